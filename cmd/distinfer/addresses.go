@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// addresses are the replicas of each rank.
+type addresses [][]string
+
+// parseAddresses reads "host:port,host:port|host:port": ranks parted by commas,
+// replicas of a rank by bars.
+func parseAddresses(s string) (addresses, error) {
+	if strings.TrimSpace(s) == "" {
+		return nil, nil
+	}
+	var list addresses
+	for rank, replicas := range strings.Split(s, ",") {
+		var r []string
+		for _, a := range strings.Split(replicas, "|") {
+			a = strings.TrimSpace(a)
+			if err := checkAddress(a); err != nil {
+				return nil, fmt.Errorf("stages: rank %d: %w", rank, err)
+			}
+			r = append(r, a)
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+func checkAddress(a string) error {
+	host, port, err := net.SplitHostPort(a)
+	if err != nil || host == "" {
+		return fmt.Errorf("%q is not host:port", a)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("%q: %q is not a port", a, port)
+	}
+	return nil
+}
+
+// decodeAddresses reads stages as they may stand in a config file: a string, or
+// a list with a string or a list of replicas for each rank.
+func decodeAddresses(from, to reflect.Type, data any) (any, error) {
+	if to != reflect.TypeFor[addresses]() {
+		return data, nil
+	}
+	switch d := data.(type) {
+	case nil:
+		return addresses(nil), nil
+	case string:
+		return parseAddresses(d)
+	case []any:
+		ranks := make([]string, len(d))
+		for i, rank := range d {
+			switch rank := rank.(type) {
+			case string:
+				ranks[i] = rank
+			case []any:
+				replicas := make([]string, len(rank))
+				for j, a := range rank {
+					s, ok := a.(string)
+					if !ok {
+						return nil, fmt.Errorf("stages: rank %d: %v is not host:port", i, a)
+					}
+					replicas[j] = s
+				}
+				ranks[i] = strings.Join(replicas, "|")
+			default:
+				return nil, fmt.Errorf("stages: rank %d: %v is not host:port nor a list of them", i, rank)
+			}
+		}
+		return parseAddresses(strings.Join(ranks, ","))
+	}
+	return nil, fmt.Errorf("stages: %v is not a list of addresses", data)
+}
+
+// forStages is the addresses of n stages: those configured, or one after the
+// other on this machine.
+func (a addresses) forStages(n int) ([][]string, error) {
+	if len(a) == 0 {
+		var list [][]string
+		for rank := range n {
+			list = append(list, []string{defaultAddress(rank)})
+		}
+		return list, nil
+	}
+	if len(a) != n {
+		return nil, fmt.Errorf("the bundle has %d stages, but --stages names %d", n, len(a))
+	}
+	return a, nil
+}
+
+func defaultAddress(rank int) string {
+	return net.JoinHostPort("localhost", strconv.Itoa(firstStagePort+rank))
+}
+
+// listenAddress is where the stage of the given rank listens when --listen does
+// not say: at the one of its configured addresses that is this machine's.
+func (a addresses) listenAddress(rank int) (string, error) {
+	if len(a) == 0 {
+		return defaultAddress(rank), nil
+	}
+	if rank >= len(a) {
+		return "", fmt.Errorf("--stages names %d ranks, so there is no address for rank %d", len(a), rank)
+	}
+	own, err := localAddresses()
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, replica := range a[rank] {
+		host, _, _ := net.SplitHostPort(replica)
+		ips, err := net.LookupIP(host)
+		if err != nil {
+			continue // a name this machine cannot resolve is not its own
+		}
+		for _, ip := range ips {
+			if ip.IsLoopback() || own[ip.String()] {
+				found = append(found, replica)
+				break
+			}
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", fmt.Errorf("none of the addresses of rank %d (%s) is this machine's; say where to listen with --listen host:port", rank, strings.Join(a[rank], ", "))
+	}
+	return "", fmt.Errorf("several addresses of rank %d (%s) are this machine's; say which with --listen host:port", rank, strings.Join(found, ", "))
+}
+
+func localAddresses() (map[string]bool, error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list this machine's addresses: %w", err)
+	}
+	own := map[string]bool{}
+	for _, a := range list {
+		if n, ok := a.(*net.IPNet); ok {
+			own[n.IP.String()] = true
+		}
+	}
+	return own, nil
+}

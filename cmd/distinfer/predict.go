@@ -1,0 +1,304 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/text"
+)
+
+// How many texts are classified at a time: enough to sort by length in this
+// process, and a body of moderate size for a front.
+const (
+	localChunk  = 1024
+	remoteChunk = 256
+)
+
+func newPredict() *cobra.Command {
+	var in input
+	var frontURL string
+	cmd := &cobra.Command{
+		Use:   "predict [FILE]",
+		Short: "Label the texts of a file or of standard input",
+		Long: `Label texts: in this process, with all stages of the bundle loaded, or through a
+running front with --front.
+
+The input is one text a line, CSV, TSV or JSON lines; the output is one line a
+text, in the order of the input: label and score parted by a tab, or with -o json
+an object. A line that cannot be labelled is reported with its number and gets
+"-" (in JSON: an "error"); the others are labelled all the same, and the exit
+code is 1.`,
+		Example: `  echo 'a lovely film' | distinfer predict
+  distinfer predict reviews.txt > labels.tsv
+  distinfer predict dev.tsv --column sentence -o json
+  distinfer predict reviews.jsonl --column review --front http://localhost:8008`,
+		Args: arguments(true, "FILE"),
+	}
+	in.addFlags(cmd.Flags())
+	cmd.Flags().StringVar(&frontURL, "front", "", "`URL` of a front to ask, instead of computing here")
+	cmd.Flags().Int("threads", 0, "`number` of threads to compute with (default one a processor)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := load(cmd)
+		if err != nil {
+			return err
+		}
+		file, err := in.open(args, cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		defer func() { _ = file.Close() }()
+		p := &prediction{s: s, chunk: localChunk, w: bufio.NewWriter(cmd.OutOrStdout()), errs: cmd.ErrOrStderr()}
+		if frontURL != "" {
+			p.chunk, p.classify = remoteChunk, newRemote(frontURL).classify
+		} else {
+			classifier, done, err := s.localClassifier()
+			if err != nil {
+				return err
+			}
+			defer done()
+			p.classify = classifier.Classify
+		}
+		return p.run(cmd.Context(), &in, file)
+	}
+	return cmd
+}
+
+// localClassifier loads every stage of the bundle into this process.
+func (s *settings) localClassifier() (_ *classify.Classifier, done func(), err error) {
+	b, err := bundle.Open(s.Bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	library, err := s.library()
+	if err != nil {
+		return nil, nil, err
+	}
+	var chain pipeline.Chain
+	var sessions []*ort.Session
+	done = func() {
+		for _, session := range sessions {
+			_ = session.Close()
+		}
+		_ = library.Close()
+	}
+	for rank, entry := range b.Stages {
+		path, err := b.StagePath(rank)
+		if err == nil {
+			var session *ort.Session
+			session, err = library.Open(path, entry.Inputs, entry.Outputs, ort.Options{Threads: s.Threads})
+			if err == nil {
+				sessions = append(sessions, session)
+				chain = append(chain, pipeline.Stage{Runner: session, Inputs: specNames(entry.Inputs), Forward: entry.Forward})
+			}
+		}
+		if err != nil {
+			done()
+			return nil, nil, err
+		}
+	}
+	c, err := classify.New(b, chain, 2)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return c, done, nil
+}
+
+// A prediction labels a stream of texts chunk by chunk.
+type prediction struct {
+	s        *settings
+	chunk    int
+	classify func(context.Context, []string) ([]classify.Answer, error)
+	w        *bufio.Writer
+	errs     io.Writer
+	bar      *progressbar.ProgressBar
+
+	lines     []textLine
+	done, bad int
+}
+
+func (p *prediction) run(ctx context.Context, in *input, file io.Reader) error {
+	counted := file
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		p.bar = newBar(file, p.errs)
+		reader := progressbar.NewReader(file, p.bar)
+		counted = &reader
+	}
+	err := in.texts(counted, func(l textLine) error {
+		p.lines = append(p.lines, l)
+		if len(p.lines) < p.chunk {
+			return nil
+		}
+		return p.flush(ctx)
+	})
+	if err == nil {
+		err = p.flush(ctx)
+	}
+	if p.bar != nil {
+		_ = p.bar.Finish()
+	}
+	if err == nil && p.bad > 0 {
+		err = fmt.Errorf("%d of %d lines could not be labelled", p.bad, p.done)
+	}
+	return errors.Join(err, p.w.Flush())
+}
+
+// newBar counts the bytes of a file, or without an end those of a stream.
+func newBar(file io.Reader, w io.Writer) *progressbar.ProgressBar {
+	total := int64(-1)
+	if f, ok := file.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			total = info.Size()
+		}
+	}
+	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("labelling"),
+		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
+}
+
+// flush labels the lines gathered so far and writes them out.
+func (p *prediction) flush(ctx context.Context) error {
+	var texts []string
+	for i := range p.lines {
+		l := &p.lines[i]
+		if l.err == nil && l.text == "" {
+			l.err = errors.New("the text is empty")
+		}
+		if l.err == nil {
+			texts = append(texts, l.text)
+		}
+	}
+	var answers []classify.Answer
+	if len(texts) > 0 {
+		var err error
+		if answers, err = p.classify(ctx, texts); err != nil {
+			return err
+		}
+	}
+	for _, l := range p.lines {
+		a := classify.Answer{Err: l.err}
+		if l.err == nil {
+			a, answers = answers[0], answers[1:]
+		}
+		if err := p.write(l.number, a); err != nil {
+			return err
+		}
+	}
+	p.lines = p.lines[:0]
+	return p.w.Flush()
+}
+
+// An outcome is a line of JSON output.
+type outcome struct {
+	Line int `json:"line"`
+	*text.Result
+	Scores map[string]float64 `json:"scores,omitempty"`
+	Error  string             `json:"error,omitempty"`
+}
+
+func (p *prediction) write(line int, a classify.Answer) error {
+	p.done++
+	if a.Err != nil {
+		p.bad++
+		fmt.Fprintf(p.errs, "line %d: %v\n", line, a.Err)
+	}
+	if p.s.Output == "json" {
+		o := outcome{Line: line}
+		if a.Err != nil {
+			o.Error = a.Err.Error()
+		} else {
+			o.Result, o.Scores = &a.Results[0], map[string]float64{}
+			for _, r := range a.Results {
+				o.Scores[r.Label] = r.Score
+			}
+		}
+		e := json.NewEncoder(p.w)
+		e.SetEscapeHTML(false)
+		return e.Encode(o)
+	}
+	if a.Err != nil {
+		_, err := fmt.Fprintln(p.w, "-\t-")
+		return err
+	}
+	_, err := fmt.Fprintf(p.w, "%s\t%.6f\n", a.Results[0].Label, a.Results[0].Score)
+	return err
+}
+
+// A remote asks a front over HTTP. It tries again when the front is overloaded
+// or cannot reach a stage, for as long as the front asks to wait.
+type remote struct {
+	url    string
+	client *retryablehttp.Client
+}
+
+func newRemote(url string) *remote {
+	client := retryablehttp.NewClient()
+	client.Logger = nil
+	client.RetryWaitMin = 100 * time.Millisecond
+	client.RetryWaitMax = 5 * time.Second
+	client.RetryMax = 5
+	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	return &remote{url: strings.TrimSuffix(url, "/") + "/predict", client: client}
+}
+
+func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answer, error) {
+	body, err := json.Marshal(map[string]any{"inputs": texts})
+	if err != nil {
+		return nil, err
+	}
+	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, r.url, body)
+	if err != nil {
+		return nil, fmt.Errorf("--front: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := r.client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the front: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the front's answer: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		var problem struct {
+			Error string `json:"error"`
+		}
+		if json.Unmarshal(data, &problem) != nil || problem.Error == "" {
+			problem.Error = string(bytes.TrimSpace(data))
+		}
+		return nil, fmt.Errorf("the front at %s answered %s: %s", r.url, response.Status, problem.Error)
+	}
+	var results [][]text.Result
+	if err := json.Unmarshal(data, &results); err != nil {
+		return nil, fmt.Errorf("the front at %s did not answer as a front does: %w", r.url, err)
+	}
+	if len(results) != len(texts) {
+		return nil, fmt.Errorf("the front answered %d texts of %d", len(results), len(texts))
+	}
+	answers := make([]classify.Answer, len(results))
+	for i, list := range results {
+		if len(list) == 0 {
+			return nil, errors.New("the front answered a text without a label")
+		}
+		answers[i].Results = list
+	}
+	return answers, nil
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/stage"
+)
+
+// runsAtOnce is how many runs a stage computes at a time: a second one uses the
+// processors while the first waits for its threads to finish an operator.
+const runsAtOnce = 2
+
+func newServeStage() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve-stage --rank R",
+		Short: "Run one stage of the model behind gRPC",
+		Long: `Run the stage of the given rank with ONNX Runtime, and serve it by gRPC until
+interrupted. The first signal (Ctrl-C or SIGTERM) finishes what runs and exits
+with 0, a second one ends at once.
+
+The stage listens on localhost only, unless --listen or the configured stages
+name another address of this machine. There is no encryption yet: let only
+machines you trust reach it. The stage also serves the standard gRPC health
+service and server reflection.`,
+		Example: `  distinfer serve-stage --rank 0                         # localhost:2222
+  distinfer serve-stage --rank 1 --listen 192.168.0.104:2222
+  distinfer serve-stage --rank 1 --stages 192.168.0.101:2222,192.168.0.104:2222
+  DISTINFER_RANK=1 distinfer serve-stage --bundle /srv/sentiment`,
+		Args: arguments(false),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := load(cmd)
+			if err != nil {
+				return err
+			}
+			return s.serveStage(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.Int("rank", -1, "the stage's place in the model, from 0")
+	f.String("listen", "", "`host:port` to listen on (default localhost:2222 plus rank)")
+	f.Int("threads", 0, "`number` of threads to compute with (default one a processor)")
+	addStagesFlag(f)
+	addMessageFlag(f)
+	f.Int("max-queue", 256, "`number` of runs that may wait; more are refused")
+	return cmd
+}
+
+func addMessageFlag(f *pflag.FlagSet) {
+	f.Int("max-message", 64<<20, "largest message between stages, in `bytes`")
+}
+
+func (s *settings) serveStage(ctx context.Context) error {
+	started := time.Now()
+	if s.Rank < 0 {
+		return usageError{errors.New("--rank is missing; it says which stage this machine runs, from 0")}
+	}
+	b, err := bundle.Open(s.Bundle)
+	if err != nil {
+		return err
+	}
+	path, err := b.StagePath(s.Rank)
+	if err != nil {
+		return err
+	}
+	if len(s.Stages) > 0 {
+		if _, err := s.Stages.forStages(len(b.Stages)); err != nil {
+			return err
+		}
+	}
+	address := s.Listen
+	if address == "" {
+		if address, err = s.Stages.listenAddress(s.Rank); err != nil {
+			return err
+		}
+	}
+	library, err := s.library()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = library.Close() }()
+	entry := b.Stages[s.Rank]
+	session, err := library.Open(path, entry.Inputs, entry.Outputs, ort.Options{Threads: s.Threads})
+	if err != nil {
+		return fmt.Errorf("stage %d of bundle %s: %w", s.Rank, b.Dir, err)
+	}
+	defer func() { _ = session.Close() }()
+	debug.FreeOSMemory() // what was needed to load is not needed to serve
+
+	l, err := listen(ctx, address, "--listen")
+	if err != nil {
+		return err
+	}
+	log := s.logger().With("rank", s.Rank)
+	warnIfOpen(log, l.Addr())
+	server := stage.NewServer(stage.Config{
+		Stage:  pipeline.Stage{Runner: session, Inputs: specNames(entry.Inputs), Forward: entry.Forward},
+		Bundle: b.ID, Rank: s.Rank, Stages: len(b.Stages), Model: b.Model.Name,
+		Peers: s.Stages, MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
+		Version: buildVersion(), ONNXRuntime: library.Version(), Log: log,
+	})
+	log.Info("stage ready", "listen", l.Addr().String(), "model", b.Model.Name, "bundle", short(b.ID),
+		"stages", len(b.Stages), "weights", size(entry.ParameterBytes), "took", time.Since(started).Round(time.Millisecond))
+	err = server.Serve(ctx, l)
+	if err == nil {
+		log.Info("stage stopped")
+	}
+	return err
+}
+
+// listen listens on a TCP address; flag is the one to choose another with.
+func listen(ctx context.Context, address, flag string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s is in use by another process; choose another address with %s", address, flag)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with %s", address, err, flag)
+	}
+	return l, nil
+}
+
+func warnIfOpen(log *slog.Logger, a net.Addr) {
+	if tcp, ok := a.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		log.Warn("listening beyond this machine without encryption: whoever reaches the address can use it", "listen", a.String())
+	}
+}
+
+func specNames(specs []tensor.Spec) []string {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// short is enough of a hash to tell it from others.
+func short(hash string) string { return hash[:min(12, len(hash))] }

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+
+	"github.com/distinfer/distinfer/runtime/ort"
+)
+
+// defaultConfig is read when it is there and --config does not name another.
+const defaultConfig = "distinfer.yaml"
+
+// firstStagePort is the port of rank 0 unless the stages are named; rank r has
+// the r-th port after it. The system this one replaces used the same.
+const firstStagePort = 2222
+
+// settings are all settings of all commands, so that one config file serves
+// every machine. The key of each is the name of its flag.
+type settings struct {
+	Bundle      string        `mapstructure:"bundle"`
+	Stages      addresses     `mapstructure:"stages"`
+	ONNXRuntime string        `mapstructure:"onnxruntime"`
+	Threads     int           `mapstructure:"threads"`
+	Output      string        `mapstructure:"output"`
+	LogLevel    string        `mapstructure:"log-level"`
+	LogFormat   string        `mapstructure:"log-format"`
+	Rank        int           `mapstructure:"rank"`
+	Listen      string        `mapstructure:"listen"`
+	Port        int           `mapstructure:"port"`
+	Timeout     time.Duration `mapstructure:"timeout"`
+	MaxBody     int64         `mapstructure:"max-body"`
+	MaxMessage  int           `mapstructure:"max-message"`
+	MaxQueue    int           `mapstructure:"max-queue"`
+	MaxTexts    int           `mapstructure:"max-texts"`
+
+	file string // the config file, if one was read
+}
+
+// Settings that differ from process to process, so that a file which all of
+// them share cannot hold them.
+var notInFile = []string{"rank", "listen", "output"}
+
+func addGlobalFlags(f *pflag.FlagSet) {
+	f.String("config", "", "config `file` (default "+defaultConfig+", if it is there)")
+	f.String("bundle", "stages", "`folder` of the split model")
+	f.StringP("output", "o", "text", "what to print: `text or json`")
+	f.String("log-level", "info", "least `level` to log: debug, info, warn or error")
+	f.String("log-format", "text", "`format` of the log: text or json")
+	f.String("onnxruntime", "", "`file` of the ONNX Runtime library (default: searched, see `distinfer version`)")
+}
+
+func addStagesFlag(f *pflag.FlagSet) {
+	f.String("stages", "", "`addresses` of the stages in rank order, host:port,host:port; replicas of a rank are joined by | (default localhost:2222, localhost:2223, …)")
+}
+
+// load reads the settings of a command: its flags, the environment, the config
+// file, the defaults.
+func load(cmd *cobra.Command) (*settings, error) {
+	v := viper.NewWithOptions(viper.WithLogger(slog.New(slog.DiscardHandler)))
+	file, _ := cmd.Flags().GetString("config")
+	if file == "" {
+		file = os.Getenv("DISTINFER_CONFIG")
+	}
+	asked := file != ""
+	if !asked {
+		file = defaultConfig
+	}
+	v.SetConfigFile(file)
+	v.SetConfigType("yaml")
+	switch err := v.ReadInConfig(); {
+	case errors.Is(err, fs.ErrNotExist) && !asked:
+		file = ""
+	case err != nil:
+		return nil, usageError{fmt.Errorf("config file %s: %w", file, reason(err))}
+	}
+	known := keys()
+	for _, key := range v.AllKeys() {
+		switch {
+		case !slices.Contains(known, key):
+			return nil, usageError{fmt.Errorf("config file %s: unknown key %q; known are %s", file, key, strings.Join(inFile(), ", "))}
+		case slices.Contains(notInFile, key):
+			return nil, usageError{fmt.Errorf("config file %s: %q differs from process to process; give it as --%s or DISTINFER_%s", file, key, key, envName(key))}
+		}
+	}
+	for _, key := range known {
+		v.SetDefault(key, nil)
+		if err := v.BindEnv(key, "DISTINFER_"+envName(key)); err != nil {
+			return nil, err
+		}
+	}
+	var failed error
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		// A flag of another kind may bear the name of a setting: the --stages of
+		// `split` is a number.
+		if slices.Contains(known, f.Name) && f.Annotations[notASetting] == nil {
+			failed = errors.Join(failed, v.BindPFlag(f.Name, f))
+		}
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	s := &settings{file: file}
+	err := v.UnmarshalExact(s, viper.DecodeHook(mapstructure.ComposeDecodeHookFunc(
+		decodeAddresses,
+		mapstructure.StringToTimeDurationHookFunc(),
+	)))
+	if err != nil {
+		return nil, usageError{fmt.Errorf("configuration: %w", plain(err))}
+	}
+	return s, s.check()
+}
+
+// notASetting marks a flag that is not bound to the setting of its name.
+const notASetting = "not-a-setting"
+
+func envName(key string) string {
+	return strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
+}
+
+func keys() []string {
+	var keys []string
+	t := reflect.TypeFor[settings]()
+	for i := range t.NumField() {
+		if key := t.Field(i).Tag.Get("mapstructure"); key != "" {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func inFile() []string {
+	return slices.DeleteFunc(keys(), func(k string) bool { return slices.Contains(notInFile, k) })
+}
+
+// plain takes the library's frame off a decoding error.
+func plain(err error) error {
+	lines := strings.Split(err.Error(), "\n")
+	var kept []string
+	for _, l := range lines {
+		l = strings.TrimSpace(l)
+		if l == "" || strings.HasPrefix(l, "decoding failed") {
+			continue
+		}
+		kept = append(kept, strings.TrimPrefix(l, "* "))
+	}
+	return errors.New(strings.Join(kept, "; "))
+}
+
+// reason is an error of the operating system without the path, which the
+// message around it names.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+func (s *settings) check() error {
+	bad := func(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+	switch {
+	case s.Output != "text" && s.Output != "json":
+		return bad("--output is %q; it can be text or json", s.Output)
+	case s.LogFormat != "text" && s.LogFormat != "json":
+		return bad("--log-format is %q; it can be text or json", s.LogFormat)
+	case s.Threads < 0:
+		return bad("--threads is %d; it can be 1 or more, or 0 for one a processor", s.Threads)
+	case s.Port < 0 || s.Port > 65535:
+		return bad("--port is %d; ports are 0 to 65535", s.Port)
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		return bad("--log-level is %q; it can be debug, info, warn or error", s.LogLevel)
+	}
+	return nil
+}
+
+// logger is the process's log, on standard error.
+func (s *settings) logger() *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(s.LogLevel)) // checked
+	options := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}
+
+// library loads ONNX Runtime.
+func (s *settings) library() (*ort.Library, error) { return ort.Load(s.ONNXRuntime) }

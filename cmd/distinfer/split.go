@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/split"
+)
+
+func newSplit() *cobra.Command {
+	var o split.Options
+	var noVerify bool
+	cmd := &cobra.Command{
+		Use:   "split MODEL",
+		Short: "Cut a model into stages",
+		Long: `Cut an ONNX model into stages of about equal cost, write them as a bundle, and
+check that the stages, one after the other, give what the whole model gives.
+
+The bundle holds one plain ONNX file a stage, a manifest, and the tokenizer.json
+and config.json from beside the model. The same model and flags give the same
+bytes. Nothing is left behind when anything fails.`,
+		Example: `  distinfer split model.onnx --stages 2
+  distinfer split models/sst2-minilm/model.onnx --stages 3 --out /srv/sentiment
+  distinfer split model.onnx --stages 4 --dry-run      # the plan only
+  distinfer split model.onnx --stages 2 --dim batch=8 --dim sequence=64`,
+		Args: arguments(false, "MODEL, the path of an ONNX file,"),
+	}
+	addSplitFlags(cmd.Flags(), &o)
+	cmd.Flags().StringVar(&o.Out, "out", "stages", "`folder` to write the bundle to")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "replace a bundle that is there already")
+	cmd.Flags().BoolVar(&noVerify, "no-verify", false, "do not run the stages against the whole model")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "show the plan and write nothing")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := load(cmd)
+		if err != nil {
+			return err
+		}
+		o.Verify = !noVerify
+		report, err := s.split(cmd.Context(), args[0], o)
+		if err != nil {
+			return err
+		}
+		return printReport(cmd.OutOrStdout(), s.Output, report, o)
+	}
+	return cmd
+}
+
+// addSplitFlags adds the flags that say how to cut.
+func addSplitFlags(f *pflag.FlagSet, o *split.Options) {
+	f.IntVar(&o.Stages, "stages", 2, "`number` of stages")
+	f.Lookup("stages").Annotations = map[string][]string{notASetting: {}}
+	f.StringToInt64Var(&o.Dims, "dim", nil, "`name=size` of a dimension at which costs are reckoned (default 1 for a batch, 128 for others)")
+	f.Int("threads", 0, "`number` of threads ONNX Runtime uses (default one a processor)")
+}
+
+// split loads ONNX Runtime and splits the model at path.
+func (s *settings) split(ctx context.Context, path string, o split.Options) (*split.Report, error) {
+	library, err := s.library()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = library.Close() }()
+	return split.Split(ctx, path, engine{library, s.Threads}, o)
+}
+
+func printReport(w io.Writer, format string, r *split.Report, o split.Options) error {
+	if format == "json" {
+		return json.NewEncoder(w).Encode(r)
+	}
+	m := r.Manifest
+	verb := "into"
+	if o.DryRun {
+		verb = "would be cut into"
+	}
+	fmt.Fprintf(w, "%s (%s, opset %s) %s %d stages, reckoned at %s\n\n",
+		m.Model.Name, size(m.Model.Bytes), opsets(m.Model.Opsets), verb, len(m.Stages), sizes(m))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "stage\tnodes\tparameters\tweights\tin\tout\tcost\t")
+	for rank, st := range m.Stages {
+		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\t%s\t%.1f%%\t\n", rank, st.Nodes, count(st.Parameters), size(st.ParameterBytes),
+			size(st.BytesIn), size(st.BytesOut), 100*st.Cost)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if o.DryRun {
+		return nil
+	}
+	fmt.Fprintln(w)
+	if v := r.Verification; v != nil {
+		fmt.Fprintf(w, "verified: chain equals whole on %d inputs (largest difference %.1e absolute, %.1e relative)\n", v.Runs, v.MaxAbsolute, v.MaxRelative)
+	} else {
+		fmt.Fprintln(w, "not verified (--no-verify)")
+	}
+	fmt.Fprintf(w, "written to %s (bundle %.12s)\n", r.Out, r.Bundle)
+	return nil
+}
+
+func opsets(list []bundle.Opset) string {
+	s := ""
+	for i, o := range list {
+		if i > 0 {
+			s += ", "
+		}
+		if o.Domain != "" && o.Domain != "ai.onnx" {
+			s += o.Domain + " "
+		}
+		s += fmt.Sprint(o.Version)
+	}
+	return s
+}
+
+// sizes is such as "batch=1 sequence=128".
+func sizes(m *bundle.Manifest) string {
+	s := ""
+	seen := map[string]bool{}
+	for _, in := range m.Inputs {
+		for _, d := range in.Dims {
+			if n, ok := m.Reference[d.Name]; ok && !seen[d.Name] {
+				seen[d.Name] = true
+				if s != "" {
+					s += " "
+				}
+				s += fmt.Sprintf("%s=%d", d.Name, n)
+			}
+		}
+	}
+	if s == "" {
+		return "the sizes that the model fixes"
+	}
+	return s
+}
+
+// size is a number of bytes for a person, in powers of 1000.
+func size(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000*1000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1000*1000*1000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
+
+// count is a number for a person.
+func count(n int64) string {
+	switch {
+	case n < 10_000:
+		return fmt.Sprint(n)
+	case n < 1000*1000:
+		return fmt.Sprintf("%.1fk", float64(n)/1e3)
+	case n < 1000*1000*1000:
+		return fmt.Sprintf("%.1fM", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1fB", float64(n)/1e9)
+}

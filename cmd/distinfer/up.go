@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	neturl "net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/server/stage"
+	"github.com/distinfer/distinfer/server/supervisor"
+	"github.com/distinfer/distinfer/split"
+)
+
+func newUp() *cobra.Command {
+	var o split.Options
+	var ask string
+	cmd := &cobra.Command{
+		Use:   "up [MODEL]",
+		Short: "Run the whole pipeline on this machine",
+		Long: `Start every stage as a process of its own, and the front, on this machine. With a
+MODEL it is split first, into a temporary folder; without one the bundle is
+served.
+
+A stage that dies is started again. Ctrl-C stops everything and leaves no process
+behind.`,
+		Example: `  distinfer up model.onnx --stages 2
+  distinfer up --bundle stages --port 8008
+  distinfer up models/sst2-minilm/model.onnx --ask 'a lovely film'`,
+		Args: arguments(true, "MODEL"),
+	}
+	addSplitFlags(cmd.Flags(), &o)
+	addFrontFlags(cmd.Flags())
+	cmd.Flags().StringVar(&ask, "ask", "", "`text` to send to the front once it is up, as an example")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := load(cmd)
+		if err != nil {
+			return err
+		}
+		if len(args) == 0 && (cmd.Flags().Changed("stages") || cmd.Flags().Changed("dim")) {
+			return usageError{errors.New("--stages and --dim say how to split a MODEL, and none is given")}
+		}
+		if len(args) == 1 {
+			temp, err := os.MkdirTemp("", "distinfer-up-")
+			if err != nil {
+				return err
+			}
+			defer func() { _ = os.RemoveAll(temp) }()
+			o.Out, o.Verify = filepath.Join(temp, "stages"), true
+			report, err := s.split(cmd.Context(), args[0], o)
+			if err != nil {
+				return err
+			}
+			if err := printReport(cmd.ErrOrStderr(), "text", report, o); err != nil {
+				return err
+			}
+			s.Bundle = o.Out
+		}
+		err = s.up(cmd.Context(), cmd.OutOrStdout(), ask)
+		if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // it was asked to stop, and has
+		}
+		return err
+	}
+	return cmd
+}
+
+func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
+	b, err := bundle.Open(s.Bundle)
+	if err != nil {
+		return err
+	}
+	l, err := s.listenHTTP(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	addresses, err := s.localStages(ctx, len(b.Stages))
+	if err != nil {
+		return err
+	}
+	children, closeAll, err := s.stageProcesses(addresses)
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	log := s.logger()
+	stages, err := supervisor.Start(ctx, log, children)
+	if err != nil {
+		return err
+	}
+	defer stages.Stop()
+	f, err := s.newFront(b, addresses)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+
+	served := make(chan error, 1)
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { served <- f.Serve(serving, l) }()
+	if err := s.greet(ctx, out, url(l.Addr()), ask); err != nil {
+		stop()
+		return errors.Join(err, <-served)
+	}
+	return <-served
+}
+
+// localStages are the addresses of the stages on this machine: those configured,
+// else the usual ports, else, where these are taken, any that are free.
+func (s *settings) localStages(ctx context.Context, n int) ([][]string, error) {
+	if len(s.Stages) > 0 {
+		return s.Stages.forStages(n)
+	}
+	var addresses [][]string
+	for rank := range n {
+		l, err := listen(ctx, defaultAddress(rank), "--stages")
+		if err != nil {
+			l, err = listen(ctx, "localhost:0", "--stages")
+		}
+		if err != nil {
+			return nil, err
+		}
+		// Held until all are chosen, so that no two are the same.
+		defer func() { _ = l.Close() }()
+		port := l.Addr().(*net.TCPAddr).Port
+		addresses = append(addresses, []string{net.JoinHostPort("localhost", strconv.Itoa(port))})
+	}
+	return addresses, nil
+}
+
+// stageProcesses are the stages as processes that run this same program.
+func (s *settings) stageProcesses(addresses [][]string) (_ []supervisor.Child, closeAll func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find this program's file: %w", err)
+	}
+	ranks := make([]string, len(addresses))
+	for rank, replicas := range addresses {
+		ranks[rank] = strings.Join(replicas, "|")
+	}
+	var clients []*stage.Client
+	closeAll = func() {
+		for _, c := range clients {
+			_ = c.Close()
+		}
+	}
+	var children []supervisor.Child
+	for rank, replicas := range addresses {
+		for _, address := range replicas {
+			client, err := stage.Dial(rank, []string{address}, s.MaxMessage)
+			if err != nil {
+				closeAll()
+				return nil, nil, err
+			}
+			clients = append(clients, client)
+			args := []string{
+				"serve-stage", "--rank", strconv.Itoa(rank), "--listen", address, "--bundle", s.Bundle,
+				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads),
+				"--max-message", strconv.Itoa(s.MaxMessage), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
+			}
+			if s.file != "" {
+				args = append(args, "--config", s.file)
+			}
+			if s.ONNXRuntime != "" {
+				args = append(args, "--onnxruntime", s.ONNXRuntime)
+			}
+			children = append(children, supervisor.Child{
+				Name: client.String(),
+				Command: func() *exec.Cmd {
+					cmd := exec.Command(self, args...)
+					cmd.Stderr = os.Stderr
+					return cmd
+				},
+				Ready: func(ctx context.Context) error {
+					_, err := client.Describe(ctx)
+					return err
+				},
+			})
+		}
+	}
+	return children, closeAll, nil
+}
+
+// greet tells how to use what is up now, with an answered example.
+func (s *settings) greet(ctx context.Context, out io.Writer, base, ask string) error {
+	example := ask
+	if example == "" {
+		example = "piece of shit"
+	} else {
+		label, err := get(ctx, base+"/?text="+neturl.QueryEscape(ask))
+		if err != nil {
+			return fmt.Errorf("ask the front: %w", err)
+		}
+		fmt.Fprintf(out, "\n  %q is %s\n", ask, label)
+	}
+	_, err := fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl '%s/?text=%s'\n\n", base, base, neturl.PathEscape(example))
+	return err
+}
+
+func get(ctx context.Context, url string) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	answer := strings.TrimSpace(string(body))
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", response.Status, answer)
+	}
+	return answer, err
+}

@@ -1,0 +1,135 @@
+package bundle
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxManifest and maxTextFile bound what is read into memory, in bytes.
+const (
+	maxManifest = 64 << 20
+	maxTextFile = 64 << 20
+)
+
+// A Bundle is a bundle that was opened: its manifest is read and consistent.
+// Its files are checked against their hashes when they are used.
+type Bundle struct {
+	Manifest
+	Dir string
+	// ID is the sha256 of the manifest, in hexadecimal. Since the manifest
+	// holds the hashes of all files, equal IDs mean equal bundles.
+	ID string
+}
+
+// Open reads the bundle in folder dir.
+func Open(dir string) (*Bundle, error) {
+	b, err := readFile(filepath.Join(dir, ManifestName), maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, errDir := os.Stat(dir); errDir != nil {
+			return nil, fmt.Errorf("bundle %s: there is no such folder; make it with `distinfer split model.onnx --out %s`, or name another with --bundle", dir, dir)
+		}
+		return nil, fmt.Errorf("bundle %s: it holds no %s, so it is not a bundle; make one with `distinfer split`", dir, ManifestName)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", dir, err)
+	}
+	m, err := Decode(b)
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %s: %w", dir, ManifestName, err)
+	}
+	sum := sha256.Sum256(b)
+	return &Bundle{Manifest: *m, Dir: dir, ID: hex.EncodeToString(sum[:])}, nil
+}
+
+// StagePath checks the file of the stage of the given rank against the
+// manifest, and returns its path.
+func (b *Bundle) StagePath(rank int) (string, error) {
+	if rank < 0 || rank >= len(b.Stages) {
+		return "", fmt.Errorf("bundle %s has %d stages: there is no rank %d (ranks are 0 to %d)", b.Dir, len(b.Stages), rank, len(b.Stages)-1)
+	}
+	f := b.Stages[rank].File
+	path := filepath.Join(b.Dir, f.Name)
+	r, err := open(path)
+	if err != nil {
+		return "", fmt.Errorf("bundle %s: %w", b.Dir, err)
+	}
+	defer func() { _ = r.Close() }()
+	hash := sha256.New()
+	n, err := io.Copy(hash, r)
+	if err != nil {
+		return "", fmt.Errorf("bundle %s: read %s: %w", b.Dir, f.Name, err)
+	}
+	return path, b.same(f, n, hex.EncodeToString(hash.Sum(nil)))
+}
+
+// ErrNoFile is returned for a file that the bundle does not have.
+var ErrNoFile = errors.New("the bundle has no such file")
+
+// ReadFile reads one of the bundle's Files and checks it against the manifest.
+// It fails with ErrNoFile when the manifest does not name it.
+func (b *Bundle) ReadFile(name string) ([]byte, error) {
+	for _, f := range b.Files {
+		if f.Name != name {
+			continue
+		}
+		data, err := readFile(filepath.Join(b.Dir, name), maxTextFile)
+		if err != nil {
+			return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
+		}
+		sum := sha256.Sum256(data)
+		return data, b.same(f, int64(len(data)), hex.EncodeToString(sum[:]))
+	}
+	return nil, fmt.Errorf("bundle %s: %s: %w", b.Dir, name, ErrNoFile)
+}
+
+func (b *Bundle) same(f File, bytes int64, hash string) error {
+	if hash == f.SHA256 {
+		return nil
+	}
+	return fmt.Errorf("bundle %s: %s is not the file that %s speaks of: it has sha256 %.12s… and %d bytes, the manifest says %.12s… and %d; the bundle is made of mixed files, split the model again",
+		b.Dir, f.Name, ManifestName, hash, bytes, f.SHA256, f.Bytes)
+}
+
+// open opens a regular file, and no link to one.
+func open(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link; a bundle holds regular files only", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d MB", path, limit>>20)
+	}
+	return b, nil
+}

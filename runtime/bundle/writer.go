@@ -1,0 +1,185 @@
+package bundle
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// A Writer writes a bundle into a temporary folder beside its place, and puts
+// it there in one step when it is whole. Until Commit nothing at the bundle's
+// place changes.
+type Writer struct {
+	out, temp string
+	replace   bool
+}
+
+// Create starts a bundle that is to stand at folder out. Unless replace is set,
+// out must not exist or be empty; with it, out may be a bundle, which Commit
+// replaces. A folder that holds anything but a bundle is never touched.
+func Create(out string, replace bool) (*Writer, error) {
+	out = filepath.Clean(out)
+	switch state, err := stateOf(out); {
+	case err != nil:
+		return nil, err
+	case state == holdsOther:
+		return nil, fmt.Errorf("%s holds files that are not a bundle; choose another folder with --out", out)
+	case state == holdsBundle && !replace:
+		return nil, fmt.Errorf("%s holds a bundle already; replace it with --force, or choose another folder with --out", out)
+	}
+	parent := filepath.Dir(out)
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return nil, fmt.Errorf("cannot write to %s: %w", parent, reason(err))
+	}
+	temp, err := os.MkdirTemp(parent, "."+filepath.Base(out)+".tmp-")
+	if err != nil {
+		return nil, fmt.Errorf("cannot write to folder %s: %w; choose another place with --out", parent, reason(err))
+	}
+	if err := os.Chmod(temp, 0o755); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(temp))
+	}
+	return &Writer{out: out, temp: temp, replace: replace}, nil
+}
+
+type state int
+
+const (
+	absent state = iota
+	holdsBundle
+	holdsOther
+)
+
+func stateOf(out string) (state, error) {
+	entries, err := os.ReadDir(out)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return absent, nil
+	case err != nil:
+		return absent, fmt.Errorf("cannot use %s as a bundle's folder: %w", out, reason(err))
+	case len(entries) == 0:
+		return absent, nil
+	}
+	for _, e := range entries {
+		if e.Name() == ManifestName {
+			return holdsBundle, nil
+		}
+	}
+	return holdsOther, nil
+}
+
+// reason is an error of the operating system without the path, which the
+// message around it names.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// Dir is the temporary folder. The bundle in it can be opened once WriteManifest
+// has been called.
+func (w *Writer) Dir() string { return w.temp }
+
+// WriteFile writes one file of the bundle by the given function, and returns
+// its entry for the manifest.
+func (w *Writer) WriteFile(name string, write func(io.Writer) error) (File, error) {
+	if !plainName.MatchString(name) {
+		return File{}, fmt.Errorf("%q is not a plain file name", name)
+	}
+	f, err := os.OpenFile(filepath.Join(w.temp, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return File{}, err
+	}
+	hash := sha256.New()
+	count := &counter{}
+	buffered := bufio.NewWriterSize(io.MultiWriter(f, hash, count), 1<<20)
+	err = write(buffered)
+	if err == nil {
+		err = buffered.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if errClose := f.Close(); err == nil {
+		err = errClose
+	}
+	if err != nil {
+		return File{}, fmt.Errorf("write %s: %w", name, err)
+	}
+	return File{Name: name, SHA256: hex.EncodeToString(hash.Sum(nil)), Bytes: count.n}, nil
+}
+
+type counter struct{ n int64 }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	return len(p), nil
+}
+
+// WriteManifest writes the manifest, which must name every file written.
+func (w *Writer) WriteManifest(m *Manifest) error {
+	b, err := m.Encode()
+	if err != nil {
+		return fmt.Errorf("make manifest: %w", err)
+	}
+	_, err = w.WriteFile(ManifestName, func(to io.Writer) error {
+		_, err := to.Write(b)
+		return err
+	})
+	return err
+}
+
+// Commit puts the bundle in its place. Where a bundle stands there already, the
+// two change places in one step, and the old one is removed.
+func (w *Writer) Commit() error {
+	now, err := stateOf(w.out)
+	switch {
+	case err != nil:
+		return err
+	case now == holdsOther, now == holdsBundle && !w.replace:
+		return fmt.Errorf("%s was filled by somebody else in the meantime", w.out)
+	case now == holdsBundle:
+		return w.exchange()
+	}
+	// An empty folder is replaced by rename itself.
+	if err := os.Rename(w.temp, w.out); err != nil {
+		return fmt.Errorf("put the bundle in its place: %w", err)
+	}
+	w.temp = ""
+	return nil
+}
+
+func (w *Writer) exchange() error {
+	if err := exchangeFolders(w.temp, w.out); err != nil {
+		// Not every file system can exchange; two renames leave a moment in
+		// which there is no bundle, but never half of one.
+		old := w.temp + ".old"
+		if err := os.Rename(w.out, old); err != nil {
+			return fmt.Errorf("move the old bundle away: %w", err)
+		}
+		if err := os.Rename(w.temp, w.out); err != nil {
+			return errors.Join(fmt.Errorf("put the bundle in its place: %w", err), os.Rename(old, w.out))
+		}
+		w.temp = old
+	}
+	if err := os.RemoveAll(w.temp); err != nil {
+		return fmt.Errorf("remove the old bundle: %w", err)
+	}
+	w.temp = ""
+	return nil
+}
+
+// Abort removes what was written. After Commit it does nothing.
+func (w *Writer) Abort() error {
+	if w.temp == "" {
+		return nil
+	}
+	return os.RemoveAll(w.temp)
+}

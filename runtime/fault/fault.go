@@ -1,0 +1,72 @@
+// Package fault classifies failures by who has to act on them, so that one
+// table maps errors to gRPC codes and one to HTTP statuses.
+//
+// It knows neither gRPC nor HTTP; the packages that speak them translate.
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// A Code says who has to act on a failure.
+type Code int
+
+// The codes, from "nothing is known" to the most particular.
+const (
+	Internal    Code = iota // a bug or a broken machine: ours to mend
+	Invalid                 // the request is wrong: the caller's to mend
+	TooLarge                // the request is larger than a limit
+	Overloaded              // no room now: try again later
+	Unavailable             // a stage cannot be reached: try again, or start it
+	Mismatch                // two sides hold different bundles, ranks or versions
+	Deadline                // the time allowed ran out
+	Canceled                // the caller gave up
+)
+
+var names = [...]string{"internal", "invalid", "too large", "overloaded", "unavailable", "mismatch", "deadline", "canceled"}
+
+// String is the code's name, for logs.
+func (c Code) String() string {
+	if c < 0 || int(c) >= len(names) {
+		return fmt.Sprintf("code(%d)", int(c))
+	}
+	return names[c]
+}
+
+type coded struct {
+	code Code
+	err  error
+}
+
+func (e *coded) Error() string { return e.err.Error() }
+func (e *coded) Unwrap() error { return e.err }
+
+// Errorf is fmt.Errorf with a code.
+func Errorf(c Code, format string, args ...any) error {
+	return &coded{c, fmt.Errorf(format, args...)}
+}
+
+// Wrap gives err a code; nil stays nil.
+func Wrap(c Code, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &coded{c, err}
+}
+
+// CodeOf is the code of the outermost coded error in err's chain; a context's
+// own errors have theirs, and everything else is Internal.
+func CodeOf(err error) Code {
+	var e *coded
+	switch {
+	case errors.As(err, &e):
+		return e.code
+	case errors.Is(err, context.DeadlineExceeded):
+		return Deadline
+	case errors.Is(err, context.Canceled):
+		return Canceled
+	}
+	return Internal
+}

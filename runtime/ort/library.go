@@ -1,0 +1,143 @@
+// Package ort runs ONNX models with ONNX Runtime.
+//
+// It is the only package that knows the ONNX Runtime binding; what it gives to
+// others are tensors and Runners. It knows nothing of bundles, text or the
+// network.
+package ort
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+
+	binding "github.com/yalue/onnxruntime_go"
+)
+
+// SetupDir is the folder, relative to the module's root, that `make setup`
+// fetches the shared library into.
+const SetupDir = ".setup/onnxruntime"
+
+// oldest is the first release of ONNX Runtime that has the C API version the
+// binding is compiled for.
+const oldest = "1.24"
+
+// The binding keeps one environment a process, so this package has to as well:
+// loading is counted, and only the first load chooses the file.
+var process struct {
+	sync.Mutex
+	users int
+	path  string
+}
+
+// A Library is ONNX Runtime, loaded into this process.
+type Library struct {
+	path   string
+	closed sync.Once
+}
+
+// Load loads ONNX Runtime. When explicit is not empty, it is the file to load
+// and nothing else is tried; otherwise Candidates are tried in order. The error
+// lists every place that was tried and why it failed.
+//
+// A process holds one copy of the library: a second Load shares it, and fails
+// when it names another file.
+func Load(explicit string) (*Library, error) {
+	process.Lock()
+	defer process.Unlock()
+	if process.users > 0 {
+		if explicit != "" && explicit != process.path {
+			return nil, fmt.Errorf("ONNX Runtime is already loaded from %s, cannot load %s as well", process.path, explicit)
+		}
+		process.users++
+		return &Library{path: process.path}, nil
+	}
+
+	candidates := Candidates()
+	if explicit != "" {
+		candidates = []string{explicit}
+	}
+	var tried []string
+	for _, path := range candidates {
+		err := open(path)
+		if err == nil {
+			process.users, process.path = 1, path
+			return &Library{path: path}, nil
+		}
+		tried = append(tried, fmt.Sprintf("%s (%v)", path, err))
+	}
+	return nil, fmt.Errorf("ONNX Runtime did not load; tried %s; run `make setup`, or give the path of libonnxruntime (%s or newer) with --onnxruntime or DISTINFER_ONNXRUNTIME",
+		strings.Join(tried, ", "), oldest)
+}
+
+func open(path string) error {
+	if strings.ContainsRune(path, filepath.Separator) {
+		if info, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return errors.New("no such file")
+		} else if err != nil {
+			return err
+		} else if info.IsDir() {
+			return errors.New("is a folder, not the library file")
+		}
+	}
+	binding.SetSharedLibraryPath(path)
+	err := binding.InitializeEnvironment(binding.WithLogLevelError())
+	if err == nil {
+		return nil
+	}
+	msg := err.Error()
+	switch {
+	case strings.Contains(msg, "setting ORT API base"):
+		return fmt.Errorf("older than %s", oldest)
+	case strings.Contains(msg, "cannot open shared object file: No such file"):
+		return errors.New("not found by the system loader")
+	}
+	if i := strings.LastIndex(msg, `": `); i >= 0 {
+		msg = msg[i+3:]
+	}
+	return errors.New(msg)
+}
+
+// Candidates are the places that are searched for the library, in order: lib/
+// beside the executable, the folder of `make setup` in the checkout that the
+// executable was built in, then the system loader.
+func Candidates() []string {
+	name, versioned := "libonnxruntime.so", "libonnxruntime.so.1"
+	if runtime.GOOS == "darwin" {
+		name, versioned = "libonnxruntime.dylib", "libonnxruntime.1.dylib"
+	}
+	var places []string
+	if exe, err := os.Executable(); err == nil {
+		if real, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = real
+		}
+		beside := filepath.Dir(exe)
+		places = append(places,
+			filepath.Join(beside, "lib", name),
+			filepath.Join(filepath.Dir(beside), SetupDir, name))
+	}
+	return append(places, name, versioned)
+}
+
+// Version is the library's version, such as "1.32.0".
+func (l *Library) Version() string { return binding.GetVersion() }
+
+// Path is the file the library was loaded from.
+func (l *Library) Path() string { return l.path }
+
+// Close gives the library back. The last Close unloads it: no session may be
+// used afterwards.
+func (l *Library) Close() error {
+	var err error
+	l.closed.Do(func() {
+		process.Lock()
+		defer process.Unlock()
+		if process.users--; process.users == 0 {
+			err = binding.DestroyEnvironment()
+		}
+	})
+	return err
+}

@@ -1,0 +1,278 @@
+package ort
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	binding "github.com/yalue/onnxruntime_go"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// Options say how a session computes.
+type Options struct {
+	// Threads is the size of the session's thread pool; 0 is one for each
+	// processor this process may use.
+	Threads int
+}
+
+// A Session is one model, loaded. It implements pipeline.Runner.
+type Session struct {
+	session         *binding.DynamicAdvancedSession
+	inputs, outputs []tensor.Spec
+
+	// surprising is set once an output had another shape than its spec
+	// resolved to; from then on ONNX Runtime allocates the outputs.
+	surprising atomic.Bool
+}
+
+// Open loads the model in the file at path. inputs and outputs are what Run
+// takes and returns; outputs whose dimensions resolve from those of the inputs
+// are written straight into memory allocated beforehand.
+func (l *Library) Open(path string, inputs, outputs []tensor.Spec, o Options) (*Session, error) {
+	if len(inputs) == 0 || len(outputs) == 0 {
+		// The binding takes the address of the first of each.
+		return nil, fmt.Errorf("%s: a model without inputs or without outputs cannot be run", path)
+	}
+	for _, s := range outputs {
+		if !autoAllocates(s.DType) && !resolvable(s, inputs) {
+			return nil, fmt.Errorf("%s: output %s has a size that is known only after the run, which is not supported for %s", path, s, s.DType)
+		}
+	}
+	options, err := o.binding()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = options.Destroy() }()
+	session, err := binding.NewDynamicAdvancedSession(path, specNames(inputs), specNames(outputs), options)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", path, clean(err))
+	}
+	return &Session{session: session, inputs: inputs, outputs: outputs}, nil
+}
+
+func (o Options) binding() (*binding.SessionOptions, error) {
+	options, err := binding.NewSessionOptions()
+	if err != nil {
+		return nil, fmt.Errorf("make session options: %w", clean(err))
+	}
+	threads := o.Threads
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	err = errors.Join(
+		options.SetIntraOpNumThreads(threads),
+		options.SetInterOpNumThreads(1),
+		options.SetLogSeverityLevel(binding.LoggingLevelError),
+		// Threads that spin after a run take the processor from the other
+		// sessions of this machine.
+		options.AddSessionConfigEntry("session.force_spinning_stop", "1"),
+	)
+	if err != nil {
+		_ = options.Destroy()
+		return nil, fmt.Errorf("set session options: %w", clean(err))
+	}
+	return options, nil
+}
+
+// Close frees the model. No Run may be under way.
+func (s *Session) Close() error { return s.session.Destroy() }
+
+// Run implements pipeline.Runner. Tensors that the model does not take are
+// ignored; a missing or mismatching one is a fault.Invalid. When ctx ends, ONNX
+// Runtime is told to stop at the next node.
+func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	sizes, err := tensor.MatchAll(s.inputs, in)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	var held values
+	defer held.destroy()
+
+	args := make([]binding.Value, len(s.inputs))
+	for i, spec := range s.inputs {
+		v, err := toValue(in[spec.Name])
+		if err != nil {
+			return nil, fmt.Errorf("input %s: %w", spec, err)
+		}
+		args[i] = v
+		held = append(held, v)
+	}
+
+	prepared := !s.surprising.Load()
+	out, err := s.run(ctx, args, sizes, prepared)
+	if err != nil && prepared && ctx.Err() == nil {
+		// The model may be one whose output sizes depend on its values. If so,
+		// the run succeeds when nothing is presumed about them.
+		again, errAgain := s.run(ctx, args, sizes, false)
+		if errAgain == nil {
+			s.surprising.Store(true)
+			return again, nil
+		}
+	}
+	return out, err
+}
+
+// run computes once. With prepared, outputs whose shapes resolve are allocated
+// beforehand; the others are copied out of ONNX Runtime's memory.
+func (s *Session) run(ctx context.Context, args []binding.Value, sizes tensor.Sizes, prepared bool) (tensor.Bag, error) {
+	var held values
+	defer held.destroy()
+
+	results := make([]binding.Value, len(s.outputs))
+	bag := make(tensor.Bag, len(s.outputs))
+	for i, spec := range s.outputs {
+		if spec.DType == tensor.String || (!prepared && autoAllocates(spec.DType) && len(spec.Dims) > 0) {
+			continue
+		}
+		shape, ok := spec.Resolve(sizes)
+		if !ok {
+			continue
+		}
+		t, err := tensor.New(spec.DType, shape)
+		if err != nil {
+			return nil, fmt.Errorf("output %s: %w", spec, err)
+		}
+		v, err := toValue(t)
+		if err != nil {
+			return nil, fmt.Errorf("output %s: %w", spec, err)
+		}
+		results[i], bag[spec.Name] = v, t
+		held = append(held, v)
+	}
+
+	var options *binding.RunOptions
+	if ctx.Done() != nil {
+		var err error
+		if options, err = binding.NewRunOptions(); err != nil {
+			return nil, fmt.Errorf("make run options: %w", clean(err))
+		}
+		terminated := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			defer close(terminated)
+			_ = options.Terminate()
+		})
+		defer func() {
+			if !stop() {
+				<-terminated // it must not touch the options once they are freed
+			}
+			_ = options.Destroy()
+		}()
+	}
+	err := s.session.RunWithOptions(args, results, options)
+	for i, v := range results {
+		if _, ours := bag[s.outputs[i].Name]; !ours && v != nil {
+			held = append(held, v)
+		}
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("run: %w", clean(err))
+	}
+	for i, spec := range s.outputs {
+		v := results[i]
+		if t, ours := bag[spec.Name]; ours {
+			if len(spec.Dims) == 0 {
+				if err := fromScalar(v, t); err != nil {
+					return nil, fmt.Errorf("output %s: %w", spec, err)
+				}
+			}
+			continue
+		}
+		t, err := fromValue(v)
+		if err != nil {
+			return nil, fmt.Errorf("output %s: %w", spec, err)
+		}
+		bag[spec.Name] = t
+	}
+	return bag, nil
+}
+
+// Types reports the element type and the dimensions of the graph outputs of
+// the model at path, as ONNX Runtime infers them without optimising the graph.
+// A dimension that it cannot tell is unknown. Outputs that are not tensors have
+// DType Undefined.
+func (l *Library) Types(path string) ([]tensor.Spec, error) {
+	options, err := binding.NewSessionOptions()
+	if err != nil {
+		return nil, fmt.Errorf("make session options: %w", clean(err))
+	}
+	defer func() { _ = options.Destroy() }()
+	err = errors.Join(
+		options.SetGraphOptimizationLevel(binding.GraphOptimizationLevelDisableAll),
+		options.SetLogSeverityLevel(binding.LoggingLevelError),
+		options.SetIntraOpNumThreads(1),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("set session options: %w", clean(err))
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	_, outputs, err := binding.GetInputOutputInfoWithOptions(path, options)
+	if err != nil {
+		return nil, clean(err)
+	}
+	specs := make([]tensor.Spec, len(outputs))
+	for i, o := range outputs {
+		specs[i] = tensor.Spec{Name: o.Name}
+		if o.OrtValueType != binding.ONNXTypeTensor {
+			continue
+		}
+		// ONNX Runtime's numbers for element types are those of onnx.proto as
+		// far as package tensor knows them.
+		if d := tensor.DType(o.DataType); d.Known() {
+			specs[i].DType = d
+		}
+		specs[i].Dims = make([]tensor.Dim, len(o.Dimensions))
+		for j, n := range o.Dimensions {
+			if n >= 0 {
+				specs[i].Dims[j] = tensor.Fixed(n)
+			}
+		}
+	}
+	return specs, nil
+}
+
+// clean takes the binding's own words off an error of ONNX Runtime.
+func clean(err error) error {
+	msg := err.Error()
+	for _, prefix := range []string{"Error running network: ", "Error creating C session: ", "Error creating C session from file: "} {
+		msg = strings.TrimPrefix(msg, prefix)
+	}
+	return errors.New(strings.Join(strings.Fields(msg), " "))
+}
+
+func specNames(specs []tensor.Spec) []string {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// resolvable reports whether every dimension of s is fixed or named by one of
+// the inputs.
+func resolvable(s tensor.Spec, inputs []tensor.Spec) bool {
+	sizes := tensor.Sizes{}
+	for _, in := range inputs {
+		for _, d := range in.Dims {
+			if d.Name != "" {
+				sizes[d.Name] = 1
+			}
+		}
+	}
+	_, ok := s.Resolve(sizes)
+	return ok
+}

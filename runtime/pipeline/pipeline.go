@@ -1,0 +1,80 @@
+// Package pipeline is what everything that computes has in common: the Runner,
+// and the Chain that makes several Runners one.
+//
+// A session of ONNX Runtime is a Runner, the client of a remote stage is a
+// Runner, a chain of Runners is a Runner. The package knows only tensors: not
+// what computes, nor where.
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// A Runner turns named input tensors into named output tensors. It is safe for
+// concurrent use. It must not change its input, and what it returns may share
+// memory with it.
+type Runner interface {
+	Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error)
+}
+
+// A Stage is one link of a chain.
+type Stage struct {
+	Runner Runner
+	// Inputs are the names the Runner needs, Forward those it does not need but
+	// a later stage does.
+	Inputs, Forward []string
+}
+
+// Run runs the stage's Runner on the inputs it needs, and returns its outputs
+// together with the forwarded values.
+func (s Stage) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+	own := make(tensor.Bag, len(s.Inputs))
+	if err := pick(own, in, s.Inputs); err != nil {
+		return nil, err
+	}
+	out, err := s.Runner.Run(ctx, own)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.Forward) == 0 {
+		return out, nil
+	}
+	next := make(tensor.Bag, len(out)+len(s.Forward))
+	for n, t := range out {
+		next[n] = t
+	}
+	if err := pick(next, in, s.Forward); err != nil {
+		return nil, err
+	}
+	return next, nil
+}
+
+func pick(to, from tensor.Bag, names []string) error {
+	for _, n := range names {
+		t, ok := from[n]
+		if !ok {
+			return fmt.Errorf("tensor %q is missing", n)
+		}
+		to[n] = t
+	}
+	return nil
+}
+
+// A Chain runs its stages one after the other, each on what the one before it
+// returned.
+type Chain []Stage
+
+// Run implements Runner.
+func (c Chain) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+	for i, s := range c {
+		out, err := s.Run(ctx, in)
+		if err != nil {
+			return nil, fmt.Errorf("stage %d: %w", i, err)
+		}
+		in = out
+	}
+	return in, nil
+}

@@ -1,0 +1,391 @@
+// Package front answers HTTP: it takes texts in, hands them to a classifier, and
+// maps what comes back, or what went wrong, to responses.
+//
+// It does not know whether the classifier computes in this process or on ten
+// machines. Clients are untrusted: what they send is bounded in size and number,
+// and what is wrong with it is said in the answer.
+package front
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/text"
+)
+
+// Config says what a Front serves.
+type Config struct {
+	// Classifier answers texts. When it is nil there are no text routes, and
+	// NoText says why.
+	Classifier *classify.Classifier
+	NoText     string
+
+	// Ready fails while some stage cannot be used.
+	Ready func(context.Context) error
+
+	MaxBody  int64         // bytes of a request's body
+	MaxTexts int           // texts that are waiting or being computed
+	Timeout  time.Duration // for one request
+
+	Log *slog.Logger
+}
+
+// A Front is an http.Handler.
+type Front struct {
+	Config
+	mux  *http.ServeMux
+	busy atomic.Int64 // texts waiting or being computed
+}
+
+// New makes a front.
+func New(c Config) *Front {
+	f := &Front{Config: c, mux: http.NewServeMux()}
+	f.mux.HandleFunc("/{$}", f.methods(map[string]http.HandlerFunc{"GET": f.label, "POST": f.predict}))
+	f.mux.HandleFunc("/predict", f.methods(map[string]http.HandlerFunc{"POST": f.predict}))
+	f.mux.HandleFunc("/healthz", f.methods(map[string]http.HandlerFunc{"GET": f.alive}))
+	f.mux.HandleFunc("/readyz", f.methods(map[string]http.HandlerFunc{"GET": f.ready}))
+	f.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusNotFound, problem{fmt.Sprintf("there is nothing at %s; texts go to /?text=… or, as JSON, to POST /predict", r.URL.Path)})
+	})
+	return f
+}
+
+// drainTime is how long requests under way may take when the front is to stop.
+const drainTime = 30 * time.Second
+
+// Serve serves HTTP on the listener until ctx ends, then finishes the requests
+// under way and returns nil. It closes the listener.
+func (f *Front) Serve(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           f,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      f.Timeout + time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(f.Log.Handler(), slog.LevelDebug),
+	}
+	drained := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		drained <- server.Shutdown(deadline)
+	})
+	err := server.Serve(l)
+	if !stop() {
+		err = <-drained
+	}
+	if err != nil {
+		return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// ServeHTTP implements http.Handler, and logs a line a request.
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+	f.mux.ServeHTTP(rec, r)
+	level := slog.LevelInfo
+	if rec.status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	attrs := []slog.Attr{
+		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", rec.status),
+		slog.Duration("took", time.Since(started).Round(time.Microsecond)),
+	}
+	if rec.texts > 0 {
+		attrs = append(attrs, slog.Int("texts", rec.texts))
+	}
+	if rec.err != nil {
+		attrs = append(attrs, slog.String("error", rec.err.Error()))
+	}
+	f.Log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// A recorder remembers what the log line tells.
+type recorder struct {
+	http.ResponseWriter
+	status, texts int
+	err           error
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap gives http.ResponseController the writer below.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// methods chooses a handler by method, and answers 405 for the others.
+func (f *Front) methods(byMethod map[string]http.HandlerFunc) http.HandlerFunc {
+	var allowed []string
+	for _, m := range []string{"GET", "HEAD", "POST"} {
+		if byMethod[m] != nil || m == "HEAD" && byMethod["GET"] != nil {
+			allowed = append(allowed, m)
+		}
+	}
+	allow := strings.Join(allowed, ", ")
+	return func(w http.ResponseWriter, r *http.Request) {
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		if h := byMethod[method]; h != nil {
+			h(w, r)
+			return
+		}
+		w.Header().Set("Allow", allow)
+		writeJSON(w, http.StatusMethodNotAllowed, problem{fmt.Sprintf("%s is not possible at %s; use %s", r.Method, r.URL.Path, allow)})
+	}
+}
+
+func (f *Front) alive(w http.ResponseWriter, _ *http.Request) { writePlain(w, http.StatusOK, "ok") }
+
+func (f *Front) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := f.Ready(ctx); err != nil {
+		writePlain(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	writePlain(w, http.StatusOK, "ready")
+}
+
+// label answers GET /?text=… with the label alone.
+func (f *Front) label(w http.ResponseWriter, r *http.Request) {
+	texts, given := r.URL.Query()["text"]
+	var err error
+	switch {
+	case f.Classifier == nil:
+		err = f.noText()
+	case !given:
+		err = fault.Errorf(fault.Invalid, "text is missing; ask for /?text=… with the text URL-encoded")
+	case len(texts) > 1:
+		err = fault.Errorf(fault.Invalid, "text is given %d times; send several texts as a list with POST /predict", len(texts))
+	case texts[0] == "":
+		err = fault.Errorf(fault.Invalid, "text is empty")
+	}
+	var answers []classify.Answer
+	if err == nil {
+		answers, err = f.classify(w, r, texts)
+	}
+	if err != nil {
+		note(w, err)
+		writePlain(w, httpStatus(w, err), err.Error())
+		return
+	}
+	writePlain(w, http.StatusOK, answers[0].Results[0].Label)
+}
+
+// A body is what POST takes: what the text-classification API of Hugging Face
+// takes.
+type body struct {
+	Inputs     json.RawMessage `json:"inputs"`
+	Parameters struct {
+		TopK *int `json:"top_k"`
+	} `json:"parameters"`
+	// Options of the hosted API (use_cache, wait_for_model) ask for nothing that
+	// would differ here.
+	Options json.RawMessage `json:"options"`
+}
+
+// predict answers POST with every label and its score, for one text or a list.
+func (f *Front) predict(w http.ResponseWriter, r *http.Request) {
+	result, err := f.results(w, r)
+	if err != nil {
+		note(w, err)
+		writeJSON(w, httpStatus(w, err), problem{err.Error()})
+		return
+	}
+	writeJSON(w, http.StatusOK, result)
+}
+
+func (f *Front) results(w http.ResponseWriter, r *http.Request) ([][]text.Result, error) {
+	if f.Classifier == nil {
+		return nil, f.noText()
+	}
+	b, err := f.readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	texts, err := textsOf(b.Inputs)
+	if err != nil {
+		return nil, err
+	}
+	answers, err := f.classify(w, r, texts)
+	if err != nil {
+		return nil, err
+	}
+	results := make([][]text.Result, len(answers))
+	for i, a := range answers {
+		results[i] = a.Results
+		if k := b.Parameters.TopK; k != nil && *k < len(a.Results) {
+			results[i] = a.Results[:*k]
+		}
+	}
+	return results, nil
+}
+
+func (f *Front) readBody(w http.ResponseWriter, r *http.Request) (*body, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, f.MaxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, fault.Errorf(fault.TooLarge, "the body is larger than %d bytes; send fewer texts at a time", f.MaxBody)
+	case err != nil:
+		return nil, fault.Errorf(fault.Invalid, "read the body: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	b := &body{}
+	if err := d.Decode(b); err != nil {
+		return nil, fault.Errorf(fault.Invalid, `the body is not JSON of the form {"inputs": "…"}: %s`, strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, fault.Errorf(fault.Invalid, "something follows the JSON object in the body")
+	}
+	if k := b.Parameters.TopK; k != nil && *k < 1 {
+		return nil, fault.Errorf(fault.Invalid, "top_k is %d; it can be 1 or more", *k)
+	}
+	return b, nil
+}
+
+// textsOf reads a text or a list of texts.
+func textsOf(inputs json.RawMessage) ([]string, error) {
+	var one string
+	var many []string
+	switch {
+	case len(inputs) == 0 || string(inputs) == "null":
+		return nil, fault.Errorf(fault.Invalid, `"inputs" is missing; send {"inputs": "…"} or {"inputs": ["…", "…"]}`)
+	case json.Unmarshal(inputs, &one) == nil:
+		many = []string{one}
+		if one == "" {
+			return nil, fault.Errorf(fault.Invalid, `"inputs" is empty`)
+		}
+	case json.Unmarshal(inputs, &many) != nil:
+		return nil, fault.Errorf(fault.Invalid, `"inputs" must be a string or a list of strings`)
+	case len(many) == 0:
+		return nil, fault.Errorf(fault.Invalid, `"inputs" is an empty list`)
+	}
+	for i, s := range many {
+		if s == "" { // a null in the list reads as "" too
+			return nil, fault.Errorf(fault.Invalid, `"inputs"[%d] is empty`, i)
+		}
+	}
+	return many, nil
+}
+
+// classify admits the texts, or refuses them at once, and has them answered.
+func (f *Front) classify(w http.ResponseWriter, r *http.Request, texts []string) ([]classify.Answer, error) {
+	n := int64(len(texts))
+	limit := int64(f.MaxTexts)
+	if n > limit {
+		return nil, fault.Errorf(fault.TooLarge, "%d texts are more than the %d that can be taken at a time", n, limit)
+	}
+	if rec, ok := w.(*recorder); ok {
+		rec.texts = len(texts)
+	}
+	defer f.busy.Add(-n)
+	if f.busy.Add(n) > limit {
+		return nil, fault.Errorf(fault.Overloaded, "too many texts are waiting; try again in a moment")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), f.Timeout)
+	defer cancel()
+	answers, err := f.Classifier.Classify(ctx, texts)
+	if err != nil {
+		if r.Context().Err() == nil && ctx.Err() != nil {
+			return nil, fault.Errorf(fault.Deadline, "there was no answer within %s", f.Timeout)
+		}
+		return nil, err
+	}
+	for i, a := range answers {
+		if a.Err != nil {
+			return nil, fmt.Errorf("text %d: %w", i, a.Err)
+		}
+	}
+	return answers, nil
+}
+
+func (f *Front) noText() error { return noTextError{f.NoText} }
+
+type noTextError struct{ why string }
+
+func (e noTextError) Error() string { return e.why }
+
+// statusClientClosed is what nginx logs for a client that left; the client never
+// sees it.
+const statusClientClosed = 499
+
+// statuses is the one table from faults to HTTP statuses.
+var statuses = map[fault.Code]int{
+	fault.Internal:    http.StatusInternalServerError,
+	fault.Invalid:     http.StatusBadRequest,
+	fault.TooLarge:    http.StatusRequestEntityTooLarge,
+	fault.Overloaded:  http.StatusTooManyRequests,
+	fault.Unavailable: http.StatusServiceUnavailable,
+	fault.Mismatch:    http.StatusServiceUnavailable,
+	fault.Deadline:    http.StatusGatewayTimeout,
+	fault.Canceled:    statusClientClosed,
+}
+
+// httpStatus maps an error to a status, and sets the headers that go with it.
+func httpStatus(w http.ResponseWriter, err error) int {
+	if errors.As(err, &noTextError{}) {
+		return http.StatusNotFound
+	}
+	status := statuses[fault.CodeOf(err)]
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	return status
+}
+
+func note(w http.ResponseWriter, err error) {
+	if rec, ok := w.(*recorder); ok {
+		rec.err = err
+	}
+}
+
+type problem struct {
+	Error string `json:"error"`
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	var buf bytes.Buffer
+	e := json.NewEncoder(&buf)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil { // a float that JSON cannot say
+		status = http.StatusInternalServerError
+		buf.Reset()
+		_ = e.Encode(problem{err.Error()})
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	write(w, status, buf.Bytes())
+}
+
+func writePlain(w http.ResponseWriter, status int, line string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	write(w, status, []byte(line+"\n"))
+}
+
+func write(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client may have left
+}

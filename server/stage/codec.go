@@ -1,0 +1,406 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/proto" // the codec for all other messages
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// A request is a RunRequest, and a response a RunResponse, of stage.proto.
+type request struct {
+	bundle  string
+	rank    int
+	route   [][]string
+	tensors tensor.Bag
+}
+
+type response struct {
+	tensors tensor.Bag
+}
+
+// codec is protobuf on the wire. Generated code would copy every tensor into a
+// message and out of it again; this codec hands the transport the tensor's own
+// memory, and copies once on the other side, into memory aligned for its type.
+type codec struct{ encoding.CodecV2 }
+
+func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
+
+// Marshal implements encoding.CodecV2.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	switch v := v.(type) {
+	case *request:
+		return v.encode()
+	case *response:
+		e := &encoder{}
+		err := e.bag(1, v.tensors)
+		return e.buffers(), err
+	}
+	return c.CodecV2.Marshal(v)
+}
+
+// Unmarshal implements encoding.CodecV2.
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	switch v := v.(type) {
+	case *request:
+		return v.decode(newDecoder(data))
+	case *response:
+		return newDecoder(data).fields(func(d *decoder, num protowire.Number, typ protowire.Type) error {
+			if num == 1 && typ == protowire.BytesType {
+				return d.tensor(&v.tensors)
+			}
+			return d.skip(num, typ)
+		})
+	}
+	return c.CodecV2.Unmarshal(data, v)
+}
+
+func (r *request) encode() (mem.BufferSlice, error) {
+	e := &encoder{}
+	e.text(1, r.bundle)
+	e.number(2, uint64(r.rank))
+	for _, replicas := range r.route {
+		size := 0
+		for _, a := range replicas {
+			size += protowire.SizeTag(1) + protowire.SizeBytes(len(a))
+		}
+		e.head = protowire.AppendTag(e.head, 3, protowire.BytesType)
+		e.head = protowire.AppendVarint(e.head, uint64(size))
+		for _, a := range replicas {
+			e.text(1, a)
+		}
+	}
+	err := e.bag(4, r.tensors)
+	return e.buffers(), err
+}
+
+// Limits on what a request may hold besides tensors, and on the number of
+// tensors; their size is limited by that of the message.
+const (
+	maxRoute   = 1024
+	maxTensors = 4096
+	maxName    = 4096
+)
+
+func (r *request) decode(d *decoder) error {
+	return d.fields(func(d *decoder, num protowire.Number, typ protowire.Type) error {
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			return d.string(&r.bundle)
+		case num == 2 && typ == protowire.VarintType:
+			n, err := d.varint()
+			if n > maxRoute {
+				return fmt.Errorf("rank %d is out of range", n)
+			}
+			r.rank = int(n)
+			return err
+		case num == 3 && typ == protowire.BytesType:
+			if len(r.route) == maxRoute {
+				return fmt.Errorf("more than %d hops", maxRoute)
+			}
+			var replicas []string
+			err := d.message(func(d *decoder, num protowire.Number, typ protowire.Type) error {
+				if num != 1 || typ != protowire.BytesType {
+					return d.skip(num, typ)
+				}
+				if len(replicas) == maxRoute {
+					return fmt.Errorf("more than %d replicas", maxRoute)
+				}
+				var a string
+				err := d.string(&a)
+				replicas = append(replicas, a)
+				return err
+			})
+			r.route = append(r.route, replicas)
+			return err
+		case num == 4 && typ == protowire.BytesType:
+			return d.tensor(&r.tensors)
+		}
+		return d.skip(num, typ)
+	})
+}
+
+// An encoder gathers small fields in head, and puts large ones behind it as
+// buffers of their own.
+type encoder struct {
+	head []byte
+	done mem.BufferSlice
+}
+
+func (e *encoder) buffers() mem.BufferSlice {
+	if len(e.head) > 0 {
+		e.done = append(e.done, mem.SliceBuffer(e.head))
+		e.head = nil
+	}
+	return e.done
+}
+
+func (e *encoder) text(num protowire.Number, s string) {
+	e.head = protowire.AppendTag(e.head, num, protowire.BytesType)
+	e.head = protowire.AppendString(e.head, s)
+}
+
+func (e *encoder) number(num protowire.Number, n uint64) {
+	e.head = protowire.AppendTag(e.head, num, protowire.VarintType)
+	e.head = protowire.AppendVarint(e.head, n)
+}
+
+// inline is the size in bytes up to which a tensor's data is copied beside the
+// other fields: a buffer of its own would cost more.
+const inline = 1024
+
+func (e *encoder) bag(num protowire.Number, bag tensor.Bag) error {
+	for _, name := range bag.Names() {
+		t := bag[name]
+		if err := t.Check(); err != nil {
+			return fmt.Errorf("tensor %q: %w", name, err)
+		}
+		dims := 0
+		for _, n := range t.Shape {
+			dims += protowire.SizeVarint(uint64(n))
+		}
+		size := protowire.SizeTag(1) + protowire.SizeBytes(len(name)) +
+			protowire.SizeTag(2) + protowire.SizeVarint(uint64(t.DType))
+		if len(t.Shape) > 0 {
+			size += protowire.SizeTag(3) + protowire.SizeBytes(dims)
+		}
+		if len(t.Data) > 0 {
+			size += protowire.SizeTag(4) + protowire.SizeBytes(len(t.Data))
+		}
+		for _, s := range t.Strs {
+			size += protowire.SizeTag(5) + protowire.SizeBytes(len(s))
+		}
+
+		e.head = protowire.AppendTag(e.head, num, protowire.BytesType)
+		e.head = protowire.AppendVarint(e.head, uint64(size))
+		e.text(1, name)
+		e.number(2, uint64(t.DType))
+		if len(t.Shape) > 0 {
+			e.head = protowire.AppendTag(e.head, 3, protowire.BytesType)
+			e.head = protowire.AppendVarint(e.head, uint64(dims))
+			for _, n := range t.Shape {
+				e.head = protowire.AppendVarint(e.head, uint64(n))
+			}
+		}
+		if len(t.Data) > 0 {
+			e.head = protowire.AppendTag(e.head, 4, protowire.BytesType)
+			e.head = protowire.AppendVarint(e.head, uint64(len(t.Data)))
+			if len(t.Data) <= inline {
+				e.head = append(e.head, t.Data...)
+			} else {
+				e.done = append(e.done, mem.SliceBuffer(e.head), mem.SliceBuffer(t.Data))
+				e.head = nil
+			}
+		}
+		for _, s := range t.Strs {
+			e.text(5, s)
+		}
+	}
+	return nil
+}
+
+// A decoder reads protobuf from the buffers a message arrived in, without
+// joining them first.
+type decoder struct {
+	r    *mem.Reader
+	left int // bytes of the message being read
+}
+
+func newDecoder(data mem.BufferSlice) *decoder {
+	r := data.Reader()
+	return &decoder{r: r, left: r.Remaining()}
+}
+
+var errMessage = errors.New("the message is cut off or is not protobuf")
+
+// fields calls f at every field of the message, which has to read its value.
+func (d *decoder) fields(f func(*decoder, protowire.Number, protowire.Type) error) error {
+	for d.left > 0 {
+		tag, err := d.varint()
+		if err != nil {
+			return err
+		}
+		num, typ := protowire.DecodeTag(tag)
+		if num < protowire.MinValidNumber {
+			return errMessage
+		}
+		if err := f(d, num, typ); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// message reads an embedded message.
+func (d *decoder) message(f func(*decoder, protowire.Number, protowire.Type) error) error {
+	n, err := d.length()
+	if err != nil {
+		return err
+	}
+	d.left -= n
+	return (&decoder{r: d.r, left: n}).fields(f)
+}
+
+func (d *decoder) varint() (uint64, error) {
+	var v uint64
+	for shift := 0; shift < 64; shift += 7 {
+		if d.left == 0 {
+			return 0, errMessage
+		}
+		b, err := d.r.ReadByte()
+		if err != nil {
+			return 0, errMessage
+		}
+		d.left--
+		if shift == 63 && b > 1 {
+			return 0, errMessage
+		}
+		v |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return v, nil
+		}
+	}
+	return 0, errMessage
+}
+
+// length reads the length of a field, which must lie inside the message.
+func (d *decoder) length() (int, error) {
+	n, err := d.varint()
+	if err != nil || n > uint64(d.left) {
+		return 0, errMessage
+	}
+	return int(n), nil
+}
+
+func (d *decoder) bytes(n int, alloc func(int) []byte) ([]byte, error) {
+	b := alloc(n)
+	if _, err := io.ReadFull(d.r, b); err != nil {
+		return nil, errMessage
+	}
+	d.left -= n
+	return b, nil
+}
+
+func plainBytes(n int) []byte { return make([]byte, n) }
+
+func (d *decoder) string(s *string) error {
+	n, err := d.length()
+	if err != nil {
+		return err
+	}
+	if n > maxName {
+		return fmt.Errorf("a name of %d bytes is longer than %d", n, maxName)
+	}
+	b, err := d.bytes(n, plainBytes)
+	*s = string(b)
+	return err
+}
+
+// skip reads past a field that this version does not know.
+func (d *decoder) skip(num protowire.Number, typ protowire.Type) error {
+	n := 0
+	switch typ {
+	case protowire.VarintType:
+		_, err := d.varint()
+		return err
+	case protowire.Fixed32Type:
+		n = 4
+	case protowire.Fixed64Type:
+		n = 8
+	case protowire.BytesType:
+		var err error
+		if n, err = d.length(); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("field %d has wire type %d, which is not used", num, typ)
+	}
+	if n > d.left {
+		return errMessage
+	}
+	if _, err := d.r.Discard(n); err != nil {
+		return errMessage
+	}
+	d.left -= n
+	return nil
+}
+
+// tensor reads a Tensor into the bag.
+func (d *decoder) tensor(bag *tensor.Bag) error {
+	if len(*bag) == maxTensors {
+		return fmt.Errorf("more than %d tensors", maxTensors)
+	}
+	var name string
+	var t tensor.Tensor
+	err := d.message(func(d *decoder, num protowire.Number, typ protowire.Type) error {
+		switch {
+		case num == 1 && typ == protowire.BytesType:
+			return d.string(&name)
+		case num == 2 && typ == protowire.VarintType:
+			n, err := d.varint()
+			t.DType = tensor.DType(n)
+			return err
+		case num == 3 && typ == protowire.VarintType:
+			n, err := d.varint()
+			t.Shape = append(t.Shape, int64(n))
+			return err
+		case num == 3 && typ == protowire.BytesType:
+			n, err := d.length()
+			if err != nil {
+				return err
+			}
+			packed := &decoder{r: d.r, left: n}
+			d.left -= n
+			for packed.left > 0 && len(t.Shape) <= tensor.MaxRank {
+				n, err := packed.varint()
+				if err != nil {
+					return err
+				}
+				t.Shape = append(t.Shape, int64(n))
+			}
+			if packed.left > 0 {
+				return fmt.Errorf("more than %d dimensions", tensor.MaxRank)
+			}
+			return nil
+		case num == 4 && typ == protowire.BytesType:
+			n, err := d.length()
+			if err != nil {
+				return err
+			}
+			t.Data, err = d.bytes(n, func(n int) []byte { return tensor.AlignedBytes(int64(n)) })
+			return err
+		case num == 5 && typ == protowire.BytesType:
+			n, err := d.length()
+			if err != nil {
+				return err
+			}
+			b, err := d.bytes(n, plainBytes)
+			t.Strs = append(t.Strs, string(b))
+			return err
+		}
+		if len(t.Shape) > tensor.MaxRank {
+			return fmt.Errorf("more than %d dimensions", tensor.MaxRank)
+		}
+		return d.skip(num, typ)
+	})
+	if err != nil {
+		return fmt.Errorf("tensor %q: %w", name, err)
+	}
+	if err := t.Check(); err != nil {
+		return fmt.Errorf("tensor %q: %w", name, err)
+	}
+	if *bag == nil {
+		*bag = tensor.Bag{}
+	}
+	if _, twice := (*bag)[name]; twice {
+		return fmt.Errorf("tensor %q is there twice", name)
+	}
+	(*bag)[name] = t
+	return nil
+}

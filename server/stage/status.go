@@ -1,0 +1,93 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+)
+
+// domain marks errors that a stage made, as against the transport's.
+const domain = "distinfer"
+
+// grpcCodes is the one table from faults to gRPC codes.
+var grpcCodes = map[fault.Code]codes.Code{
+	fault.Internal:    codes.Internal,
+	fault.Invalid:     codes.InvalidArgument,
+	fault.TooLarge:    codes.InvalidArgument,
+	fault.Overloaded:  codes.ResourceExhausted,
+	fault.Unavailable: codes.Unavailable,
+	fault.Mismatch:    codes.FailedPrecondition,
+	fault.Deadline:    codes.DeadlineExceeded,
+	fault.Canceled:    codes.Canceled,
+}
+
+// toStatus makes a gRPC status of an error. The fault's own name goes along, so
+// that nothing is lost on the way up a chain of stages.
+func toStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	code := fault.CodeOf(err)
+	s := status.New(grpcCodes[code], err.Error())
+	if detailed, errDetail := s.WithDetails(&errdetails.ErrorInfo{Domain: domain, Reason: code.String()}); errDetail == nil {
+		s = detailed
+	}
+	return s.Err()
+}
+
+// fromStatus is the inverse of toStatus. peer names the stage that was called;
+// it is put into errors that are the transport's, since a stage's own errors
+// name the stage they come from.
+func fromStatus(ctx context.Context, err error, peer string) error {
+	if err == nil {
+		return nil
+	}
+	s, ok := status.FromError(err)
+	if !ok {
+		return fmt.Errorf("%s: %w", peer, err)
+	}
+	for _, d := range s.Details() {
+		info, ok := d.(*errdetails.ErrorInfo)
+		if !ok || info.GetDomain() != domain {
+			continue
+		}
+		for code := range grpcCodes {
+			if code.String() == info.GetReason() {
+				return fault.Wrap(code, errors.New(s.Message()))
+			}
+		}
+	}
+	switch s.Code() {
+	case codes.Unavailable:
+		return fault.Errorf(fault.Unavailable, "%s is unreachable: %s", peer, cause(s.Message()))
+	case codes.ResourceExhausted: // the transport's word for a message over its limit
+		return fault.Errorf(fault.TooLarge, "%s: %s; raise --max-message on both sides, or send fewer or shorter texts at a time", peer, s.Message())
+	case codes.DeadlineExceeded:
+		return fault.Errorf(fault.Deadline, "%s did not answer in the time allowed", peer)
+	case codes.Canceled:
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fault.Errorf(fault.Unavailable, "%s broke off the call", peer)
+	case codes.Unimplemented:
+		return fault.Errorf(fault.Mismatch, "%s is not a stage of distinfer, or of another version: %s", peer, s.Message())
+	}
+	return fmt.Errorf("%s: %s", peer, s.Message())
+}
+
+// cause is the innermost reason in the transport's message about a connection.
+func cause(msg string) string {
+	for _, before := range []string{"Error while dialing: ", `desc = "`} {
+		if i := strings.LastIndex(msg, before); i >= 0 {
+			return strings.TrimSuffix(msg[i+len(before):], `"`)
+		}
+	}
+	return msg
+}

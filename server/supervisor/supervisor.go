@@ -1,0 +1,177 @@
+// Package supervisor keeps child processes running: it starts them, starts them
+// again when they die, and leaves none behind.
+//
+// It knows nothing of what the processes do.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// A Child is a process to keep running.
+type Child struct {
+	Name string
+	// Command makes the command of a new start.
+	Command func() *exec.Cmd
+	// Ready returns nil once the process does its work, and is called until it
+	// does.
+	Ready func(context.Context) error
+}
+
+// A Supervisor keeps a group of child processes running.
+type Supervisor struct {
+	log      *slog.Logger
+	children []Child
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	starts chan func()
+}
+
+const (
+	pollEvery = 25 * time.Millisecond
+	// stopTime is how long a child may take to end before it is killed.
+	stopTime = 35 * time.Second
+	// healthyAfter is how long a child must have lived for its next start not
+	// to be delayed.
+	healthyAfter = 10 * time.Second
+)
+
+// Start starts the children and waits until all are ready. It fails, with none
+// left running, when one of them ends before. The children live until Stop.
+func Start(ctx context.Context, log *slog.Logger, children []Child) (*Supervisor, error) {
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &Supervisor{log: log, children: children, cancel: cancel, starts: make(chan func())}
+	go s.starter()
+
+	ready := make(chan error, len(children))
+	for _, c := range children {
+		s.done.Add(1)
+		go func() {
+			defer s.done.Done()
+			s.keep(own, c, ready)
+		}()
+	}
+	for range children {
+		select {
+		case err := <-ready:
+			if err != nil {
+				s.Stop()
+				return nil, err
+			}
+		case <-ctx.Done():
+			s.Stop()
+			return nil, ctx.Err()
+		}
+	}
+	return s, nil
+}
+
+// Stop asks all children to end, kills those that do not, and returns when all
+// have ended.
+func (s *Supervisor) Stop() {
+	s.cancel()
+	s.done.Wait()
+	close(s.starts)
+}
+
+// starter starts processes from one thread that lives as long as they do: the
+// kernel ends a child whose parent thread is gone (see attributes).
+func (s *Supervisor) starter() {
+	runtime.LockOSThread()
+	for start := range s.starts {
+		start()
+	}
+}
+
+// keep runs a child until ctx ends. The outcome of the first start goes to
+// ready.
+func (s *Supervisor) keep(ctx context.Context, c Child, ready chan<- error) {
+	first := true
+	delay := backoff.NewExponentialBackOff()
+	delay.InitialInterval, delay.MaxInterval = 50*time.Millisecond, 5*time.Second
+	for {
+		started := time.Now()
+		err := s.once(ctx, c, func() {
+			if first {
+				ready <- nil
+				first = false
+			} else {
+				s.log.Info("started again", "child", c.Name, "took", time.Since(started).Round(time.Millisecond))
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if first {
+			ready <- fmt.Errorf("%s did not start: %w", c.Name, err)
+			return
+		}
+		if time.Since(started) > healthyAfter {
+			delay.Reset()
+		}
+		wait := delay.NextBackOff()
+		s.log.Warn("child ended, starting it again", "child", c.Name, "error", err, "in", wait.Round(time.Millisecond))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// once runs a child to its end, which ctx brings about.
+func (s *Supervisor) once(ctx context.Context, c Child, ready func()) error {
+	cmd := c.Command()
+	cmd.SysProcAttr = attributes()
+	errs := make(chan error)
+	s.starts <- func() { errs <- cmd.Start() }
+	if err := <-errs; err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	up := false
+	for {
+		select {
+		case err := <-ended:
+			if err == nil {
+				err = errors.New("it ended by itself")
+			}
+			return err
+		case <-ctx.Done():
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			select {
+			case <-ended:
+			case <-time.After(stopTime):
+				_ = cmd.Process.Kill()
+				<-ended
+			}
+			return ctx.Err()
+		case <-poll.C:
+			if up {
+				poll.Stop()
+				continue
+			}
+			try, cancel := context.WithTimeout(ctx, time.Second)
+			up = c.Ready(try) == nil
+			cancel()
+			if up {
+				ready()
+			}
+		}
+	}
+}

@@ -1,0 +1,104 @@
+// Package onnxfile reads and writes ONNX model files at the level of the
+// protobuf wire format.
+//
+// A model is memory-mapped and never decoded as a whole: nodes, initializers
+// and value infos are remembered as ranges of the file's own bytes and copied
+// as they are, so that nothing this package does not know is lost and weights
+// are never held in memory. The format is that of onnx.proto
+// (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto), whose field numbers
+// stand beside the code that reads them.
+//
+// The package knows the format only: not what operators mean, nor how to cut.
+// Every byte it reads is untrusted.
+package onnxfile
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// A field is one field of a protobuf message.
+type field struct {
+	num   protowire.Number
+	typ   protowire.Type
+	bytes []byte // the payload, for protowire.BytesType
+	value uint64 // the payload, for the other types
+	raw   []byte // tag and payload, as they stand in the file
+}
+
+var errTruncated = errors.New("the file ends in the middle of it, or is not protobuf")
+
+// fields calls f for every field of message b, in order.
+func fields(b []byte, f func(field) error) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return errTruncated
+		}
+		fd := field{num: num, typ: typ}
+		var m int
+		switch typ {
+		case protowire.VarintType:
+			fd.value, m = protowire.ConsumeVarint(b[n:])
+		case protowire.Fixed32Type:
+			var v uint32
+			v, m = protowire.ConsumeFixed32(b[n:])
+			fd.value = uint64(v)
+		case protowire.Fixed64Type:
+			fd.value, m = protowire.ConsumeFixed64(b[n:])
+		case protowire.BytesType:
+			fd.bytes, m = protowire.ConsumeBytes(b[n:])
+		default:
+			m = protowire.ConsumeFieldValue(num, typ, b[n:])
+		}
+		if m < 0 {
+			return errTruncated
+		}
+		fd.raw = b[:n+m]
+		if err := f(fd); err != nil {
+			return err
+		}
+		b = b[n+m:]
+	}
+	return nil
+}
+
+// want fails when a field of a message does not have the wire type that
+// onnx.proto gives it.
+func (f field) want(t protowire.Type) error {
+	if f.typ != t {
+		return fmt.Errorf("field %d has wire type %d, not %d", f.num, f.typ, t)
+	}
+	return nil
+}
+
+// str reads a string field into dst.
+func (f field) str(dst *string) error {
+	if err := f.want(protowire.BytesType); err != nil {
+		return err
+	}
+	*dst = string(f.bytes)
+	return nil
+}
+
+// ints appends a repeated integer field, packed or not, to dst.
+func (f field) ints(dst *[]int64) error {
+	if f.typ == protowire.VarintType {
+		*dst = append(*dst, int64(f.value))
+		return nil
+	}
+	if err := f.want(protowire.BytesType); err != nil {
+		return err
+	}
+	for b := f.bytes; len(b) > 0; {
+		v, n := protowire.ConsumeVarint(b)
+		if n < 0 {
+			return errTruncated
+		}
+		*dst = append(*dst, int64(v))
+		b = b[n:]
+	}
+	return nil
+}

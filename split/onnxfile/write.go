@@ -1,0 +1,123 @@
+package onnxfile
+
+import (
+	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// A Subgraph is a part of a model, to be written as a model of its own.
+type Subgraph struct {
+	Nodes        []int // indices into Graph.Nodes, ascending
+	Initializers []int // indices into Graph.Initializers, ascending
+	Inputs       []ValueInfo
+	Outputs      []ValueInfo
+}
+
+// Declare makes the ValueInfo of a value from its Spec. A Spec without an
+// element type declares a value without a type, which a runtime has to infer.
+func Declare(s tensor.Spec) ValueInfo {
+	var info []byte
+	info = protowire.AppendTag(info, 1, protowire.BytesType)
+	info = protowire.AppendString(info, s.Name)
+	if s.DType != tensor.Undefined {
+		var typ []byte
+		typ = protowire.AppendTag(typ, 1, protowire.VarintType)
+		typ = protowire.AppendVarint(typ, uint64(s.DType))
+		if !s.AnyRank {
+			var shape []byte
+			for _, d := range s.Dims {
+				var dim []byte
+				switch {
+				case d.IsFixed():
+					dim = protowire.AppendTag(dim, 1, protowire.VarintType)
+					dim = protowire.AppendVarint(dim, uint64(d.Size))
+				case d.Name != "":
+					dim = protowire.AppendTag(dim, 2, protowire.BytesType)
+					dim = protowire.AppendString(dim, d.Name)
+				}
+				shape = appendMessage(shape, 1, dim)
+			}
+			typ = appendMessage(typ, 2, shape)
+		}
+		info = appendMessage(info, 2, appendMessage(nil, 1, typ))
+	}
+	// The field's number is its place's: input or output. It is put before the
+	// payload when it is written.
+	return ValueInfo{Spec: s, Tensor: s.DType != tensor.Undefined, raw: appendMessage(nil, 11, info)}
+}
+
+func appendMessage(b []byte, num protowire.Number, msg []byte) []byte {
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	return protowire.AppendBytes(b, msg)
+}
+
+// Write writes the subgraph as a model: the model's own fields and those of its
+// graph as they stand in the file, with fewer nodes, initializers and value
+// infos. The same model and subgraph give the same bytes.
+func (m *Model) Write(w io.Writer, s Subgraph) error {
+	g := &m.Graph
+	var parts [][]byte
+	add := func(raw []byte) { parts = append(parts, raw) }
+
+	have := map[string]bool{}
+	for _, i := range s.Nodes {
+		n := &g.Nodes[i]
+		add(n.raw)
+		for _, name := range n.Outputs {
+			have[name] = true
+		}
+	}
+	for _, raw := range g.other {
+		add(raw)
+	}
+	annotated := map[string]bool{}
+	for _, i := range s.Initializers {
+		add(g.Initializers[i].raw)
+		annotated[g.Initializers[i].Name] = true
+	}
+	for _, v := range s.Inputs {
+		add(v.as(11))
+		annotated[v.Spec.Name] = true
+	}
+	for _, v := range s.Outputs {
+		add(v.as(12))
+		delete(have, v.Spec.Name) // a graph output must not have a value_info as well
+		annotated[v.Spec.Name] = true
+	}
+	for _, v := range g.Values {
+		if have[v.Spec.Name] {
+			add(v.raw)
+			annotated[v.Spec.Name] = true
+		}
+	}
+	for _, q := range g.quantization {
+		if annotated[q.name] || have[q.name] {
+			add(q.raw)
+		}
+	}
+	size := 0
+	for _, p := range parts {
+		size += len(p)
+	}
+
+	head := protowire.AppendTag(nil, 7, protowire.BytesType)
+	head = protowire.AppendVarint(head, uint64(size))
+	for _, group := range [][][]byte{m.before, {head}, parts, m.after} {
+		for _, p := range group {
+			if _, err := w.Write(p); err != nil {
+				return fmt.Errorf("write model: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// as is the value info as a field of the given number.
+func (v ValueInfo) as(num protowire.Number) []byte {
+	_, _, n := protowire.ConsumeTag(v.raw)
+	return append(protowire.AppendTag(nil, num, protowire.BytesType), v.raw[n:]...)
+}

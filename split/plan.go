@@ -1,0 +1,301 @@
+package split
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// A cut is a place between two anchored nodes: the first `at` of them are
+// before it, the others after it.
+type cut struct {
+	at      int
+	cost    int64 // of the anchored nodes before the cut
+	layers  int   // before the cut
+	bytes   int64 // that cross it at the reference shape
+	illegal string
+}
+
+// A planner prices the places where a graph can be cut.
+type planner struct {
+	g        *graph
+	v        *values
+	position map[string]int // how many anchored nodes are done once the value is there
+	uses     [][]string     // per anchored position: the values the node uses, constants left out
+	needed   []string       // the model's outputs, constants left out
+}
+
+func newPlanner(g *graph, v *values) *planner {
+	p := &planner{g: g, v: v, position: map[string]int{}}
+	for _, name := range g.inputs {
+		p.position[name] = 0
+	}
+	anchor := 0
+	for i, n := range g.nodes {
+		at := 0
+		switch g.roles[i] {
+		case constant:
+			continue
+		case cheap:
+			for _, name := range g.deps[i] {
+				at = max(at, p.position[name])
+			}
+		case anchored:
+			anchor++
+			at = anchor
+			p.uses = append(p.uses, p.variable(g.deps[i]))
+		}
+		for _, name := range n.Outputs {
+			if name != "" {
+				p.position[name] = at
+			}
+		}
+	}
+	p.needed = p.variable(g.outputs)
+	return p
+}
+
+// variable drops the constants from a list of values.
+func (p *planner) variable(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), p.g.isConstant)
+}
+
+// littleLarger is how many more bytes may cross a cut to have a cheap value
+// computed again behind it.
+const littleLarger = 4 << 10
+
+// crossing are the values that have to be sent over a cut after `at` anchored
+// nodes, given the values used behind it (each with the number of its users),
+// in lexical order.
+//
+// A cheap value is computed again behind the cut when what it is computed from
+// crosses anyway, is smaller than the value itself, or is only a little larger:
+// a few kilobytes are nothing beside a round trip, and a chain of stages that
+// pass on the model's own inputs is easier to follow.
+func (p *planner) crossing(at int, used map[string]int) []string {
+	sent := map[string]bool{}
+	var repeatable []string
+	for name := range used {
+		switch {
+		case !p.g.isCheap(name):
+			if p.position[name] <= at {
+				sent[name] = true
+			}
+		default:
+			repeatable = append(repeatable, name)
+		}
+	}
+	slices.Sort(repeatable)
+	decided := map[string]bool{}
+	for len(repeatable) > 0 {
+		name := repeatable[0]
+		repeatable = repeatable[1:]
+		if decided[name] {
+			continue
+		}
+		decided[name] = true
+		if p.position[name] > at { // not ready before the cut: look at what it is made of
+			for _, dep := range p.variable(p.g.deps[p.g.producer[name]]) {
+				if p.g.isCheap(dep) {
+					repeatable = append(repeatable, dep)
+				} else if p.position[dep] <= at {
+					sent[dep] = true
+				}
+			}
+			continue
+		}
+		var more int64
+		sources := p.sources(name)
+		for _, s := range sources {
+			if !sent[s] {
+				more += p.v.sizes[s]
+			}
+		}
+		if more > p.v.sizes[name]+littleLarger {
+			sent[name] = true
+			continue
+		}
+		for _, s := range sources {
+			sent[s] = true
+		}
+	}
+	names := make([]string, 0, len(sent))
+	for name := range sent {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// sources are the values that are not cheap from which a cheap value is
+// computed.
+func (p *planner) sources(name string) []string {
+	var found []string
+	seen := map[string]bool{}
+	var walk func(string)
+	walk = func(name string) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		if !p.g.isCheap(name) {
+			found = append(found, name)
+			return
+		}
+		for _, dep := range p.variable(p.g.deps[p.g.producer[name]]) {
+			walk(dep)
+		}
+	}
+	walk(name)
+	return found
+}
+
+// cuts prices every place, from before the first anchored node to behind the
+// last.
+func (p *planner) cuts() []cut {
+	n := len(p.g.anchors)
+	cuts := make([]cut, n+1)
+	layers := 0
+	for _, i := range p.g.anchors {
+		if p.g.isLayer(i, p.v) {
+			layers++
+		}
+	}
+	allCount := layers == 0 // a model without weights: every node is a layer
+	for at, i := range p.g.anchors {
+		c := cuts[at]
+		c.cost += p.g.nodeCost(i, p.v)
+		if allCount || p.g.isLayer(i, p.v) {
+			c.layers++
+		}
+		cuts[at+1] = c
+	}
+
+	used := map[string]int{}
+	for _, name := range p.needed {
+		used[name]++
+	}
+	for at := n; at >= 0; at-- {
+		c := &cuts[at]
+		c.at = at
+		for _, name := range p.crossing(at, used) {
+			c.bytes += p.v.sizes[name]
+			if p.v.specs[name].DType == tensor.Undefined {
+				c.illegal = name
+			}
+		}
+		if at > 0 {
+			for _, name := range p.uses[at-1] {
+				used[name]++
+			}
+			// Values made by this node are not used before it.
+			for _, name := range p.g.nodes[p.g.anchors[at-1]].Outputs {
+				delete(used, name)
+			}
+		}
+	}
+	return cuts
+}
+
+// choose picks n-1 cuts so that the slowest stage is as fast as can be, its
+// time being that of its nodes and of the bytes it receives and sends; among
+// equals, those with the fewest bytes in all. It returns the n+1 borders.
+//
+// The method is dynamic programming over the places in the file's order: the
+// best division of the nodes before a place into k stages is found from the
+// best divisions into k-1.
+func choose(cuts []cut, n int) ([]cut, error) {
+	first, last := cuts[0], cuts[len(cuts)-1]
+	// The outermost borders are the model's own inputs and outputs: there is
+	// nothing to choose, and every plan pays for them alike.
+	first.bytes, last.bytes = 0, 0
+	if last.layers < n {
+		return nil, fmt.Errorf("%d stages are more than the model has layers (%d); ask for --stages %d or fewer", n, last.layers, last.layers)
+	}
+	places := append(append([]cut{first}, candidates(cuts, n)...), last)
+
+	type best struct {
+		time, bytes int64
+		from        int
+	}
+	const never = math.MaxInt64
+	table := make([][]best, n+1)
+	for k := range table {
+		table[k] = make([]best, len(places))
+		for j := range table[k] {
+			table[k][j].time = never
+		}
+	}
+	table[0][0].time = 0
+	for k := 1; k <= n; k++ {
+		for j := k; j < len(places); j++ {
+			to := &table[k][j]
+			for i := k - 1; i < j; i++ {
+				before := table[k-1][i]
+				if before.time == never || places[j].layers == places[i].layers {
+					continue
+				}
+				time := places[j].cost - places[i].cost + (places[i].bytes+places[j].bytes)*picosecondsPerLinkByte
+				time = max(time, before.time)
+				bytes := before.bytes + places[j].bytes
+				if time < to.time || time == to.time && bytes < to.bytes {
+					*to = best{time, bytes, i}
+				}
+			}
+		}
+	}
+	end := len(places) - 1
+	if table[n][end].time == never {
+		largest := n - 1
+		for largest > 1 && table[largest][end].time == never {
+			largest--
+		}
+		return nil, whyNot(cuts, n, largest)
+	}
+	borders := make([]cut, n+1)
+	for k := n; k >= 0; k-- {
+		borders[k] = places[end]
+		end = table[k][end].from
+	}
+	return borders, nil
+}
+
+// whyNot says which limit binds when no legal cut gives n stages.
+func whyNot(cuts []cut, n, largest int) error {
+	for _, c := range cuts {
+		if c.illegal != "" {
+			return fmt.Errorf("no cut gives %d stages: values that are not dense tensors, such as %q, may not cross a cut; the largest number of stages that works is %d", n, c.illegal, largest)
+		}
+	}
+	return fmt.Errorf("no cut gives %d stages; the largest number of stages that works is %d", n, largest)
+}
+
+// maxCandidates bounds the places that planning chooses from, since its time
+// grows with their square.
+const maxCandidates = 1024
+
+// candidates are the places worth considering: of all places between one layer
+// and the next, the legal one with the fewest bytes, and of equals the last, so
+// that the element-wise nodes behind a layer stay with it (ONNX Runtime fuses
+// them). Models with very many layers get a place for every few of them.
+func candidates(cuts []cut, n int) []cut {
+	layers := cuts[len(cuts)-1].layers
+	groups := min(layers, max(maxCandidates, 4*n))
+	var kept []cut
+	group := -1
+	for _, c := range cuts {
+		if c.illegal != "" || c.layers == 0 || c.layers == layers {
+			continue
+		}
+		switch at := c.layers * groups / layers; {
+		case at != group:
+			kept = append(kept, c)
+			group = at
+		case c.bytes <= kept[len(kept)-1].bytes:
+			kept[len(kept)-1] = c
+		}
+	}
+	return kept
+}

@@ -1,0 +1,266 @@
+package split
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/onnxfile"
+)
+
+// smallInitializer is the largest number of elements of an initializer that
+// stays in a skeleton: shapes depend on the values of small ones.
+const smallInitializer = 512
+
+// Values are what is known of every value of a graph.
+type values struct {
+	specs map[string]tensor.Spec
+	sizes map[string]int64 // bytes at the reference shape; 0 when unknown
+	shape map[string][]int64
+}
+
+// A skeleton is the graph without its weights: every large initializer is a
+// typed input instead, and every value is an output without a type. ONNX
+// Runtime infers the types and shapes of all values from it in milliseconds,
+// however large the model is.
+func (g *graph) skeleton(sizes tensor.Sizes) onnxfile.Subgraph {
+	var s onnxfile.Subgraph
+	for i := range g.nodes {
+		s.Nodes = append(s.Nodes, i)
+	}
+	for i, t := range g.model.Graph.Initializers {
+		if t.Elements() <= smallInitializer || t.DType == tensor.String {
+			s.Initializers = append(s.Initializers, i)
+			continue
+		}
+		spec := tensor.Spec{Name: t.Name, DType: t.DType}
+		for _, n := range t.Dims {
+			spec.Dims = append(spec.Dims, tensor.Fixed(n))
+		}
+		s.Inputs = append(s.Inputs, onnxfile.Declare(spec))
+	}
+	for _, spec := range g.inputSpecs() {
+		if shape, ok := spec.Resolve(sizes); ok {
+			for i, n := range shape {
+				spec.Dims[i] = tensor.Fixed(n)
+			}
+		}
+		s.Inputs = append(s.Inputs, onnxfile.Declare(spec))
+	}
+	for _, n := range g.nodes {
+		for _, name := range n.Outputs {
+			if name != "" {
+				s.Outputs = append(s.Outputs, onnxfile.Declare(tensor.Spec{Name: name}))
+			}
+		}
+	}
+	return s
+}
+
+// inputSpecs are the specs of the inputs a caller has to give. A dimension that
+// the model leaves unknown gets a name of its own.
+func (g *graph) inputSpecs() []tensor.Spec {
+	var specs []tensor.Spec
+	for _, v := range g.model.Graph.Inputs {
+		if !slices.Contains(g.inputs, v.Spec.Name) {
+			continue
+		}
+		spec := v.Spec
+		spec.Dims = slices.Clone(spec.Dims)
+		for i, d := range spec.Dims {
+			if !d.IsFixed() && d.Name == "" {
+				spec.Dims[i] = tensor.Named(fmt.Sprintf("%s.%d", spec.Name, i))
+			}
+		}
+		specs = append(specs, spec)
+	}
+	return specs
+}
+
+// dimNames are the names of the inputs' dimensions, in order of appearance;
+// leading[name] is set where the name is the first dimension of an input.
+func dimNames(specs []tensor.Spec) (names []string, leading map[string]bool) {
+	leading = map[string]bool{}
+	for _, s := range specs {
+		for i, d := range s.Dims {
+			if d.Name == "" {
+				continue
+			}
+			if !slices.Contains(names, d.Name) {
+				names = append(names, d.Name)
+			}
+			leading[d.Name] = leading[d.Name] || i == 0
+		}
+	}
+	return names, leading
+}
+
+// The sizes at which costs are reckoned, unless told otherwise: one item of a
+// batch, and 128 of everything else (tokens, for a text model).
+const (
+	referenceBatch = 1
+	referenceOther = 128
+)
+
+func (g *graph) referenceSizes(given map[string]int64) (tensor.Sizes, error) {
+	names, leading := dimNames(g.inputSpecs())
+	sizes := tensor.Sizes{}
+	for _, n := range names {
+		sizes[n] = referenceOther
+		if leading[n] {
+			sizes[n] = referenceBatch
+		}
+	}
+	for n, size := range given {
+		if _, ok := sizes[n]; !ok {
+			return nil, fmt.Errorf("the model has no dimension %q; it has %q", n, names)
+		}
+		sizes[n] = size
+	}
+	return sizes, nil
+}
+
+// infer asks the engine for the types of all values, and for their shapes at
+// the reference sizes. Which dimension of a value follows which dimension of
+// the inputs is found by asking twice more, at two other sets of sizes.
+func (g *graph) infer(e Engine, reference tensor.Sizes) (*values, error) {
+	dir, err := os.MkdirTemp("", "distinfer-skeleton-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	ask := func(sizes tensor.Sizes) (map[string]tensor.Spec, error) {
+		path := filepath.Join(dir, "skeleton.onnx")
+		if err := writeModel(path, g.model, g.skeleton(sizes)); err != nil {
+			return nil, err
+		}
+		specs, err := e.Types(path)
+		if err != nil {
+			return nil, err
+		}
+		byName := make(map[string]tensor.Spec, len(specs))
+		for _, s := range specs {
+			byName[s.Name] = s
+		}
+		return byName, nil
+	}
+
+	at, err := ask(reference)
+	if err != nil {
+		return nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
+	}
+	names, _ := dimNames(g.inputSpecs())
+	first, second := probes(names)
+	one, errOne := ask(first)
+	two, errTwo := ask(second)
+	if errOne != nil || errTwo != nil {
+		one, two = nil, nil // the model does not allow these sizes: shapes stay unknown
+	}
+
+	v := &values{specs: map[string]tensor.Spec{}, sizes: map[string]int64{}, shape: map[string][]int64{}}
+	for _, spec := range g.inputSpecs() {
+		v.specs[spec.Name] = spec
+		if shape, ok := spec.Resolve(reference); ok {
+			v.note(spec, shape)
+		}
+	}
+	for _, t := range g.model.Graph.Initializers {
+		spec := tensor.Spec{Name: t.Name, DType: t.DType}
+		for _, n := range t.Dims {
+			spec.Dims = append(spec.Dims, tensor.Fixed(n))
+		}
+		v.specs[t.Name] = spec
+		v.note(spec, t.Dims)
+	}
+	for name, spec := range at {
+		if shape, ok := spec.Resolve(nil); ok {
+			v.note(spec, shape)
+		}
+		spec.Dims = follow(spec.Dims, one[name].Dims, two[name].Dims, names, first, second)
+		v.specs[name] = spec
+	}
+	return v, nil
+}
+
+func (v *values) note(spec tensor.Spec, shape []int64) {
+	v.shape[spec.Name] = shape
+	if n, err := tensor.Elements(shape); err == nil {
+		v.sizes[spec.Name] = max(spec.DType.Bytes(n), 0)
+	}
+}
+
+// probes are two sets of sizes in which every dimension differs from every
+// other and from itself.
+func probes(names []string) (first, second tensor.Sizes) {
+	first, second = tensor.Sizes{}, tensor.Sizes{}
+	n := int64(3)
+	next := func() int64 {
+		for !isPrime(n) {
+			n++
+		}
+		n++
+		return n - 1
+	}
+	for _, name := range names {
+		first[name] = next()
+		second[name] = next()
+	}
+	return first, second
+}
+
+func isPrime(n int64) bool {
+	for d := int64(2); d*d <= n; d++ {
+		if n%d == 0 {
+			return false
+		}
+	}
+	return n > 1
+}
+
+// follow tells, from what a value's dimensions were at two sets of sizes, which
+// of them are fixed and which follow a dimension of the inputs. Everything else
+// is unknown.
+func follow(at, one, two []tensor.Dim, names []string, first, second tensor.Sizes) []tensor.Dim {
+	dims := make([]tensor.Dim, len(at))
+	if len(one) != len(at) || len(two) != len(at) {
+		return dims
+	}
+	for i := range at {
+		if !at[i].IsFixed() || !one[i].IsFixed() || !two[i].IsFixed() {
+			continue
+		}
+		if one[i].Size == two[i].Size {
+			if at[i].Size == one[i].Size {
+				dims[i] = at[i]
+			}
+			continue
+		}
+		for _, n := range names {
+			if one[i].Size == first[n] && two[i].Size == second[n] {
+				dims[i] = tensor.Named(n)
+			}
+		}
+	}
+	return dims
+}
+
+// writeModel writes a subgraph to a file.
+func writeModel(path string, m *onnxfile.Model, s onnxfile.Subgraph) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if errClose := f.Close(); err == nil {
+			err = errClose
+		}
+	}()
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err := m.Write(w, s); err != nil {
+		return err
+	}
+	return w.Flush()
+}

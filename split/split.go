@@ -1,0 +1,409 @@
+// Package split cuts an ONNX model into stages that give, run one after the
+// other, exactly what the whole model gives.
+//
+// The work goes graph → plan → extract → verify: the graph is read at the level
+// of the wire format (package onnxfile), priced with the shapes that ONNX
+// Runtime infers from a weightless skeleton, divided by dynamic programming,
+// copied out range by range, and run against the whole model.
+//
+// The package knows ONNX Runtime only by the Engine it is given, and knows
+// nothing of gRPC or HTTP.
+package split
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/onnxfile"
+)
+
+// An Engine is what splitting needs of a runtime.
+type Engine interface {
+	// Types infers the element types and dimensions of the graph outputs of the
+	// model at path. A value that is no dense tensor has DType Undefined.
+	Types(path string) ([]tensor.Spec, error)
+	// Open loads the model at path.
+	Open(path string, inputs, outputs []tensor.Spec) (Session, error)
+}
+
+// A Session is a loaded model.
+type Session interface {
+	pipeline.Runner
+	io.Closer
+}
+
+// Options say how to split.
+type Options struct {
+	Stages int
+	Out    string // the bundle's folder
+	Force  bool   // replace a bundle that stands there
+	Verify bool   // run the stages against the whole model
+	DryRun bool   // plan only, write nothing
+	// Dims are sizes of named dimensions at which costs are reckoned, instead of
+	// 1 for a batch and 128 for others.
+	Dims map[string]int64
+}
+
+// A Report says what a split did.
+type Report struct {
+	Out          string           `json:"out,omitempty"`    // empty for a plan only
+	Bundle       string           `json:"bundle,omitempty"` // its ID
+	Manifest     *bundle.Manifest `json:"manifest"`
+	Verification *Verification    `json:"verification,omitempty"` // nil when not asked for
+}
+
+// Split cuts the model file at path and writes a bundle.
+func Split(ctx context.Context, path string, e Engine, o Options) (report *Report, err error) {
+	if o.Stages < 1 {
+		return nil, fmt.Errorf("%d stages cannot be; ask for --stages 1 or more", o.Stages)
+	}
+	file, err := openModel(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+
+	g, err := newGraph(&file.Model)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	reference, err := g.referenceSizes(o.Dims)
+	if err != nil {
+		return nil, err
+	}
+	v, err := g.infer(e, reference)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	planner := newPlanner(g, v)
+	borders, err := choose(planner.cuts(), o.Stages)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	parts, err := planner.extract(borders)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	manifest := g.manifest(path, file, v, reference, parts)
+	if o.DryRun {
+		return &Report{Manifest: manifest}, nil
+	}
+
+	w, err := bundle.Create(o.Out, o.Force)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.Abort()) }()
+	for rank, part := range parts {
+		s := &manifest.Stages[rank]
+		s.File, err = w.WriteFile(s.Name, func(to io.Writer) error { return file.Write(to, part.sub) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	if manifest.Files, err = copyTextFiles(w, filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	if err := w.WriteManifest(manifest); err != nil {
+		return nil, err
+	}
+	written, err := bundle.Open(w.Dir())
+	if err != nil {
+		return nil, err
+	}
+	report = &Report{Out: o.Out, Bundle: written.ID, Manifest: manifest}
+	if o.Verify {
+		if report.Verification, err = g.verify(ctx, e, path, written); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err := w.Commit(); err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+func openModel(path string) (*onnxfile.File, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no file %s", path)
+	case err == nil && info.IsDir():
+		return nil, fmt.Errorf("%s is a folder; give the model file in it, such as %s", path, filepath.Join(path, "model.onnx"))
+	}
+	return onnxfile.Open(path)
+}
+
+// modelName is the name of the folder that a model.onnx lies in, or the file's
+// own name without its ending.
+func modelName(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	base := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	if dir := filepath.Base(filepath.Dir(path)); base == "model" && dir != string(filepath.Separator) {
+		return dir
+	}
+	return base
+}
+
+func (g *graph) manifest(path string, file *onnxfile.File, v *values, reference tensor.Sizes, parts []part) *bundle.Manifest {
+	sum := sha256.Sum256(file.Data)
+	m := &bundle.Manifest{
+		Format: bundle.Format,
+		Model: bundle.Model{
+			Name:      modelName(path),
+			SHA256:    hex.EncodeToString(sum[:]),
+			Bytes:     int64(len(file.Data)),
+			IRVersion: file.IRVersion,
+			Producer:  file.ProducerName,
+		},
+		Inputs:    g.inputSpecs(),
+		Outputs:   v.list(g.outputs),
+		Reference: reference,
+	}
+	for _, o := range file.Opsets {
+		m.Model.Opsets = append(m.Model.Opsets, bundle.Opset(o))
+	}
+	var total int64
+	for _, p := range parts {
+		total += p.cost
+	}
+	for rank, p := range parts {
+		s := bundle.Stage{
+			// The hash is known once the file is written.
+			File:           bundle.File{Name: fmt.Sprintf("stage-%d.onnx", rank)},
+			Inputs:         v.list(p.inputs),
+			Outputs:        v.list(p.outputs),
+			Forward:        p.forward,
+			Nodes:          len(p.sub.Nodes),
+			Cost:           round4(float64(p.cost) / float64(max(total, 1))),
+			BytesIn:        v.bytes(p.arriving),
+			BytesOut:       v.bytes(p.leaving),
+			Parameters:     0,
+			ParameterBytes: 0,
+		}
+		for _, i := range p.sub.Initializers {
+			t := g.model.Graph.Initializers[i]
+			s.Parameters += t.Elements()
+			s.ParameterBytes += t.Bytes()
+		}
+		m.Stages = append(m.Stages, s)
+	}
+	return m
+}
+
+func round4(x float64) float64 { return float64(int64(x*10000+0.5)) / 10000 }
+
+func (v *values) list(names []string) []tensor.Spec {
+	specs := make([]tensor.Spec, len(names))
+	for i, name := range names {
+		specs[i] = v.specs[name]
+	}
+	return specs
+}
+
+func (v *values) bytes(names []string) int64 {
+	var sum int64
+	for _, name := range names {
+		sum += v.sizes[name]
+	}
+	return sum
+}
+
+// copyTextFiles copies the tokenizer and the config from beside the model, if
+// they are there.
+func copyTextFiles(w *bundle.Writer, dir string) ([]bundle.File, error) {
+	var files []bundle.File
+	for _, name := range []string{bundle.TokenizerName, bundle.ConfigName} {
+		from, err := os.Open(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f, err := w.WriteFile(name, func(to io.Writer) error {
+			_, err := io.Copy(to, from)
+			return err
+		})
+		if err = errors.Join(err, from.Close()); err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// A part is what goes into one stage.
+type part struct {
+	sub  onnxfile.Subgraph
+	cost int64
+
+	arriving []string // values that are there before the stage
+	leaving  []string // values that are there after it
+	inputs   []string // those of arriving that its nodes use
+	outputs  []string // those of leaving that its nodes make
+	forward  []string // those of leaving that arrived
+}
+
+// extract divides the graph at the given borders.
+func (p *planner) extract(borders []cut) ([]part, error) {
+	// What crosses each border follows from all uses behind it, so borders are
+	// gone through from the last to the first.
+	crossing := make([][]string, len(borders))
+	used := map[string]int{}
+	for _, name := range p.needed {
+		used[name]++
+	}
+	at := len(p.g.anchors)
+	for k := len(borders) - 1; k > 0; k-- {
+		for ; at > borders[k].at; at-- {
+			for _, name := range p.uses[at-1] {
+				used[name]++
+			}
+		}
+		crossing[k] = p.crossing(at, used)
+	}
+	crossing[0] = p.g.inputs
+	crossing[len(crossing)-1] = p.g.outputs
+
+	parts := make([]part, len(borders)-1)
+	for k := range parts {
+		from, to := borders[k], borders[k+1]
+		var err error
+		if parts[k], err = p.part(crossing[k], p.g.anchors[from.at:to.at], crossing[k+1]); err != nil {
+			return nil, fmt.Errorf("stage %d: %w", k, err)
+		}
+		parts[k].cost = to.cost - from.cost
+	}
+	p.keepUnusedInputs(&parts[0])
+	return parts, nil
+}
+
+// part collects what the given anchored nodes, and the values that have to
+// leave, are computed from.
+func (p *planner) part(arriving []string, anchors []int, leaving []string) (part, error) {
+	out := part{arriving: arriving, leaving: leaving}
+	arrived := map[string]bool{}
+	for _, name := range arriving {
+		arrived[name] = true
+	}
+	nodes, weights, used := map[int]bool{}, map[int]bool{}, map[string]bool{}
+	inside := map[int]bool{}
+	for _, i := range anchors {
+		inside[i] = true
+	}
+	var failed error
+	var want func(name string)
+	add := func(i int) {
+		if nodes[i] {
+			return
+		}
+		nodes[i] = true
+		for _, dep := range p.g.deps[i] {
+			want(dep)
+		}
+	}
+	want = func(name string) {
+		producer := p.g.producer[name]
+		switch {
+		case arrived[name]:
+			used[name] = true
+		case producer == fromInitializer:
+			weights[p.g.initializer[name]] = true
+		case producer >= 0 && (p.g.roles[producer] != anchored || inside[producer]):
+			add(producer)
+		case failed == nil:
+			failed = fmt.Errorf("the plan leaves out %q, which is a bug in distinfer", name)
+		}
+	}
+	for _, i := range anchors {
+		add(i)
+	}
+	for _, name := range leaving {
+		if arrived[name] {
+			out.forward = append(out.forward, name)
+			continue
+		}
+		out.outputs = append(out.outputs, name)
+		want(name)
+	}
+	if failed != nil {
+		return part{}, failed
+	}
+	for _, name := range arriving {
+		if used[name] {
+			out.inputs = append(out.inputs, name)
+		}
+	}
+	out.sub = p.subgraph(sortedKeys(nodes), sortedKeys(weights), out.inputs, out.outputs)
+	return out, nil
+}
+
+func sortedKeys(set map[int]bool) []int {
+	keys := make([]int, 0, len(set))
+	for i := range set {
+		keys = append(keys, i)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (p *planner) subgraph(nodes, weights []int, inputs, outputs []string) onnxfile.Subgraph {
+	s := onnxfile.Subgraph{Nodes: nodes, Initializers: weights}
+	g := &p.g.model.Graph
+	for _, name := range inputs {
+		s.Inputs = append(s.Inputs, p.valueInfo(g.Inputs, name))
+	}
+	// Initializers that callers of the whole model may override stay so.
+	for _, i := range weights {
+		if j := indexOf(g.Inputs, g.Initializers[i].Name); j >= 0 {
+			s.Inputs = append(s.Inputs, g.Inputs[j])
+		}
+	}
+	for _, name := range outputs {
+		s.Outputs = append(s.Outputs, p.valueInfo(g.Outputs, name))
+	}
+	return s
+}
+
+// valueInfo is what the model itself declares of a value in the given list, or
+// else what was inferred.
+func (p *planner) valueInfo(declared []onnxfile.ValueInfo, name string) onnxfile.ValueInfo {
+	if i := indexOf(declared, name); i >= 0 {
+		return declared[i]
+	}
+	return onnxfile.Declare(p.v.specs[name])
+}
+
+func indexOf(list []onnxfile.ValueInfo, name string) int {
+	return slices.IndexFunc(list, func(v onnxfile.ValueInfo) bool { return v.Spec.Name == name })
+}
+
+// keepUnusedInputs makes inputs that no node of the model uses inputs of the
+// first stage, which like the whole model takes and ignores them.
+func (p *planner) keepUnusedInputs(first *part) {
+	for _, name := range first.arriving {
+		if slices.Contains(first.inputs, name) || slices.Contains(first.forward, name) {
+			continue
+		}
+		first.inputs = append(first.inputs, name)
+		first.sub.Inputs = append(first.sub.Inputs, p.valueInfo(p.g.model.Graph.Inputs, name))
+	}
+}
