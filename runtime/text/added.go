@@ -1,0 +1,132 @@
+package text
+
+import (
+	"errors"
+	"unicode/utf8"
+)
+
+// addedToken is a token that is found in the text itself, before the model
+// sees it.
+type addedToken struct {
+	id         uint32
+	content    string
+	singleWord bool // only where no \w is next to it
+	lstrip     bool // takes the white space before it along
+	rstrip     bool // and after it
+	normalized bool // is looked for, itself normalised, in the normalised text
+	special    bool
+}
+
+// errOverlap is where the Rust library panics: a token that takes white space
+// along met another that ends in that white space.
+var errOverlap = errors.New("added tokens that take white space along overlap")
+
+// tokenTrie finds added tokens: the leftmost first, and of those the longest.
+type tokenTrie struct {
+	first [256]bool
+	next  map[uint64]uint32 // node<<8 | byte -> node
+	ends  []int32           // node -> index into tokens, or -1
+	found []addedToken
+}
+
+func newTokenTrie() *tokenTrie {
+	return &tokenTrie{next: map[uint64]uint32{}, ends: []int32{-1}}
+}
+
+// add reports false if a token with the same pattern is there already.
+func (t *tokenTrie) add(pattern []byte, token addedToken) bool {
+	node := uint32(0)
+	for _, c := range pattern {
+		key := uint64(node)<<8 | uint64(c)
+		next, ok := t.next[key]
+		if !ok {
+			next = uint32(len(t.ends))
+			t.next[key] = next
+			t.ends = append(t.ends, -1)
+		}
+		node = next
+	}
+	if t.ends[node] >= 0 {
+		return false
+	}
+	t.first[pattern[0]] = true
+	t.ends[node] = int32(len(t.found))
+	t.found = append(t.found, token)
+	return true
+}
+
+func (t *tokenTrie) empty() bool { return t == nil || len(t.found) == 0 }
+
+// find returns the first match at or after from; token is nil if there is none.
+func (t *tokenTrie) find(s []byte, from int) (start, end int, token *addedToken) {
+	for i := from; i < len(s); i++ {
+		if !t.first[s[i]] {
+			continue
+		}
+		node := uint32(0)
+		for j := i; j < len(s); j++ {
+			next, ok := t.next[uint64(node)<<8|uint64(s[j])]
+			if !ok {
+				break
+			}
+			node = next
+			if t.ends[node] >= 0 {
+				token, end = &t.found[t.ends[node]], j+1
+			}
+		}
+		if token != nil {
+			return i, end, token
+		}
+	}
+	return 0, 0, nil
+}
+
+// cut appends the spans of s: added tokens and the text between them. It
+// follows AddedVocabulary::find_matches, odd corners included.
+func (t *tokenTrie) cut(dst []span, s []byte) ([]span, error) {
+	if t.empty() {
+		return appendSpan(dst, 0, len(s)), nil
+	}
+	done := 0
+	for from := 0; ; {
+		start, end, token := t.find(s, from)
+		if token == nil {
+			break
+		}
+		from = end
+		if token.singleWord && (endsWithWord(s[:start]) || startsWithWord(s[end:])) {
+			continue
+		}
+		if token.lstrip {
+			start = max(start-trailingSpace(s[:start]), done)
+		}
+		if token.rstrip {
+			end += leadingSpace(s[end:])
+		}
+		if start > end {
+			return nil, errOverlap
+		}
+		dst = appendSpan(dst, done, start)
+		if start < end {
+			dst = append(dst, span{start: start, end: end, added: true, id: token.id})
+		}
+		done = end
+	}
+	return appendSpan(dst, done, len(s)), nil
+}
+
+func endsWithWord(s []byte) bool {
+	if len(s) == 0 {
+		return false
+	}
+	r, _ := utf8.DecodeLastRune(s)
+	return has(r, isWord)
+}
+
+func startsWithWord(s []byte) bool {
+	if len(s) == 0 {
+		return false
+	}
+	r, _ := utf8.DecodeRune(s)
+	return has(r, isWord)
+}

@@ -1,0 +1,215 @@
+package text
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// maxLabels bounds what num_labels alone may ask for.
+const maxLabels = 1 << 20
+
+// scoring is what turns logits into scores.
+type scoring int
+
+const (
+	softmax scoring = iota
+	sigmoid
+	raw
+)
+
+// Config is what a model's config.json says of its answers.
+type Config struct {
+	labels       []string
+	scoring      scoring
+	maxPositions int
+	padID        int64
+	hasPadID     bool
+}
+
+// A Result is a label and how much the model is for it.
+type Result struct {
+	Label string  `json:"label"`
+	Score float64 `json:"score"`
+}
+
+// LoadConfig reads a config.json. A model's configuration has many keys that
+// are none of a classifier's business, so unknown ones are passed over; those
+// that are used must be right: id2label with the keys "0" to "n-1", in any
+// order; num_labels, if given, of the same number; problem_type one of
+// regression, single_label_classification and multi_label_classification.
+//
+// Without id2label there are num_labels labels LABEL_0, LABEL_1, … and without
+// that two, as in Hugging Face's transformers.
+func LoadConfig(r io.Reader) (*Config, error) {
+	c, err := loadConfig(r)
+	if err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
+	return c, nil
+}
+
+func loadConfig(r io.Reader) (*Config, error) {
+	data, err := readJSON(r)
+	if err != nil {
+		return nil, err
+	}
+	o, err := firstValue(data).object()
+	if err != nil {
+		return nil, err
+	}
+	c := &Config{}
+	count := uint64(2)
+	counted, hasCount := o.optional("num_labels")
+	if hasCount {
+		if count, err = counted.uint(maxLabels); err != nil {
+			return nil, err
+		}
+		if count == 0 {
+			return nil, counted.errorf("want at least 1")
+		}
+	}
+	if f, ok := o.optional("id2label"); ok {
+		if c.labels, err = f.labels(); err != nil {
+			return nil, err
+		}
+		if hasCount && count != uint64(len(c.labels)) {
+			return nil, counted.errorf("%d, but id2label has %d labels", count, len(c.labels))
+		}
+	} else {
+		for i := range count {
+			c.labels = append(c.labels, "LABEL_"+strconv.FormatUint(i, 10))
+		}
+	}
+	problem := ""
+	if f, ok := o.optional("problem_type"); ok {
+		of := []string{"regression", "single_label_classification", "multi_label_classification"}
+		if problem, err = f.choice(of); err != nil {
+			return nil, err
+		}
+	}
+	// The order is that of the text-classification pipeline: one label is
+	// scored by sigmoid even if the problem is single_label_classification.
+	switch {
+	case problem == "regression":
+		c.scoring = raw
+	case problem == "multi_label_classification" || len(c.labels) == 1:
+		c.scoring = sigmoid
+	}
+	if f, ok := o.optional("max_position_embeddings"); ok {
+		n, err := f.uint(math.MaxInt32)
+		if err != nil {
+			return nil, err
+		}
+		c.maxPositions = int(n)
+	}
+	if f, ok := o.optional("pad_token_id"); ok && f.raw[0] != '-' { // some write -1 for none
+		id, err := f.uint32()
+		if err != nil {
+			return nil, err
+		}
+		c.padID, c.hasPadID = int64(id), true
+	}
+	return c, nil
+}
+
+// labels reads id2label.
+func (n node) labels() ([]string, error) {
+	o, err := n.object()
+	if err != nil {
+		return nil, err
+	}
+	if len(o.fields) == 0 {
+		return nil, n.errorf("has no labels")
+	}
+	labels := make([]string, len(o.fields))
+	for i := range labels {
+		f, ok := o.take(strconv.Itoa(i))
+		if !ok {
+			return nil, n.errorf("has %d labels, but none of the key %q (want \"0\" to %q)", len(labels), strconv.Itoa(i), strconv.Itoa(len(labels)-1))
+		}
+		if labels[i], err = f.string(); err != nil {
+			return nil, err
+		}
+	}
+	return labels, nil
+}
+
+// Labels returns the labels, by id.
+func (c *Config) Labels() []string { return slices.Clone(c.labels) }
+
+// MaxPositions returns how many tokens the model can read
+// (max_position_embeddings); ok is false if the file does not say. Models that
+// number positions from behind the padding id (RoBERTa) read two fewer.
+func (c *Config) MaxPositions() (n int, ok bool) { return c.maxPositions, c.maxPositions > 0 }
+
+// PadTokenID returns the file's pad_token_id; ok is false if there is none.
+// [Tokenizer.WithPadID] takes it.
+func (c *Config) PadTokenID() (id int64, ok bool) { return c.padID, c.hasPadID }
+
+// Results scores the logits of one text, one a label, and returns all labels,
+// the highest score first and equal scores by id. The rule is that of Hugging
+// Face's text-classification pipeline: regression leaves logits as they are,
+// multi_label_classification and a single label go through the sigmoid, all
+// else through the softmax; here in float64.
+//
+// Logits of another number than the labels, and logits that are not a number,
+// are an error, as are those infinities for which the softmax has no answer.
+func (c *Config) Results(logits []float32) ([]Result, error) {
+	if len(logits) != len(c.labels) {
+		return nil, fmt.Errorf("scoring logits: %d logits for %d labels", len(logits), len(c.labels))
+	}
+	scores := make([]float64, len(logits))
+	for i, l := range logits {
+		if l != l {
+			return nil, fmt.Errorf("scoring logits: the logit of %q is not a number", c.labels[i])
+		}
+		scores[i] = float64(l)
+	}
+	switch c.scoring {
+	case softmax:
+		if err := softmaxInPlace(scores); err != nil {
+			return nil, fmt.Errorf("scoring logits: %w", err)
+		}
+	case sigmoid:
+		for i, l := range scores {
+			scores[i] = logistic(l)
+		}
+	}
+	results := make([]Result, len(scores))
+	for i, s := range scores {
+		results[i] = Result{c.labels[i], s}
+	}
+	slices.SortStableFunc(results, func(a, b Result) int { return cmp.Compare(b.Score, a.Score) })
+	return results, nil
+}
+
+// softmaxInPlace subtracts the maximum first, so that nothing overflows.
+func softmaxInPlace(x []float64) error {
+	top := slices.Max(x)
+	if math.IsInf(top, 0) {
+		return errors.New("the highest logit is infinite")
+	}
+	sum := 0.0
+	for i := range x {
+		x[i] = math.Exp(x[i] - top)
+		sum += x[i]
+	}
+	for i := range x {
+		x[i] /= sum
+	}
+	return nil
+}
+
+// logistic is 1/(1+e^-x), without overflow for x far below 0.
+func logistic(x float64) float64 {
+	if x >= 0 {
+		return 1 / (1 + math.Exp(-x))
+	}
+	e := math.Exp(x)
+	return e / (1 + e)
+}

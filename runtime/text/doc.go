@@ -1,0 +1,47 @@
+// Package text stands at both ends of a text classifier: it turns text into
+// the token ids a model reads, and the logits a model answers into labels.
+//
+// # Text to ids
+//
+// [LoadTokenizer] reads a tokenizer.json as Hugging Face writes it and
+// [Tokenizer.Encode] answers exactly what the Rust library behind it
+// (huggingface/tokenizers, Apache-2.0, whose algorithms this package follows)
+// answers: the same ids, type ids, masks and tokens for every text, including
+// text nobody would write. That library takes its Unicode data from crates of
+// different Unicode versions, so neither the unicode package nor golang.org/x/text
+// would do: the tables here were read off the library itself, code point by
+// code point (scripts/tokenizer-oracle). Tests compare with its answers.
+//
+// What a file asks for and this package does not know is refused when the file
+// is loaded, by name and place; nothing is approximated.
+//
+//	models           WordPiece, WordLevel
+//	normalizers      BertNormalizer, Lowercase, StripAccents, NFC, NFD, NFKC, NFKD,
+//	                 Strip, Replace, Prepend, Sequence
+//	pre-tokenizers   BertPreTokenizer, Whitespace, WhitespaceSplit, Punctuation,
+//	                 Digits, Split, CharDelimiterSplit, Sequence
+//	post-processors  BertProcessing, RobertaProcessing, TemplateProcessing, Sequence
+//
+// The file's decoder section turns ids back into text. A classifier never does
+// that, so the section is not read.
+//
+// # Invalid UTF-8
+//
+// Text that is not valid UTF-8 is not refused. Every maximal subpart of an
+// ill-formed sequence becomes one U+FFFD, as the Unicode standard recommends
+// (section 3.9, "U+FFFD Substitution of Maximal Subparts") and as Python's
+// bytes.decode("utf-8", "replace") does.
+//
+// # Logits to labels
+//
+// [LoadConfig] reads what a model's config.json says of its labels and
+// [Config.Results] scores logits as the text-classification pipeline of Hugging
+// Face's transformers does.
+//
+// # What this package must not know
+//
+// It knows nothing of ONNX Runtime, of gRPC or HTTP, or of how a model is
+// split. It takes readers and strings and answers plain slices.
+//
+// Everything loaded is immutable and safe for concurrent use.
+package text
