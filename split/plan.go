@@ -202,10 +202,6 @@ func (p *planner) cuts() []cut {
 // choose picks n-1 cuts so that the slowest stage is as fast as can be, its
 // time being that of its nodes and of the bytes it receives and sends; among
 // equals, those with the fewest bytes in all. It returns the n+1 borders.
-//
-// The method is dynamic programming over the places in the file's order: the
-// best division of the nodes before a place into k stages is found from the
-// best divisions into k-1.
 func choose(cuts []cut, n int) ([]cut, error) {
 	first, last := cuts[0], cuts[len(cuts)-1]
 	// The outermost borders are the model's own inputs and outputs: there is
@@ -215,51 +211,73 @@ func choose(cuts []cut, n int) ([]cut, error) {
 		return nil, fmt.Errorf("%d stages are more than the model has layers (%d); ask for --stages %d or fewer", n, last.layers, last.layers)
 	}
 	places := append(append([]cut{first}, candidates(cuts, n)...), last)
-
-	type best struct {
-		time, bytes int64
-		from        int
-	}
-	const never = math.MaxInt64
-	table := make([][]best, n+1)
-	for k := range table {
-		table[k] = make([]best, len(places))
-		for j := range table[k] {
-			table[k][j].time = never
+	time := func(i, j int) int64 {
+		if places[j].layers == places[i].layers {
+			return never
 		}
+		return places[j].cost - places[i].cost + (places[i].bytes+places[j].bytes)*picosecondsPerLinkByte
 	}
-	table[0][0].time = 0
-	for k := 1; k <= n; k++ {
-		for j := k; j < len(places); j++ {
-			to := &table[k][j]
-			for i := k - 1; i < j; i++ {
-				before := table[k-1][i]
-				if before.time == never || places[j].layers == places[i].layers {
-					continue
-				}
-				time := places[j].cost - places[i].cost + (places[i].bytes+places[j].bytes)*picosecondsPerLinkByte
-				time = max(time, before.time)
-				bytes := before.bytes + places[j].bytes
-				if time < to.time || time == to.time && bytes < to.bytes {
-					*to = best{time, bytes, i}
-				}
-			}
-		}
-	}
-	end := len(places) - 1
-	if table[n][end].time == never {
+	slowest, _ := divide(len(places), n, func(before int64, i, j int) int64 { return max(before, time(i, j)) })
+	if slowest[n] == never {
 		largest := n - 1
-		for largest > 1 && table[largest][end].time == never {
+		for largest > 1 && slowest[largest] == never {
 			largest--
 		}
 		return nil, whyNot(cuts, n, largest)
 	}
+	_, chosen := divide(len(places), n, func(before int64, i, j int) int64 {
+		if time(i, j) > slowest[n] {
+			return never
+		}
+		return before + places[j].bytes
+	})
 	borders := make([]cut, n+1)
-	for k := n; k >= 0; k-- {
-		borders[k] = places[end]
-		end = table[k][end].from
+	for k, i := range chosen {
+		borders[k] = places[i]
 	}
 	return borders, nil
+}
+
+// never is the price of what is not possible.
+const never = math.MaxInt64
+
+// divide finds the cheapest way from the first of some places to the last in n
+// steps, by dynamic programming: the best way to a place in k steps is found
+// from the best ways in k-1. join is the price of a way that goes on from place i
+// to place j, given its price so far. divide returns the price for every number
+// of steps up to n, and the places of the way in n steps.
+func divide(places, n int, join func(before int64, i, j int) int64) (prices []int64, way []int) {
+	price := make([][]int64, n+1)
+	from := make([][]int, n+1)
+	for k := range price {
+		price[k], from[k] = make([]int64, places), make([]int, places)
+		for j := range price[k] {
+			price[k][j] = never
+		}
+	}
+	price[0][0] = 0
+	for k := 1; k <= n; k++ {
+		for j := k; j < places; j++ {
+			for i := k - 1; i < j; i++ {
+				if price[k-1][i] == never {
+					continue
+				}
+				if p := join(price[k-1][i], i, j); p < price[k][j] {
+					price[k][j], from[k][j] = p, i
+				}
+			}
+		}
+	}
+	end := places - 1
+	for k := range price {
+		prices = append(prices, price[k][end])
+	}
+	way = make([]int, n+1)
+	for k := n; k >= 0; k-- {
+		way[k] = end
+		end = from[k][end]
+	}
+	return prices, way
 }
 
 // whyNot says which limit binds when no legal cut gives n stages.

@@ -132,9 +132,14 @@ func (g *graph) infer(e Engine, reference tensor.Sizes) (*values, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	ask := func(sizes tensor.Sizes) (map[string]tensor.Spec, error) {
+	ask := func(sizes tensor.Sizes, ranksOf ...string) (map[string]tensor.Spec, error) {
 		path := filepath.Join(dir, "skeleton.onnx")
-		if err := writeModel(path, g.model, g.skeleton(sizes)); err != nil {
+		skeleton := g.skeleton(sizes)
+		for _, name := range ranksOf {
+			skeleton.Added = append(skeleton.Added, onnxfile.AddedNode{OpType: "Shape", Inputs: []string{name}, Outputs: []string{name + rankSuffix}})
+			skeleton.Outputs = append(skeleton.Outputs, onnxfile.Declare(tensor.Spec{Name: name + rankSuffix}))
+		}
+		if err := writeModel(path, g.model, skeleton); err != nil {
 			return nil, err
 		}
 		specs, err := e.Types(path)
@@ -150,6 +155,9 @@ func (g *graph) infer(e Engine, reference tensor.Sizes) (*values, error) {
 
 	at, err := ask(reference)
 	if err != nil {
+		return nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
+	}
+	if err := settleRanks(at, func(names []string) (map[string]tensor.Spec, error) { return ask(reference, names...) }); err != nil {
 		return nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
 	}
 	names, _ := dimNames(g.inputSpecs())
@@ -183,6 +191,36 @@ func (g *graph) infer(e Engine, reference tensor.Sizes) (*values, error) {
 		v.specs[name] = spec
 	}
 	return v, nil
+}
+
+// rankSuffix makes the name of the shape of a value.
+const rankSuffix = "/rank of it"
+
+// settleRanks tells scalars from values of unknown rank, which the engine
+// reports alike: the shape of a scalar has no elements, that of a value of
+// unknown rank an unknown number of them.
+func settleRanks(at map[string]tensor.Spec, ask func(names []string) (map[string]tensor.Spec, error)) error {
+	var unsure []string
+	for name, spec := range at {
+		if spec.DType != tensor.Undefined && len(spec.Dims) == 0 {
+			unsure = append(unsure, name)
+		}
+	}
+	if len(unsure) == 0 {
+		return nil
+	}
+	slices.Sort(unsure)
+	shapes, err := ask(unsure)
+	if err != nil {
+		return err
+	}
+	for _, name := range unsure {
+		spec := at[name]
+		shape := shapes[name+rankSuffix].Dims
+		spec.AnyRank = len(shape) != 1 || !shape[0].IsFixed() || shape[0].Size != 0
+		at[name] = spec
+	}
+	return nil
 }
 
 func (v *values) note(spec tensor.Spec, shape []int64) {

@@ -32,7 +32,8 @@ import (
 // An Engine is what splitting needs of a runtime.
 type Engine interface {
 	// Types infers the element types and dimensions of the graph outputs of the
-	// model at path. A value that is no dense tensor has DType Undefined.
+	// model at path. A value that is no dense tensor has DType Undefined. One of
+	// unknown rank may be reported like a scalar.
 	Types(path string) ([]tensor.Spec, error)
 	// Open loads the model at path.
 	Open(path string, inputs, outputs []tensor.Spec) (Session, error)

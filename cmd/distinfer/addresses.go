@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"reflect"
@@ -45,7 +46,7 @@ func checkAddress(a string) error {
 
 // decodeAddresses reads stages as they may stand in a config file: a string, or
 // a list with a string or a list of replicas for each rank.
-func decodeAddresses(from, to reflect.Type, data any) (any, error) {
+func decodeAddresses(_, to reflect.Type, data any) (any, error) {
 	if to != reflect.TypeFor[addresses]() {
 		return data, nil
 	}
@@ -101,7 +102,7 @@ func defaultAddress(rank int) string {
 
 // listenAddress is where the stage of the given rank listens when --listen does
 // not say: at the one of its configured addresses that is this machine's.
-func (a addresses) listenAddress(rank int) (string, error) {
+func (a addresses) listenAddress(ctx context.Context, rank int) (string, error) {
 	if len(a) == 0 {
 		return defaultAddress(rank), nil
 	}
@@ -115,12 +116,12 @@ func (a addresses) listenAddress(rank int) (string, error) {
 	var found []string
 	for _, replica := range a[rank] {
 		host, _, _ := net.SplitHostPort(replica)
-		ips, err := net.LookupIP(host)
+		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		if err != nil {
 			continue // a name this machine cannot resolve is not its own
 		}
 		for _, ip := range ips {
-			if ip.IsLoopback() || own[ip.String()] {
+			if ip.Unmap().IsLoopback() || own[ip.Unmap().String()] {
 				found = append(found, replica)
 				break
 			}

@@ -83,7 +83,7 @@ func (s *settings) serveStage(ctx context.Context) error {
 	}
 	address := s.Listen
 	if address == "" {
-		if address, err = s.Stages.listenAddress(s.Rank); err != nil {
+		if address, err = s.Stages.listenAddress(ctx, s.Rank); err != nil {
 			return err
 		}
 	}

@@ -179,7 +179,7 @@ func (s *settings) stageProcesses(addresses [][]string) (_ []supervisor.Child, c
 			children = append(children, supervisor.Child{
 				Name: client.String(),
 				Command: func() *exec.Cmd {
-					cmd := exec.Command(self, args...)
+					cmd := exec.Command(self, args...) //nolint:noctx // the supervisor ends it, and asks first
 					cmd.Stderr = os.Stderr
 					return cmd
 				},

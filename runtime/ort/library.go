@@ -73,7 +73,16 @@ func Load(explicit string) (*Library, error) {
 		strings.Join(tried, ", "), oldest)
 }
 
+// telemetrySwitch turns off, when it is set before the library is initialised,
+// that official builds report to their maker from every machine they run on.
+const telemetrySwitch = "ORT_DISABLE_TELEMETRY"
+
 func open(path string) error {
+	if _, chosen := os.LookupEnv(telemetrySwitch); !chosen {
+		if err := os.Setenv(telemetrySwitch, "1"); err != nil {
+			return fmt.Errorf("turn off telemetry: %w", err)
+		}
+	}
 	if strings.ContainsRune(path, filepath.Separator) {
 		if info, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 			return errors.New("no such file")
@@ -84,7 +93,7 @@ func open(path string) error {
 		}
 	}
 	binding.SetSharedLibraryPath(path)
-	err := binding.InitializeEnvironment(binding.WithLogLevelError())
+	err := binding.InitializeEnvironment(binding.WithLogLevelFatal())
 	if err == nil {
 		return nil
 	}

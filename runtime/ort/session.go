@@ -27,6 +27,11 @@ type Session struct {
 	session         *binding.DynamicAdvancedSession
 	inputs, outputs []tensor.Spec
 
+	// passed are outputs that are inputs as they came. ONNX Runtime leaves
+	// memory that was allocated for such an output beforehand untouched, so it
+	// is not asked for them.
+	passed []string
+
 	// surprising is set once an output had another shape than its spec
 	// resolved to; from then on ONNX Runtime allocates the outputs.
 	surprising atomic.Bool
@@ -40,21 +45,31 @@ func (l *Library) Open(path string, inputs, outputs []tensor.Spec, o Options) (*
 		// The binding takes the address of the first of each.
 		return nil, fmt.Errorf("%s: a model without inputs or without outputs cannot be run", path)
 	}
+	var computed []tensor.Spec
+	var passed []string
 	for _, s := range outputs {
+		if _, isInput := tensor.Find(inputs, s.Name); isInput {
+			passed = append(passed, s.Name)
+			continue
+		}
+		computed = append(computed, s)
 		if !autoAllocates(s.DType) && !resolvable(s, inputs) {
 			return nil, fmt.Errorf("%s: output %s has a size that is known only after the run, which is not supported for %s", path, s, s.DType)
 		}
+	}
+	if len(computed) == 0 {
+		return nil, fmt.Errorf("%s: a model that only passes on its inputs cannot be run", path)
 	}
 	options, err := o.binding()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = options.Destroy() }()
-	session, err := binding.NewDynamicAdvancedSession(path, specNames(inputs), specNames(outputs), options)
+	session, err := binding.NewDynamicAdvancedSession(path, specNames(inputs), specNames(computed), options)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", path, clean(err))
 	}
-	return &Session{session: session, inputs: inputs, outputs: outputs}, nil
+	return &Session{session: session, inputs: inputs, outputs: computed, passed: passed}, nil
 }
 
 func (o Options) binding() (*binding.SessionOptions, error) {
@@ -69,7 +84,7 @@ func (o Options) binding() (*binding.SessionOptions, error) {
 	err = errors.Join(
 		options.SetIntraOpNumThreads(threads),
 		options.SetInterOpNumThreads(1),
-		options.SetLogSeverityLevel(binding.LoggingLevelError),
+		options.SetLogSeverityLevel(binding.LoggingLevelFatal), // errors are returned
 		// Threads that spin after a run take the processor from the other
 		// sessions of this machine.
 		options.AddSessionConfigEntry("session.force_spinning_stop", "1"),
@@ -96,7 +111,7 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
 	var held values
-	defer held.destroy()
+	defer func() { held.destroy() }()
 
 	args := make([]binding.Value, len(s.inputs))
 	for i, spec := range s.inputs {
@@ -113,20 +128,25 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	if err != nil && prepared && ctx.Err() == nil {
 		// The model may be one whose output sizes depend on its values. If so,
 		// the run succeeds when nothing is presumed about them.
-		again, errAgain := s.run(ctx, args, sizes, false)
-		if errAgain == nil {
+		if again, errAgain := s.run(ctx, args, sizes, false); errAgain == nil {
 			s.surprising.Store(true)
-			return again, nil
+			out, err = again, nil
 		}
 	}
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range s.passed {
+		out[name] = in[name]
+	}
+	return out, nil
 }
 
 // run computes once. With prepared, outputs whose shapes resolve are allocated
 // beforehand; the others are copied out of ONNX Runtime's memory.
 func (s *Session) run(ctx context.Context, args []binding.Value, sizes tensor.Sizes, prepared bool) (tensor.Bag, error) {
 	var held values
-	defer held.destroy()
+	defer func() { held.destroy() }()
 
 	results := make([]binding.Value, len(s.outputs))
 	bag := make(tensor.Bag, len(s.outputs))
@@ -202,7 +222,8 @@ func (s *Session) run(ctx context.Context, args []binding.Value, sizes tensor.Si
 // Types reports the element type and the dimensions of the graph outputs of
 // the model at path, as ONNX Runtime infers them without optimising the graph.
 // A dimension that it cannot tell is unknown. Outputs that are not tensors have
-// DType Undefined.
+// DType Undefined. Outputs of unknown rank cannot be told from scalars: both
+// have no dimensions.
 func (l *Library) Types(path string) ([]tensor.Spec, error) {
 	options, err := binding.NewSessionOptions()
 	if err != nil {
@@ -211,7 +232,7 @@ func (l *Library) Types(path string) ([]tensor.Spec, error) {
 	defer func() { _ = options.Destroy() }()
 	err = errors.Join(
 		options.SetGraphOptimizationLevel(binding.GraphOptimizationLevelDisableAll),
-		options.SetLogSeverityLevel(binding.LoggingLevelError),
+		options.SetLogSeverityLevel(binding.LoggingLevelFatal), // errors are returned
 		options.SetIntraOpNumThreads(1),
 	)
 	if err != nil {

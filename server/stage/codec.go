@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the codec for all other messages
@@ -19,6 +20,10 @@ type request struct {
 	rank    int
 	route   [][]string
 	tensors tensor.Bag
+
+	// malformed says why the message could not be read. The transport would
+	// answer that with an error of its own; so the handler can.
+	malformed error
 }
 
 type response struct {
@@ -47,11 +52,14 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	d := newDecoder(data)
+	defer func() { _ = d.r.Close() }() // a message that is refused is not read to its end
 	switch v := v.(type) {
 	case *request:
-		return v.decode(newDecoder(data))
+		v.malformed = v.decode(d)
+		return nil
 	case *response:
-		return newDecoder(data).fields(func(d *decoder, num protowire.Number, typ protowire.Type) error {
+		return d.fields(func(d *decoder, num protowire.Number, typ protowire.Type) error {
 			if num == 1 && typ == protowire.BytesType {
 				return d.tensor(&v.tensors)
 			}
@@ -227,7 +235,7 @@ func (d *decoder) fields(f func(*decoder, protowire.Number, protowire.Type) erro
 			return err
 		}
 		num, typ := protowire.DecodeTag(tag)
-		if num < protowire.MinValidNumber {
+		if num < protowire.MinValidNumber || num > protowire.MaxValidNumber {
 			return errMessage
 		}
 		if err := f(d, num, typ); err != nil {
@@ -298,13 +306,16 @@ func (d *decoder) string(s *string) error {
 		return fmt.Errorf("a name of %d bytes is longer than %d", n, maxName)
 	}
 	b, err := d.bytes(n, plainBytes)
+	if !utf8.Valid(b) {
+		return errors.New("a name is not UTF-8")
+	}
 	*s = string(b)
 	return err
 }
 
 // skip reads past a field that this version does not know.
 func (d *decoder) skip(num protowire.Number, typ protowire.Type) error {
-	n := 0
+	var n int
 	switch typ {
 	case protowire.VarintType:
 		_, err := d.varint()
@@ -347,9 +358,7 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 			t.DType = tensor.DType(n)
 			return err
 		case num == 3 && typ == protowire.VarintType:
-			n, err := d.varint()
-			t.Shape = append(t.Shape, int64(n))
-			return err
+			return d.dim(&t)
 		case num == 3 && typ == protowire.BytesType:
 			n, err := d.length()
 			if err != nil {
@@ -357,15 +366,10 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 			}
 			packed := &decoder{r: d.r, left: n}
 			d.left -= n
-			for packed.left > 0 && len(t.Shape) <= tensor.MaxRank {
-				n, err := packed.varint()
-				if err != nil {
+			for packed.left > 0 {
+				if err := packed.dim(&t); err != nil {
 					return err
 				}
-				t.Shape = append(t.Shape, int64(n))
-			}
-			if packed.left > 0 {
-				return fmt.Errorf("more than %d dimensions", tensor.MaxRank)
 			}
 			return nil
 		case num == 4 && typ == protowire.BytesType:
@@ -384,9 +388,6 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 			t.Strs = append(t.Strs, string(b))
 			return err
 		}
-		if len(t.Shape) > tensor.MaxRank {
-			return fmt.Errorf("more than %d dimensions", tensor.MaxRank)
-		}
 		return d.skip(num, typ)
 	})
 	if err != nil {
@@ -403,4 +404,14 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 	}
 	(*bag)[name] = t
 	return nil
+}
+
+// dim reads one more dimension of a tensor.
+func (d *decoder) dim(t *tensor.Tensor) error {
+	if len(t.Shape) == tensor.MaxRank {
+		return fmt.Errorf("more than %d dimensions", tensor.MaxRank)
+	}
+	n, err := d.varint()
+	t.Shape = append(t.Shape, int64(n))
+	return err
 }

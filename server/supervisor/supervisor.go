@@ -40,12 +40,14 @@ type Supervisor struct {
 
 const (
 	pollEvery = 25 * time.Millisecond
-	// stopTime is how long a child may take to end before it is killed.
-	stopTime = 35 * time.Second
 	// healthyAfter is how long a child must have lived for its next start not
 	// to be delayed.
 	healthyAfter = 10 * time.Second
 )
+
+// stopTime is how long a child may take to end before it is killed. Tests are
+// less patient.
+var stopTime = 35 * time.Second
 
 // Start starts the children and waits until all are ready. It fails, with none
 // left running, when one of them ends before. The children live until Stop.
@@ -139,19 +141,23 @@ func (s *Supervisor) once(ctx context.Context, c Child, ready func()) error {
 	if err := <-errs; err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var outcome error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		outcome = cmd.Wait()
+	}()
 
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	up := false
 	for {
 		select {
-		case err := <-ended:
-			if err == nil {
-				err = errors.New("it ended by itself")
+		case <-ended:
+			if outcome == nil {
+				return errors.New("it ended by itself")
 			}
-			return err
+			return outcome
 		case <-ctx.Done():
 			_ = cmd.Process.Signal(syscall.SIGTERM)
 			select {

@@ -166,7 +166,7 @@ func Parse(data []byte) (*Model, error) {
 				return err
 			}
 		case 7: // graph
-			if err := f.want(protowire.BytesType); err != nil {
+			if err := f.wantBytes(); err != nil {
 				return err
 			}
 			if graphs++; graphs > 1 {
@@ -208,7 +208,7 @@ func Parse(data []byte) (*Model, error) {
 }
 
 func parseOpset(f field) (o Opset, err error) {
-	if err := f.want(protowire.BytesType); err != nil {
+	if err := f.wantBytes(); err != nil {
 		return o, err
 	}
 	err = fields(f.bytes, func(f field) error {
@@ -231,7 +231,7 @@ func parseGraph(b []byte, depth int) (*Graph, error) {
 	err := fields(b, func(f field) error {
 		switch f.num {
 		case 1, 5, 11, 12, 13, 14, 15:
-			if err := f.want(protowire.BytesType); err != nil {
+			if err := f.wantBytes(); err != nil {
 				return err
 			}
 		}
@@ -315,7 +315,7 @@ func parseNode(f field, depth int) (Node, error) {
 		case 4:
 			return f.str(&n.OpType)
 		case 5: // attribute
-			if err := f.want(protowire.BytesType); err != nil {
+			if err := f.wantBytes(); err != nil {
 				return err
 			}
 			a, err := parseAttribute(f.bytes, func(body *Graph) {
@@ -346,12 +346,12 @@ func parseAttribute(b []byte, body func(*Graph), depth int) (a Attribute, err er
 		case 3:
 			a.I = int64(f.value)
 		case 5: // t
-			if err := f.want(protowire.BytesType); err != nil {
+			if err := f.wantBytes(); err != nil {
 				return err
 			}
 			a.Tensor = f.bytes
 		case 6, 11: // g, graphs
-			if err := f.want(protowire.BytesType); err != nil {
+			if err := f.wantBytes(); err != nil {
 				return err
 			}
 			g, err := parseGraph(f.bytes, depth+1)

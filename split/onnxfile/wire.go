@@ -65,18 +65,18 @@ func fields(b []byte, f func(field) error) error {
 	return nil
 }
 
-// want fails when a field of a message does not have the wire type that
-// onnx.proto gives it.
-func (f field) want(t protowire.Type) error {
-	if f.typ != t {
-		return fmt.Errorf("field %d has wire type %d, not %d", f.num, f.typ, t)
+// wantBytes fails when a field that onnx.proto makes a string or a message is
+// something else.
+func (f field) wantBytes() error {
+	if f.typ != protowire.BytesType {
+		return fmt.Errorf("field %d has wire type %d, not %d", f.num, f.typ, protowire.BytesType)
 	}
 	return nil
 }
 
 // str reads a string field into dst.
 func (f field) str(dst *string) error {
-	if err := f.want(protowire.BytesType); err != nil {
+	if err := f.wantBytes(); err != nil {
 		return err
 	}
 	*dst = string(f.bytes)
@@ -89,7 +89,7 @@ func (f field) ints(dst *[]int64) error {
 		*dst = append(*dst, int64(f.value))
 		return nil
 	}
-	if err := f.want(protowire.BytesType); err != nil {
+	if err := f.wantBytes(); err != nil {
 		return err
 	}
 	for b := f.bytes; len(b) > 0; {

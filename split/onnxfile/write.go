@@ -15,6 +15,28 @@ type Subgraph struct {
 	Initializers []int // indices into Graph.Initializers, ascending
 	Inputs       []ValueInfo
 	Outputs      []ValueInfo
+	Added        []AddedNode // behind the others
+}
+
+// An AddedNode is a node that the model does not have.
+type AddedNode struct {
+	OpType          string
+	Inputs, Outputs []string
+}
+
+func (n AddedNode) raw() []byte {
+	var node []byte
+	text := func(num protowire.Number, s string) {
+		node = protowire.AppendString(protowire.AppendTag(node, num, protowire.BytesType), s)
+	}
+	for _, name := range n.Inputs {
+		text(1, name)
+	}
+	for _, name := range n.Outputs {
+		text(2, name)
+	}
+	text(4, n.OpType)
+	return appendMessage(nil, 1, node)
 }
 
 // Declare makes the ValueInfo of a value from its Spec. A Spec without an
@@ -70,6 +92,9 @@ func (m *Model) Write(w io.Writer, s Subgraph) error {
 		for _, name := range n.Outputs {
 			have[name] = true
 		}
+	}
+	for _, n := range s.Added {
+		add(n.raw())
 	}
 	for _, raw := range g.other {
 		add(raw)

@@ -1,0 +1,431 @@
+package main_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	neturl "net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/text"
+)
+
+// A sample is a text with its right label.
+type sample struct {
+	text, label string
+}
+
+// dataset reads a file of SST-2: label and sentence, parted by a tab.
+func dataset(t *testing.T, name string) []sample {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(orttest.Root(t), "models", "testdata", "sst2", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasSuffix(name, ".gz") {
+		r, err := gzip.NewReader(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err = io.ReadAll(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var samples []sample
+	for _, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")[1:] {
+		label, sentence, _ := strings.Cut(line, "\t")
+		samples = append(samples, sample{sentence, map[string]string{"0": "negative", "1": "positive"}[label]})
+	}
+	return samples
+}
+
+// A reference is a row of the answers of the 2018 system's own graph.
+type reference struct {
+	text   string
+	logits [2]float64
+	label  string
+}
+
+func references(t *testing.T) []reference {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(orttest.Root(t), "models", "testdata", "seed-rnn", "reference.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []reference
+	for i, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")[1:] {
+		cells := strings.Split(line, "\t")
+		if len(cells) != 4 {
+			t.Fatalf("row %d has %d columns", i, len(cells))
+		}
+		r := reference{label: cells[3]}
+		// The sentence is escaped as in a JSON string.
+		if err := json.Unmarshal([]byte(`"`+cells[0]+`"`), &r.text); err != nil {
+			if err := json.Unmarshal([]byte(cells[0]), &r.text); err != nil {
+				t.Fatalf("row %d: %v", i, err)
+			}
+		}
+		for k := range r.logits {
+			var err error
+			if r.logits[k], err = strconv.ParseFloat(cells[k+1], 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// whole is the model that was not split, in this process: tokenizer, session,
+// scores.
+type whole struct {
+	tokenizer *text.Tokenizer
+	config    *text.Config
+	session   *ort.Session
+	inputs    []string
+}
+
+func wholeModel(t *testing.T, model string) *whole {
+	t.Helper()
+	dir := filepath.Join(orttest.Root(t), "models", model)
+	open := func(name string) *os.File {
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+		return f
+	}
+	w := &whole{inputs: []string{"input_ids"}}
+	var err error
+	if w.tokenizer, err = text.LoadTokenizer(open("tokenizer.json")); err != nil {
+		t.Fatal(err)
+	}
+	if w.config, err = text.LoadConfig(open("config.json")); err != nil {
+		t.Fatal(err)
+	}
+	if model == "sst2-minilm" {
+		w.inputs = append(w.inputs, "attention_mask")
+	}
+	var inputs []tensor.Spec
+	for _, name := range w.inputs {
+		inputs = append(inputs, tensor.Spec{Name: name, DType: tensor.Int64, Dims: []tensor.Dim{tensor.Named("batch"), tensor.Named("sequence")}})
+	}
+	logits := tensor.Spec{Name: "logits", DType: tensor.Float32, Dims: []tensor.Dim{tensor.Named("batch"), tensor.Fixed(2)}}
+	if w.session, err = orttest.Library(t).Open(filepath.Join(dir, "model.onnx"), inputs, []tensor.Spec{logits}, ort.Options{Threads: 1}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.session.Close() })
+	return w
+}
+
+// logits of one text, alone in its batch.
+func (w *whole) logits(t *testing.T, s string) []float32 {
+	t.Helper()
+	e, err := w.tokenizer.Encode(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape := []int64{1, int64(len(e.IDs))}
+	in := tensor.Bag{"input_ids": tensor.Of(shape, e.IDs), "attention_mask": tensor.Of(shape, e.AttentionMask)}
+	out, err := w.session.Run(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := tensor.As[float32](out["logits"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
+func (w *whole) results(t *testing.T, s string) []text.Result {
+	t.Helper()
+	r, err := w.config.Results(w.logits(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// sameResults compares labels, and scores within 1e-4, and returns the largest
+// difference of the scores.
+func sameResults(t *testing.T, text string, want, got []text.Result) float64 {
+	t.Helper()
+	if len(want) != len(got) {
+		t.Fatalf("%q: %v, want %v", text, got, want)
+	}
+	largest := 0.0
+	for i := range want {
+		d := math.Abs(want[i].Score - got[i].Score)
+		if want[i].Label != got[i].Label || !(d <= 1e-4) {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+		largest = max(largest, d)
+	}
+	return largest
+}
+
+// The whole job as a user does it: split, one process a stage, a front, HTTP.
+func TestAnswersOverHTTPEqualTheUnsplitModels(t *testing.T) {
+	t.Parallel()
+	for _, model := range []string{"sst2-minilm", "seed-rnn"} {
+		t.Run(model, func(t *testing.T) {
+			t.Parallel()
+			bundle := split(t, model, 2)
+			_, first := stage(t, bundle, 0)
+			_, second := stage(t, bundle, 1)
+			_, url := front(t, bundle, []string{first, second})
+
+			samples := dataset(t, "dev.tsv")
+			if len(samples) != 872 {
+				t.Fatalf("%d sentences, there should be 872", len(samples))
+			}
+			w := wholeModel(t, model)
+			var right, rightWhole int
+			var largest float64
+			answers := make([][]text.Result, len(samples))
+			labels := make([]string, len(samples))
+			var wg sync.WaitGroup
+			slots := make(chan struct{}, 8)
+			const list = 16 // texts a POST
+			for from := 0; from < len(samples); from += list {
+				wg.Go(func() {
+					slots <- struct{}{}
+					defer func() { <-slots }()
+					chunk := samples[from:min(from+list, len(samples))]
+					var texts []string
+					for i, s := range chunk {
+						texts = append(texts, s.text)
+						status, body := fetch(t, "GET", url+"/?text="+neturl.QueryEscape(s.text), "")
+						if status != 200 {
+							t.Errorf("%q: %d %s", s.text, status, body)
+						}
+						labels[from+i] = strings.TrimSuffix(body, "\n")
+					}
+					request, err := json.Marshal(map[string]any{"inputs": texts})
+					if err != nil {
+						t.Error(err)
+					}
+					status, body := fetch(t, "POST", url+"/predict", string(request))
+					var results [][]text.Result
+					if err := json.Unmarshal([]byte(body), &results); err != nil || status != 200 || len(results) != len(texts) {
+						t.Errorf("%d %s: %v", status, body, err)
+						return
+					}
+					copy(answers[from:], results)
+				})
+			}
+			wg.Wait()
+			for i, s := range samples {
+				want := w.results(t, s.text)
+				largest = max(largest, sameResults(t, s.text, want, answers[i]))
+				if labels[i] != want[0].Label {
+					t.Errorf("%q: the label is %q, want %q", s.text, labels[i], want[0].Label)
+				}
+				if answers[i] != nil && answers[i][0].Label == s.label {
+					right++
+				}
+				if want[0].Label == s.label {
+					rightWhole++
+				}
+			}
+			n := float64(len(samples))
+			measured(t, "%s: SST-2 dev accuracy %.4f whole, %.4f in two stages over HTTP; largest difference of a score %.1e",
+				model, float64(rightWhole)/n, float64(right)/n, largest)
+			if model == "sst2-minilm" && float64(right)/n < 0.90 {
+				t.Errorf("accuracy %.4f is below what the model card says", float64(right)/n)
+			}
+		})
+	}
+}
+
+func TestPredictionsInEveryNumberOfStagesEqualTheUnsplitModels(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		model  string
+		stages []int
+	}{{"sst2-minilm", []int{1, 2, 3, 6}}, {"seed-rnn", []int{1, 2, 3}}} {
+		t.Run(c.model, func(t *testing.T) {
+			t.Parallel()
+			samples := dataset(t, "dev.tsv")
+			w := wholeModel(t, c.model)
+			want := make([][]text.Result, len(samples))
+			for i, s := range samples {
+				want[i] = w.results(t, s.text)
+			}
+			file := filepath.Join(orttest.Root(t), "models", "testdata", "sst2", "dev.tsv")
+			for _, n := range c.stages {
+				out := ok(t, t.TempDir(), "", "predict", file, "--column", "content", "-o", "json", "--bundle", split(t, c.model, n))
+				lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+				if len(lines) != len(samples) {
+					t.Fatalf("%d stages: %d lines for %d sentences", n, len(lines), len(samples))
+				}
+				largest := 0.0
+				for i, line := range lines {
+					var o struct {
+						Line   int
+						Label  string
+						Scores map[string]float64
+					}
+					if err := json.Unmarshal([]byte(line), &o); err != nil || o.Line != i+2 {
+						t.Fatalf("line %d: %s: %v", i+2, line, err)
+					}
+					got := []text.Result{{Label: o.Label, Score: o.Scores[o.Label]}}
+					for label, score := range o.Scores {
+						if label != o.Label {
+							got = append(got, text.Result{Label: label, Score: score})
+						}
+					}
+					largest = max(largest, sameResults(t, samples[i].text, want[i], got))
+				}
+				measured(t, "%s: %d stages in one process, %d sentences: labels equal, largest difference of a score %.1e", c.model, n, len(samples), largest)
+			}
+		})
+	}
+}
+
+// Users of the 2018 system move over unchanged.
+func TestSeedRNNAnswersAsItsTensorFlowGraphDid(t *testing.T) {
+	t.Parallel()
+	w := wholeModel(t, "seed-rnn")
+	rows := references(t)
+	if len(rows) != 972 {
+		t.Fatalf("%d rows, there should be 972", len(rows))
+	}
+	largest := 0.0
+	for _, r := range rows {
+		logits := w.logits(t, r.text)
+		for k := range r.logits {
+			d := math.Abs(float64(logits[k]) - r.logits[k])
+			largest = max(largest, d)
+			if !(d <= 1e-5) {
+				t.Errorf("%q: logits %v, the reference has %v", r.text, logits, r.logits)
+			}
+		}
+		if got := w.results(t, r.text)[0].Label; got != r.label {
+			t.Errorf("%q is %s, the reference has %s", r.text, got, r.label)
+		}
+	}
+	measured(t, "seed-rnn: %d rows of the TensorFlow graph: labels equal, largest difference of a logit %.1e", len(rows), largest)
+
+	// The same labels over the whole command line, empty texts left out: a front
+	// refuses these.
+	var texts, want []string
+	for _, r := range rows {
+		if r.text != "" {
+			line, err := json.Marshal(r.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts, want = append(texts, string(line)), append(want, r.label)
+		}
+	}
+	out := ok(t, t.TempDir(), strings.Join(texts, "\n"), "predict", "--format", "jsonl", "--bundle", split(t, "seed-rnn", 2))
+	for i, line := range strings.Split(strings.TrimSuffix(out, "\n"), "\n") {
+		if label, _, _ := strings.Cut(line, "\t"); label != want[i] {
+			t.Errorf("%s is %s, the reference has %s", texts[i], label, want[i])
+		}
+	}
+}
+
+func TestAFrontToldOfNoStagesUsesTheUsualPortsAndNamesTheOneThatIsMissing(t *testing.T) {
+	t.Parallel()
+	bundle := split(t, "seed-rnn", 2)
+	_, first := stage(t, bundle, 0)
+	// A port that was just given back is closed.
+	gone, address := stage(t, bundle, 1)
+	gone.stop(t, syscall.SIGTERM)
+	f, url := front(t, bundle, []string{first, address})
+	status, body := fetch(t, "GET", url+"/?text=good", "")
+	if status != 503 || !strings.Contains(body, "stage 1 at "+address+" is unreachable") || strings.Count(body, "\n") != 1 {
+		t.Errorf("%d %q", status, body)
+	}
+	if status, body := fetch(t, "POST", url+"/", `{"inputs":"good"}`); status != 503 || !strings.Contains(body, `{"error":"stage 1 at `) {
+		t.Errorf("%d %q", status, body)
+	}
+	if status, _ := fetch(t, "GET", url+"/readyz", ""); status != 503 {
+		t.Errorf("readyz: %d", status)
+	}
+	if status, _ := fetch(t, "GET", url+"/healthz", ""); status != 200 {
+		t.Errorf("healthz: %d", status)
+	}
+	if e := f.entry(t, "stage cannot be used yet", 1); !strings.Contains(fmt.Sprint(e["error"]), "stage 1 at") {
+		t.Errorf("the log says %v", e)
+	}
+}
+
+func TestStagesOfDifferentBundlesAreNeverMixed(t *testing.T) {
+	t.Parallel()
+	two, three := split(t, "seed-rnn", 2), split(t, "seed-rnn", 3)
+	_, first := stage(t, two, 0)
+	_, other := stage(t, three, 1)
+	_, url := front(t, two, []string{first, other})
+	status, body := fetch(t, "GET", url+"/?text=good", "")
+	if status != 503 || !strings.Contains(body, "the caller wants rank 1 of bundle") || !strings.Contains(body, "this is rank 1 of bundle") {
+		t.Errorf("%d %q", status, body)
+	}
+	// Stages in the wrong order.
+	_, second := stage(t, two, 1)
+	_, url = front(t, two, []string{second, first})
+	if status, body := fetch(t, "GET", url+"/?text=good", ""); status != 503 || !strings.Contains(body, "rank order") {
+		t.Errorf("%d %q", status, body)
+	}
+}
+
+func TestAModelWithoutTokenizerIsServedWithoutTextRoute(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	data, err := os.ReadFile(modelFile(t, "seed-rnn"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "model.onnx"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, dir, "", "split", "model.onnx", "--stages", "2")
+	bundle := filepath.Join(dir, "stages")
+	_, first := stage(t, bundle, 0)
+	_, second := stage(t, bundle, 1)
+	_, url := front(t, bundle, []string{first, second})
+	if status, body := fetch(t, "GET", url+"/?text=good", ""); status != 404 || !strings.Contains(body, "tokenizer.json") {
+		t.Errorf("%d %q", status, body)
+	}
+	eventually(t, "the stages are ready", func() bool { status, _ := fetch(t, "GET", url+"/readyz", ""); return status == 200 })
+	if r := run(t, dir, "good\n", "predict"); r.code != 1 || !strings.Contains(r.stderr, "tokenizer.json") {
+		t.Errorf("predict: %+v", r)
+	}
+}
+
+func TestAStageStopsInOrderAndComesBackOnItsPort(t *testing.T) {
+	t.Parallel()
+	bundle := split(t, "seed-rnn", 2)
+	_, first := stage(t, bundle, 0)
+	s, second := stage(t, bundle, 1)
+	_, url := front(t, bundle, []string{first, second})
+	ask := func() int { status, _ := fetch(t, "GET", url+"/?text=good", ""); return status }
+	if got := ask(); got != 200 {
+		t.Fatalf("status %d", got)
+	}
+	if code := s.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if got := ask(); got != 503 {
+		t.Errorf("without stage 1: status %d", got)
+	}
+	start(t, bundle, "serve-stage", "--bundle", bundle, "--rank", "1", "--listen", second).entry(t, "stage ready", 1)
+	eventually(t, "the front finds the stage again", func() bool { return ask() == 200 })
+}

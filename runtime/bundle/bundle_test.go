@@ -1,0 +1,288 @@
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+func spec(name string) tensor.Spec {
+	return tensor.Spec{Name: name, DType: tensor.Float32, Dims: []tensor.Dim{tensor.Named("batch"), tensor.Fixed(2)}}
+}
+
+// fill writes a bundle of two stages, whose files hold the given text.
+func fill(t *testing.T, w *Writer, text string) *Manifest {
+	t.Helper()
+	m := &Manifest{
+		Format: Format, Model: Model{Name: "m", SHA256: strings.Repeat("0", 64)},
+		Inputs: []tensor.Spec{spec("x"), spec("mask")}, Outputs: []tensor.Spec{spec("y")},
+	}
+	for i, s := range []Stage{
+		{Inputs: []tensor.Spec{spec("x")}, Outputs: []tensor.Spec{spec("h")}, Forward: []string{"mask"}},
+		{Inputs: []tensor.Spec{spec("h"), spec("mask")}, Outputs: []tensor.Spec{spec("y")}},
+	} {
+		f, err := w.WriteFile(fmt.Sprintf("stage-%d.onnx", i), func(to io.Writer) error {
+			_, err := fmt.Fprint(to, text, i)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.File = f
+		m.Stages = append(m.Stages, s)
+	}
+	f, err := w.WriteFile(ConfigName, func(to io.Writer) error {
+		_, err := io.WriteString(to, "{}")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Files = []File{f}
+	if err := w.WriteManifest(m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func make2(t *testing.T, dir, text string, force bool) *Bundle {
+	t.Helper()
+	w, err := Create(dir, force)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, w, text)
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// entries are the names in a folder, hidden ones included.
+func entries(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestBundleIsWrittenReadAndReplacedInOneStep(t *testing.T) {
+	t.Parallel()
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "deep", "stages")
+	first := make2(t, dir, "one", false)
+	if path, err := first.StagePath(1); err != nil || path != filepath.Join(dir, "stage-1.onnx") {
+		t.Errorf("StagePath: %s, %v", path, err)
+	}
+	if data, err := first.ReadFile(ConfigName); err != nil || string(data) != "{}" {
+		t.Errorf("ReadFile: %s, %v", data, err)
+	}
+	if _, err := first.ReadFile(TokenizerName); !errors.Is(err, ErrNoFile) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	for _, rank := range []int{-1, 2} {
+		if _, err := first.StagePath(rank); err == nil {
+			t.Errorf("rank %d was accepted", rank)
+		}
+	}
+
+	if _, err := Create(dir, false); err == nil || !strings.Contains(err.Error(), "--force") {
+		t.Errorf("an existing bundle without force: %v", err)
+	}
+	same := make2(t, dir, "one", true)
+	if same.ID != first.ID {
+		t.Error("the same content has another ID")
+	}
+	if other := make2(t, dir, "two", true); other.ID == first.ID {
+		t.Error("other content has the same ID")
+	}
+	if got := entries(t, filepath.Dir(dir)); len(got) != 1 {
+		t.Errorf("left behind: %v", got)
+	}
+	if _, err := first.StagePath(0); err == nil || !strings.Contains(err.Error(), "mixed") {
+		t.Errorf("a stage of another bundle: %v", err)
+	}
+}
+
+func TestAbortLeavesNothingAndTheOldBundleInPlace(t *testing.T) {
+	t.Parallel()
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "stages")
+	old := make2(t, dir, "old", false)
+	w, err := Create(dir, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, w, "new")
+	if err := w.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	if got := entries(t, parent); len(got) != 1 {
+		t.Errorf("left behind: %v", got)
+	}
+	if now, err := Open(dir); err != nil || now.ID != old.ID {
+		t.Errorf("the old bundle changed: %v", err)
+	}
+}
+
+func TestCreateNeverTouchesAFolderThatIsNotABundle(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	keep := filepath.Join(dir, "thesis.txt")
+	if err := os.WriteFile(keep, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, force := range []bool{false, true} {
+		if _, err := Create(dir, force); err == nil {
+			t.Errorf("force %v: accepted", force)
+		}
+	}
+	if _, err := Create(keep, true); err == nil {
+		t.Error("a file was accepted as a bundle's folder")
+	}
+	if _, err := os.Stat(keep); err != nil {
+		t.Error(err)
+	}
+	// What appears between Create and Commit is not touched either.
+	out := filepath.Join(t.TempDir(), "stages")
+	w, err := Create(out, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, w, "x")
+	if err := os.MkdirAll(filepath.Join(out, "mine"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(); err == nil {
+		t.Error("a folder filled in the meantime was replaced")
+	}
+	if err := w.Abort(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLinksAndMixedFilesAreRefused(t *testing.T) {
+	t.Parallel()
+	b := make2(t, filepath.Join(t.TempDir(), "stages"), "one", false)
+	path := filepath.Join(b.Dir, "stage-0.onnx")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "secret")
+	if err := errors.Join(os.WriteFile(elsewhere, data, 0o600), os.Remove(path), os.Symlink(elsewhere, path)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.StagePath(0); err == nil || !strings.Contains(err.Error(), "symbolic link") {
+		t.Errorf("a symbolic link: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(b.Dir, "stage-1.onnx"), []byte("else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.StagePath(1); err == nil || !strings.Contains(err.Error(), "mixed files") {
+		t.Errorf("a changed file: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(b.Dir, ConfigName), []byte("[]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ReadFile(ConfigName); err == nil || !strings.Contains(err.Error(), "mixed files") {
+		t.Errorf("a changed config: %v", err)
+	}
+}
+
+func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
+	t.Parallel()
+	w, err := Create(filepath.Join(t.TempDir(), "stages"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded := func() string {
+		b, err := os.ReadFile(filepath.Join(w.Dir(), ManifestName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	fill(t, w, "x")
+	good := encoded()
+	if _, err := Decode([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string][2]string{
+		"another format":      {`"format": 1`, `"format": 2`},
+		"an unknown field":    {`"format": 1`, `"format": 1, "extra": 0`},
+		"a path":              {`"stage-0.onnx"`, `"../stage-0.onnx"`},
+		"an absolute path":    {`"stage-0.onnx"`, `"/etc/passwd"`},
+		"a name twice":        {`"stage-0.onnx"`, `"stage-1.onnx"`},
+		"the manifest itself": {`"stage-0.onnx"`, `"manifest.json"`},
+		"a short hash":        {`"sha256": "`, `"sha256": "ab`},
+		"a missing forward":   {`"forward": [`, `"forward": ["nothing",`},
+		"an unknown dtype":    {`"float32"`, `"float33"`},
+		"a negative size":     {`"bytes": 2`, `"bytes": -2`},
+		"trailing text":       {"\n}\n", "\n} {}"},
+	} {
+		changed := strings.Replace(good, change[0], change[1], 1)
+		if changed == good {
+			t.Fatalf("%s: the manifest holds no %s", what, change[0])
+		}
+		if what == "a short hash" { // the first is the model's, which is not checked
+			changed = strings.ReplaceAll(good, change[0], change[1])
+		}
+		if _, err := Decode([]byte(changed)); err == nil {
+			t.Errorf("%s was accepted", what)
+		}
+	}
+	broken := strings.Replace(good, `"name": "h"`, `"name": "g"`, 1)
+	if _, err := Decode([]byte(broken)); err == nil || !strings.Contains(err.Error(), `stage 1 needs "h"`) {
+		t.Errorf("stages that do not fit together: %v", err)
+	}
+	if err := w.Abort(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if _, err := Open(filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "distinfer split") {
+		t.Errorf("no folder: %v", err)
+	}
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), ManifestName) {
+		t.Errorf("no manifest: %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"format":1,"stages":[{"file":"stage-0.onnx","sha256":"` + strings.Repeat("0", 64) + `"}]}`))
+	f.Add([]byte(`{"format":1}`))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := Decode(data)
+		if err != nil {
+			return
+		}
+		again, err := m.Encode()
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		if _, err := Decode(again); err != nil {
+			t.Fatalf("what was written cannot be read: %v", err)
+		}
+	})
+}

@@ -1,0 +1,49 @@
+// Package orttest gives tests the real ONNX Runtime.
+package orttest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/distinfer/distinfer/runtime/ort"
+)
+
+// Library loads the library that `make setup` fetched, or that
+// DISTINFER_ONNXRUNTIME names, until the test is over.
+func Library(t testing.TB) *ort.Library {
+	t.Helper()
+	library, err := ort.Load(Path(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = library.Close() })
+	return library
+}
+
+// Path is the library's file.
+func Path(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv("DISTINFER_ONNXRUNTIME"); path != "" {
+		return path
+	}
+	return filepath.Join(Root(t), ort.SetupDir, "libonnxruntime.so")
+}
+
+// Root is the top of the checkout.
+func Root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("no go.mod above the test's folder")
+		}
+		dir = filepath.Dir(dir)
+	}
+}

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs all tests and prints what they measured on the way.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+DISTINFER_TEST_REPORT=$report go test -race "$@" ./... | grep -v 'no test files'
+if [ -s "$report" ]; then
+	printf '\nMeasured on the way:\n'
+	sort "$report" | sed 's/^/  /'
+fi

@@ -1,0 +1,186 @@
+package onnxfile_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/onnxfile"
+	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
+)
+
+// small is a model with a bit of everything that the reader knows.
+func small() []byte {
+	var body, g onnxtest.Graph
+	body.Node("Add", []string{"outer", "w"}, []string{"sum"})
+	body.Output("sum", 1)
+	g.Input("x", 1, "batch", 2)
+	g.Input("cond", 9)
+	g.Output("y", 1, "batch", nil)
+	g.Floats("w", []int64{2}, []float32{1, 2})
+	g.Ints("axis", []int64{1}, 0)
+	g.Node("Mul", []string{"x", "w", ""}, []string{"outer"})
+	g.Node("If", []string{"cond"}, []string{"y"}, onnxtest.GraphAttr("then_branch", &body), onnxtest.GraphAttr("else_branch", &body))
+	g.Raw(13, onnxtest.Value("outer", 1, "batch", 2))
+	// A field of a later version of the format.
+	g.Raw(99, onnxtest.Message{}.Text(1, "from the future"))
+	return append(onnxtest.Message(g.Model()).Embed(98, onnxtest.Message{}.Int(1, 7)), onnxtest.Message{}.Embed(14, onnxtest.Message{}.Text(1, "key").Text(2, "value"))...)
+}
+
+func TestParseReadsTheGraph(t *testing.T) {
+	t.Parallel()
+	m, err := onnxfile.Parse(small())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.IRVersion != 8 || m.ProducerName != "onnxtest" || !slices.Equal(m.Opsets, []onnxfile.Opset{{Version: 17}}) {
+		t.Errorf("model: %d %q %v", m.IRVersion, m.ProducerName, m.Opsets)
+	}
+	g := m.Graph
+	if got := g.Inputs[0].Spec.String(); got != "x float32[batch,2]" {
+		t.Errorf("input: %s", got)
+	}
+	if got := g.Outputs[0].Spec.String(); got != "y float32[batch,?]" {
+		t.Errorf("output: %s", got)
+	}
+	if w := g.Initializers[0]; w.Name != "w" || w.DType != tensor.Float32 || w.Bytes() != 8 {
+		t.Errorf("initializer: %+v", w)
+	}
+	if got := g.Nodes[1].Captures; !slices.Equal(got, []string{"outer", "w"}) {
+		t.Errorf("the branches use %v from outside", got)
+	}
+	if got := g.Nodes[0].Inputs; !slices.Equal(got, []string{"x", "w", ""}) {
+		t.Errorf("inputs of a node: %q", got)
+	}
+}
+
+func TestWriteKeepsWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	data := small()
+	m, err := onnxfile.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	sub := onnxfile.Subgraph{
+		Nodes: []int{0}, Initializers: []int{0}, Inputs: m.Graph.Inputs[:1],
+		Outputs: []onnxfile.ValueInfo{onnxfile.Declare(tensor.Spec{Name: "outer", DType: tensor.Float32, Dims: []tensor.Dim{tensor.Named("batch"), tensor.Fixed(2), {}}})},
+	}
+	if err := m.Write(&out, sub); err != nil {
+		t.Fatal(err)
+	}
+	for _, kept := range []string{"from the future", "key", "value", "\x92\x06\x02\x08\x07"} {
+		if !bytes.Contains(out.Bytes(), []byte(kept)) {
+			t.Errorf("%q was lost", kept)
+		}
+	}
+	part, err := onnxfile.Parse(out.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(part.Graph.Nodes); n != 1 {
+		t.Errorf("%d nodes", n)
+	}
+	if got := part.Graph.Outputs[0].Spec.String(); got != "outer float32[batch,2,?]" {
+		t.Errorf("output: %s", got)
+	}
+	if len(part.Graph.Values) != 0 {
+		t.Error("an output has a value_info as well")
+	}
+	if part.IRVersion != m.IRVersion || !slices.Equal(part.Opsets, m.Opsets) {
+		t.Error("the model's own fields changed")
+	}
+}
+
+func TestOpenRefusesWhatIsNoModel(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	whole := small()
+	for name, data := range map[string][]byte{
+		"empty":         nil,
+		"text":          []byte("this is not a model\n"),
+		"html":          []byte("<!DOCTYPE html><html></html>"),
+		"truncated":     whole[:len(whole)/2],
+		"no graph":      onnxtest.Message{}.Int(1, 8),
+		"no ir_version": onnxtest.Message{}.Embed(7, onnxtest.Message{}.Embed(1, onnxtest.Message{}.Text(4, "Relu"))),
+		"zip":           []byte("PK\x03\x04\x14\x00\x00\x00"),
+	} {
+		f, err := onnxfile.Open(write(name, data))
+		if err == nil {
+			_ = f.Close()
+			t.Errorf("%s was accepted", name)
+		} else if !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: the error does not name the file: %v", name, err)
+		}
+	}
+	if _, err := onnxfile.Open(dir); err == nil {
+		t.Error("a folder was accepted")
+	}
+}
+
+func TestTruncationAnywhereIsAnErrorOrASmallerModel(t *testing.T) {
+	t.Parallel()
+	whole := small()
+	for n := range len(whole) {
+		m, err := onnxfile.Parse(whole[:n])
+		if err == nil && len(m.Graph.Nodes) != 2 {
+			t.Errorf("cut at byte %d: a graph with %d nodes was accepted", n, len(m.Graph.Nodes))
+		}
+	}
+}
+
+func TestGraphsNestedWithoutEndAreRefused(t *testing.T) {
+	t.Parallel()
+	g := &onnxtest.Graph{}
+	g.Node("Identity", []string{"x"}, []string{"y"})
+	for range 200 {
+		outer := &onnxtest.Graph{}
+		outer.Node("If", []string{"c"}, []string{"y"}, onnxtest.GraphAttr("then_branch", g))
+		g = outer
+	}
+	if _, err := onnxfile.Parse(g.Model()); err == nil || !strings.Contains(err.Error(), "nested") {
+		t.Errorf("200 levels: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(small())
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := onnxfile.Parse(data)
+		if err != nil {
+			return
+		}
+		// All of it, written out, is a model of the same size.
+		s := onnxfile.Subgraph{Inputs: m.Graph.Inputs, Outputs: m.Graph.Outputs}
+		for i := range m.Graph.Nodes {
+			s.Nodes = append(s.Nodes, i)
+		}
+		for i := range m.Graph.Initializers {
+			s.Initializers = append(s.Initializers, i)
+		}
+		var out bytes.Buffer
+		if err := m.Write(&out, s); err != nil {
+			t.Fatal(err)
+		}
+		again, err := onnxfile.Parse(out.Bytes())
+		if err != nil {
+			t.Fatalf("what was written cannot be read: %v", err)
+		}
+		if len(again.Graph.Nodes) != len(m.Graph.Nodes) || len(again.Graph.Initializers) != len(m.Graph.Initializers) ||
+			len(again.Graph.Inputs) != len(m.Graph.Inputs) || again.IRVersion != m.IRVersion {
+			t.Fatal("something was lost")
+		}
+	})
+}

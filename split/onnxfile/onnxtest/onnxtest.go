@@ -1,0 +1,124 @@
+// Package onnxtest builds small ONNX models for tests.
+package onnxtest
+
+import (
+	"encoding/binary"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// A Message is a protobuf message under construction.
+type Message []byte
+
+// Text appends a string field.
+func (m Message) Text(num protowire.Number, s string) Message {
+	return protowire.AppendString(protowire.AppendTag(m, num, protowire.BytesType), s)
+}
+
+// Int appends an integer field.
+func (m Message) Int(num protowire.Number, n int64) Message {
+	return protowire.AppendVarint(protowire.AppendTag(m, num, protowire.VarintType), uint64(n))
+}
+
+// Embed appends a message field.
+func (m Message) Embed(num protowire.Number, sub Message) Message {
+	return protowire.AppendBytes(protowire.AppendTag(m, num, protowire.BytesType), sub)
+}
+
+// A Graph collects the parts of a GraphProto.
+type Graph struct{ msg Message }
+
+// Value makes a ValueInfoProto. A dimension is an int, a string for a named one,
+// or nil for an unknown one.
+func Value(name string, dtype int64, dims ...any) Message {
+	var shape Message
+	for _, d := range dims {
+		var dim Message
+		switch d := d.(type) {
+		case int:
+			dim = dim.Int(1, int64(d))
+		case string:
+			dim = dim.Text(2, d)
+		}
+		shape = shape.Embed(1, dim)
+	}
+	tensor := Message{}.Int(1, dtype).Embed(2, shape)
+	return Message{}.Text(1, name).Embed(2, Message{}.Embed(1, tensor))
+}
+
+// Input declares an input of the graph.
+func (g *Graph) Input(name string, dtype int64, dims ...any) {
+	g.msg = g.msg.Embed(11, Value(name, dtype, dims...))
+}
+
+// Output declares an output of the graph.
+func (g *Graph) Output(name string, dtype int64, dims ...any) {
+	g.msg = g.msg.Embed(12, Value(name, dtype, dims...))
+}
+
+// Raw appends a field as it is given.
+func (g *Graph) Raw(num protowire.Number, sub Message) { g.msg = g.msg.Embed(num, sub) }
+
+// Floats adds an initializer of float32.
+func (g *Graph) Floats(name string, dims []int64, values []float32) {
+	var data []byte
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	}
+	g.tensor(name, 1, dims, data)
+}
+
+// Ints adds an initializer of int64.
+func (g *Graph) Ints(name string, dims []int64, values ...int64) {
+	var data []byte
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint64(data, uint64(v))
+	}
+	g.tensor(name, 7, dims, data)
+}
+
+func (g *Graph) tensor(name string, dtype int64, dims []int64, data []byte) {
+	var m Message
+	for _, d := range dims {
+		m = m.Int(1, d)
+	}
+	m = m.Int(2, dtype).Text(8, name)
+	m = protowire.AppendBytes(protowire.AppendTag(m, 9, protowire.BytesType), data)
+	g.msg = g.msg.Embed(5, m)
+}
+
+// IntAttr makes an attribute that holds an integer.
+func IntAttr(name string, value int64) Message {
+	return Message{}.Text(1, name).Int(3, value).Int(20, 2)
+}
+
+// GraphAttr makes an attribute that holds a graph.
+func GraphAttr(name string, body *Graph) Message {
+	return Message{}.Text(1, name).Embed(6, body.Bytes("body")).Int(20, 5)
+}
+
+// Node adds a node.
+func (g *Graph) Node(op string, inputs, outputs []string, attrs ...Message) {
+	var m Message
+	for _, s := range inputs {
+		m = m.Text(1, s)
+	}
+	for _, s := range outputs {
+		m = m.Text(2, s)
+	}
+	m = m.Text(3, "").Text(4, op)
+	for _, a := range attrs {
+		m = m.Embed(5, a)
+	}
+	g.msg = g.msg.Embed(1, m)
+}
+
+// Bytes is the graph as a GraphProto.
+func (g *Graph) Bytes(name string) Message { return append(Message{}, g.msg...).Text(2, name) }
+
+// Model is the graph as a ModelProto of opset 17.
+func (g *Graph) Model() []byte {
+	opset := Message{}.Text(1, "").Int(2, 17)
+	return Message{}.Int(1, 8).Text(2, "onnxtest").Embed(7, g.Bytes("graph")).Embed(8, opset)
+}

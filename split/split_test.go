@@ -1,0 +1,409 @@
+package split
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
+)
+
+type realEngine struct{ *ort.Library }
+
+func (e realEngine) Open(path string, inputs, outputs []tensor.Spec) (Session, error) {
+	return e.Library.Open(path, inputs, outputs, ort.Options{Threads: 1})
+}
+
+func engine(t testing.TB) Engine { return realEngine{orttest.Library(t)} }
+
+func modelPath(t testing.TB, name string) string {
+	return filepath.Join(orttest.Root(t), "models", name, "model.onnx")
+}
+
+func floatOf(v float32) []float32 {
+	return []float32{v, -v, v + 1, v + 2, 0.5, -0.25, v * 2, 1, 1}[:9]
+}
+
+// tricky is a graph with what a cutter gets wrong: a mask chain used by every
+// layer, a constant chain, an output made early, an input needed late only, an
+// input nobody uses, an output that is an input, a shape taken of a hidden
+// value, an If that captures values of two layers, and a tied weight.
+func tricky() []byte {
+	var g, then, otherwise onnxtest.Graph
+	g.Input("x", 1, "batch", 3)
+	g.Input("mask", 7, "batch", 3)
+	g.Input("late", 1, "batch", 3)
+	g.Input("unused", 1, 1)
+	g.Input("through", 7, 2)
+	g.Input("flag", 9)
+	g.Floats("w0", []int64{3, 3}, floatOf(0.3))
+	g.Floats("w1", []int64{3, 3}, floatOf(-0.7))
+	g.Floats("w2", []int64{3, 3}, floatOf(0.2))
+	g.Floats("scale", []int64{1}, []float32{2})
+	g.Ints("one", []int64{1}, 1)
+
+	// mask → 1 - mask, as floats
+	g.Node("Sub", []string{"one", "mask"}, []string{"inverted"})
+	g.Node("Cast", []string{"inverted"}, []string{"bias"}, onnxtest.IntAttr("to", 1))
+	// a weight that is computed
+	g.Node("Mul", []string{"w1", "scale"}, []string{"w1_scaled"})
+
+	g.Node("MatMul", []string{"x", "w0"}, []string{"a0"})
+	g.Node("Add", []string{"a0", "bias"}, []string{"h0"})
+	g.Node("Relu", []string{"h0"}, []string{"early"})
+	g.Node("MatMul", []string{"h0", "w1_scaled"}, []string{"a1"})
+	g.Node("Add", []string{"a1", "bias"}, []string{"h1"})
+	g.Node("Shape", []string{"h0"}, []string{"shape0"})
+	g.Node("MatMul", []string{"h1", "w2"}, []string{"a2"})
+	g.Node("Reshape", []string{"a2", "shape0"}, []string{"h2"})
+	then.Node("Add", []string{"h0", "h2"}, []string{"branch"})
+	then.Output("branch", 1)
+	otherwise.Node("Sub", []string{"h1", "w2_row"}, []string{"branch"})
+	otherwise.Output("branch", 1)
+	g.Floats("w2_row", []int64{3}, []float32{1, 2, 3})
+	g.Node("If", []string{"flag"}, []string{"h3"}, onnxtest.GraphAttr("then_branch", &then), onnxtest.GraphAttr("else_branch", &otherwise))
+	g.Node("MatMul", []string{"h3", "w0"}, []string{"a4"})
+	g.Node("Add", []string{"a4", "late"}, []string{"y"})
+
+	g.Output("y", 1, "batch", 3)
+	g.Output("early", 1, "batch", 3)
+	g.Output("h1", 1, "batch", 3) // intermediate and output at once
+	g.Output("through", 7, 2)
+	g.Output("w1_scaled", 1, 3, 3) // depends on no input
+	return g.Model()
+}
+
+func write(t testing.TB, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "model.onnx")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func split(t testing.TB, e Engine, path string, n int) (*Report, *bundle.Bundle) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "stages")
+	report, err := Split(context.Background(), path, e, Options{Stages: n, Out: out, Verify: true})
+	if err != nil {
+		t.Fatalf("%d stages: %v", n, err)
+	}
+	b, err := bundle.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report, b
+}
+
+func TestSplitEqualsWhole(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	tricky := write(t, tricky())
+	for _, c := range []struct {
+		name, path string
+		stages     []int
+	}{
+		{"sst2-minilm", modelPath(t, "sst2-minilm"), []int{1, 2, 3, 6}},
+		{"seed-rnn", modelPath(t, "seed-rnn"), []int{1, 2, 3}},
+		{"tricky", tricky, []int{1, 2, 3, 4}},
+	} {
+		for _, n := range c.stages {
+			report, b := split(t, e, c.path, n)
+			v := report.Verification
+			if v.Runs == 0 || v.MaxAbsolute > 1e-5 {
+				t.Errorf("%s in %d: %d runs, largest difference %g", c.name, n, v.Runs, v.MaxAbsolute)
+			}
+			if len(b.Stages) != n || b.Stages[0].BytesOut == 0 {
+				t.Errorf("%s in %d: %d stages, %d bytes cross", c.name, n, len(b.Stages), b.Stages[0].BytesOut)
+			}
+			var share float64
+			for _, s := range b.Stages {
+				share += s.Cost
+			}
+			if math.Abs(share-1) > 0.01 {
+				t.Errorf("%s in %d: the shares of the cost add up to %g", c.name, n, share)
+			}
+		}
+	}
+}
+
+// A verification that cannot fail is worth nothing.
+func TestVerificationNoticesAWrongStage(t *testing.T) {
+	t.Parallel()
+	real := engine(t)
+	out := filepath.Join(t.TempDir(), "stages")
+	for _, change := range []float32{1e-2, float32(math.NaN())} {
+		_, err := Split(context.Background(), modelPath(t, "seed-rnn"), tampering{real, change}, Options{Stages: 2, Out: out, Verify: true})
+		if err == nil || !strings.Contains(err.Error(), "the split is wrong") {
+			t.Fatalf("changed by %g: %v", change, err)
+		}
+		if left, _ := os.ReadDir(filepath.Dir(out)); len(left) != 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+}
+
+// tampering changes what the last stage answers.
+type tampering struct {
+	Engine
+	by float32
+}
+
+func (e tampering) Open(path string, inputs, outputs []tensor.Spec) (Session, error) {
+	s, err := e.Engine.Open(path, inputs, outputs)
+	if filepath.Base(path) != "stage-1.onnx" || err != nil {
+		return s, err
+	}
+	return changed{s, e.by}, nil
+}
+
+type changed struct {
+	Session
+	by float32
+}
+
+func (c changed) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+	out, err := c.Session.Run(ctx, in)
+	for _, x := range out {
+		values, _ := tensor.As[float32](x)
+		values[len(values)-1] += c.by
+	}
+	return out, err
+}
+
+func TestEverySplitOfTheTrickyGraphIsItsOwnBytes(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	path := write(t, tricky())
+	for n := 1; n <= 4; n++ {
+		_, a := split(t, e, path, n)
+		_, b := split(t, e, path, n)
+		if a.ID != b.ID {
+			t.Errorf("%d stages: the same model gave two different bundles", n)
+		}
+		for rank := range a.Stages {
+			x, errX := os.ReadFile(filepath.Join(a.Dir, a.Stages[rank].Name))
+			y, errY := os.ReadFile(filepath.Join(b.Dir, b.Stages[rank].Name))
+			if errX != nil || errY != nil || !bytes.Equal(x, y) {
+				t.Errorf("stage %d of %d differs: %v %v", rank, n, errX, errY)
+			}
+		}
+	}
+}
+
+func TestATransformersCutCarriesTheHiddenStateAndTheRawMask(t *testing.T) {
+	t.Parallel()
+	_, b := split(t, engine(t), modelPath(t, "sst2-minilm"), 6)
+	for rank, s := range b.Stages[1:] {
+		var got []string
+		for _, in := range s.Inputs {
+			got = append(got, in.String())
+		}
+		if len(got) != 2 || !strings.HasSuffix(got[0], "float32[batch,sequence,384]") || got[1] != "attention_mask int64[batch,sequence]" {
+			t.Errorf("stage %d takes %v", rank+1, got)
+		}
+	}
+	last := b.Stages[5]
+	if got := last.Outputs[0].String(); got != "logits float32[batch,2]" {
+		t.Errorf("the last stage gives %s", got)
+	}
+}
+
+// Any tool can chain the stage files by name, in rank order.
+func TestStagesChainByName(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	_, b := split(t, e, write(t, tricky()), 3)
+	var chain pipeline.Chain
+	for rank, s := range b.Stages {
+		path, err := b.StagePath(rank)
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := e.Open(path, s.Inputs, s.Outputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = session.Close() }()
+		chain = append(chain, pipeline.Stage{Runner: session, Inputs: names(s.Inputs), Forward: s.Forward})
+	}
+	in := tensor.Bag{
+		"x": tensor.Of([]int64{1, 3}, []float32{1, 2, 3}), "mask": tensor.Of([]int64{1, 3}, []int64{1, 1, 0}),
+		"late": tensor.Of([]int64{1, 3}, []float32{0, 0, 100}), "unused": tensor.Of([]int64{1}, []float32{9}),
+		"through": tensor.Of([]int64{2}, []int64{4, 5}), "flag": tensor.Of(nil, []bool{false}),
+	}
+	out, err := chain.Run(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := out.Names(); !slices.Equal(got, []string{"early", "h1", "through", "w1_scaled", "y"}) {
+		t.Errorf("the chain gives %v", got)
+	}
+	if through, _ := tensor.As[int64](out["through"]); !slices.Equal(through, []int64{4, 5}) {
+		t.Errorf("through: %v", through)
+	}
+	early, _ := tensor.As[float32](out["early"])
+	// x·w0 + (1-mask), by hand, behind the Relu
+	want := []float32{1*0.3 + 2*2.3 + 3*0.6, -1*0.3 + 2*0.5 + 3, 1*1.3 - 2*0.25 + 3*1 + 1}
+	for i := range want {
+		if math.Abs(float64(early[i]-want[i])) > 1e-5 {
+			t.Errorf("early: %v, want %v", early, want)
+		}
+	}
+}
+
+func TestWhatCannotBeSplitIsRefusedAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	whole, err := os.ReadFile(modelPath(t, "seed-rnn"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	graph := func(f func(*onnxtest.Graph)) []byte {
+		var g onnxtest.Graph
+		g.Input("x", 1, "batch", 3)
+		f(&g)
+		return g.Model()
+	}
+	for _, c := range []struct {
+		what   string
+		data   []byte
+		stages int
+		says   string
+	}{
+		{"more stages than layers", whole, 99, "more than the model has layers"},
+		{"no stages", whole, 0, "0 stages"},
+		{"truncated", whole[:len(whole)*2/3], 2, "not a valid ONNX model"},
+		{"no model", []byte("label\ttext\n"), 2, "not a valid ONNX model"},
+		{"a dangling name", graph(func(g *onnxtest.Graph) {
+			g.Node("Add", []string{"x", "nowhere"}, []string{"y"})
+			g.Output("y", 1)
+		}), 1, `uses "nowhere", which nothing makes`},
+		{"a cycle", graph(func(g *onnxtest.Graph) {
+			g.Node("Add", []string{"x", "b"}, []string{"a"})
+			g.Node("Relu", []string{"a"}, []string{"b"})
+			g.Output("b", 1)
+		}), 1, "not in an order they can be computed in"},
+		{"a value made twice", graph(func(g *onnxtest.Graph) {
+			g.Node("Relu", []string{"x"}, []string{"a"})
+			g.Node("Neg", []string{"x"}, []string{"a"})
+			g.Output("a", 1)
+		}), 1, "made already"},
+		{"an output that nothing makes", graph(func(g *onnxtest.Graph) {
+			g.Node("Relu", []string{"x"}, []string{"a"})
+			g.Output("z", 1)
+		}), 1, `output "z" is made by no node`},
+		{"an operator that does not exist", graph(func(g *onnxtest.Graph) {
+			g.Node("Frobnicate", []string{"x"}, []string{"y"})
+			g.Output("y", 1)
+		}), 1, "Frobnicate"},
+		{"external data", graph(func(g *onnxtest.Graph) {
+			external := onnxtest.Message{}.Int(1, 3).Int(2, 1).Text(8, "w").Embed(13, onnxtest.Message{}.Text(1, "location").Text(2, "w.bin")).Int(14, 1)
+			g.Raw(5, external)
+			g.Node("Add", []string{"x", "w"}, []string{"y"})
+			g.Output("y", 1)
+		}), 1, "external data"},
+		{"a sequence that would cross", graph(func(g *onnxtest.Graph) {
+			g.Floats("w", []int64{3, 3}, floatOf(1))
+			g.Node("MatMul", []string{"x", "w"}, []string{"a"})
+			g.Node("SequenceConstruct", []string{"a", "a"}, []string{"s"})
+			g.Node("ConcatFromSequence", []string{"s"}, []string{"b"}, onnxtest.IntAttr("axis", 0))
+			g.Node("MatMul", []string{"b", "w"}, []string{"y"})
+			g.Output("y", 1)
+		}), 3, "more than the model has layers"},
+	} {
+		out := filepath.Join(t.TempDir(), "stages")
+		_, err := Split(context.Background(), write(t, c.data), e, Options{Stages: c.stages, Out: out, Verify: true})
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.what, err)
+			continue
+		}
+		if strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: more than one line: %v", c.what, err)
+		}
+		if left, _ := os.ReadDir(filepath.Dir(out)); len(left) != 0 {
+			t.Errorf("%s: left behind: %v", c.what, left)
+		}
+	}
+	if _, err := Split(context.Background(), filepath.Join(t.TempDir(), "none.onnx"), e, Options{Stages: 2}); err == nil || !strings.Contains(err.Error(), "there is no file") {
+		t.Errorf("a missing file: %v", err)
+	}
+	if _, err := Split(context.Background(), t.TempDir(), e, Options{Stages: 2}); err == nil || !strings.Contains(err.Error(), "is a folder") {
+		t.Errorf("a folder: %v", err)
+	}
+}
+
+func TestASequenceNeverCrossesACut(t *testing.T) {
+	t.Parallel()
+	var g onnxtest.Graph
+	g.Input("x", 1, "batch", 3)
+	g.Floats("w", []int64{3, 3}, floatOf(1))
+	g.Node("MatMul", []string{"x", "w"}, []string{"a"})
+	g.Node("SequenceConstruct", []string{"a", "a"}, []string{"s"})
+	g.Node("MatMul", []string{"x", "w"}, []string{"a2"})
+	g.Node("ConcatFromSequence", []string{"s"}, []string{"b"}, onnxtest.IntAttr("axis", 0))
+	g.Node("MatMul", []string{"b", "w"}, []string{"c"})
+	g.Node("Sum", []string{"c", "a"}, []string{"d"})
+	g.Output("c", 1)
+	g.Output("a2", 1)
+	e := engine(t)
+	path := write(t, g.Model())
+	_, b := split(t, e, path, 2)
+	for _, s := range b.Stages {
+		for _, out := range s.Outputs {
+			if out.DType == tensor.Undefined {
+				t.Errorf("%q crosses", out.Name)
+			}
+		}
+	}
+}
+
+func TestACancelledSplitLeavesNothing(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	out := filepath.Join(t.TempDir(), "stages")
+	_, err := Split(ctx, modelPath(t, "seed-rnn"), engine(t), Options{Stages: 2, Out: out, Verify: true})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestCostsFollowTheSizesAskedFor(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	path := modelPath(t, "sst2-minilm")
+	plan := func(dims map[string]int64) *bundle.Manifest {
+		r, err := Split(context.Background(), path, e, Options{Stages: 2, DryRun: true, Dims: dims})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Manifest
+	}
+	one, eight := plan(nil), plan(map[string]int64{"batch": 8, "sequence": 64})
+	if got, want := eight.Stages[0].BytesOut, int64(8*64*(384*4+8)); got != want {
+		t.Errorf("%d bytes leave stage 0, want %d", got, want)
+	}
+	if got, want := one.Stages[0].BytesOut, int64(128*(384*4+8)); got != want {
+		t.Errorf("%d bytes leave stage 0, want %d", got, want)
+	}
+	if _, err := Split(context.Background(), path, e, Options{Stages: 2, DryRun: true, Dims: map[string]int64{"width": 1}}); err == nil || !strings.Contains(err.Error(), `no dimension "width"`) {
+		t.Errorf("an unknown dimension: %v", err)
+	}
+}
