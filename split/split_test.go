@@ -69,9 +69,9 @@ func tricky() []byte {
 	g.Node("MatMul", []string{"h1", "w2"}, []string{"a2"})
 	g.Node("Reshape", []string{"a2", "shape0"}, []string{"h2"})
 	then.Node("Add", []string{"h0", "h2"}, []string{"branch"})
-	then.Output("branch", 1)
+	then.Output("branch", 1, onnxtest.AnyRank)
 	otherwise.Node("Sub", []string{"h1", "w2_row"}, []string{"branch"})
-	otherwise.Output("branch", 1)
+	otherwise.Output("branch", 1, onnxtest.AnyRank)
 	g.Floats("w2_row", []int64{3}, []float32{1, 2, 3})
 	g.Node("If", []string{"flag"}, []string{"h3"}, onnxtest.GraphAttr("then_branch", &then), onnxtest.GraphAttr("else_branch", &otherwise))
 	g.Node("MatMul", []string{"h3", "w0"}, []string{"a4"})
@@ -136,6 +136,56 @@ func TestSplitEqualsWhole(t *testing.T) {
 			if math.Abs(share-1) > 0.01 {
 				t.Errorf("%s in %d: the shares of the cost add up to %g", c.name, n, share)
 			}
+		}
+	}
+}
+
+// Loops and scans that use values of other layers, and functions of the model's
+// own, go where they are needed.
+func TestBodiesAndFunctionsAreSplitRight(t *testing.T) {
+	t.Parallel()
+	var twice, body, scan, g onnxtest.Graph
+	twice.Node("Add", []string{"a", "a"}, []string{"b"})
+	g.Input("x", 1, "batch", 3)
+	g.Floats("w0", []int64{3, 3}, floatOf(0.3))
+	g.Floats("w1", []int64{3, 3}, floatOf(-0.2))
+	g.Floats("step", []int64{3}, []float32{1, 0.5, 0.25})
+	g.Ints("times", nil, 3)
+
+	g.Node("MatMul", []string{"x", "w0"}, []string{"h0"})
+	g.Call("local", "Twice", []string{"h0"}, []string{"h1"})
+	g.Node("MatMul", []string{"h1", "w1"}, []string{"h2"})
+	// The body uses a value of the first layer, one of the second, and a weight
+	// that nothing else uses.
+	body.Input("i", 7)
+	body.Input("go_in", 9)
+	body.Input("sum_in", 1, onnxtest.AnyRank)
+	body.Node("Identity", []string{"go_in"}, []string{"go_out"})
+	body.Node("Add", []string{"sum_in", "h0"}, []string{"s1"})
+	body.Node("Mul", []string{"s1", "step"}, []string{"s2"})
+	body.Node("Sub", []string{"s2", "h2"}, []string{"sum_out"})
+	body.Output("go_out", 9)
+	body.Output("sum_out", 1, onnxtest.AnyRank)
+	g.Node("Loop", []string{"times", "", "h2"}, []string{"h3"}, onnxtest.GraphAttr("body", &body))
+	g.Node("MatMul", []string{"h3", "w0"}, []string{"h4"})
+	scan.Input("acc_in", 1, 3)
+	scan.Input("row", 1, 3)
+	scan.Node("Add", []string{"acc_in", "row"}, []string{"acc_out"})
+	scan.Node("Mul", []string{"acc_out", "step"}, []string{"out"})
+	scan.Output("acc_out", 1, 3)
+	scan.Output("out", 1, 3)
+	g.Node("Scan", []string{"step", "h4"}, []string{"last", "all"}, onnxtest.GraphAttr("body", &scan), onnxtest.IntAttr("num_scan_inputs", 1))
+	g.Node("MatMul", []string{"all", "w1"}, []string{"h5"})
+	g.Call("local", "Twice", []string{"h5"}, []string{"y"})
+	g.Output("y", 1, onnxtest.AnyRank)
+	g.Output("last", 1, onnxtest.AnyRank)
+
+	e := engine(t)
+	path := write(t, g.Model().WithFunction("local", "Twice", []string{"a"}, []string{"b"}, &twice))
+	for n := 1; n <= 4; n++ {
+		report, _ := split(t, e, path, n)
+		if v := report.Verification; v.Runs == 0 || v.MaxAbsolute > 1e-4 {
+			t.Errorf("%d stages: %+v", n, v)
 		}
 	}
 }
@@ -357,8 +407,8 @@ func TestASequenceNeverCrossesACut(t *testing.T) {
 	g.Node("ConcatFromSequence", []string{"s"}, []string{"b"}, onnxtest.IntAttr("axis", 0))
 	g.Node("MatMul", []string{"b", "w"}, []string{"c"})
 	g.Node("Sum", []string{"c", "a"}, []string{"d"})
-	g.Output("c", 1)
-	g.Output("a2", 1)
+	g.Output("c", 1, onnxtest.AnyRank)
+	g.Output("a2", 1, onnxtest.AnyRank)
 	e := engine(t)
 	path := write(t, g.Model())
 	_, b := split(t, e, path, 2)

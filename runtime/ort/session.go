@@ -65,6 +65,7 @@ func (l *Library) Open(path string, inputs, outputs []tensor.Spec, o Options) (*
 		return nil, err
 	}
 	defer func() { _ = options.Destroy() }()
+	defer trim()
 	session, err := binding.NewDynamicAdvancedSession(path, specNames(inputs), specNames(computed), options)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", path, clean(err))

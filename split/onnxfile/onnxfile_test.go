@@ -28,7 +28,7 @@ func small() []byte {
 	g.Raw(13, onnxtest.Value("outer", 1, "batch", 2))
 	// A field of a later version of the format.
 	g.Raw(99, onnxtest.Message{}.Text(1, "from the future"))
-	return append(onnxtest.Message(g.Model()).Embed(98, onnxtest.Message{}.Int(1, 7)), onnxtest.Message{}.Embed(14, onnxtest.Message{}.Text(1, "key").Text(2, "value"))...)
+	return append(g.Model().Embed(98, onnxtest.Message{}.Int(1, 7)), onnxtest.Message{}.Embed(14, onnxtest.Message{}.Text(1, "key").Text(2, "value"))...)
 }
 
 func TestParseReadsTheGraph(t *testing.T) {

@@ -29,10 +29,17 @@ func (m Message) Embed(num protowire.Number, sub Message) Message {
 // A Graph collects the parts of a GraphProto.
 type Graph struct{ msg Message }
 
+type anyRank struct{}
+
+// AnyRank says that not even the number of dimensions is known.
+var AnyRank any = anyRank{}
+
 // Value makes a ValueInfoProto. A dimension is an int, a string for a named one,
-// or nil for an unknown one.
+// nil for an unknown one, or, alone, AnyRank; without dimensions the value is a
+// scalar.
 func Value(name string, dtype int64, dims ...any) Message {
 	var shape Message
+	ranked := true
 	for _, d := range dims {
 		var dim Message
 		switch d := d.(type) {
@@ -40,10 +47,15 @@ func Value(name string, dtype int64, dims ...any) Message {
 			dim = dim.Int(1, int64(d))
 		case string:
 			dim = dim.Text(2, d)
+		case anyRank:
+			ranked = false
 		}
 		shape = shape.Embed(1, dim)
 	}
-	tensor := Message{}.Int(1, dtype).Embed(2, shape)
+	tensor := Message{}.Int(1, dtype)
+	if ranked {
+		tensor = tensor.Embed(2, shape)
+	}
 	return Message{}.Text(1, name).Embed(2, Message{}.Embed(1, tensor))
 }
 
@@ -98,8 +110,13 @@ func GraphAttr(name string, body *Graph) Message {
 	return Message{}.Text(1, name).Embed(6, body.Bytes("body")).Int(20, 5)
 }
 
-// Node adds a node.
+// Node adds a node of ONNX's own operators.
 func (g *Graph) Node(op string, inputs, outputs []string, attrs ...Message) {
+	g.Call("", op, inputs, outputs, attrs...)
+}
+
+// Call adds a node of an operator of the given domain.
+func (g *Graph) Call(domain, op string, inputs, outputs []string, attrs ...Message) {
 	var m Message
 	for _, s := range inputs {
 		m = m.Text(1, s)
@@ -107,7 +124,7 @@ func (g *Graph) Node(op string, inputs, outputs []string, attrs ...Message) {
 	for _, s := range outputs {
 		m = m.Text(2, s)
 	}
-	m = m.Text(3, "").Text(4, op)
+	m = m.Text(3, "").Text(4, op).Text(7, domain)
 	for _, a := range attrs {
 		m = m.Embed(5, a)
 	}
@@ -117,8 +134,32 @@ func (g *Graph) Node(op string, inputs, outputs []string, attrs ...Message) {
 // Bytes is the graph as a GraphProto.
 func (g *Graph) Bytes(name string) Message { return append(Message{}, g.msg...).Text(2, name) }
 
+// opset17 is an import of ONNX's own operators.
+func opset17() Message { return Message{}.Text(1, "").Int(2, 17) }
+
 // Model is the graph as a ModelProto of opset 17.
-func (g *Graph) Model() []byte {
-	opset := Message{}.Text(1, "").Int(2, 17)
-	return Message{}.Int(1, 8).Text(2, "onnxtest").Embed(7, g.Bytes("graph")).Embed(8, opset)
+func (g *Graph) Model() Message {
+	return Message{}.Int(1, 8).Text(2, "onnxtest").Embed(7, g.Bytes("graph")).Embed(8, opset17())
+}
+
+// WithFunction adds a local function to a model: the nodes of body, as an
+// operator of the given domain.
+func (m Message) WithFunction(domain, name string, inputs, outputs []string, body *Graph) Message {
+	f := Message{}.Text(1, name)
+	for _, s := range inputs {
+		f = f.Text(4, s)
+	}
+	for _, s := range outputs {
+		f = f.Text(5, s)
+	}
+	for b := []byte(body.msg); len(b) > 0; {
+		num, _, n := protowire.ConsumeTag(b)
+		node, k := protowire.ConsumeBytes(b[n:])
+		if num == 1 { // a node of a graph is field 7 of a function
+			f = f.Embed(7, node)
+		}
+		b = b[n+k:]
+	}
+	f = f.Embed(9, opset17()).Text(10, domain)
+	return m.Embed(25, f).Embed(8, Message{}.Text(1, domain).Int(2, 1))
 }

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Measures, one thing at a time: let nothing else run on the machine meanwhile.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+go run ./bench/accuracy
+echo
+go run ./bench/footprint
+echo
+echo "Parts of a request"
+go test -run '^$' -bench . -benchtime 1s ./runtime/text ./server/stage | grep -E '^(Benchmark|cpu)'
