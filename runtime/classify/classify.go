@@ -165,6 +165,9 @@ func (c *Classifier) Classify(ctx context.Context, texts []string) ([]Answer, er
 	order := make([]int, 0, len(texts))
 	for i, s := range texts {
 		e, err := c.tokenizer.Encode(s)
+		if err == nil && len(e.IDs) == 0 {
+			err = errors.New("the text has no tokens")
+		}
 		if err != nil {
 			answers[i].Err = fault.Errorf(fault.Invalid, "tokenise: %w", err)
 			continue

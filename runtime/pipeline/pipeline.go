@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -56,7 +57,7 @@ func pick(to, from tensor.Bag, names []string) error {
 	for _, n := range names {
 		t, ok := from[n]
 		if !ok {
-			return fmt.Errorf("tensor %q is missing", n)
+			return fault.Errorf(fault.Invalid, "tensor %q is missing", n)
 		}
 		to[n] = t
 	}

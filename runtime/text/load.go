@@ -109,7 +109,7 @@ func loadModel(n node) (model, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind := ""
+	var kind string
 	if _, ok := o.fields["type"]; ok {
 		if kind = o.choice("type", "WordPiece", "WordLevel"); o.err != nil {
 			return nil, o.err

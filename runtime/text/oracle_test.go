@@ -110,7 +110,7 @@ func padded(tok *Tokenizer, text string) (Encoding, error) {
 	}
 	b, err := tok.Pad([]Encoding{e})
 	if err != nil {
-		return e, nil // longer than the fixed length; the library leaves it so
+		return e, nil //nolint:nilerr // longer than the fixed length; the library leaves it so
 	}
 	for n := b.Length - len(e.IDs); n > 0; n-- {
 		if tok.padding.left {

@@ -30,16 +30,18 @@ func illFormed(s string) int {
 		length = 2
 	case 0xE0 <= lead && lead <= 0xEF:
 		length = 3
-		if lead == 0xE0 {
+		switch lead {
+		case 0xE0:
 			low = 0xA0
-		} else if lead == 0xED {
+		case 0xED:
 			high = 0x9F
 		}
 	case 0xF0 <= lead && lead <= 0xF4:
 		length = 4
-		if lead == 0xF0 {
+		switch lead {
+		case 0xF0:
 			low = 0x90
-		} else if lead == 0xF4 {
+		case 0xF4:
 			high = 0x8F
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -167,11 +168,13 @@ func (f *Front) ready(w http.ResponseWriter, r *http.Request) {
 
 // label answers GET /?text=… with the label alone.
 func (f *Front) label(w http.ResponseWriter, r *http.Request) {
-	texts, given := r.URL.Query()["text"]
-	var err error
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	texts, given := query["text"]
 	switch {
 	case f.Classifier == nil:
 		err = f.noText()
+	case err != nil:
+		err = fault.Errorf(fault.Invalid, "the query is not URL-encoded: %w", err)
 	case !given:
 		err = fault.Errorf(fault.Invalid, "text is missing; ask for /?text=… with the text URL-encoded")
 	case len(texts) > 1:

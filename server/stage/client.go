@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
+	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
@@ -68,7 +69,7 @@ func Dial(rank int, addresses []string, maxMessage int) (*Client, error) {
 	)
 	name := fmt.Sprintf("stage %d at %s", rank, strings.Join(addresses, " | "))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fault.Errorf(fault.Invalid, "%s: %w", name, err)
 	}
 	return &Client{conn: conn, rank: rank, name: name}, nil
 }

@@ -2,7 +2,6 @@ package stage
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +28,7 @@ type shared struct {
 
 // get returns the client of a rank's replicas. done gives it back.
 func (c *clients) get(rank int, addresses []string) (_ *Client, done func(), err error) {
-	id := fmt.Sprint(rank, " ", strings.Join(addresses, "|"))
+	id := fmt.Sprintf("%d %q", rank, addresses)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.byID[id]

@@ -61,6 +61,8 @@ type Server struct {
 
 	slots   chan struct{}
 	waiting atomic.Int64
+
+	endStreams chan struct{} // closed when streams have to end
 }
 
 // NewServer makes a server; Serve starts it.
@@ -70,17 +72,20 @@ func NewServer(c Config) *Server {
 		health: health.NewServer(),
 		next:   &clients{maxMessage: c.MaxMessage},
 		slots:  make(chan struct{}, c.Runs),
-		grpc: grpc.NewServer(
-			grpc.ForceServerCodecV2(newCodec()),
-			grpc.MaxRecvMsgSize(c.MaxMessage),
-			grpc.MaxSendMsgSize(c.MaxMessage),
-			grpc.InitialWindowSize(streamWindow),
-			grpc.InitialConnWindowSize(connWindow),
-			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
-			// A caller whose machine vanished must not keep its calls open.
-			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * keepaliveTime, Timeout: keepaliveTime}),
-		),
+
+		endStreams: make(chan struct{}),
 	}
+	s.grpc = grpc.NewServer(
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.StreamInterceptor(s.stream),
+		grpc.MaxRecvMsgSize(c.MaxMessage),
+		grpc.MaxSendMsgSize(c.MaxMessage),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connWindow),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
+		// A caller whose machine vanished must not keep its calls open.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * keepaliveTime, Timeout: keepaliveTime}),
+	)
 	s.grpc.RegisterService(&description, s)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	s.health.SetServingStatus(serviceName, grpc_health_v1.HealthCheckResponse_SERVING)
@@ -109,7 +114,7 @@ func unary[In, Out any](method string, call func(handler, context.Context, *In) 
 	return func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
 		in := new(In)
 		if err := decode(in); err != nil {
-			return nil, toStatus(fault.Wrap(fault.Invalid, err))
+			return nil, err // the transport has answered it already
 		}
 		do := func(ctx context.Context, in any) (any, error) {
 			out, err := call(srv.(handler), ctx, in.(*In))
@@ -125,8 +130,25 @@ func unary[In, Out any](method string, call func(handler, context.Context, *In) 
 	}
 }
 
-// drainTime is how long calls under way may take when the server is to stop.
-const drainTime = 30 * time.Second
+// When the server is to stop, drainTime is how long calls under way may take, and
+// streamTime how long streams may: those of health watches have no end of their
+// own, but should tell that the stage no longer serves.
+const (
+	drainTime  = 30 * time.Second
+	streamTime = time.Second
+)
+
+// stream runs the handler of a stream, which ends with endStreams.
+func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	ended := make(chan error, 1)
+	go func() { ended <- handle(srv, stream) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-s.endStreams: // which ends the stream, and with it the handler
+		return toStatus(fault.Errorf(fault.Unavailable, "stage %d stops", s.Rank))
+	}
+}
 
 // Serve serves the stage on the listener until ctx ends, then refuses new calls,
 // finishes those under way and returns nil. It closes the listener.
@@ -137,6 +159,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.health.Shutdown()
 		hard := time.AfterFunc(drainTime, s.grpc.Stop)
 		defer hard.Stop()
+		streams := time.AfterFunc(streamTime, func() { close(s.endStreams) })
+		defer streams.Stop()
 		s.grpc.GracefulStop()
 	})
 	err := s.grpc.Serve(l)
@@ -160,6 +184,9 @@ func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.D
 
 func (s *Server) run(ctx context.Context, in *request) (*response, error) {
 	started := time.Now()
+	if in.malformed != nil {
+		return nil, fault.Errorf(fault.Invalid, "stage %d: %w", s.Rank, in.malformed)
+	}
 	if err := s.accept(in); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,787 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/stage/stagepb"
+)
+
+func TestChainAnswersWhatItsStagesCompute(t *testing.T) {
+	t.Parallel()
+	for stages := 1; stages <= 3; stages++ {
+		for _, configured := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d stages, peers configured %v", stages, configured), func(t *testing.T) {
+				t.Parallel()
+				var listeners []net.Listener
+				var addresses [][]string
+				for range stages {
+					l := listenAt(t, "localhost:0")
+					listeners = append(listeners, l)
+					addresses = append(addresses, []string{l.Addr().String()})
+				}
+				for rank, l := range listeners {
+					c := config(rank, stages)
+					if configured {
+						c.Peers = addresses
+					}
+					startOn(t, c, l)
+				}
+				route := addresses
+				if configured {
+					// The stages know better than the caller, whose route leads nowhere.
+					route = [][]string{addresses[0]}
+					for range stages - 1 {
+						route = append(route, []string{refusedAddress(t)})
+					}
+				}
+				p := dialPipeline(t, route)
+				for _, x := range []float32{0, 1, -3} {
+					out, err := p.Run(testContext(t), input(x, 0.5))
+					wantAnswer(t, stages, x, 0.5, out, err)
+				}
+			})
+		}
+	}
+}
+
+func TestConcurrentCallsGetTheirOwnAnswers(t *testing.T) {
+	t.Parallel()
+	_, addresses := chain(t, 3, nil)
+	p := dialPipeline(t, addresses)
+	ctx := testContext(t)
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			for j := range 5 {
+				x, keep := float32(i), float32(j*1000)
+				out, err := p.Run(ctx, input(x, keep))
+				wantAnswer(t, 3, x, keep, out, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestBigTensorsTravelTheChain(t *testing.T) {
+	t.Parallel()
+	_, addresses := chain(t, 2, nil)
+	x := make([]float32, 1<<18) // 1 MB
+	for i := range x {
+		x[i] = float32(i)
+	}
+	keep := make([]float32, len(x))
+	shape := []int64{1 << 9, 1 << 9}
+	out, err := dialPipeline(t, addresses).Run(testContext(t), tensor.Bag{"x0": tensor.Of(shape, x), "keep": tensor.Of(shape, keep)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := tensor.As[float32](out["x2"])
+	if err != nil || len(y) != len(x) {
+		t.Fatalf("%d elements, %v", len(y), err)
+	}
+	for i := range y {
+		if y[i] != answer(2, x[i], 0) {
+			t.Fatalf("element %d is %v, want %v", i, y[i], answer(2, x[i], 0))
+		}
+	}
+}
+
+func TestDescribeTellsWhatTheStageHolds(t *testing.T) {
+	t.Parallel()
+	p := start(t, config(1, 3))
+	c, err := Dial(1, []string{p.address}, maxMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	got, err := c.Describe(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &stagepb.DescribeResponse{Bundle: thisBundle, Rank: 1, Stages: 3, Model: "model", Version: "v1", Onnxruntime: "1.0"}
+	if !proto.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if want := "stage 1 at " + p.address; c.String() != want {
+		t.Errorf("the client is called %q, want %q", c, want)
+	}
+}
+
+func TestWrongBundleOrRankIsAMismatch(t *testing.T) {
+	t.Parallel()
+	last := start(t, config(1, 2))
+	other := config(1, 2)
+	other.Bundle = otherBundle
+	foreign := start(t, other)
+	first := start(t, config(0, 2))
+	for name, c := range map[string]struct {
+		route [][]string
+		want  []string
+	}{
+		"other bundle behind": {[][]string{{first.address}, {foreign.address}}, []string{thisBundle[:12], otherBundle[:12], "rank 1"}},
+		"other bundle first":  {[][]string{{foreign.address}, {last.address}}, []string{thisBundle[:12], otherBundle[:12]}},
+		"last rank first":     {[][]string{{last.address}, {first.address}}, []string{"wants rank 0", "this is rank 1"}},
+		"first rank twice":    {[][]string{{first.address}, {first.address}}, []string{"wants rank 1", "this is rank 0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := dialPipeline(t, c.route).Run(testContext(t), input(1, 1))
+			wantFault(t, err, fault.Mismatch, c.want...)
+		})
+	}
+}
+
+func TestRouteOfWrongLengthIsInvalid(t *testing.T) {
+	t.Parallel()
+	p := start(t, config(0, 3))
+	hop := []string{refusedAddress(t)}
+	for name, route := range map[string][][]string{
+		"none":      {},
+		"too short": {hop},
+		"too long":  {hop, hop, hop},
+		"empty hop": {hop, {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := dialPipeline(t, append([][]string{{p.address}}, route...)).Run(testContext(t), input(1, 1))
+			wantFault(t, err, fault.Invalid, "behind rank 0 there are 2 stages", fmt.Sprintf("names %d", len(route)))
+		})
+	}
+}
+
+func TestMissingInputIsInvalid(t *testing.T) {
+	t.Parallel()
+	_, addresses := chain(t, 1, nil)
+	_, err := dialPipeline(t, addresses).Run(testContext(t), tensor.Bag{"keep": tensor.Of(nil, []float32{1})})
+	wantFault(t, err, fault.Invalid, "stage 0", `"x0" is missing`)
+}
+
+func TestUnreachableStageIsNamed(t *testing.T) {
+	t.Parallel()
+	nowhere := refusedAddress(t)
+	first := start(t, config(0, 2))
+	for name, c := range map[string]struct {
+		addresses [][]string
+		want      string
+	}{
+		"first": {[][]string{{nowhere}, {first.address}}, "stage 0 at " + nowhere},
+		"next":  {[][]string{{first.address}, {nowhere}}, "stage 1 at " + nowhere},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := dialPipeline(t, c.addresses).Run(testContext(t), input(1, 1))
+			wantFault(t, err, fault.Unavailable, c.want, "connection refused")
+			if err != nil && strings.Count(err.Error(), nowhere) > 2 {
+				t.Errorf("the message repeats itself: %v", err)
+			}
+		})
+	}
+}
+
+// Callers of a stage are not trusted with its process.
+func TestRouteOfNonsenseFailsOneCall(t *testing.T) {
+	t.Parallel()
+	_, addresses := chain(t, 2, nil)
+	for _, address := range []string{"", "nonsense", "a:b:c", "127.0.0.1:99999999", "%zz:1", "a b\x7f:1", "passthrough:///127.0.0.1:1", "unix:///nowhere", "|"} {
+		_, err := dialPipeline(t, [][]string{addresses[0], {address}}).Run(testContext(t), input(1, 1))
+		if code := fault.CodeOf(err); err == nil || code != fault.Unavailable && code != fault.Invalid {
+			t.Errorf("address %q: %q (%v)", address, code, err)
+		}
+	}
+	out, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+	wantAnswer(t, 2, 1, 1, out, err)
+}
+
+func TestAnyReplicaAnswers(t *testing.T) {
+	t.Parallel()
+	last := config(1, 2)
+	var runs [2]atomic.Int64
+	addresses := []string{refusedAddress(t)}
+	for i := range runs {
+		c := last
+		c.Stage.Runner = runnerFunc(func(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+			runs[i].Add(1)
+			return last.Stage.Runner.Run(ctx, in)
+		})
+		addresses = append(addresses, start(t, c).address)
+	}
+	first := start(t, config(0, 2))
+	p := dialPipeline(t, [][]string{{first.address}, addresses})
+	ctx := testContext(t)
+	// The first call connects; the second replica may be found a moment later.
+	eventually(t, "both replicas are used", func() bool {
+		out, err := p.Run(ctx, input(1, 1))
+		wantAnswer(t, 2, 1, 1, out, err)
+		return t.Failed() || runs[0].Load() > 0 && runs[1].Load() > 0
+	})
+}
+
+func TestRunnersErrorArrivesWithCodeAndStage(t *testing.T) {
+	t.Parallel()
+	for _, code := range []fault.Code{fault.Invalid, fault.Internal, fault.TooLarge, fault.Overloaded, fault.Unavailable, fault.Mismatch, fault.Deadline, fault.Canceled} {
+		t.Run(code.String(), func(t *testing.T) {
+			t.Parallel()
+			_, addresses := chain(t, 3, func(c *Config) {
+				if c.Rank == 2 {
+					c.Stage.Runner = runnerFunc(func(context.Context, tensor.Bag) (tensor.Bag, error) {
+						return nil, fault.Errorf(code, "boom ünïcode\nof two lines")
+					})
+				}
+			})
+			_, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+			wantFault(t, err, code)
+			if err == nil || err.Error() != "stage 2: boom ünïcode\nof two lines" {
+				t.Errorf("got %q", err)
+			}
+		})
+	}
+}
+
+func TestUncodedErrorIsInternal(t *testing.T) {
+	t.Parallel()
+	_, addresses := chain(t, 2, func(c *Config) {
+		c.Stage.Runner = runnerFunc(func(context.Context, tensor.Bag) (tensor.Bag, error) { return nil, errors.New("boom") })
+	})
+	_, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+	wantFault(t, err, fault.Internal, "stage 0: boom")
+}
+
+func TestRunnersBrokenTensorIsInternal(t *testing.T) {
+	t.Parallel()
+	_, addresses := chain(t, 2, func(c *Config) {
+		if c.Rank == 1 {
+			c.Stage.Runner = runnerFunc(func(context.Context, tensor.Bag) (tensor.Bag, error) {
+				return tensor.Bag{"x2": {DType: tensor.Float32, Shape: []int64{3}, Data: []byte{1}}}, nil
+			})
+		}
+	})
+	_, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+	wantFault(t, err, fault.Internal, "stage 1", `"x2"`)
+}
+
+// blocked is a chain whose last stage says that it runs, and then waits for
+// release or for the end of ctx, which it reports.
+type blocked struct {
+	processes []*process
+	addresses [][]string
+	running   chan context.Context
+	ended     chan error
+	release   chan struct{}
+}
+
+func block(t testing.TB, stages int, change func(*Config)) *blocked {
+	b := &blocked{running: make(chan context.Context, 100), ended: make(chan error, 100), release: make(chan struct{})}
+	b.processes, b.addresses = chain(t, stages, func(c *Config) {
+		if c.Rank == stages-1 {
+			compute := c.Stage.Runner
+			c.Stage.Runner = runnerFunc(func(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+				b.running <- ctx
+				select {
+				case <-b.release:
+					return compute.Run(ctx, in)
+				case <-ctx.Done():
+					b.ended <- ctx.Err()
+					return nil, ctx.Err()
+				}
+			})
+		}
+		if change != nil {
+			change(c)
+		}
+	})
+	return b
+}
+
+func TestCancellationReachesTheLastStage(t *testing.T) {
+	t.Parallel()
+	for stages := 1; stages <= 3; stages++ {
+		t.Run(fmt.Sprint(stages, " stages"), func(t *testing.T) {
+			t.Parallel()
+			b := block(t, stages, nil)
+			p := dialPipeline(t, b.addresses)
+			ctx, cancel := context.WithCancel(testContext(t))
+			failed := make(chan error, 1)
+			go func() {
+				_, err := p.Run(ctx, input(1, 1))
+				failed <- err
+			}()
+			receive(t, "the last stage's run", b.running)
+			cancel()
+			wantFault(t, receive(t, "the caller's error", failed), fault.Canceled)
+			if err := receive(t, "the end of the last stage's ctx", b.ended); !errors.Is(err, context.Canceled) {
+				t.Errorf("the last stage's ctx ended with %v", err)
+			}
+		})
+	}
+}
+
+func TestDeadlineReachesTheLastStage(t *testing.T) {
+	t.Parallel()
+	b := block(t, 3, nil)
+	p := dialPipeline(t, b.addresses)
+	ctx := testContext(t)
+	want, _ := ctx.Deadline()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := p.Run(ctx, input(1, 1))
+		answered <- err
+	}()
+	// The time left is sent, not the time of day, so that clocks need not agree.
+	got, ok := receive(t, "the last stage's run", b.running).Deadline()
+	if off := got.Sub(want); !ok || off.Abs() > patience {
+		t.Errorf("the last stage's deadline is %v (%v), the caller's %v", got, ok, want)
+	}
+	b.release <- struct{}{}
+	if err := receive(t, "the answer", answered); err != nil {
+		t.Error(err)
+	}
+
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	_, err := p.Run(short, input(1, 1))
+	wantFault(t, err, fault.Deadline)
+}
+
+func TestFullQueueRefusesAtOnce(t *testing.T) {
+	t.Parallel()
+	b := block(t, 2, func(c *Config) { c.Runs, c.MaxQueue = 1, 1 })
+	// Stage 1 runs one call and has one waiting; stage 0 computes at once.
+	p, last := dialPipeline(t, b.addresses), b.processes[1]
+	ctx := testContext(t)
+	answers := make(chan error, 2)
+	call := func(x float32) {
+		out, err := p.Run(ctx, input(x, 0))
+		wantAnswer(t, 2, x, 0, out, err)
+		answers <- err
+	}
+	go call(1)
+	receive(t, "the first run", b.running)
+	go call(2)
+	eventually(t, "the second call waits", func() bool { return last.waiting.Load() == 1 })
+	for range 3 {
+		_, err := p.Run(ctx, input(3, 0))
+		wantFault(t, err, fault.Overloaded, "stage 1", "1 runs waiting")
+	}
+	close(b.release)
+	receive(t, "the first answer", answers)
+	receive(t, "the second answer", answers)
+	out, err := p.Run(ctx, input(4, 0))
+	wantAnswer(t, 2, 4, 0, out, err)
+}
+
+func TestCallThatIsGivenUpLeavesTheQueue(t *testing.T) {
+	t.Parallel()
+	b := block(t, 1, func(c *Config) { c.Runs, c.MaxQueue = 1, 1 })
+	p, server := dialPipeline(t, b.addresses), b.processes[0]
+	ctx := testContext(t)
+	first := make(chan error, 1)
+	go func() {
+		_, err := p.Run(ctx, input(1, 0))
+		first <- err
+	}()
+	receive(t, "the first run", b.running)
+	for range 3 {
+		waiting, giveUp := context.WithCancel(ctx)
+		failed := make(chan error, 1)
+		go func() {
+			_, err := p.Run(waiting, input(2, 0))
+			failed <- err
+		}()
+		eventually(t, "the call waits", func() bool { return server.waiting.Load() == 1 })
+		giveUp()
+		wantFault(t, receive(t, "the error", failed), fault.Canceled)
+		eventually(t, "the queue is empty", func() bool { return server.waiting.Load() == 0 })
+	}
+	b.release <- struct{}{}
+	if err := receive(t, "the first answer", first); err != nil {
+		t.Error(err)
+	}
+	if runs := len(b.running); runs != 0 {
+		t.Errorf("%d calls that were given up were run", runs)
+	}
+}
+
+func TestMessageOverTheLimitIsTooLarge(t *testing.T) {
+	t.Parallel()
+	const small = 16 << 10
+	echo := pipeline.Stage{Inputs: []string{"x"}, Runner: runnerFunc(func(_ context.Context, in tensor.Bag) (tensor.Bag, error) { return in, nil })}
+	grow := pipeline.Stage{Inputs: []string{"x"}, Runner: runnerFunc(func(context.Context, tensor.Bag) (tensor.Bag, error) {
+		x, err := tensor.New(tensor.Uint8, []int64{2 * small})
+		return tensor.Bag{"x": x}, err
+	})}
+	for name, c := range map[string]struct {
+		stages []pipeline.Stage
+		limits []int // of the stages
+		client int
+		send   int64
+	}{
+		"caller sends more than it may":            {[]pipeline.Stage{echo}, []int{maxMessage}, small, 2 * small},
+		"caller sends more than the stage takes":   {[]pipeline.Stage{echo}, []int{small}, maxMessage, 2 * small},
+		"stage answers more than it may":           {[]pipeline.Stage{grow}, []int{small}, maxMessage, 1},
+		"stage answers more than the caller takes": {[]pipeline.Stage{grow}, []int{maxMessage}, small, 1},
+		"stage sends on more than it may":          {[]pipeline.Stage{grow, echo}, []int{small, maxMessage}, maxMessage, 1},
+		"stage sends on more than the next takes":  {[]pipeline.Stage{grow, echo}, []int{maxMessage, small}, maxMessage, 1},
+		"last stage answers more than it may":      {[]pipeline.Stage{echo, grow}, []int{maxMessage, small}, maxMessage, 1},
+		"last stage answers more than others take": {[]pipeline.Stage{echo, grow}, []int{small, maxMessage}, maxMessage, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, addresses := chain(t, len(c.stages), func(config *Config) {
+				config.Stage, config.MaxMessage = c.stages[config.Rank], c.limits[config.Rank]
+			})
+			p, err := NewPipeline(thisBundle, addresses, c.client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = p.Close() }()
+			x, err := tensor.New(tensor.Uint8, []int64{c.send})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = p.Run(testContext(t), tensor.Bag{"x": x})
+			wantFault(t, err, fault.TooLarge, "stage", "--max-message")
+		})
+	}
+}
+
+func TestStageThatIsStartedAgainIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	l := listenAt(t, "localhost:0")
+	address := l.Addr().String()
+	first, last := start(t, config(0, 2)), startOn(t, config(1, 2), l)
+	p := dialPipeline(t, [][]string{{first.address}, {address}})
+	ctx := testContext(t)
+	out, err := p.Run(ctx, input(1, 2))
+	wantAnswer(t, 2, 1, 2, out, err)
+
+	last.stop()
+	last.wait(t)
+	_, err = p.Run(ctx, input(1, 2))
+	wantFault(t, err, fault.Unavailable, "stage 1 at "+address)
+
+	startOn(t, config(1, 2), listenAt(t, address))
+	eventually(t, "the stage answers again", func() bool {
+		out, err = p.Run(ctx, input(3, 4))
+		return err == nil
+	})
+	wantAnswer(t, 2, 3, 4, out, err)
+}
+
+func TestStopFinishesWhatRunsAndRefusesTheRest(t *testing.T) {
+	t.Parallel()
+	b := block(t, 1, nil)
+	server, address := b.processes[0], b.addresses[0][0]
+	p := dialPipeline(t, b.addresses)
+	ctx := testContext(t)
+
+	conn := dialPlain(t, address)
+	watching, endWatch := context.WithCancel(ctx)
+	defer endWatch()
+	watch, err := grpc_health_v1.NewHealthClient(conn).Watch(watching, &grpc_health_v1.HealthCheckRequest{Service: serviceName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := watch.Recv(); err != nil || r.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		t.Fatalf("health before: %v, %v", r, err)
+	}
+
+	answered := make(chan error, 1)
+	go func() {
+		out, err := p.Run(ctx, input(5, 6))
+		wantAnswer(t, 1, 5, 6, out, err)
+		answered <- err
+	}()
+	receive(t, "the run", b.running)
+	server.stop()
+	if r, err := watch.Recv(); err != nil || r.GetStatus() != grpc_health_v1.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("health while stopping: %v, %v", r, err)
+	}
+	endWatch()
+	eventually(t, "nothing listens", func() bool {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
+	_, err = dialPipeline(t, b.addresses).Run(ctx, input(1, 1))
+	wantFault(t, err, fault.Unavailable, "stage 0 at "+address)
+	select {
+	case err := <-server.served:
+		t.Fatalf("Serve returned %v while a call was under way", err)
+	default:
+	}
+
+	b.release <- struct{}{}
+	if err := receive(t, "the answer", answered); err != nil {
+		t.Error(err)
+	}
+	server.wait(t)
+}
+
+// Whoever watches a stage's health must not keep it from ending: a call may take
+// drainTime, a watch takes for ever.
+func TestStopDoesNotWaitForWatchers(t *testing.T) {
+	t.Parallel()
+	p := start(t, config(0, 1))
+	conn := dialPlain(t, p.address)
+	watch, err := grpc_health_v1.NewHealthClient(conn).Watch(testContext(t), &grpc_health_v1.HealthCheckRequest{Service: serviceName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	reflection, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	askReflection(t, reflection, &grpc_reflection_v1.ServerReflectionRequest{
+		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{},
+	})
+	p.stop()
+	p.wait(t) // patience is less than drainTime
+}
+
+func TestServeReturnsWhenToldToBeforeItBegan(t *testing.T) {
+	t.Parallel()
+	l := listenAt(t, "localhost:0")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := NewServer(config(0, 1)).Serve(ctx, l); err != nil {
+		t.Error(err)
+	}
+	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		t.Error("the listener is still open")
+	}
+}
+
+func TestServeFailsWithItsListener(t *testing.T) {
+	t.Parallel()
+	l := listenAt(t, "localhost:0")
+	_ = l.Close()
+	err := NewServer(config(2, 3)).Serve(t.Context(), l)
+	if err == nil || !strings.Contains(err.Error(), "serve stage 2 on "+l.Addr().String()) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestHealthIsServing(t *testing.T) {
+	t.Parallel()
+	p := start(t, config(0, 1))
+	health := grpc_health_v1.NewHealthClient(dialPlain(t, p.address))
+	for _, service := range []string{"", serviceName} {
+		r, err := health.Check(testContext(t), &grpc_health_v1.HealthCheckRequest{Service: service})
+		if err != nil || r.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+			t.Errorf("service %q: %v, %v", service, r, err)
+		}
+	}
+	if _, err := health.Check(testContext(t), &grpc_health_v1.HealthCheckRequest{Service: "other"}); status.Code(err) != codes.NotFound {
+		t.Errorf("service that is not there: %v", err)
+	}
+}
+
+func askReflection(t *testing.T, stream grpc_reflection_v1.ServerReflection_ServerReflectionInfoClient, r *grpc_reflection_v1.ServerReflectionRequest) *grpc_reflection_v1.ServerReflectionResponse {
+	t.Helper()
+	if err := stream.Send(r); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+func TestReflectionDescribesTheService(t *testing.T) {
+	t.Parallel()
+	p := start(t, config(0, 1))
+	stream, err := grpc_reflection_v1.NewServerReflectionClient(dialPlain(t, p.address)).ServerReflectionInfo(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := askReflection(t, stream, &grpc_reflection_v1.ServerReflectionRequest{
+		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{},
+	}).GetListServicesResponse().GetService()
+	listed := false
+	for _, s := range services {
+		listed = listed || s.GetName() == serviceName
+	}
+	if !listed {
+		t.Errorf("listed are %v", services)
+	}
+	files := askReflection(t, stream, &grpc_reflection_v1.ServerReflectionRequest{
+		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: serviceName},
+	}).GetFileDescriptorResponse().GetFileDescriptorProto()
+	if len(files) != 1 {
+		t.Fatalf("%d files", len(files))
+	}
+	described := &descriptorpb.FileDescriptorProto{}
+	if err := proto.Unmarshal(files[0], described); err != nil {
+		t.Fatal(err)
+	}
+	file, err := protodesc.NewFile(described, protoregistry.GlobalFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file.Path() != description.Metadata {
+		t.Errorf("the file is %q, the service says %q", file.Path(), description.Metadata)
+	}
+	methods := file.Services().ByName("Stage").Methods()
+	if methods.Len() != len(description.Methods) {
+		t.Errorf("%d methods are described, %d are there", methods.Len(), len(description.Methods))
+	}
+	for _, m := range description.Methods {
+		found := false
+		for i := range methods.Len() {
+			found = found || string(methods.Get(i).Name()) == m.MethodName
+		}
+		if !found {
+			t.Errorf("method %s is not described", m.MethodName)
+		}
+	}
+}
+
+// Clients in other languages are generated from stage.proto.
+func TestGeneratedClientCanRun(t *testing.T) {
+	t.Parallel()
+	_, addresses := chain(t, 2, nil)
+	conn := dialPlain(t, addresses[0][0])
+	r := &request{bundle: thisBundle, route: addresses[1:], tensors: input(7, 8)}
+	out := &stagepb.RunResponse{}
+	if err := conn.Invoke(testContext(t), runMethod, toProto(r), out); err != nil {
+		t.Fatal(err)
+	}
+	x := out.GetTensors()
+	if len(x) != 1 || x[0].GetName() != "x2" {
+		t.Fatalf("got %v", out)
+	}
+	wantAnswer(t, 2, 7, 8, tensor.Bag{"x2": {DType: tensor.DType(x[0].GetDtype()), Shape: x[0].GetDims(), Data: x[0].GetData()}}, nil)
+
+	r.bundle = otherBundle
+	if err := conn.Invoke(testContext(t), runMethod, toProto(r), out); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("another bundle: %v", err)
+	}
+	r = &request{bundle: thisBundle, route: nil, tensors: input(7, 8)}
+	if err := conn.Invoke(testContext(t), runMethod, toProto(r), out); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("no route: %v", err)
+	}
+}
+
+// rawCodec sends bytes as they are.
+type rawCodec struct{}
+
+func (rawCodec) Name() string { return "proto" }
+
+func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
+}
+
+func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	*v.(*[]byte) = data.Materialize()
+	return nil
+}
+
+func TestHostileBytesOnTheWireAreInvalid(t *testing.T) {
+	t.Parallel()
+	_, addresses := chain(t, 1, nil)
+	conn := dialPlain(t, addresses[0][0])
+	for name, encoded := range map[string][]byte{
+		"not protobuf":   bytes.Repeat([]byte{0xff}, 100),
+		"cut off":        float32s("x0", []uint64{1}, 4)[:9],
+		"too large":      float32s("x0", []uint64{1 << 62}, 4),
+		"size mismatch":  float32s("x0", []uint64{1000}, 4),
+		"tensor twice":   join(float32s("x0", []uint64{1}, 4), float32s("x0", []uint64{1}, 4)),
+		"many dims":      field(4, text(1, "x0"), bytes.Repeat(varint(3, 1), 1000)),
+		"rank too large": varint(2, 1<<40),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out []byte
+			err := conn.Invoke(testContext(t), runMethod, encoded, &out, grpc.ForceCodecV2(rawCodec{}))
+			if status.Code(err) != codes.InvalidArgument {
+				t.Errorf("got %v", err)
+			}
+			// The message is for whoever has to mend it, without the layers it went through.
+			if err == nil || !strings.Contains(err.Error(), "stage 0") || strings.Contains(status.Convert(err).Message(), "rpc error") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	out, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+	wantAnswer(t, 1, 1, 1, out, err)
+}
+
+func TestServerThatIsNoStageIsAMismatch(t *testing.T) {
+	t.Parallel()
+	l := listenAt(t, "localhost:0")
+	server := grpc.NewServer()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Stop()
+		<-served
+	})
+	_, err := dialPipeline(t, [][]string{{l.Addr().String()}}).Run(testContext(t), input(1, 1))
+	wantFault(t, err, fault.Mismatch, "stage 0 at "+l.Addr().String(), "is not a stage")
+}
+
+func TestStageThatDiesIsUnavailable(t *testing.T) {
+	t.Parallel()
+	b := block(t, 2, nil)
+	p := dialPipeline(t, b.addresses)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := p.Run(testContext(t), input(1, 1))
+		failed <- err
+	}()
+	receive(t, "the run", b.running)
+	b.processes[1].grpc.Stop() // drops its connections, as a process that ends
+	wantFault(t, receive(t, "the error", failed), fault.Unavailable, "stage 1 at "+b.addresses[1][0])
+}
+
+func TestRunsAreLogged(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var buf bytes.Buffer
+	_, addresses := chain(t, 1, func(c *Config) {
+		c.Log = slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return buf.Write(b)
+		}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	out, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+	wantAnswer(t, 1, 1, 1, out, err)
+	mu.Lock()
+	defer mu.Unlock()
+	for _, part := range []string{"msg=run", "waited=", "computed=", "total="} {
+		if !strings.Contains(buf.String(), part) {
+			t.Errorf("the log %q has no %s", buf.String(), part)
+		}
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

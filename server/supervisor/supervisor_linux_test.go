@@ -1,0 +1,41 @@
+package supervisor
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// A supervisor that is killed cannot stop its children; the kernel does.
+func TestChildrenEndWithASupervisorThatIsKilled(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	supervisor := command("supervises", folder)
+	if err := supervisor.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- supervisor.Wait() }()
+	t.Cleanup(func() {
+		_ = supervisor.Process.Kill()
+		for _, pid := range processes(t, folder) {
+			if alive(pid) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	})
+	eventually(t, "the supervisor has started its child", func() bool {
+		_, err := os.Stat(filepath.Join(folder, "supervising"))
+		return err == nil
+	})
+	pid := mustAsk(t, folder)
+	if pid == supervisor.Process.Pid || !alive(pid) {
+		t.Fatalf("the child is process %d of supervisor %d", pid, supervisor.Process.Pid)
+	}
+	if err := supervisor.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	eventually(t, "the child ends too", func() bool { return !alive(pid) })
+}
