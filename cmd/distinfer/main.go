@@ -21,6 +21,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitSignal = 128 // and the number of the signal that forced the end
 )
 
 // A usageError is a command line that cannot be understood.
@@ -33,11 +34,15 @@ func main() {
 }
 
 func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// The first signal asks for an orderly end. Once it has come, the next one
-	// gets its default action, which is to end the process at once.
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-signals // asks for an orderly end
+		cancel()
+		os.Exit(exitSignal + int((<-signals).(syscall.Signal))) // asks again: no order then
+	}()
 
 	root := newRoot()
 	root.SetArgs(args)

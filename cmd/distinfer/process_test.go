@@ -342,3 +342,20 @@ func runs(pid int) bool {
 	fields := strings.Fields(string(status[bytes.LastIndexByte(status, ')')+1:]))
 	return len(fields) > 0 && fields[0] != "Z"
 }
+
+// processorTime is the processor time a process has used, in hundredths of a
+// second.
+func processorTime(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(status[bytes.LastIndexByte(status, ')')+1:]))
+	user, errUser := strconv.Atoi(fields[11])
+	system, errSystem := strconv.Atoi(fields[12])
+	if err := errors.Join(errUser, errSystem); err != nil {
+		t.Fatal(err)
+	}
+	return user + system
+}

@@ -17,12 +17,14 @@ Every setting is taken from the first of these that has it: the flag, the
 environment variable DISTINFER_<FLAG> (such as DISTINFER_LOG_LEVEL), the config
 file (distinfer.yaml in this folder, or --config), the default.
 
-Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`,
+Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
+128 and the signal's number when a second signal forced the end.`,
 		Example: `  distinfer split model.onnx --stages 2     # cut the model into stages/
   distinfer serve-stage --rank 0            # on the first machine
   distinfer serve-stage --rank 1            # on the second
   distinfer front --port 8008               # chain them and answer over HTTP
   curl 'http://localhost:8008/?text=a+lovely+film'`,
+		Version:       buildVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,10 @@ import (
 	"github.com/distinfer/distinfer/server/supervisor"
 	"github.com/distinfer/distinfer/split"
 )
+
+// stopTime is how long a stage may take to end: somewhat more than the calls under
+// way may take.
+const stopTime = 35 * time.Second
 
 func newUp() *cobra.Command {
 	var o split.Options
@@ -95,7 +100,7 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 	}
 	defer closeAll()
 	log := s.logger()
-	stages, err := supervisor.Start(ctx, log, children)
+	stages, err := supervisor.Start(ctx, log, stopTime, children)
 	if err != nil {
 		return err
 	}

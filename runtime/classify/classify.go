@@ -70,8 +70,8 @@ func New(b *bundle.Bundle, runner pipeline.Runner, parallel int) (*Classifier, e
 		if in.DType != tensor.Int64 && in.DType != tensor.Int32 || len(in.Dims) != 2 {
 			return nil, fmt.Errorf("the model's input %s should be int64 or int32, of a batch and a sequence", in)
 		}
-		if in.Dims[0].IsFixed() {
-			c.rows = int(in.Dims[0].Size)
+		if err := c.fixed(in); err != nil {
+			return nil, err
 		}
 	}
 	if _, ok := tensor.Find(b.Inputs, "input_ids"); !ok {
@@ -79,6 +79,33 @@ func New(b *bundle.Bundle, runner pipeline.Runner, parallel int) (*Classifier, e
 	}
 	c.output, err = logits(b.Outputs, len(config.Labels()))
 	return c, err
+}
+
+// fixed takes note of the rows that an input fixes, and checks that the tokenizer
+// gives as many tokens as it fixes.
+func (c *Classifier) fixed(in tensor.Spec) error {
+	if rows := in.Dims[0]; rows.IsFixed() {
+		if rows.Size < 1 || c.rows > 0 && int64(c.rows) != rows.Size {
+			return fmt.Errorf("the model's input %s fixes another number of rows than the others, or none", in)
+		}
+		c.rows = int(rows.Size)
+	}
+	length := in.Dims[1]
+	if !length.IsFixed() {
+		return nil
+	}
+	one, err := c.tokenizer.Encode("a")
+	if err != nil {
+		return fmt.Errorf("tokenise: %w", err)
+	}
+	padded, err := c.tokenizer.Pad([]text.Encoding{one})
+	if err != nil {
+		return fmt.Errorf("pad: %w", err)
+	}
+	if most, bounded := c.tokenizer.MaxLength(); int64(padded.Length) != length.Size || !bounded || int64(most) > length.Size {
+		return fmt.Errorf("the model's input %s takes texts of exactly %d tokens, but tokenizer.json does not truncate and pad to that length", in, length.Size)
+	}
+	return nil
 }
 
 // Tokenizer loads the bundle's tokenizer, as its file says.
@@ -217,7 +244,9 @@ func (c *Classifier) batch(ctx context.Context, rows []int, encodings []text.Enc
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return ctx.Err()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	chosen := make([]text.Encoding, 0, max(len(rows), c.rows))
 	for _, i := range rows {

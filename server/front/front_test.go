@@ -515,7 +515,7 @@ func TestTooMuchIsRefused(t *testing.T) {
 }
 
 // inBackground asks without waiting for the answer.
-func (s *site) inBackground(t testing.TB, ctx context.Context, method, path, body string) <-chan answer {
+func (s *site) inBackground(ctx context.Context, t testing.TB, method, path, body string) <-chan answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -549,7 +549,7 @@ func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 func TestFullFrontRefusesUntilThereIsRoom(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *front.Config, _ *judge) { c.MaxTexts = 2 })
-	first := s.inBackground(t, t.Context(), http.MethodGet, "/?text=block", "")
+	first := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
 	receive(t, "the run", s.judge.running)
 	for range 2 { // a request that was refused leaves nothing behind
 		a := s.do(t, http.MethodPost, "/predict", `{"inputs": ["good", "bad"]}`)
@@ -632,7 +632,7 @@ func TestClientThatLeavesEndsItsRun(t *testing.T) {
 			if method == http.MethodPost {
 				path, body = "/predict", `{"inputs": "block"}`
 			}
-			answered := s.inBackground(t, ctx, method, path, body)
+			answered := s.inBackground(ctx, t, method, path, body)
 			run := receive(t, "the run", s.judge.running)
 			leave()
 			receive(t, "the end of the run's ctx", run.Done())
@@ -780,7 +780,7 @@ func TestEveryRequestIsLogged(t *testing.T) {
 func TestStopFinishesRequestsUnderWay(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	answered := s.inBackground(t, t.Context(), http.MethodGet, "/?text=block", "")
+	answered := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
 	receive(t, "the run", s.judge.running)
 	s.stop()
 	address := strings.TrimPrefix(s.url, "http://")

@@ -94,6 +94,8 @@ const (
 	maxRoute   = 1024
 	maxTensors = 4096
 	maxName    = 4096
+	// An empty string takes two bytes of a message and sixteen of memory.
+	maxStrings = 1 << 20
 )
 
 func (r *request) decode(d *decoder) error {
@@ -383,6 +385,9 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 			n, err := d.length()
 			if err != nil {
 				return err
+			}
+			if len(t.Strs) == maxStrings {
+				return fmt.Errorf("more than %d strings", maxStrings)
 			}
 			b, err := d.bytes(n, plainBytes)
 			t.Strs = append(t.Strs, string(b))

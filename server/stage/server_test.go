@@ -384,8 +384,11 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 		wantFault(t, err, fault.Overloaded, "stage 1", "1 runs waiting")
 	}
 	close(b.release)
-	receive(t, "the first answer", answers)
-	receive(t, "the second answer", answers)
+	for _, what := range []string{"the first answer", "the second answer"} {
+		if err := receive(t, what, answers); err != nil {
+			t.Error(err)
+		}
+	}
 	out, err := p.Run(ctx, input(4, 0))
 	wantAnswer(t, 2, 4, 0, out, err)
 }

@@ -35,7 +35,9 @@ func toStatus(err error) error {
 		return nil
 	}
 	code := fault.CodeOf(err)
-	s := status.New(grpcCodes[code], err.Error())
+	// A status travels as protobuf, whose strings are UTF-8; a message may quote
+	// bytes that are not.
+	s := status.New(grpcCodes[code], strings.ToValidUTF8(err.Error(), "\ufffd"))
 	if detailed, errDetail := s.WithDetails(&errdetails.ErrorInfo{Domain: domain, Reason: code.String()}); errDetail == nil {
 		s = detailed
 	}

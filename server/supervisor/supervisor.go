@@ -33,9 +33,10 @@ type Supervisor struct {
 	log      *slog.Logger
 	children []Child
 
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	starts chan func()
+	stopTime time.Duration
+	stop     func()
+	done     sync.WaitGroup
+	starts   chan func()
 }
 
 const (
@@ -45,15 +46,17 @@ const (
 	healthyAfter = 10 * time.Second
 )
 
-// stopTime is how long a child may take to end before it is killed. Tests are
-// less patient.
-var stopTime = 35 * time.Second
-
 // Start starts the children and waits until all are ready. It fails, with none
-// left running, when one of them ends before. The children live until Stop.
-func Start(ctx context.Context, log *slog.Logger, children []Child) (*Supervisor, error) {
+// left running, when one of them ends before. The children live until Stop, and
+// stopTime is how long one may then take to end before it is killed.
+func Start(ctx context.Context, log *slog.Logger, stopTime time.Duration, children []Child) (*Supervisor, error) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Supervisor{log: log, children: children, cancel: cancel, starts: make(chan func())}
+	s := &Supervisor{log: log, children: children, stopTime: stopTime, starts: make(chan func())}
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		s.done.Wait()
+		close(s.starts)
+	})
 	go s.starter()
 
 	ready := make(chan error, len(children))
@@ -81,11 +84,7 @@ func Start(ctx context.Context, log *slog.Logger, children []Child) (*Supervisor
 
 // Stop asks all children to end, kills those that do not, and returns when all
 // have ended.
-func (s *Supervisor) Stop() {
-	s.cancel()
-	s.done.Wait()
-	close(s.starts)
-}
+func (s *Supervisor) Stop() { s.stop() }
 
 // starter starts processes from one thread that lives as long as they do: the
 // kernel ends a child whose parent thread is gone (see attributes).
@@ -162,7 +161,7 @@ func (s *Supervisor) once(ctx context.Context, c Child, ready func()) error {
 			_ = cmd.Process.Signal(syscall.SIGTERM)
 			select {
 			case <-ended:
-			case <-time.After(stopTime):
+			case <-time.After(s.stopTime):
 				_ = cmd.Process.Kill()
 				<-ended
 			}

@@ -15,8 +15,11 @@ func TestChildrenEndWithASupervisorThatIsKilled(t *testing.T) {
 	if err := supervisor.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- supervisor.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = supervisor.Wait() // it is killed
+	}()
 	t.Cleanup(func() {
 		_ = supervisor.Process.Kill()
 		for _, pid := range processes(t, folder) {

@@ -28,6 +28,9 @@ const (
 	folderVariable = "SUPERVISOR_TEST_FOLDER"
 )
 
+// stopTime is how long a child that will not end is waited for.
+const stopTime = 5 * time.Second
+
 // patience bounds waits that end sooner unless something is broken.
 const patience = 20 * time.Second
 
@@ -37,7 +40,6 @@ func TestMain(m *testing.M) {
 		time.AfterFunc(3*patience, func() { os.Exit(9) })
 		play(role, os.Getenv(folderVariable))
 	}
-	stopTime = 5 * time.Second
 	code := m.Run()
 	if left := goroutines(); code == 0 && left != "" {
 		fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", left)
@@ -78,7 +80,7 @@ func play(role, folder string) {
 	case "ends":
 		os.Exit(0)
 	case "supervises": // a child that serves in the same folder
-		if _, err := Start(context.Background(), slog.New(slog.DiscardHandler), []Child{child("serves", folder)}); err != nil {
+		if _, err := Start(context.Background(), slog.New(slog.DiscardHandler), stopTime, []Child{child("serves", folder)}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(5)
 		}
@@ -268,7 +270,7 @@ func start(t testing.TB, log *slog.Logger, children int) (s *Supervisor, folders
 		folders = append(folders, folder)
 		list = append(list, child("serves", folder))
 	}
-	s, err := Start(testContext(t), log, list)
+	s, err := Start(testContext(t), log, stopTime, list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +321,7 @@ func TestStopAsksBeforeItKills(t *testing.T) {
 func TestStopKillsWhoeverDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	s, err := Start(testContext(t), discard, []Child{child("is stubborn", folder)})
+	s, err := Start(testContext(t), discard, stopTime, []Child{child("is stubborn", folder)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,7 +390,7 @@ func TestStartFailsWithAChild(t *testing.T) {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
 			good, bad := t.TempDir(), t.TempDir()
-			s, err := Start(testContext(t), discard, []Child{child("serves", good), child(role, bad)})
+			s, err := Start(testContext(t), discard, stopTime, []Child{child("serves", good), child(role, bad)})
 			if s != nil || err == nil || !strings.Contains(err.Error(), "the child that "+role+" did not start") || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, %v", s, err)
 			}
@@ -402,7 +404,7 @@ func TestStartFailsWithoutTheProgram(t *testing.T) {
 	good := t.TempDir()
 	missing := child("serves", good)
 	missing.Name, missing.Command = "nobody", func() *exec.Cmd { return exec.Command(filepath.Join(good, "nothing")) }
-	_, err := Start(testContext(t), discard, []Child{missing, child("serves", good)})
+	_, err := Start(testContext(t), discard, stopTime, []Child{missing, child("serves", good)})
 	if err == nil || !strings.Contains(err.Error(), "nobody did not start") || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
@@ -415,7 +417,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	failed := make(chan error, 1)
 	go func() {
-		_, err := Start(ctx, discard, []Child{child("serves", good), child("never ready", slow)})
+		_, err := Start(ctx, discard, stopTime, []Child{child("serves", good), child("never ready", slow)})
 		failed <- err
 	}()
 	eventually(t, "both run", func() bool { return len(processes(t, good)) == 1 && len(processes(t, slow)) == 1 })
@@ -442,7 +444,7 @@ func TestChildrenOutliveTheContextOfStart(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	ctx, cancel := context.WithCancel(testContext(t))
-	s, err := Start(ctx, discard, []Child{child("serves", folder)})
+	s, err := Start(ctx, discard, stopTime, []Child{child("serves", folder)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -471,7 +473,7 @@ func TestChildrenOutliveTheThreadOfStart(t *testing.T) {
 	started := make(chan result)
 	go func() {
 		runtime.LockOSThread()
-		s, err := Start(testContext(t), discard, []Child{child("serves", folder)})
+		s, err := Start(testContext(t), discard, stopTime, []Child{child("serves", folder)})
 		started <- result{s, err}
 	}()
 	r := <-started
@@ -507,7 +509,7 @@ func TestReadinessIsAskedWithADeadline(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s, err := Start(testContext(t), discard, []Child{c})
+		s, err := Start(testContext(t), discard, stopTime, []Child{c})
 		if err != nil {
 			t.Error(err)
 			return

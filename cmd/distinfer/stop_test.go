@@ -1,0 +1,120 @@
+package main_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	stageclient "github.com/distinfer/distinfer/server/stage"
+	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
+)
+
+// slowBundle splits a model that multiplies matrices as many times as its input
+// says.
+func slowBundle(t *testing.T) string {
+	t.Helper()
+	var body, g onnxtest.Graph
+	body.Input("i", int64(tensor.Int64))
+	body.Input("go_in", int64(tensor.Bool))
+	body.Input("acc_in", int64(tensor.Float32), 64, 64)
+	body.Node("Identity", []string{"go_in"}, []string{"go_out"})
+	body.Node("MatMul", []string{"acc_in", "w"}, []string{"acc_out"})
+	body.Output("go_out", int64(tensor.Bool))
+	body.Output("acc_out", int64(tensor.Float32), 64, 64)
+	g.Input("times", int64(tensor.Int64))
+	g.Input("x", int64(tensor.Float32), 64, 64)
+	g.Floats("w", []int64{64, 64}, make([]float32, 64*64))
+	g.Node("Loop", []string{"times", "", "x"}, []string{"y"}, onnxtest.GraphAttr("body", &body))
+	g.Output("y", int64(tensor.Float32), 64, 64)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "model.onnx"), g.Model(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, dir, "", "split", "model.onnx", "--stages", "1")
+	return filepath.Join(dir, "stages")
+}
+
+// call runs the slow model, and tells when the call has ended.
+func call(t *testing.T, dir, address string, times int64) <-chan error {
+	t.Helper()
+	b, err := bundle.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := stageclient.NewPipeline(b.ID, [][]string{{address}}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := p.Run(ctx, tensor.Bag{"times": tensor.Of(nil, []int64{times}), "x": tensor.Of([]int64{64, 64}, make([]float32, 64*64))})
+		ended <- err
+	}()
+	return ended
+}
+
+// busy waits until a process computes.
+func busy(t *testing.T, pid int) {
+	t.Helper()
+	const ticks = 20 // hundredths of a second of processor time
+	before := processorTime(t, pid)
+	eventually(t, "the stage computes", func() bool { return processorTime(t, pid) >= before+ticks })
+}
+
+func TestAStageAskedToStopFinishesWhatRuns(t *testing.T) {
+	t.Parallel()
+	dir := slowBundle(t)
+	s, address := stage(t, dir, 0)
+	ended := call(t, dir, address, 60_000)
+	busy(t, s.cmd.Process.Pid)
+	select {
+	case err := <-ended:
+		t.Fatalf("the call was over before the stage was asked to stop: %v", err)
+	default:
+	}
+	if code := s.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the call under way: %v", err)
+	}
+}
+
+func TestASecondSignalEndsAStageAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := slowBundle(t)
+	s, address := stage(t, dir, 0)
+	ended := call(t, dir, address, 1<<40)
+	busy(t, s.cmd.Process.Pid)
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// It drains: it is still there after a while, and takes nothing new.
+	eventually(t, "new calls are refused", func() bool {
+		select {
+		case err := <-call(t, dir, address, 1):
+			return err != nil
+		case <-time.After(time.Second):
+			return false
+		}
+	})
+	select {
+	case <-s.ended:
+		t.Fatal("the stage ended although a call was under way")
+	default:
+	}
+	if code := s.stop(t, syscall.SIGTERM); code != 128+int(syscall.SIGTERM) {
+		t.Errorf("exit code %d", code)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the call was answered")
+	}
+}
