@@ -743,7 +743,9 @@ func TestServerThatIsNoStageIsAMismatch(t *testing.T) {
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
 		server.Stop()
-		<-served
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
 	})
 	_, err := dialPipeline(t, [][]string{{l.Addr().String()}}).Run(testContext(t), input(1, 1))
 	wantFault(t, err, fault.Mismatch, "stage 0 at "+l.Addr().String(), "is not a stage")
