@@ -165,10 +165,10 @@ func (g *graph) classify() {
 }
 
 func (g *graph) roleOf(i int, n onnxfile.Node) role {
-	if n.Domain != "" && n.Domain != "ai.onnx" || randomOps[n.OpType] {
+	if n.Domain != "" && n.Domain != "ai.onnx" || randomOps[n.OpType] || n.Bodies > 0 {
 		return anchored // not known to give the same result when it runs twice
 	}
-	free, repeatable := true, cheapOps[n.OpType] && len(n.Captures) == 0
+	free, repeatable := true, cheapOps[n.OpType]
 	for _, name := range g.deps[i] {
 		if g.isConstant(name) {
 			continue

@@ -288,7 +288,7 @@ func TestStagesChainByName(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = session.Close() }()
-		chain = append(chain, pipeline.Stage{Runner: session, Inputs: names(s.Inputs), Forward: s.Forward})
+		chain = append(chain, pipeline.Stage{Runner: session, Inputs: tensor.Names(s.Inputs), Forward: s.Forward})
 	}
 	in := tensor.Bag{
 		"x": tensor.Of([]int64{1, 3}, []float32{1, 2, 3}), "mask": tensor.Of([]int64{1, 3}, []int64{1, 1, 0}),

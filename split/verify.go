@@ -53,7 +53,7 @@ func (g *graph) verify(ctx context.Context, e Engine, path string, b *bundle.Bun
 			return nil, fmt.Errorf("stage %d does not load: %w", rank, err)
 		}
 		sessions = append(sessions, session)
-		chain = append(chain, pipeline.Stage{Runner: session, Inputs: names(s.Inputs), Forward: s.Forward})
+		chain = append(chain, pipeline.Stage{Runner: session, Inputs: tensor.Names(s.Inputs), Forward: s.Forward})
 	}
 
 	v := &Verification{}
@@ -88,14 +88,6 @@ func (g *graph) verify(ctx context.Context, e Engine, path string, b *bundle.Bun
 	return v, nil
 }
 
-func names(specs []tensor.Spec) []string {
-	list := make([]string, len(specs))
-	for i, s := range specs {
-		list[i] = s.Name
-	}
-	return list
-}
-
 // trials are the sizes that inputs are generated at: single items, odd ones,
 // and the sizes in between.
 func (g *graph) trials() []tensor.Sizes {
@@ -126,6 +118,10 @@ func (g *graph) trials() []tensor.Sizes {
 	return append(trials, large)
 }
 
+// maxGenerated bounds the elements of a generated input, whose size the model
+// file decides.
+const maxGenerated = 1 << 26
+
 // generate makes inputs: floats between -1 and 1, indices of rows that exist
 // where an input looks up a table, and otherwise, for integers and booleans,
 // ones followed by zeros, as in the mask of a padded batch. The same seed gives
@@ -139,6 +135,9 @@ func (g *graph) generate(specs []tensor.Spec, sizes tensor.Sizes, seed uint64) (
 			return nil, fmt.Errorf("the shape of input %s is unknown", spec)
 		}
 		n, err := tensor.Elements(shape)
+		if err == nil && n > maxGenerated {
+			err = fmt.Errorf("%d elements are more than are generated", n)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("input %s: %w", spec, err)
 		}

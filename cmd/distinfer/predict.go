@@ -99,20 +99,13 @@ func (s *settings) localClassifier() (_ *classify.Classifier, done func(), err e
 		}
 		_ = library.Close()
 	}
-	for rank, entry := range b.Stages {
-		path, err := b.StagePath(rank)
-		if err == nil {
-			var session *ort.Session
-			session, err = library.Open(path, entry.Inputs, entry.Outputs, ort.Options{Threads: s.Threads})
-			if err == nil {
-				sessions = append(sessions, session)
-				chain = append(chain, pipeline.Stage{Runner: session, Inputs: specNames(entry.Inputs), Forward: entry.Forward})
-			}
-		}
+	for rank := range b.Stages {
+		session, link, err := openStage(library, b, rank, s.Threads)
 		if err != nil {
 			done()
 			return nil, nil, err
 		}
+		sessions, chain = append(sessions, session), append(chain, link)
 	}
 	c, err := classify.New(b, chain, 2)
 	if err != nil {

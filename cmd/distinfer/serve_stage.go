@@ -72,8 +72,7 @@ func (s *settings) serveStage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	path, err := b.StagePath(s.Rank)
-	if err != nil {
+	if err := b.CheckRank(s.Rank); err != nil {
 		return err
 	}
 	if len(s.Stages) > 0 {
@@ -92,10 +91,9 @@ func (s *settings) serveStage(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = library.Close() }()
-	entry := b.Stages[s.Rank]
-	session, err := library.Open(path, entry.Inputs, entry.Outputs, ort.Options{Threads: s.Threads})
+	session, link, err := openStage(library, b, s.Rank, s.Threads)
 	if err != nil {
-		return fmt.Errorf("stage %d of bundle %s: %w", s.Rank, b.Dir, err)
+		return err
 	}
 	defer func() { _ = session.Close() }()
 	debug.FreeOSMemory() // what was needed to load is not needed to serve
@@ -107,18 +105,32 @@ func (s *settings) serveStage(ctx context.Context) error {
 	log := s.logger().With("rank", s.Rank)
 	warnIfOpen(log, l.Addr())
 	server := stage.NewServer(stage.Config{
-		Stage:  pipeline.Stage{Runner: session, Inputs: specNames(entry.Inputs), Forward: entry.Forward},
+		Stage:  link,
 		Bundle: b.ID, Rank: s.Rank, Stages: len(b.Stages), Model: b.Model.Name,
 		Peers: s.Stages, MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
 		Version: buildVersion(), ONNXRuntime: library.Version(), Log: log,
 	})
 	log.Info("stage ready", "listen", l.Addr().String(), "model", b.Model.Name, "bundle", short(b.ID),
-		"stages", len(b.Stages), "weights", size(entry.ParameterBytes), "took", time.Since(started).Round(time.Millisecond))
+		"stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes), "took", time.Since(started).Round(time.Millisecond))
 	err = server.Serve(ctx, l)
 	if err == nil {
 		log.Info("stage stopped")
 	}
 	return err
+}
+
+// openStage checks the file of a stage and loads it.
+func openStage(library *ort.Library, b *bundle.Bundle, rank, threads int) (*ort.Session, pipeline.Stage, error) {
+	path, err := b.StagePath(rank)
+	if err != nil {
+		return nil, pipeline.Stage{}, err
+	}
+	entry := b.Stages[rank]
+	session, err := library.Open(path, entry.Inputs, entry.Outputs, ort.Options{Threads: threads})
+	if err != nil {
+		return nil, pipeline.Stage{}, fmt.Errorf("stage %d of bundle %s: %w", rank, b.Dir, err)
+	}
+	return session, pipeline.Stage{Runner: session, Inputs: tensor.Names(entry.Inputs), Forward: entry.Forward}, nil
 }
 
 // listen listens on a TCP address; flag is the one to choose another with.
@@ -137,14 +149,6 @@ func warnIfOpen(log *slog.Logger, a net.Addr) {
 	if tcp, ok := a.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		log.Warn("listening beyond this machine without encryption: whoever reaches the address can use it", "listen", a.String())
 	}
-}
-
-func specNames(specs []tensor.Spec) []string {
-	names := make([]string, len(specs))
-	for i, s := range specs {
-		names[i] = s.Name
-	}
-	return names
 }
 
 // short is enough of a hash to tell it from others.

@@ -49,11 +49,19 @@ func Open(dir string) (*Bundle, error) {
 	return &Bundle{Manifest: *m, Dir: dir, ID: hex.EncodeToString(sum[:])}, nil
 }
 
+// CheckRank fails when the bundle has no stage of the given rank.
+func (b *Bundle) CheckRank(rank int) error {
+	if rank < 0 || rank >= len(b.Stages) {
+		return fmt.Errorf("bundle %s has %d stages: there is no rank %d (ranks are 0 to %d)", b.Dir, len(b.Stages), rank, len(b.Stages)-1)
+	}
+	return nil
+}
+
 // StagePath checks the file of the stage of the given rank against the
 // manifest, and returns its path.
 func (b *Bundle) StagePath(rank int) (string, error) {
-	if rank < 0 || rank >= len(b.Stages) {
-		return "", fmt.Errorf("bundle %s has %d stages: there is no rank %d (ranks are 0 to %d)", b.Dir, len(b.Stages), rank, len(b.Stages)-1)
+	if err := b.CheckRank(rank); err != nil {
+		return "", err
 	}
 	f := b.Stages[rank].File
 	path := filepath.Join(b.Dir, f.Name)

@@ -66,7 +66,7 @@ func (l *Library) Open(path string, inputs, outputs []tensor.Spec, o Options) (*
 	}
 	defer func() { _ = options.Destroy() }()
 	defer trim()
-	session, err := binding.NewDynamicAdvancedSession(path, specNames(inputs), specNames(computed), options)
+	session, err := binding.NewDynamicAdvancedSession(path, tensor.Names(inputs), tensor.Names(computed), options)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", path, clean(err))
 	}
@@ -143,6 +143,11 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	return out, nil
 }
 
+// maxPrepared bounds the outputs that are allocated beforehand, in bytes: that one
+// is larger may be a mistake in a manifest, and memory that ONNX Runtime cannot
+// have is an error, while for Go it is the end.
+const maxPrepared = 1 << 30
+
 // run computes once. With prepared, outputs whose shapes resolve are allocated
 // beforehand; the others are copied out of ONNX Runtime's memory.
 func (s *Session) run(ctx context.Context, args []binding.Value, sizes tensor.Sizes, prepared bool) (tensor.Bag, error) {
@@ -157,6 +162,9 @@ func (s *Session) run(ctx context.Context, args []binding.Value, sizes tensor.Si
 		}
 		shape, ok := spec.Resolve(sizes)
 		if !ok {
+			continue
+		}
+		if n, err := tensor.Elements(shape); err == nil && spec.DType.Bytes(n) > maxPrepared && autoAllocates(spec.DType) {
 			continue
 		}
 		t, err := tensor.New(spec.DType, shape)
@@ -274,14 +282,6 @@ func clean(err error) error {
 		msg = strings.TrimPrefix(msg, prefix)
 	}
 	return errors.New(strings.Join(strings.Fields(msg), " "))
-}
-
-func specNames(specs []tensor.Spec) []string {
-	names := make([]string, len(specs))
-	for i, s := range specs {
-		names[i] = s.Name
-	}
-	return names
 }
 
 // resolvable reports whether every dimension of s is fixed or named by one of

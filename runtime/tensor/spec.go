@@ -168,6 +168,15 @@ func MatchAll(specs []Spec, in Bag) (Sizes, error) {
 	return sizes, nil
 }
 
+// Names are the names of the specs, in their order.
+func Names(specs []Spec) []string {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	return names
+}
+
 // Find returns the spec of the given name.
 func Find(specs []Spec, name string) (Spec, bool) {
 	i := slices.IndexFunc(specs, func(s Spec) bool { return s.Name == name })

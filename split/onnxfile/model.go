@@ -106,6 +106,8 @@ type Node struct {
 	// Captures are the names its graphs (the bodies of If, Loop and Scan) use
 	// from outside, in order of first use.
 	Captures []string
+	// Bodies is how many graphs it has.
+	Bodies int
 	// Attributes are its attributes, undecoded.
 	Attributes []Attribute
 
@@ -319,6 +321,7 @@ func parseNode(f field, depth int) (Node, error) {
 				return err
 			}
 			a, err := parseAttribute(f.bytes, func(body *Graph) {
+				n.Bodies++
 				for _, name := range body.free() {
 					if !captured[name] {
 						captured[name] = true
