@@ -1,0 +1,88 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/stage/stagepb"
+)
+
+// BenchmarkHop sends a tensor to a stage and back over a loopback connection,
+// with this package's codec and, to compare, with messages as protoc-gen-go
+// makes them.
+func BenchmarkHop(b *testing.B) {
+	const limit = 64 << 20
+	for _, size := range []int64{1 << 10, 64 << 10, 1 << 20, 16 << 20} {
+		in := tensor.Bag{"x": tensor.Of([]int64{size / 4}, make([]float32, size/4))}
+		name := fmt.Sprintf("%dKB", size>>10)
+		b.Run(name+"/own", func(b *testing.B) {
+			c := config(0, 1)
+			c.MaxMessage = limit
+			c.Stage = pipeline.Stage{Inputs: []string{"x"}, Runner: runnerFunc(func(_ context.Context, in tensor.Bag) (tensor.Bag, error) { return in, nil })}
+			p, err := NewPipeline(thisBundle, [][]string{{start(b, c).address}}, limit)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = p.Close() })
+			b.SetBytes(2 * size)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := p.Run(b.Context(), in); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(name+"/generated", func(b *testing.B) {
+			conn := generatedServer(b, limit)
+			x := in["x"]
+			b.SetBytes(2 * size)
+			b.ReportAllocs()
+			for b.Loop() {
+				request := &stagepb.RunRequest{Bundle: thisBundle, Tensors: []*stagepb.Tensor{{Name: "x", Dtype: int32(x.DType), Dims: x.Shape, Data: x.Data}}}
+				if err := conn.Invoke(b.Context(), runMethod, request, &stagepb.RunResponse{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// generatedServer serves Run with generated messages only.
+func generatedServer(b *testing.B, limit int) *grpc.ClientConn {
+	b.Helper()
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(limit), grpc.MaxSendMsgSize(limit),
+		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(connWindow))
+	server.RegisterService(&grpc.ServiceDesc{
+		ServiceName: serviceName, HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{{MethodName: "Run", Handler: func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			in := &stagepb.RunRequest{}
+			if err := decode(in); err != nil {
+				return nil, err
+			}
+			return &stagepb.RunResponse{Tensors: in.GetTensors()}, nil
+		}}},
+	}, nil)
+	l := listenAt(b, "localhost:0")
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	b.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			b.Error(err)
+		}
+	})
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(limit), grpc.MaxCallSendMsgSize(limit)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
