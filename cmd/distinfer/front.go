@@ -134,7 +134,11 @@ func (p *frontProcess) close() {
 func (p *frontProcess) Serve(ctx context.Context, l net.Listener) error {
 	warnIfOpen(p.log, l.Addr())
 	p.log.Info("front listening", "url", url(l.Addr()), "model", p.bundle.Model.Name, "bundle", short(p.bundle.ID), "stages", len(p.stages))
-	return p.Front.Serve(ctx, l)
+	err := p.Front.Serve(ctx, l)
+	if err == nil {
+		p.log.Info("front stopped")
+	}
+	return err
 }
 
 // url is the address to reach a listener at from this machine.
