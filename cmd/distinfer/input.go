@@ -62,7 +62,7 @@ func (in *input) open(args []string, stdin io.Reader) (io.ReadCloser, error) {
 // texts calls each for every text, in order, until it fails. What is wrong with
 // one line is given to each; an error is returned only when nothing can follow.
 func (in *input) texts(r io.Reader, each func(textLine) error) error {
-	lines := bufio.NewReaderSize(r, 1<<20)
+	lines := bufio.NewReader(r) // a small buffer, since what is read moves the progress bar
 	switch in.format {
 	case "csv":
 		return in.csv(lines, each)

@@ -25,12 +25,9 @@ import (
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
-// How many texts are classified at a time: enough to sort by length in this
-// process, and a body of moderate size for a front.
-const (
-	localChunk  = 1024
-	remoteChunk = 256
-)
+// chunk is how many texts are classified at a time: enough to sort them by length,
+// and a body of moderate size for a front.
+const chunk = 256
 
 func newPredict() *cobra.Command {
 	var in input
@@ -65,9 +62,9 @@ code is 1.`,
 			return err
 		}
 		defer func() { _ = file.Close() }()
-		p := &prediction{s: s, chunk: localChunk, w: bufio.NewWriter(cmd.OutOrStdout()), errs: cmd.ErrOrStderr()}
+		p := &prediction{s: s, w: bufio.NewWriter(cmd.OutOrStdout()), errs: cmd.ErrOrStderr()}
 		if frontURL != "" {
-			p.chunk, p.classify = remoteChunk, newRemote(frontURL).classify
+			p.classify = newRemote(frontURL).classify
 		} else {
 			classifier, done, err := s.localClassifier()
 			if err != nil {
@@ -118,7 +115,6 @@ func (s *settings) localClassifier() (_ *classify.Classifier, done func(), err e
 // A prediction labels a stream of texts chunk by chunk.
 type prediction struct {
 	s        *settings
-	chunk    int
 	classify func(context.Context, []string) ([]classify.Answer, error)
 	w        *bufio.Writer
 	errs     io.Writer
@@ -137,7 +133,7 @@ func (p *prediction) run(ctx context.Context, in *input, file io.Reader) error {
 	}
 	err := in.texts(counted, func(l textLine) error {
 		p.lines = append(p.lines, l)
-		if len(p.lines) < p.chunk {
+		if len(p.lines) < chunk {
 			return nil
 		}
 		return p.flush(ctx)
