@@ -158,7 +158,17 @@ func (g *graph) classify() {
 	g.roles = make([]role, len(g.nodes))
 	for i, n := range g.nodes {
 		g.roles[i] = g.roleOf(i, n)
-		if g.roles[i] == anchored {
+	}
+	if !slices.Contains(g.roles, anchored) {
+		// Nothing else is there to be divided.
+		for i, r := range g.roles {
+			if r == cheap {
+				g.roles[i] = anchored
+			}
+		}
+	}
+	for i, r := range g.roles {
+		if r == anchored {
 			g.anchors = append(g.anchors, i)
 		}
 	}

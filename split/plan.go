@@ -207,6 +207,9 @@ func choose(cuts []cut, n int) ([]cut, error) {
 	// The outermost borders are the model's own inputs and outputs: there is
 	// nothing to choose, and every plan pays for them alike.
 	first.bytes, last.bytes = 0, 0
+	if n == 1 {
+		return []cut{first, last}, nil
+	}
 	if last.layers < n {
 		return nil, fmt.Errorf("%d stages are more than the model has layers (%d); ask for --stages %d or fewer", n, last.layers, last.layers)
 	}

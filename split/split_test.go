@@ -457,3 +457,21 @@ func TestCostsFollowTheSizesAskedFor(t *testing.T) {
 		t.Errorf("an unknown dimension: %v", err)
 	}
 }
+
+func TestAModelOfCheapNodesOnlyIsDividedAllTheSame(t *testing.T) {
+	t.Parallel()
+	var g, constant onnxtest.Graph
+	g.Input("x", 1, "batch", 3)
+	g.Node("Neg", []string{"x"}, []string{"a"})
+	g.Node("Abs", []string{"a"}, []string{"y"})
+	g.Output("y", 1, "batch", 3)
+	constant.Input("x", 1, 1)
+	constant.Floats("w", []int64{1}, []float32{2})
+	constant.Node("Neg", []string{"w"}, []string{"y"})
+	constant.Output("y", 1, 1)
+	e := engine(t)
+	for n := 1; n <= 2; n++ {
+		split(t, e, write(t, g.Model()), n)
+	}
+	split(t, e, write(t, constant.Model()), 1)
+}

@@ -278,8 +278,14 @@ func (l *Library) Types(path string) ([]tensor.Spec, error) {
 // clean takes the binding's own words off an error of ONNX Runtime.
 func clean(err error) error {
 	msg := err.Error()
-	for _, prefix := range []string{"Error running network: ", "Error creating C session: ", "Error creating C session from file: "} {
+	for _, prefix := range []string{"Error running network: ", "Error creating C session: ", "Error creating C session from file: ", "Error loading temporary session: "} {
 		msg = strings.TrimPrefix(msg, prefix)
+	}
+	// The caller names the file.
+	if rest, ok := strings.CutPrefix(msg, "Load model from "); ok {
+		if _, reason, ok := strings.Cut(rest, " failed:"); ok {
+			msg = reason
+		}
 	}
 	return errors.New(strings.Join(strings.Fields(msg), " "))
 }
