@@ -28,12 +28,12 @@ func randomCuts(r *rand.Rand, n int) []cut {
 }
 
 // bottleneck is the time of the slowest stage between borders, and all the
-// bytes that cross. ok is false when a stage has no layer.
+// bytes that cross. ok is false when one of several stages has no layer.
 func bottleneck(borders []cut) (time, bytes int64, ok bool) {
 	borders[0].bytes, borders[len(borders)-1].bytes = 0, 0
 	for i := 1; i < len(borders); i++ {
 		a, b := borders[i-1], borders[i]
-		if a.layers == b.layers {
+		if a.layers == b.layers && len(borders) > 2 {
 			return 0, 0, false
 		}
 		time = max(time, b.cost-a.cost+(a.bytes+b.bytes)*picosecondsPerLinkByte)
