@@ -256,6 +256,9 @@ func (f *Front) readBody(w http.ResponseWriter, r *http.Request) (*body, error) 
 	d.DisallowUnknownFields()
 	b := &body{}
 	if err := d.Decode(b); err != nil {
+		if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+			return nil, fault.Errorf(fault.Invalid, `the field %s is not known; a body has "inputs", and may have "parameters" with "top_k"`, field)
+		}
 		return nil, fault.Errorf(fault.Invalid, `the body is not JSON of the form {"inputs": "…"}: %s`, strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
