@@ -8,10 +8,12 @@ import (
 	neturl "net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 )
 
@@ -403,5 +405,44 @@ func TestTextsOfEveryKindReachTheModelUnharmed(t *testing.T) {
 	status, body := fetch(t, "GET", url+"/?text=%ff%fe", "")
 	if want := w.results(t, "\ufffd\ufffd")[0].Label + "\n"; status != 200 || body != want {
 		t.Errorf("%d %q, want %q", status, body, want)
+	}
+}
+
+func TestONNXRuntimeIsSearchedBesideTheProgramThenWhereSetupPutsIt(t *testing.T) {
+	t.Parallel()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "bin"), 0o755), os.WriteFile(filepath.Join(dir, "bin", "distinfer"), program, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	version := func() result {
+		cmd := command(t, dir, "version")
+		cmd.Path = filepath.Join(dir, "bin", "distinfer")
+		cmd.Env = slices.DeleteFunc(cmd.Env, func(e string) bool { return strings.HasPrefix(e, "DISTINFER_") })
+		return finish(t, cmd, "")
+	}
+	places := []string{filepath.Join(dir, "bin", "lib", "libonnxruntime.so"), filepath.Join(dir, ort.SetupDir, "libonnxruntime.so")}
+	if r := version(); r.code == 0 {
+		t.Log("ONNX Runtime is installed on this system, so that nothing is missing")
+	} else {
+		for _, s := range append(places, "libonnxruntime.so (not found", "libonnxruntime.so.1 (not found", "make setup", "--onnxruntime") {
+			if !strings.Contains(r.stderr, s) {
+				t.Errorf("does not say %q: %s", s, r.stderr)
+			}
+		}
+	}
+	for _, place := range []string{places[1], places[0]} { // the first wins
+		if err := errors.Join(os.MkdirAll(filepath.Dir(place), 0o755), os.Symlink(orttest.Path(t), place)); err != nil {
+			t.Fatal(err)
+		}
+		if r := version(); r.code != 0 || !strings.Contains(r.stdout, "("+place+")") {
+			t.Errorf("with a library at %s: %+v", place, r)
+		}
 	}
 }

@@ -92,6 +92,9 @@ func open(path string) error {
 			return errors.New("is a folder, not the library file")
 		}
 	}
+	// The loader keeps the reason of a failure for the thread that asked.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	binding.SetSharedLibraryPath(path)
 	err := binding.InitializeEnvironment(binding.WithLogLevelFatal())
 	if err == nil {
@@ -106,6 +109,9 @@ func open(path string) error {
 	}
 	if i := strings.LastIndex(msg, `": `); i >= 0 {
 		msg = msg[i+3:]
+	}
+	if msg == "" {
+		msg = "did not load"
 	}
 	return errors.New(msg)
 }
