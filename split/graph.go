@@ -57,8 +57,8 @@ func newGraph(m *onnxfile.Model) (*graph, error) {
 		switch {
 		case t.Name == "":
 			return nil, fmt.Errorf("initializer %d has no name", i)
-		case t.External:
-			return nil, fmt.Errorf("initializer %q is stored in another file (external data), which cannot be cut yet; store the weights inside the model file", t.Name)
+		case t.External != nil && t.DType.Bytes(1) < 0:
+			return nil, fmt.Errorf("initializer %q has external data of type %s, whose size cannot be told", t.Name, t.DType)
 		}
 		if _, twice := g.initializer[t.Name]; twice {
 			return nil, fmt.Errorf("two initializers are named %q", t.Name)
@@ -116,6 +116,9 @@ func (g *graph) resolve() error {
 	}
 	g.deps = make([][]string, len(g.nodes))
 	for i, n := range g.nodes {
+		if n.ExternalTensor {
+			return fmt.Errorf("%s holds a tensor whose data is in another file; only the graph's own initializers may be stored so", describe(i, n))
+		}
 		seen := map[string]bool{"": true}
 		for _, names := range [][]string{n.Inputs, n.Captures} {
 			for _, name := range names {

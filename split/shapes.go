@@ -3,6 +3,7 @@ package split
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,8 +27,8 @@ type values struct {
 // typed input instead, and every value is an output without a type. ONNX
 // Runtime infers the types and shapes of all values from it in milliseconds,
 // however large the model is.
-func (g *graph) skeleton(sizes tensor.Sizes) onnxfile.Subgraph {
-	var s onnxfile.Subgraph
+func (g *graph) skeleton(sizes tensor.Sizes, small map[string][]byte) onnxfile.Subgraph {
+	s := onnxfile.Subgraph{Inline: small}
 	for i := range g.nodes {
 		s.Nodes = append(s.Nodes, i)
 	}
@@ -58,6 +59,28 @@ func (g *graph) skeleton(sizes tensor.Sizes) onnxfile.Subgraph {
 		}
 	}
 	return s
+}
+
+// smallExternal reads the data of the initializers that stay in a skeleton and
+// have it in another file.
+func (g *graph) smallExternal(from *onnxfile.DataFolder) (map[string][]byte, error) {
+	small := map[string][]byte{}
+	for _, t := range g.model.Graph.Initializers {
+		if t.External == nil {
+			continue
+		}
+		r, err := from.Data(t)
+		if err != nil {
+			return nil, err
+		}
+		if t.Elements() > smallInitializer {
+			continue // it is there, and large enough
+		}
+		if small[t.Name], err = io.ReadAll(r); err != nil {
+			return nil, fmt.Errorf("read external data of initializer %q: %w", t.Name, err)
+		}
+	}
+	return small, nil
 }
 
 // inputSpecs are the specs of the inputs a caller has to give. A dimension that
@@ -126,7 +149,11 @@ func (g *graph) referenceSizes(given map[string]int64) (tensor.Sizes, error) {
 // infer asks the engine for the types of all values, and for their shapes at
 // the reference sizes. Which dimension of a value follows which dimension of
 // the inputs is found by asking twice more, at two other sets of sizes.
-func (g *graph) infer(e Engine, reference tensor.Sizes) (*values, error) {
+func (g *graph) infer(e Engine, data *onnxfile.DataFolder, reference tensor.Sizes) (*values, error) {
+	small, err := g.smallExternal(data)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "distinfer-skeleton-")
 	if err != nil {
 		return nil, err
@@ -134,7 +161,7 @@ func (g *graph) infer(e Engine, reference tensor.Sizes) (*values, error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 	ask := func(sizes tensor.Sizes, ranksOf ...string) (map[string]tensor.Spec, error) {
 		path := filepath.Join(dir, "skeleton.onnx")
-		skeleton := g.skeleton(sizes)
+		skeleton := g.skeleton(sizes, small)
 		for _, name := range ranksOf {
 			skeleton.Added = append(skeleton.Added, onnxfile.AddedNode{OpType: "Shape", Inputs: []string{name}, Outputs: []string{name + rankSuffix}})
 			skeleton.Outputs = append(skeleton.Outputs, onnxfile.Declare(tensor.Spec{Name: name + rankSuffix}))

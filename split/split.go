@@ -76,6 +76,11 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 
+	data, err := onnxfile.OpenDataFolder(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, data.Close()) }()
 	g, err := newGraph(&file.Model)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -84,7 +89,7 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 	if err != nil {
 		return nil, err
 	}
-	v, err := g.infer(e, reference)
+	v, err := g.infer(e, data, reference)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -112,6 +117,14 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 	defer func() { err = errors.Join(err, w.Abort()) }()
 	for rank, part := range parts {
 		s := &manifest.Stages[rank]
+		if file.HasExternal(part.sub) {
+			part.sub.Data = fmt.Sprintf("stage-%d.data", rank)
+			f, err := w.WriteFile(part.sub.Data, func(to io.Writer) error { return file.WriteData(to, part.sub, data) })
+			if err != nil {
+				return nil, err
+			}
+			s.Data = &f
+		}
 		s.File, err = w.WriteFile(s.Name, func(to io.Writer) error { return file.Write(to, part.sub) })
 		if err != nil {
 			return nil, err

@@ -360,12 +360,6 @@ func TestWhatCannotBeSplitIsRefusedAndLeavesNothing(t *testing.T) {
 			g.Node("Frobnicate", []string{"x"}, []string{"y"})
 			g.Output("y", 1)
 		}), 1, "Frobnicate"},
-		{"external data", graph(func(g *onnxtest.Graph) {
-			external := onnxtest.Message{}.Int(1, 3).Int(2, 1).Text(8, "w").Embed(13, onnxtest.Message{}.Text(1, "location").Text(2, "w.bin")).Int(14, 1)
-			g.Raw(5, external)
-			g.Node("Add", []string{"x", "w"}, []string{"y"})
-			g.Output("y", 1)
-		}), 1, "external data"},
 		{"a sequence that would cross", graph(func(g *onnxtest.Graph) {
 			g.Floats("w", []int64{3, 3}, floatOf(1))
 			g.Node("MatMul", []string{"x", "w"}, []string{"a"})

@@ -57,25 +57,34 @@ func (b *Bundle) CheckRank(rank int) error {
 	return nil
 }
 
-// StagePath checks the file of the stage of the given rank against the
-// manifest, and returns its path.
+// StagePath checks the files of the stage of the given rank against the
+// manifest, and returns the path of its model file.
 func (b *Bundle) StagePath(rank int) (string, error) {
 	if err := b.CheckRank(rank); err != nil {
 		return "", err
 	}
-	f := b.Stages[rank].File
-	path := filepath.Join(b.Dir, f.Name)
-	r, err := open(path)
+	s := b.Stages[rank]
+	if s.Data != nil {
+		if err := b.check(*s.Data); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Join(b.Dir, s.Name), b.check(s.File)
+}
+
+// check compares a file with its entry in the manifest.
+func (b *Bundle) check(f File) error {
+	r, err := open(filepath.Join(b.Dir, f.Name))
 	if err != nil {
-		return "", fmt.Errorf("bundle %s: %w", b.Dir, err)
+		return fmt.Errorf("bundle %s: %w", b.Dir, err)
 	}
 	defer func() { _ = r.Close() }()
 	hash := sha256.New()
 	n, err := io.Copy(hash, r)
 	if err != nil {
-		return "", fmt.Errorf("bundle %s: read %s: %w", b.Dir, f.Name, err)
+		return fmt.Errorf("bundle %s: read %s: %w", b.Dir, f.Name, err)
 	}
-	return path, b.same(f, n, hex.EncodeToString(hash.Sum(nil)))
+	return b.same(f, n, hex.EncodeToString(hash.Sum(nil)))
 }
 
 // ErrNoFile is returned for a file that the bundle does not have.

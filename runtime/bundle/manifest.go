@@ -72,6 +72,10 @@ type File struct {
 // A Stage is one part of the model.
 type Stage struct {
 	File
+	// Data is the file of external data that the stage's weights are in, or nil
+	// when they are in the stage's own file.
+	Data *File `json:"data,omitempty"`
+
 	Inputs  []tensor.Spec `json:"inputs"`
 	Outputs []tensor.Spec `json:"outputs"`
 	// Forward are the values that the stage does not compute with but passes
@@ -160,6 +164,11 @@ func (m *Manifest) check() error {
 	for rank, s := range m.Stages {
 		if err := file(s.File); err != nil {
 			return err
+		}
+		if s.Data != nil {
+			if err := file(*s.Data); err != nil {
+				return err
+			}
 		}
 		next := map[string]bool{}
 		for _, in := range s.Inputs {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -108,6 +109,9 @@ type Node struct {
 	Captures []string
 	// Bodies is how many graphs it has.
 	Bodies int
+	// ExternalTensor is set when a tensor among its attributes, or in its
+	// bodies, has its data in another file.
+	ExternalTensor bool
 	// Attributes are its attributes, undecoded.
 	Attributes []Attribute
 
@@ -121,14 +125,17 @@ type Attribute struct {
 	I      int64
 	Ints   []int64
 	Tensor []byte // a TensorProto, undecoded
+
+	external bool // a tensor has its data in another file
 }
 
 // An Initializer is a TensorProto of a graph.
 type Initializer struct {
-	Name     string
-	DType    tensor.DType
-	Dims     []int64
-	External bool // its data is in another file
+	Name  string
+	DType tensor.DType
+	Dims  []int64
+	// External tells where its data is when that is another file, else it is nil.
+	External *External
 
 	raw []byte
 }
@@ -322,6 +329,7 @@ func parseNode(f field, depth int) (Node, error) {
 			}
 			a, err := parseAttribute(f.bytes, func(body *Graph) {
 				n.Bodies++
+				n.ExternalTensor = n.ExternalTensor || body.hasExternal()
 				for _, name := range body.free() {
 					if !captured[name] {
 						captured[name] = true
@@ -333,6 +341,7 @@ func parseNode(f field, depth int) (Node, error) {
 				return fmt.Errorf("attribute %q: %w", a.Name, err)
 			}
 			n.Attributes = append(n.Attributes, a)
+			n.ExternalTensor = n.ExternalTensor || a.external
 		case 7:
 			return f.str(&n.Domain)
 		}
@@ -353,6 +362,16 @@ func parseAttribute(b []byte, body func(*Graph), depth int) (a Attribute, err er
 				return err
 			}
 			a.Tensor = f.bytes
+			t, err := parseTensor(f)
+			a.external = a.external || t.External != nil
+			return err
+		case 10: // tensors
+			if err := f.wantBytes(); err != nil {
+				return err
+			}
+			t, err := parseTensor(f)
+			a.external = a.external || t.External != nil
+			return err
 		case 6, 11: // g, graphs
 			if err := f.wantBytes(); err != nil {
 				return err
@@ -368,6 +387,13 @@ func parseAttribute(b []byte, body func(*Graph), depth int) (a Attribute, err er
 		return nil
 	})
 	return a, err
+}
+
+// hasExternal reports whether a tensor of the graph has its data in another
+// file.
+func (g *Graph) hasExternal() bool {
+	return slices.ContainsFunc(g.Initializers, func(t Initializer) bool { return t.External != nil }) ||
+		slices.ContainsFunc(g.Nodes, func(n Node) bool { return n.ExternalTensor })
 }
 
 // free are the names that a body uses from outside.
@@ -408,6 +434,8 @@ func (g *Graph) free() []string {
 
 func parseTensor(f field) (Initializer, error) {
 	t := Initializer{raw: f.raw}
+	var entries []field
+	external := false
 	err := fields(f.bytes, func(f field) error {
 		switch f.num {
 		case 1: // dims
@@ -417,14 +445,17 @@ func parseTensor(f field) (Initializer, error) {
 		case 8:
 			return f.str(&t.Name)
 		case 13: // external_data
-			t.External = true
+			entries = append(entries, f)
 		case 14: // data_location; EXTERNAL = 1
-			t.External = t.External || f.value == 1
+			external = f.value == 1
 		}
 		return nil
 	})
 	if err == nil {
 		_, err = tensor.Elements(t.Dims)
+	}
+	if err == nil && external {
+		t.External, err = parseExternal(entries)
 	}
 	return t, err
 }

@@ -16,6 +16,11 @@ type Subgraph struct {
 	Inputs       []ValueInfo
 	Outputs      []ValueInfo
 	Added        []AddedNode // behind the others
+
+	// Data is the name of the file that initializers with external data have it
+	// in (see WriteData), or else Inline holds their data by name.
+	Data   string
+	Inline map[string][]byte
 }
 
 // An AddedNode is a node that the model does not have.
@@ -100,8 +105,21 @@ func (m *Model) Write(w io.Writer, s Subgraph) error {
 		add(raw)
 	}
 	annotated := map[string]bool{}
+	extents := map[int]extent{}
+	for _, x := range g.extents(s) {
+		extents[x.initializer] = x
+	}
 	for _, i := range s.Initializers {
-		add(g.Initializers[i].raw)
+		t := g.Initializers[i]
+		x, external := extents[i]
+		switch data, inline := s.Inline[t.Name]; {
+		case !external:
+			add(t.raw)
+		case inline:
+			add(t.inlined(data))
+		default:
+			add(t.relocated(s.Data, x))
+		}
 		annotated[g.Initializers[i].Name] = true
 	}
 	for _, v := range s.Inputs {

@@ -4,6 +4,7 @@ package onnxtest
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -98,6 +99,25 @@ func (g *Graph) tensor(name string, dtype int64, dims []int64, data []byte) {
 	m = m.Int(2, dtype).Text(8, name)
 	m = protowire.AppendBytes(protowire.AppendTag(m, 9, protowire.BytesType), data)
 	g.msg = g.msg.Embed(5, m)
+}
+
+// External adds an initializer whose data is in another file. A length below 0 is
+// left out.
+func (g *Graph) External(name string, dtype int64, dims []int64, location string, offset, length int64) {
+	var m Message
+	for _, d := range dims {
+		m = m.Int(1, d)
+	}
+	m = m.Int(2, dtype).Text(8, name)
+	entry := func(key, value string) { m = m.Embed(13, Message{}.Text(1, key).Text(2, value)) }
+	entry("location", location)
+	if offset != 0 {
+		entry("offset", strconv.FormatInt(offset, 10))
+	}
+	if length >= 0 {
+		entry("length", strconv.FormatInt(length, 10))
+	}
+	g.msg = g.msg.Embed(5, m.Int(14, 1))
 }
 
 // IntAttr makes an attribute that holds an integer.

@@ -1,0 +1,161 @@
+package split
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
+)
+
+func littleEndian(values ...float32) []byte {
+	var b bytes.Buffer
+	_ = binary.Write(&b, binary.LittleEndian, values) // to memory
+	return b.Bytes()
+}
+
+// externalModel is a model whose weights are in two other files: large ones that
+// a runtime may map, one of them used by two layers, and a small one.
+func externalModel(t *testing.T) (path string) {
+	t.Helper()
+	const n = 160 // n × n floats are more than 64 kB
+	weights := make([]float32, 2*n*n)
+	for i := range weights {
+		weights[i] = float32(math.Sin(float64(i))) / n
+	}
+	var g onnxtest.Graph
+	g.Input("x", 1, "batch", n)
+	g.External("w0", 1, []int64{n, n}, "weights.bin", 0, 4*n*n)
+	g.External("w1", 1, []int64{n, n}, "weights.bin", 4*n*n, -1)
+	g.External("bias", 1, []int64{n}, "deep/bias.bin", 8, 4*n)
+	g.Node("MatMul", []string{"x", "w0"}, []string{"h0"})
+	g.Node("MatMul", []string{"h0", "w1"}, []string{"h1"})
+	g.Node("Add", []string{"h1", "bias"}, []string{"h2"})
+	g.Node("MatMul", []string{"h2", "w0"}, []string{"y"})
+	g.Output("y", 1, "batch", n)
+	path = write(t, g.Model())
+	dir := filepath.Dir(path)
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(dir, "weights.bin"), littleEndian(weights...), 0o600),
+		os.Mkdir(filepath.Join(dir, "deep"), 0o755),
+		os.WriteFile(filepath.Join(dir, "deep", "bias.bin"), littleEndian(weights[:n+2]...), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestExternalDataGoesBesideTheStageThatNeedsIt(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	path := externalModel(t)
+	for n := 1; n <= 3; n++ {
+		report, b := split(t, e, path, n)
+		if v := report.Verification; v.Runs == 0 || v.MaxAbsolute > 1e-5 {
+			t.Errorf("%d stages: %+v", n, v)
+		}
+		if again, _ := split(t, e, path, n); again.Bundle != report.Bundle {
+			t.Errorf("%d stages: the same model gave two different bundles", n)
+		}
+		for rank, s := range b.Stages {
+			if s.Data == nil || s.Data.Bytes < 4*160*160 {
+				t.Fatalf("stage %d of %d: external data %+v", rank, n, s.Data)
+			}
+			if s.Bytes > 64<<10 {
+				t.Errorf("stage %d of %d holds its weights itself: %d bytes", rank, n, s.Bytes)
+			}
+		}
+		// Data that changed is noticed.
+		last := len(b.Stages) - 1
+		file := filepath.Join(b.Dir, b.Stages[last].Data.Name)
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)/2] ^= 1
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.StagePath(last); err == nil || !strings.Contains(err.Error(), "mixed files") {
+			t.Errorf("changed data: %v", err)
+		}
+	}
+}
+
+func TestExternalDataIsReadInsideTheModelsFolderOnly(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	secret := filepath.Join(t.TempDir(), "secret.bin")
+	nine := littleEndian(make([]float32, 9)...)
+	if err := os.WriteFile(secret, nine, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		location       string
+		offset, length int64
+		prepare        func(dir string) error
+		says           string
+	}{
+		"an absolute path": {secret, 0, 36, nil, "outside of the model's folder"},
+		"a way up":         {"../secret.bin", 0, 36, nil, "outside of the model's folder"},
+		"a hidden way up":  {"a/../../secret.bin", 0, 36, nil, "outside of the model's folder"},
+		"a missing file":   {"w.bin", 0, 36, nil, "w.bin is missing"},
+		"a symbolic link":  {"w.bin", 0, 36, func(dir string) error { return os.Symlink(secret, filepath.Join(dir, "w.bin")) }, "symbolic link"},
+		"a linked folder": {"d/secret.bin", 0, 36, func(dir string) error {
+			return os.Symlink(filepath.Dir(secret), filepath.Join(dir, "d"))
+		}, "symbolic link"},
+		"a hard link": {"w.bin", 0, 36, func(dir string) error { return os.Link(secret, filepath.Join(dir, "w.bin")) }, "hard link"},
+		"a folder":    {"w.bin", 0, 36, func(dir string) error { return os.Mkdir(filepath.Join(dir, "w.bin"), 0o755) }, "not a regular file"},
+		"a short file": {"w.bin", 0, 36, func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "w.bin"), nine[:35], 0o600)
+		}, "ends before byte 36"},
+		"an offset beyond the end": {"w.bin", math.MaxInt64, -1, func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "w.bin"), nine, 0o600)
+		}, "ends before"},
+		"another length": {"w.bin", 0, 35, func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "w.bin"), nine, 0o600)
+		}, "needs 36 bytes"},
+	} {
+		var g onnxtest.Graph
+		g.Input("x", 1, "batch", 3)
+		g.External("w", 1, []int64{3, 3}, c.location, c.offset, c.length)
+		g.Node("MatMul", []string{"x", "w"}, []string{"y"})
+		g.Output("y", 1, "batch", 3)
+		path := write(t, g.Model())
+		if c.prepare != nil {
+			if err := c.prepare(filepath.Dir(path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out := filepath.Join(t.TempDir(), "stages")
+		_, err := Split(context.Background(), path, e, Options{Stages: 1, Out: out, Verify: true})
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if left, _ := os.ReadDir(filepath.Dir(out)); len(left) != 0 {
+			t.Errorf("%s: left behind: %v", what, left)
+		}
+	}
+}
+
+func TestExternalDataInABodyIsRefused(t *testing.T) {
+	t.Parallel()
+	var g, body onnxtest.Graph
+	g.Input("x", 1, "batch", 3)
+	g.Input("flag", 9)
+	body.External("w", 1, []int64{3}, "w.bin", 0, 12)
+	body.Node("Add", []string{"x", "w"}, []string{"b"})
+	body.Output("b", 1, onnxtest.AnyRank)
+	g.Node("If", []string{"flag"}, []string{"y"}, onnxtest.GraphAttr("then_branch", &body), onnxtest.GraphAttr("else_branch", &body))
+	g.Output("y", 1, "batch", 3)
+	_, err := Split(context.Background(), write(t, g.Model()), engine(t), Options{Stages: 1, DryRun: true})
+	if err == nil || !strings.Contains(err.Error(), "only the graph's own initializers") {
+		t.Errorf("%v", err)
+	}
+}
