@@ -156,6 +156,10 @@ func TestGraphsNestedWithoutEndAreRefused(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(small())
+	var g onnxtest.Graph
+	g.External("w", 1, []int64{2}, "w.bin", 8, 8)
+	g.Node("Relu", []string{"w"}, []string{"y"})
+	f.Add([]byte(g.Model()))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := onnxfile.Parse(data)
@@ -163,7 +167,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		// All of it, written out, is a model of the same size.
-		s := onnxfile.Subgraph{Inputs: m.Graph.Inputs, Outputs: m.Graph.Outputs}
+		s := onnxfile.Subgraph{Inputs: m.Graph.Inputs, Outputs: m.Graph.Outputs, Data: "weights.data"}
 		for i := range m.Graph.Nodes {
 			s.Nodes = append(s.Nodes, i)
 		}
