@@ -76,48 +76,52 @@ const littleLarger = 4 << 10
 // pass on the model's own inputs is easier to follow.
 func (p *planner) crossing(at int, used map[string]int) []string {
 	sent := map[string]bool{}
-	var repeatable []string
+	var cheap []string
 	for name := range used {
 		switch {
-		case !p.g.isCheap(name):
-			if p.position[name] <= at {
-				sent[name] = true
-			}
-		default:
-			repeatable = append(repeatable, name)
+		case p.g.isCheap(name):
+			cheap = append(cheap, name)
+		case p.position[name] <= at:
+			sent[name] = true
 		}
 	}
-	slices.Sort(repeatable)
-	decided := map[string]bool{}
-	for len(repeatable) > 0 {
-		name := repeatable[0]
-		repeatable = repeatable[1:]
-		if decided[name] {
-			continue
+	slices.Sort(cheap)
+
+	// carry are the values to send so that a value can be had behind the cut.
+	carried := map[string][]string{}
+	var carry func(name string) []string
+	carry = func(name string) []string {
+		if list, known := carried[name]; known {
+			return list
 		}
-		decided[name] = true
-		if p.position[name] > at { // not ready before the cut: look at what it is made of
+		var list []string
+		if p.g.isCheap(name) {
 			for _, dep := range p.variable(p.g.deps[p.g.producer[name]]) {
-				if p.g.isCheap(dep) {
-					repeatable = append(repeatable, dep)
-				} else if p.position[dep] <= at {
-					sent[dep] = true
+				for _, s := range carry(dep) {
+					if !slices.Contains(list, s) {
+						list = append(list, s)
+					}
 				}
 			}
-			continue
+		} else if p.position[name] <= at {
+			list = []string{name}
 		}
-		var more int64
-		sources := p.sources(name)
-		for _, s := range sources {
-			if !sent[s] {
-				more += p.v.sizes[s]
+		if p.g.isCheap(name) && p.position[name] <= at {
+			var more int64
+			for _, s := range list {
+				if !sent[s] {
+					more += p.v.sizes[s]
+				}
+			}
+			if more > p.v.sizes[name]+littleLarger {
+				list = []string{name}
 			}
 		}
-		if more > p.v.sizes[name]+littleLarger {
-			sent[name] = true
-			continue
-		}
-		for _, s := range sources {
+		carried[name] = list
+		return list
+	}
+	for _, name := range cheap {
+		for _, s := range carry(name) {
 			sent[s] = true
 		}
 	}
@@ -127,29 +131,6 @@ func (p *planner) crossing(at int, used map[string]int) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// sources are the values that are not cheap from which a cheap value is
-// computed.
-func (p *planner) sources(name string) []string {
-	var found []string
-	seen := map[string]bool{}
-	var walk func(string)
-	walk = func(name string) {
-		if seen[name] {
-			return
-		}
-		seen[name] = true
-		if !p.g.isCheap(name) {
-			found = append(found, name)
-			return
-		}
-		for _, dep := range p.variable(p.g.deps[p.g.producer[name]]) {
-			walk(dep)
-		}
-	}
-	walk(name)
-	return found
 }
 
 // cuts prices every place, from before the first anchored node to behind the

@@ -121,42 +121,56 @@ func dimNames(specs []tensor.Spec) (names []string, leading map[string]bool) {
 	return names, leading
 }
 
-// The sizes at which costs are reckoned, unless told otherwise: one item of a
-// batch, and 128 of everything else (tokens, for a text model).
-const (
-	referenceBatch = 1
-	referenceOther = 128
-)
+// referenceBatch and referenceOthers are the sizes at which costs are reckoned,
+// unless told otherwise: one item of a batch, and of everything else (tokens, for
+// a text model) the first number that the model takes; one with few positions
+// does not take many.
+const referenceBatch = 1
 
-func (g *graph) referenceSizes(given map[string]int64) (tensor.Sizes, error) {
+func referenceOthers() []int64 { return []int64{128, 64, 32, 16, 8, 4, 2, 1, 256, 512} }
+
+// references are the sizes to reckon costs at, in order of preference.
+func (g *graph) references(given map[string]int64) ([]tensor.Sizes, error) {
 	names, leading := dimNames(g.inputSpecs())
-	sizes := tensor.Sizes{}
-	for _, n := range names {
-		sizes[n] = referenceOther
-		if leading[n] {
-			sizes[n] = referenceBatch
-		}
-	}
-	for n, size := range given {
-		if _, ok := sizes[n]; !ok {
+	for n := range given {
+		if !slices.Contains(names, n) {
 			return nil, fmt.Errorf("the model has no dimension %q; it has %q", n, names)
 		}
-		sizes[n] = size
 	}
-	return sizes, nil
+	var list []tensor.Sizes
+	for _, other := range referenceOthers() {
+		sizes, free := tensor.Sizes{}, false
+		for _, n := range names {
+			size, told := given[n]
+			switch {
+			case told:
+				sizes[n] = size
+			case leading[n]:
+				sizes[n] = referenceBatch
+			default:
+				sizes[n], free = other, true
+			}
+		}
+		list = append(list, sizes)
+		if !free {
+			break
+		}
+	}
+	return list, nil
 }
 
 // infer asks the engine for the types of all values, and for their shapes at
-// the reference sizes. Which dimension of a value follows which dimension of
+// the first of the reference sizes that the model takes, which it returns. Which
+// dimension of a value follows which dimension of
 // the inputs is found by asking twice more, at two other sets of sizes.
-func (g *graph) infer(e Engine, data *onnxfile.DataFolder, reference tensor.Sizes) (*values, error) {
+func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.Sizes) (*values, tensor.Sizes, error) {
 	small, err := g.smallExternal(data)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	dir, err := os.MkdirTemp("", "distinfer-skeleton-")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	ask := func(sizes tensor.Sizes, ranksOf ...string) (map[string]tensor.Spec, error) {
@@ -180,19 +194,25 @@ func (g *graph) infer(e Engine, data *onnxfile.DataFolder, reference tensor.Size
 		return byName, nil
 	}
 
-	at, err := ask(reference)
+	at, reference, err := firstAccepted(references, ask)
 	if err != nil {
-		return nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
+		return nil, nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
 	}
 	if err := settleRanks(at, func(names []string) (map[string]tensor.Spec, error) { return ask(reference, names...) }); err != nil {
-		return nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
+		return nil, nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
 	}
 	names, _ := dimNames(g.inputSpecs())
-	first, second := probes(names)
-	one, errOne := ask(first)
-	two, errTwo := ask(second)
-	if errOne != nil || errTwo != nil {
-		one, two = nil, nil // the model does not allow these sizes: shapes stay unknown
+	// Shapes stay unknown when the model takes neither small sizes nor larger ones.
+	var one, two map[string]tensor.Spec
+	var first, second tensor.Sizes
+	for _, times := range []int64{1, 16} {
+		first, second = probes(names, times)
+		a, errA := ask(first)
+		b, errB := ask(second)
+		if errA == nil && errB == nil {
+			one, two = a, b
+			break
+		}
 	}
 
 	v := &values{specs: map[string]tensor.Spec{}, sizes: map[string]int64{}, shape: map[string][]int64{}}
@@ -217,7 +237,22 @@ func (g *graph) infer(e Engine, data *onnxfile.DataFolder, reference tensor.Size
 		spec.Dims = follow(spec.Dims, one[name].Dims, two[name].Dims, names, first, second)
 		v.specs[name] = spec
 	}
-	return v, nil
+	return v, reference, nil
+}
+
+// firstAccepted asks at one set of sizes after the other, and at last without
+// sizes, until the model is accepted. The error is that of the first.
+func firstAccepted(references []tensor.Sizes, ask func(tensor.Sizes, ...string) (map[string]tensor.Spec, error)) (at map[string]tensor.Spec, reference tensor.Sizes, err error) {
+	for _, sizes := range append(slices.Clone(references), tensor.Sizes{}) {
+		at, errAsk := ask(sizes)
+		if errAsk == nil {
+			return at, sizes, nil
+		}
+		if err == nil {
+			err = errAsk
+		}
+	}
+	return nil, nil, err
 }
 
 // rankSuffix makes the name of the shape of a value.
@@ -257,9 +292,9 @@ func (v *values) note(spec tensor.Spec, shape []int64) {
 	}
 }
 
-// probes are two sets of sizes in which every dimension differs from every
-// other and from itself.
-func probes(names []string) (first, second tensor.Sizes) {
+// probes are two sets of sizes, multiples of times, in which every dimension
+// differs from every other and from itself.
+func probes(names []string, times int64) (first, second tensor.Sizes) {
 	first, second = tensor.Sizes{}, tensor.Sizes{}
 	n := int64(3)
 	next := func() int64 {
@@ -267,7 +302,7 @@ func probes(names []string) (first, second tensor.Sizes) {
 			n++
 		}
 		n++
-		return n - 1
+		return (n - 1) * times
 	}
 	for _, name := range names {
 		first[name] = next()

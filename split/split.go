@@ -85,11 +85,11 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	reference, err := g.referenceSizes(o.Dims)
+	references, err := g.references(o.Dims)
 	if err != nil {
 		return nil, err
 	}
-	v, err := g.infer(e, data, reference)
+	v, reference, err := g.infer(e, data, references)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -229,7 +229,8 @@ func (s *Session) run(ctx context.Context, args []binding.Value, sizes tensor.Si
 }
 
 // Types reports the element type and the dimensions of the graph outputs of
-// the model at path, as ONNX Runtime infers them without optimising the graph.
+// the model at path, as ONNX Runtime infers them. Constants are folded first:
+// shapes that are computed from shapes are known only then.
 // A dimension that it cannot tell is unknown. Outputs that are not tensors have
 // DType Undefined. Outputs of unknown rank cannot be told from scalars: both
 // have no dimensions.
@@ -240,7 +241,7 @@ func (l *Library) Types(path string) ([]tensor.Spec, error) {
 	}
 	defer func() { _ = options.Destroy() }()
 	err = errors.Join(
-		options.SetGraphOptimizationLevel(binding.GraphOptimizationLevelDisableAll),
+		options.SetGraphOptimizationLevel(binding.GraphOptimizationLevelEnableBasic),
 		options.SetLogSeverityLevel(binding.LoggingLevelFatal), // errors are returned
 		options.SetIntraOpNumThreads(1),
 	)
