@@ -129,12 +129,18 @@ const referenceBatch = 1
 
 func referenceOthers() []int64 { return []int64{128, 64, 32, 16, 8, 4, 2, 1, 256, 512} }
 
+// maxReference bounds the sizes that costs can be reckoned at.
+const maxReference = 1 << 20
+
 // references are the sizes to reckon costs at, in order of preference.
 func (g *graph) references(given map[string]int64) ([]tensor.Sizes, error) {
 	names, leading := dimNames(g.inputSpecs())
 	for n := range given {
 		if !slices.Contains(names, n) {
 			return nil, fmt.Errorf("the model has no dimension %q; it has %q", n, names)
+		}
+		if given[n] < 1 || given[n] > maxReference {
+			return nil, fmt.Errorf("dimension %s cannot be %d; it can be 1 to %d", n, given[n], maxReference)
 		}
 	}
 	var list []tensor.Sizes
@@ -234,7 +240,7 @@ func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.S
 		if shape, ok := spec.Resolve(nil); ok {
 			v.note(spec, shape)
 		}
-		spec.Dims = follow(spec.Dims, one[name].Dims, two[name].Dims, names, first, second)
+		spec.Dims = follow(spec.Dims, one[name].Dims, two[name].Dims, names, reference, first, second)
 		v.specs[name] = spec
 	}
 	return v, reference, nil
@@ -292,38 +298,37 @@ func (v *values) note(spec tensor.Spec, shape []int64) {
 	}
 }
 
-// probes are two sets of sizes, multiples of times, in which every dimension
-// differs from every other and from itself.
+// probes are two sets of sizes, multiples of times: dimension k is the k-th prime
+// in the first and the one after it in the second, so that no two dimensions have
+// the same pair of sizes, and none is large.
 func probes(names []string, times int64) (first, second tensor.Sizes) {
 	first, second = tensor.Sizes{}, tensor.Sizes{}
-	n := int64(3)
-	next := func() int64 {
-		for !isPrime(n) {
-			n++
-		}
-		n++
-		return (n - 1) * times
-	}
+	prime := int64(2)
 	for _, name := range names {
-		first[name] = next()
-		second[name] = next()
+		first[name] = prime * times
+		prime = nextPrime(prime)
+		second[name] = prime * times
 	}
 	return first, second
 }
 
-func isPrime(n int64) bool {
-	for d := int64(2); d*d <= n; d++ {
-		if n%d == 0 {
-			return false
+func nextPrime(n int64) int64 {
+	for {
+		n++
+		composite := false
+		for d := int64(2); d*d <= n && !composite; d++ {
+			composite = n%d == 0
+		}
+		if !composite {
+			return n
 		}
 	}
-	return n > 1
 }
 
-// follow tells, from what a value's dimensions were at two sets of sizes, which
+// follow tells, from what a value's dimensions were at three sets of sizes, which
 // of them are fixed and which follow a dimension of the inputs. Everything else
 // is unknown.
-func follow(at, one, two []tensor.Dim, names []string, first, second tensor.Sizes) []tensor.Dim {
+func follow(at, one, two []tensor.Dim, names []string, reference, first, second tensor.Sizes) []tensor.Dim {
 	dims := make([]tensor.Dim, len(at))
 	if len(one) != len(at) || len(two) != len(at) {
 		return dims
@@ -339,7 +344,7 @@ func follow(at, one, two []tensor.Dim, names []string, first, second tensor.Size
 			continue
 		}
 		for _, n := range names {
-			if one[i].Size == first[n] && two[i].Size == second[n] {
+			if at[i].Size == reference[n] && one[i].Size == first[n] && two[i].Size == second[n] {
 				dims[i] = tensor.Named(n)
 			}
 		}

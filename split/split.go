@@ -160,6 +160,9 @@ func openModel(path string) (*onnxfile.File, error) {
 	case err == nil && info.IsDir():
 		return nil, fmt.Errorf("%s is a folder; give the model file in it, such as %s", path, filepath.Join(path, "model.onnx"))
 	}
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
 	return onnxfile.Open(path)
 }
 

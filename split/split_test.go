@@ -469,3 +469,39 @@ func TestAModelOfCheapNodesOnlyIsDividedAllTheSame(t *testing.T) {
 	}
 	split(t, e, write(t, constant.Model()), 1)
 }
+
+// An export with few positions, and shapes that are computed from shapes.
+func TestAModelWithFewPositionsAndComputedShapesIsSplit(t *testing.T) {
+	t.Parallel()
+	var g onnxtest.Graph
+	g.Input("x", 1, "batch", "sequence", 3)
+	g.Floats("positions", []int64{1, 8, 3}, make([]float32, 24))
+	g.Floats("w", []int64{3, 3}, floatOf(0.5))
+	g.Ints("zero", []int64{1}, 0)
+	g.Ints("one", []int64{1}, 1)
+	g.Ints("two", []int64{1}, 2)
+	g.Ints("three", []int64{1}, 3)
+	g.Node("Shape", []string{"x"}, []string{"shape"})
+	g.Node("Slice", []string{"shape", "zero", "one"}, []string{"batch"})
+	g.Node("Slice", []string{"shape", "one", "two"}, []string{"length"})
+	g.Node("Slice", []string{"positions", "zero", "length", "one"}, []string{"p"})
+	g.Node("Add", []string{"x", "p"}, []string{"h0"}) // fails for more than 8 positions
+	g.Node("MatMul", []string{"h0", "w"}, []string{"h1"})
+	g.Node("Concat", []string{"batch", "length", "three"}, []string{"full"}, onnxtest.IntAttr("axis", 0))
+	g.Node("Reshape", []string{"h1", "full"}, []string{"h2"})
+	g.Node("MatMul", []string{"h2", "w"}, []string{"h3"})
+	g.Node("Cast", []string{"h3"}, []string{"half"}, onnxtest.IntAttr("to", int64(tensor.Float16)))
+	g.Node("Reshape", []string{"half", "full"}, []string{"y"})
+	g.Output("y", int64(tensor.Float16), "batch", "sequence", 3)
+	e := engine(t)
+	path := write(t, g.Model())
+	for n := 1; n <= 2; n++ {
+		report, b := split(t, e, path, n)
+		if report.Verification.Runs == 0 || b.Reference["sequence"] != 8 {
+			t.Errorf("%d stages: %+v, reckoned at %v", n, report.Verification, b.Reference)
+		}
+		if got := b.Outputs[0].String(); got != "y float16[batch,sequence,3]" {
+			t.Errorf("the output is %s", got)
+		}
+	}
+}

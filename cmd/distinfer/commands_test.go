@@ -446,3 +446,52 @@ func TestONNXRuntimeIsSearchedBesideTheProgramThenWhereSetupPutsIt(t *testing.T)
 		}
 	}
 }
+
+// A text that a front refuses is reported as its line is, among others that are
+// labelled.
+func TestATextThatTheFrontRefusesDoesNotStopTheRun(t *testing.T) {
+	t.Parallel()
+	bundle := split(t, "sst2-minilm", 2)
+	first, second := stageAddresses(t, bundle)
+	_, url := front(t, bundle, []string{first, second}, "--max-body", "2048", "--max-texts", "3")
+	input := "a lovely film\n" + strings.Repeat("long ", 1000) + "\na waste of time\n" + strings.Repeat("good\n", 5)
+	r := run(t, t.TempDir(), input, "predict", "--front", url)
+	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	if r.code != 1 || len(lines) != 8 || !strings.HasPrefix(lines[0], "positive") || lines[1] != "-\t-" || !strings.HasPrefix(lines[2], "negative") || !strings.HasPrefix(lines[7], "positive") {
+		t.Errorf("%+v", r)
+	}
+	if !strings.Contains(r.stderr, "line 2: ") || !strings.Contains(r.stderr, "1 of 8 lines") {
+		t.Errorf("%s", r.stderr)
+	}
+}
+
+func TestSettingsOutOfRangeAreRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, c := range []struct{ flag, file, says string }{
+		{"--timeout=-5s", "", "--timeout is out of range"},
+		{"--timeout=0", "", "--timeout is out of range"},
+		{"--timeout=5", "", "missing unit"},
+		{"--max-body=0", "", "--max-body is out of range"},
+		{"--max-texts=0", "", "--max-texts is out of range"},
+		{"--max-message=-1", "", "--max-message is out of range"},
+		{"", "timeout: 5", "without a unit"},
+		{"", "port: 9210.7", "not a whole number"},
+		{"", "max-texts: 0", "--max-texts is out of range"},
+	} {
+		args := []string{"front"}
+		if c.flag != "" {
+			args = append(args, c.flag)
+		}
+		if c.file != "" {
+			path := filepath.Join(dir, "config.yaml")
+			if err := os.WriteFile(path, []byte(c.file+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, "--config", path)
+		}
+		if r := run(t, dir, "", args...); r.code != 2 || !strings.Contains(r.stderr, c.says) {
+			t.Errorf("%s%s: %+v", c.flag, c.file, r)
+		}
+	}
+}

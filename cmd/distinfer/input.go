@@ -15,6 +15,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// byteOrderMark is what some programs put before UTF-8; it belongs to no text.
+const byteOrderMark = "\ufeff"
+
 // maxLine bounds one line of input, in bytes.
 const maxLine = 64 << 20
 
@@ -63,6 +66,9 @@ func (in *input) open(args []string, stdin io.Reader) (io.ReadCloser, error) {
 // one line is given to each; an error is returned only when nothing can follow.
 func (in *input) texts(r io.Reader, each func(textLine) error) error {
 	lines := bufio.NewReader(r) // a small buffer, since what is read moves the progress bar
+	if mark, err := lines.Peek(len(byteOrderMark)); err == nil && string(mark) == byteOrderMark {
+		_, _ = lines.Discard(len(byteOrderMark)) // it was peeked at
+	}
 	switch in.format {
 	case "csv":
 		return in.csv(lines, each)
@@ -133,7 +139,6 @@ func (in *input) csv(r *bufio.Reader, each func(textLine) error) error {
 	if err != nil {
 		return err
 	}
-	head[0] = strings.TrimPrefix(head[0], "\ufeff")
 	column, err := in.columnOf(head)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,14 +19,18 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
-// chunk is how many texts are classified at a time: enough to sort them by length,
-// and a body of moderate size for a front.
-const chunk = 256
+// chunk and chunkBytes bound the texts that are classified at a time: enough to
+// sort them by length, and a body of moderate size for a front.
+const (
+	chunk      = 256
+	chunkBytes = 1 << 20
+)
 
 func newPredict() *cobra.Command {
 	var in input
@@ -62,6 +65,9 @@ code is 1.`,
 			return err
 		}
 		defer func() { _ = file.Close() }()
+		if frontURL != "" && !strings.HasPrefix(frontURL, "http://") && !strings.HasPrefix(frontURL, "https://") {
+			return usageError{fmt.Errorf("--front is %q; it must begin with http:// or https://", frontURL)}
+		}
 		p := &prediction{s: s, w: bufio.NewWriter(cmd.OutOrStdout()), errs: cmd.ErrOrStderr()}
 		if frontURL != "" {
 			p.classify = newRemote(frontURL).classify
@@ -121,6 +127,7 @@ type prediction struct {
 	bar      *progressbar.ProgressBar
 
 	lines     []textLine
+	bytes     int // of the texts in lines
 	done, bad int
 }
 
@@ -133,7 +140,7 @@ func (p *prediction) run(ctx context.Context, in *input, file io.Reader) error {
 	}
 	err := in.texts(counted, func(l textLine) error {
 		p.lines = append(p.lines, l)
-		if len(p.lines) < chunk {
+		if p.bytes += len(l.text); len(p.lines) < chunk && p.bytes < chunkBytes {
 			return nil
 		}
 		return p.flush(ctx)
@@ -177,7 +184,7 @@ func (p *prediction) flush(ctx context.Context) error {
 	var answers []classify.Answer
 	if len(texts) > 0 {
 		var err error
-		if answers, err = p.classify(ctx, texts); err != nil {
+		if answers, err = p.answers(ctx, texts); err != nil {
 			return err
 		}
 	}
@@ -190,8 +197,27 @@ func (p *prediction) flush(ctx context.Context) error {
 			return err
 		}
 	}
-	p.lines = p.lines[:0]
+	p.lines, p.bytes = p.lines[:0], 0
 	return p.w.Flush()
+}
+
+// answers classifies texts. When that fails because of what they are, they are
+// halved until the text that it fails for stands alone, and gets the error.
+func (p *prediction) answers(ctx context.Context, texts []string) ([]classify.Answer, error) {
+	answers, err := p.classify(ctx, texts)
+	switch code := fault.CodeOf(err); {
+	case err == nil || ctx.Err() != nil || code != fault.Invalid && code != fault.TooLarge && code != fault.Internal:
+		return answers, err
+	case len(texts) == 1:
+		return []classify.Answer{{Err: err}}, nil
+	}
+	half := len(texts) / 2
+	first, err := p.answers(ctx, texts[:half])
+	if err != nil {
+		return nil, err
+	}
+	second, err := p.answers(ctx, texts[half:])
+	return append(first, second...), err
 }
 
 // An outcome is a line of JSON output.
@@ -243,6 +269,12 @@ func newRemote(url string) *remote {
 	client.RetryWaitMin = 100 * time.Millisecond
 	client.RetryWaitMax = 5 * time.Second
 	client.RetryMax = 5
+	client.CheckRetry = func(ctx context.Context, response *http.Response, err error) (bool, error) {
+		if response != nil && response.StatusCode == http.StatusInternalServerError {
+			return false, nil // a bug does not go away
+		}
+		return retryablehttp.DefaultRetryPolicy(ctx, response, err)
+	}
 	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
 	return &remote{url: strings.TrimSuffix(url, "/") + "/predict", client: client}
 }
@@ -254,38 +286,47 @@ func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answe
 	}
 	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, r.url, body)
 	if err != nil {
-		return nil, fmt.Errorf("--front: %w", err)
+		return nil, fault.Errorf(fault.Unavailable, "--front: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	response, err := r.client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("ask the front: %w", err)
+		return nil, fault.Errorf(fault.Unavailable, "ask the front: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, fmt.Errorf("read the front's answer: %w", err)
+		return nil, fault.Errorf(fault.Unavailable, "read the front's answer: %w", err)
 	}
 	if response.StatusCode != http.StatusOK {
 		var problem struct {
 			Error string `json:"error"`
 		}
 		if json.Unmarshal(data, &problem) != nil || problem.Error == "" {
-			problem.Error = string(bytes.TrimSpace(data))
+			return nil, fault.Errorf(fault.Unavailable, "%s answered %s, and not as a front does; is it the URL of one?", r.url, response.Status)
 		}
-		return nil, fmt.Errorf("the front at %s answered %s: %s", r.url, response.Status, problem.Error)
+		code := fault.Unavailable
+		switch response.StatusCode {
+		case http.StatusBadRequest:
+			code = fault.Invalid
+		case http.StatusInternalServerError:
+			code = fault.Internal
+		case http.StatusRequestEntityTooLarge:
+			code = fault.TooLarge
+		}
+		return nil, fault.Errorf(code, "the front at %s answered %s: %s", r.url, response.Status, problem.Error)
 	}
 	var results [][]text.Result
 	if err := json.Unmarshal(data, &results); err != nil {
-		return nil, fmt.Errorf("the front at %s did not answer as a front does: %w", r.url, err)
+		return nil, fault.Errorf(fault.Unavailable, "%s did not answer as a front does: %w", r.url, err)
 	}
 	if len(results) != len(texts) {
-		return nil, fmt.Errorf("the front answered %d texts of %d", len(results), len(texts))
+		return nil, fault.Errorf(fault.Unavailable, "the front answered %d texts of %d", len(results), len(texts))
 	}
 	answers := make([]classify.Answer, len(results))
 	for i, list := range results {
 		if len(list) == 0 {
-			return nil, errors.New("the front answered a text without a label")
+			return nil, fault.Errorf(fault.Unavailable, "the front answered a text without a label")
 		}
 		answers[i].Results = list
 	}

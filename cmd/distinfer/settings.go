@@ -45,7 +45,8 @@ type settings struct {
 	MaxQueue    int           `mapstructure:"max-queue"`
 	MaxTexts    int           `mapstructure:"max-texts"`
 
-	file string // the config file, if one was read
+	file  string                // the config file, if one was read
+	given func(key string) bool // whether a setting has a value from anywhere
 }
 
 // Settings that differ from process to process, so that a file which all of
@@ -111,15 +112,29 @@ func load(cmd *cobra.Command) (*settings, error) {
 	if failed != nil {
 		return nil, failed
 	}
-	s := &settings{file: file}
+	s := &settings{file: file, given: func(key string) bool { return v.Get(key) != nil }}
 	err := v.UnmarshalExact(s, viper.DecodeHook(mapstructure.ComposeDecodeHookFunc(
 		decodeAddresses,
+		refuseLossy,
 		mapstructure.StringToTimeDurationHookFunc(),
 	)))
 	if err != nil {
 		return nil, usageError{fmt.Errorf("configuration: %w", plain(err))}
 	}
 	return s, s.check()
+}
+
+// refuseLossy refuses numbers in a config file that would lose a part or get a
+// unit that nobody wrote.
+func refuseLossy(from, to reflect.Type, data any) (any, error) {
+	number := from.Kind() >= reflect.Int && from.Kind() <= reflect.Float64
+	switch {
+	case to == reflect.TypeFor[time.Duration]() && from != to && number:
+		return nil, fmt.Errorf("%v is a time without a unit; write such as %vs", data, data)
+	case from.Kind() == reflect.Float64 && to.Kind() != reflect.Float64:
+		return nil, fmt.Errorf("%v is not a whole number", data)
+	}
+	return data, nil
 }
 
 // notASetting marks a flag that is not bound to the setting of its name.
@@ -180,11 +195,35 @@ func (s *settings) check() error {
 	case s.Port < 0 || s.Port > 65535:
 		return bad("--port is %d; ports are 0 to 65535", s.Port)
 	}
+	for _, l := range []struct {
+		name        string
+		value       int64
+		least, most int64
+	}{
+		{"max-body", s.MaxBody, 1 << 10, 1 << 30},
+		{"max-message", int64(s.MaxMessage), 1 << 10, 1 << 31 >> 1},
+		{"max-texts", int64(s.MaxTexts), 1, 1 << 20},
+		{"max-queue", int64(s.MaxQueue), 0, 1 << 20},
+		{"timeout", int64(s.Timeout), int64(time.Millisecond), int64(24 * time.Hour)},
+	} {
+		// A command without the flag has the setting only if somebody set it.
+		if l.value != 0 && (l.value < l.least || l.value > l.most) || l.value == 0 && s.given(l.name) && l.least > 0 {
+			return bad("--%s is out of range: it can be %s", l.name, bounds(l.name, l.least, l.most))
+		}
+	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
 		return bad("--log-level is %q; it can be debug, info, warn or error", s.LogLevel)
 	}
 	return nil
+}
+
+// bounds names a range, in the unit of the setting.
+func bounds(name string, least, most int64) string {
+	if name == "timeout" {
+		return fmt.Sprintf("%s to %s, such as 30s", time.Duration(least), time.Duration(most))
+	}
+	return fmt.Sprintf("%d to %d", least, most)
 }
 
 // logger is the process's log, on standard error.

@@ -153,6 +153,23 @@ func TestCreateNeverTouchesAFolderThatIsNotABundle(t *testing.T) {
 			t.Errorf("force %v: accepted", force)
 		}
 	}
+	// A manifest.json of something else, and a bundle with a file of somebody's.
+	if err := os.WriteFile(filepath.Join(dir, ManifestName), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(dir, true); err == nil {
+		t.Error("a folder with another manifest.json was accepted")
+	}
+	mine := filepath.Join(t.TempDir(), "stages")
+	make2(t, mine, "x", false)
+	if err := os.WriteFile(filepath.Join(mine, "notes.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(mine, true); err == nil {
+		t.Error("a bundle with another file in it was accepted")
+	}
+	// An empty folder is as good as none.
+	make2(t, t.TempDir(), "x", false)
 	if _, err := Create(keep, true); err == nil {
 		t.Error("a file was accepted as a bundle's folder")
 	}

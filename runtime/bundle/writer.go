@@ -65,12 +65,26 @@ func stateOf(out string) (state, error) {
 	case len(entries) == 0:
 		return absent, nil
 	}
-	for _, e := range entries {
-		if e.Name() == ManifestName {
-			return holdsBundle, nil
+	b, err := Open(out)
+	if err != nil {
+		return holdsOther, nil //nolint:nilerr // what cannot be read as a bundle is none
+	}
+	own := map[string]bool{ManifestName: true}
+	for _, f := range b.Files {
+		own[f.Name] = true
+	}
+	for _, s := range b.Stages {
+		own[s.Name] = true
+		if s.Data != nil {
+			own[s.Data.Name] = true
 		}
 	}
-	return holdsOther, nil
+	for _, e := range entries {
+		if !own[e.Name()] || e.IsDir() {
+			return holdsOther, nil
+		}
+	}
+	return holdsBundle, nil
 }
 
 // reason is an error of the operating system without the path, which the
@@ -148,7 +162,10 @@ func (w *Writer) Commit() error {
 	case now == holdsBundle:
 		return w.exchange()
 	}
-	// An empty folder is replaced by rename itself.
+	// An empty folder may stand there; Remove takes no other.
+	if err := os.Remove(w.out); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("put the bundle in its place: %w", err)
+	}
 	if err := os.Rename(w.temp, w.out); err != nil {
 		return fmt.Errorf("put the bundle in its place: %w", err)
 	}

@@ -103,7 +103,7 @@ func (c *Classifier) fixed(in tensor.Spec) error {
 		return fmt.Errorf("pad: %w", err)
 	}
 	if most, bounded := c.tokenizer.MaxLength(); int64(padded.Length) != length.Size || !bounded || int64(most) > length.Size {
-		return fmt.Errorf("the model's input %s takes texts of exactly %d tokens, but tokenizer.json does not truncate and pad to that length", in, length.Size)
+		return fmt.Errorf("the model's input %s takes texts of exactly %d tokens, but tokenizer.json does not truncate and pad to that length; set its truncation and padding (Fixed) to it and split the model again", in, length.Size)
 	}
 	return nil
 }
@@ -171,8 +171,8 @@ func logits(outputs []tensor.Spec, labels int) (string, error) {
 		found = outputs[0]
 	}
 	switch {
-	case found.DType != tensor.Float32 || len(found.Dims) != 2 && !found.AnyRank:
-		return "", fmt.Errorf("the model's output %s should be float32, of a batch and a logit for each label", found)
+	case found.DType != tensor.Float32 && found.DType != tensor.Float16 || len(found.Dims) != 2 && !found.AnyRank:
+		return "", fmt.Errorf("the model's output %s should be float32 or float16, of a batch and a logit for each label", found)
 	case !found.AnyRank && found.Dims[1].IsFixed() && found.Dims[1].Size != int64(labels):
 		return "", fmt.Errorf("the model gives %d logits, but config.json names %d labels", found.Dims[1].Size, labels)
 	}
@@ -267,7 +267,7 @@ func (c *Classifier) batch(ctx context.Context, rows []int, encodings []text.Enc
 	if !ok {
 		return fmt.Errorf("the model did not answer %q", c.output)
 	}
-	values, err := tensor.As[float32](result)
+	values, err := widen(result)
 	if err != nil {
 		return fmt.Errorf("output %q: %w", c.output, err)
 	}
@@ -279,6 +279,20 @@ func (c *Classifier) batch(ctx context.Context, rows []int, encodings []text.Enc
 		answers[i].Results, answers[i].Err = c.config.Results(values[k*labels : (k+1)*labels])
 	}
 	return nil
+}
+
+// widen gives logits as float32.
+func widen(t tensor.Tensor) ([]float32, error) {
+	if t.DType != tensor.Float16 {
+		return tensor.As[float32](t)
+	}
+	t.DType = tensor.Uint16
+	halves, err := tensor.As[uint16](t)
+	values := make([]float32, len(halves))
+	for i, h := range halves {
+		values[i] = tensor.FromFloat16(h)
+	}
+	return values, err
 }
 
 func (c *Classifier) bag(b text.Batch) tensor.Bag {

@@ -419,7 +419,7 @@ func TestNewRefusesModelsThatAreNoTextClassifiers(t *testing.T) {
 		"logits of rank 3": {func(m *model) {
 			m.outputs = []tensor.Spec{spec("logits", tensor.Float32, batch, sequence, tensor.Fixed(2))}
 		}, "logits float32[batch,sequence,2]", nil},
-		"logits of halves": {func(m *model) { m.outputs = []tensor.Spec{spec("logits", tensor.Float16, batch, tensor.Fixed(2))} }, "logits float16", nil},
+		"logits of doubles": {func(m *model) { m.outputs = []tensor.Spec{spec("logits", tensor.Float64, batch, tensor.Fixed(2))} }, "logits float64", nil},
 		"two other outputs": {func(m *model) {
 			m.outputs = []tensor.Spec{spec("a", tensor.Float32, batch, tensor.Fixed(2)), spec("b", tensor.Float32, batch, tensor.Fixed(2))}
 		}, "2 outputs and none is named logits", nil},

@@ -2,6 +2,7 @@ package text
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -56,10 +57,29 @@ func (t *Tokenizer) Encode(text string) (Encoding, error) {
 	return t.encode(text, false)
 }
 
-// EncodeTokens is Encode with the tokens' text as well: what the vocabulary
-// has for an id, or, for an added token found in the text, what was found.
+// EncodeTokens is what Hugging Face's tokenizers answer for one text: Encode with
+// the tokens' text as well (what the vocabulary has for an id, or, for an added
+// token found in the text, what was found), and padded as a batch of one.
 func (t *Tokenizer) EncodeTokens(text string) (Encoding, error) {
-	return t.encode(text, true)
+	e, err := t.encode(text, true)
+	p := t.padding
+	if err != nil || p == nil || !p.given || p.isFixed {
+		return e, err
+	}
+	n := p.length(len(e.IDs)) - len(e.IDs)
+	if n == 0 {
+		return e, nil
+	}
+	tokens := slices.Repeat([]string{p.token}, n)
+	special := slices.Repeat([]int64{1}, n)
+	if p.left {
+		e.Tokens, e.SpecialTokensMask = append(tokens, e.Tokens...), append(special, e.SpecialTokensMask...)
+	} else {
+		e.Tokens, e.SpecialTokensMask = append(e.Tokens, tokens...), append(slices.Clip(e.SpecialTokensMask), special...)
+	}
+	b, err := t.Pad([]Encoding{{IDs: e.IDs, TypeIDs: e.TypeIDs, AttentionMask: e.AttentionMask}})
+	e.IDs, e.TypeIDs, e.AttentionMask = b.IDs, b.TypeIDs, b.AttentionMask
+	return e, err
 }
 
 func (t *Tokenizer) encode(text string, wantTokens bool) (Encoding, error) {

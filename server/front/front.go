@@ -48,6 +48,7 @@ type Front struct {
 	Config
 	mux  *http.ServeMux
 	busy atomic.Int64 // texts waiting or being computed
+	held atomic.Int64 // bytes of bodies being received or read
 }
 
 // New makes a front.
@@ -160,6 +161,7 @@ func (f *Front) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	if err := f.Ready(ctx); err != nil {
+		note(w, err)
 		writePlain(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
@@ -243,7 +245,29 @@ func (f *Front) results(w http.ResponseWriter, r *http.Request) ([][]text.Result
 	return results, nil
 }
 
+// bodiesAtOnce is how many bodies of the largest size may be held in memory.
+const bodiesAtOnce = 16
+
+// reserve takes room for a request's body, as much as it says it has or else the
+// most it may have, so that clients that send slowly cannot fill the memory.
+func (f *Front) reserve(r *http.Request) (release func(), err error) {
+	n := f.MaxBody
+	if r.ContentLength >= 0 {
+		n = min(n, r.ContentLength)
+	}
+	if f.held.Add(n) > bodiesAtOnce*f.MaxBody {
+		f.held.Add(-n)
+		return nil, fault.Errorf(fault.Overloaded, "too many requests are being received; try again in a moment")
+	}
+	return func() { f.held.Add(-n) }, nil
+}
+
 func (f *Front) readBody(w http.ResponseWriter, r *http.Request) (*body, error) {
+	release, err := f.reserve(r)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, f.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -258,6 +282,14 @@ func (f *Front) readBody(w http.ResponseWriter, r *http.Request) (*body, error) 
 	if err := d.Decode(b); err != nil {
 		if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
 			return nil, fault.Errorf(fault.Invalid, `the field %s is not known; a body has "inputs", and may have "parameters" with "top_k"`, field)
+		}
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) {
+			place := kind.Field
+			if place == "" {
+				place = "the body"
+			}
+			return nil, fault.Errorf(fault.Invalid, `the body is not JSON of the form {"inputs": "…"}: %s must not be a JSON %s`, place, kind.Value)
 		}
 		return nil, fault.Errorf(fault.Invalid, `the body is not JSON of the form {"inputs": "…"}: %s`, strings.TrimPrefix(err.Error(), "json: "))
 	}
