@@ -187,11 +187,11 @@ func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.S
 			skeleton.Outputs = append(skeleton.Outputs, onnxfile.Declare(tensor.Spec{Name: name + rankSuffix}))
 		}
 		if err := writeModel(path, g.model, skeleton); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
 		}
 		specs, err := e.Types(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
 		}
 		byName := make(map[string]tensor.Spec, len(specs))
 		for _, s := range specs {
@@ -202,10 +202,10 @@ func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.S
 
 	at, reference, err := firstAccepted(references, ask)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
+		return nil, nil, err
 	}
 	if err := settleRanks(at, func(names []string) (map[string]tensor.Spec, error) { return ask(reference, names...) }); err != nil {
-		return nil, nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
+		return nil, nil, err
 	}
 	names, _ := dimNames(g.inputSpecs())
 	// Shapes stay unknown when the model takes neither small sizes nor larger ones.

@@ -44,6 +44,14 @@ func checkAddress(a string) error {
 	return nil
 }
 
+// isListenAddress reports whether a is host:port, of which the host may be empty
+// and the port 0.
+func isListenAddress(a string) bool {
+	_, port, err := net.SplitHostPort(a)
+	n, errPort := strconv.Atoi(port)
+	return err == nil && errPort == nil && n >= 0 && n <= 65535
+}
+
 // decodeAddresses reads stages as they may stand in a config file: a string, or
 // a list with a string or a list of replicas for each rank.
 func decodeAddresses(_, to reflect.Type, data any) (any, error) {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -53,15 +54,19 @@ func run(args []string) int {
 	var usage usageError
 	switch {
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "distinfer: %v\nSee `%s --help`.\n", err, cmd.CommandPath())
+		fmt.Fprintf(os.Stderr, "distinfer: %s\nSee `%s --help`.\n", oneLine(err), cmd.CommandPath())
 		return exitUsage
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "distinfer: interrupted")
 	default:
-		fmt.Fprintf(os.Stderr, "distinfer: %v\n", err)
+		fmt.Fprintf(os.Stderr, "distinfer: %s\n", oneLine(err))
 	}
 	return exitFailed
 }
+
+// oneLine is an error's message without the line breaks that some libraries put
+// into theirs.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // arguments checks positional arguments: the named ones, all of which must be
 // given, or with optional set may be.

@@ -192,6 +192,8 @@ func (s *settings) check() error {
 		return bad("--log-format is %q; it can be text or json", s.LogFormat)
 	case s.Threads < 0:
 		return bad("--threads is %d; it can be 1 or more, or 0 for one a processor", s.Threads)
+	case s.Listen != "" && !isListenAddress(s.Listen):
+		return bad("--listen is %q; it can be such as localhost:8008 or 0.0.0.0:8008", s.Listen)
 	case s.Port < 0 || s.Port > 65535:
 		return bad("--port is %d; ports are 0 to 65535", s.Port)
 	}

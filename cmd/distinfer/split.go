@@ -62,6 +62,9 @@ func addSplitFlags(f *pflag.FlagSet, o *split.Options) {
 
 // split loads ONNX Runtime and splits the model at path.
 func (s *settings) split(ctx context.Context, path string, o split.Options) (*split.Report, error) {
+	if o.Stages < 1 {
+		return nil, usageError{fmt.Errorf("--stages is %d; it can be 1 or more", o.Stages)}
+	}
 	library, err := s.library()
 	if err != nil {
 		return nil, err

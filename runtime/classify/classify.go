@@ -63,6 +63,11 @@ func New(b *bundle.Bundle, runner pipeline.Runner, parallel int) (*Classifier, e
 	if c.tokenizer, err = fit(tokenizer, config, b.Inputs); err != nil {
 		return nil, err
 	}
+	// Two texts of different lengths, as every batch may hold.
+	one, two := make([]int64, 1), make([]int64, 2)
+	if _, err := c.tokenizer.Pad([]text.Encoding{{IDs: one, TypeIDs: one, AttentionMask: one}, {IDs: two, TypeIDs: two, AttentionMask: two}}); err != nil {
+		return nil, fmt.Errorf("texts of different lengths cannot be put into one batch: %w; name the padding token's id as pad_token_id in config.json, and split the model again", err)
+	}
 	for _, in := range b.Inputs {
 		if _, known := columns[in.Name]; !known {
 			return nil, fmt.Errorf("the model has an input %s, which a tokenizer does not fill (it fills input_ids, attention_mask and token_type_ids)", in)
