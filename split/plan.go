@@ -67,14 +67,13 @@ func (p *planner) variable(names []string) []string {
 const littleLarger = 4 << 10
 
 // crossing are the values that have to be sent over a cut after `at` anchored
-// nodes, given the values used behind it (each with the number of its users),
-// in lexical order.
+// nodes, given the values used behind it, in lexical order.
 //
 // A cheap value is computed again behind the cut when what it is computed from
 // crosses anyway, is smaller than the value itself, or is only a little larger:
 // a few kilobytes are nothing beside a round trip, and a chain of stages that
 // pass on the model's own inputs is easier to follow.
-func (p *planner) crossing(at int, used map[string]int) []string {
+func (p *planner) crossing(at int, used map[string]bool) []string {
 	sent := map[string]bool{}
 	var cheap []string
 	for name := range used {
@@ -154,11 +153,7 @@ func (p *planner) cuts() []cut {
 		cuts[at+1] = c
 	}
 
-	used := map[string]int{}
-	for _, name := range p.needed {
-		used[name]++
-	}
-	for at := n; at >= 0; at-- {
+	p.backwards(func(at int, used map[string]bool) {
 		c := &cuts[at]
 		c.at = at
 		for _, name := range p.crossing(at, used) {
@@ -167,17 +162,28 @@ func (p *planner) cuts() []cut {
 				c.illegal = name
 			}
 		}
+	})
+	return cuts
+}
+
+// backwards visits every place, from behind the last anchored node to before the
+// first, with the values that are used behind it and not made there.
+func (p *planner) backwards(visit func(at int, used map[string]bool)) {
+	used := map[string]bool{}
+	for _, name := range p.needed {
+		used[name] = true
+	}
+	for at := len(p.g.anchors); at >= 0; at-- {
+		visit(at, used)
 		if at > 0 {
 			for _, name := range p.uses[at-1] {
-				used[name]++
+				used[name] = true
 			}
-			// Values made by this node are not used before it.
 			for _, name := range p.g.nodes[p.g.anchors[at-1]].Outputs {
 				delete(used, name)
 			}
 		}
 	}
-	return cuts
 }
 
 // choose picks n-1 cuts so that the slowest stage is as fast as can be, its

@@ -281,22 +281,14 @@ type part struct {
 
 // extract divides the graph at the given borders.
 func (p *planner) extract(borders []cut) ([]part, error) {
-	// What crosses each border follows from all uses behind it, so borders are
-	// gone through from the last to the first.
 	crossing := make([][]string, len(borders))
-	used := map[string]int{}
-	for _, name := range p.needed {
-		used[name]++
-	}
-	at := len(p.g.anchors)
-	for k := len(borders) - 1; k > 0; k-- {
-		for ; at > borders[k].at; at-- {
-			for _, name := range p.uses[at-1] {
-				used[name]++
-			}
+	k := len(borders) - 1
+	p.backwards(func(at int, used map[string]bool) {
+		if at == borders[k].at && k > 0 {
+			crossing[k] = p.crossing(at, used)
+			k--
 		}
-		crossing[k] = p.crossing(at, used)
-	}
+	})
 	crossing[0] = p.g.inputs
 	crossing[len(crossing)-1] = p.g.outputs
 

@@ -296,28 +296,19 @@ func (v *Verification) compare(want, got tensor.Tensor) error {
 
 // floats widens a tensor of floats; ok is false for other types.
 func floats(t tensor.Tensor) (values []float64, tolerance float64, ok bool) {
-	switch t.DType {
-	case tensor.Float32:
-		data, _ := tensor.As[float32](t)
-		for _, x := range data {
-			values = append(values, float64(x))
-		}
-		return values, Tolerance, true
-	case tensor.Float64:
-		data, _ := tensor.As[float64](t)
-		return data, Tolerance, true
-	case tensor.Float16, tensor.BFloat16:
-		half := t.DType == tensor.Float16
-		t.DType = tensor.Uint16
-		data, _ := tensor.As[uint16](t)
-		for _, x := range data {
-			f := math.Float32frombits(uint32(x) << 16)
-			if half {
-				f = tensor.FromFloat16(x)
-			}
-			values = append(values, float64(f))
-		}
-		return values, halfTolerance, true
+	if t.DType == tensor.Float64 {
+		data, err := tensor.As[float64](t)
+		return data, Tolerance, err == nil
 	}
-	return nil, 0, false
+	data, err := tensor.Widen(t)
+	if err != nil {
+		return nil, 0, false
+	}
+	for _, x := range data {
+		values = append(values, float64(x))
+	}
+	if t.DType == tensor.Float32 {
+		return values, Tolerance, true
+	}
+	return values, halfTolerance, true
 }

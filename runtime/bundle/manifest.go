@@ -15,6 +15,7 @@ import (
 	"io"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
@@ -132,6 +133,18 @@ func (m *Manifest) Encode() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
+// files are all files of the bundle but the manifest itself.
+func (m *Manifest) files() []File {
+	list := slices.Clone(m.Files)
+	for _, s := range m.Stages {
+		list = append(list, s.File)
+		if s.Data != nil {
+			list = append(list, *s.Data)
+		}
+	}
+	return list
+}
+
 func (m *Manifest) check() error {
 	if len(m.Stages) == 0 {
 		return errors.New("the manifest names no stage")
@@ -151,7 +164,7 @@ func (m *Manifest) check() error {
 		seen[f.Name] = true
 		return nil
 	}
-	for _, f := range m.Files {
+	for _, f := range m.files() {
 		if err := file(f); err != nil {
 			return err
 		}
@@ -162,14 +175,6 @@ func (m *Manifest) check() error {
 		there[s.Name] = true
 	}
 	for rank, s := range m.Stages {
-		if err := file(s.File); err != nil {
-			return err
-		}
-		if s.Data != nil {
-			if err := file(*s.Data); err != nil {
-				return err
-			}
-		}
 		next := map[string]bool{}
 		for _, in := range s.Inputs {
 			if !there[in.Name] {

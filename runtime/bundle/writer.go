@@ -70,14 +70,8 @@ func stateOf(out string) (state, error) {
 		return holdsOther, nil //nolint:nilerr // what cannot be read as a bundle is none
 	}
 	own := map[string]bool{ManifestName: true}
-	for _, f := range b.Files {
+	for _, f := range b.files() {
 		own[f.Name] = true
-	}
-	for _, s := range b.Stages {
-		own[s.Name] = true
-		if s.Data != nil {
-			own[s.Data.Name] = true
-		}
 	}
 	for _, e := range entries {
 		if !own[e.Name()] || e.IsDir() {

@@ -272,7 +272,7 @@ func (c *Classifier) batch(ctx context.Context, rows []int, encodings []text.Enc
 	if !ok {
 		return fmt.Errorf("the model did not answer %q", c.output)
 	}
-	values, err := widen(result)
+	values, err := tensor.Widen(result)
 	if err != nil {
 		return fmt.Errorf("output %q: %w", c.output, err)
 	}
@@ -284,20 +284,6 @@ func (c *Classifier) batch(ctx context.Context, rows []int, encodings []text.Enc
 		answers[i].Results, answers[i].Err = c.config.Results(values[k*labels : (k+1)*labels])
 	}
 	return nil
-}
-
-// widen gives logits as float32.
-func widen(t tensor.Tensor) ([]float32, error) {
-	if t.DType != tensor.Float16 {
-		return tensor.As[float32](t)
-	}
-	t.DType = tensor.Uint16
-	halves, err := tensor.As[uint16](t)
-	values := make([]float32, len(halves))
-	for i, h := range halves {
-		values[i] = tensor.FromFloat16(h)
-	}
-	return values, err
 }
 
 func (c *Classifier) bag(b text.Batch) tensor.Bag {

@@ -1,6 +1,32 @@
 package tensor
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
+
+// Widen gives the elements of a tensor of float32, float16 or bfloat16 as float32:
+// a view of the first, a copy of the others. It fails for other types.
+func Widen(t Tensor) ([]float32, error) {
+	var widen func(uint16) float32
+	switch t.DType {
+	case Float32:
+		return As[float32](t)
+	case Float16:
+		widen = FromFloat16
+	case BFloat16:
+		widen = func(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
+	default:
+		return nil, fmt.Errorf("tensor holds %s, not float32 or a shorter float", t.DType)
+	}
+	t.DType = Uint16
+	short, err := As[uint16](t)
+	values := make([]float32, len(short))
+	for i, s := range short {
+		values[i] = widen(s)
+	}
+	return values, err
+}
 
 // FromFloat16 widens an IEEE 754 binary16 number.
 func FromFloat16(h uint16) float32 {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -214,18 +215,24 @@ func (m *Model) WriteData(w io.Writer, s Subgraph, from *DataFolder) error {
 	return nil
 }
 
-// relocated is an initializer's field with its data at another place: all that it
-// holds, but the entries of external_data.
-func (t Initializer) relocated(location string, x extent) []byte {
+// without is the initializer's TensorProto but for the given fields.
+func (t Initializer) without(nums ...protowire.Number) []byte {
 	var kept []byte
 	_, _, n := protowire.ConsumeTag(t.raw)
 	body, _ := protowire.ConsumeBytes(t.raw[n:])
 	_ = fields(body, func(f field) error { // it was read before
-		if f.num != 13 {
+		if !slices.Contains(nums, f.num) {
 			kept = append(kept, f.raw...)
 		}
 		return nil
 	})
+	return kept
+}
+
+// relocated is an initializer's field with its data at another place: all that it
+// holds, but the entries of external_data.
+func (t Initializer) relocated(location string, x extent) []byte {
+	kept := t.without(13)
 	for _, e := range [][2]string{{"location", location}, {"offset", strconv.FormatInt(x.offset, 10)}, {"length", strconv.FormatInt(x.length, 10)}} {
 		var entry []byte
 		entry = protowire.AppendString(protowire.AppendTag(entry, 1, protowire.BytesType), e[0])
@@ -237,15 +244,6 @@ func (t Initializer) relocated(location string, x extent) []byte {
 
 // inlined is an initializer's field with its data in it.
 func (t Initializer) inlined(data []byte) []byte {
-	var kept []byte
-	_, _, n := protowire.ConsumeTag(t.raw)
-	body, _ := protowire.ConsumeBytes(t.raw[n:])
-	_ = fields(body, func(f field) error { // it was read before
-		if f.num != 13 && f.num != 14 && f.num != 9 {
-			kept = append(kept, f.raw...)
-		}
-		return nil
-	})
-	kept = protowire.AppendTag(kept, 9, protowire.BytesType)
+	kept := protowire.AppendTag(t.without(9, 13, 14), 9, protowire.BytesType)
 	return appendMessage(nil, 5, protowire.AppendBytes(kept, data))
 }

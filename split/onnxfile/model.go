@@ -118,12 +118,11 @@ type Node struct {
 	raw []byte
 }
 
-// An Attribute is an AttributeProto. Ints and I are decoded, since costs need
-// them; tensors and graphs are not.
+// An Attribute is an AttributeProto. I is decoded, since costs need it; tensors and
+// graphs are not.
 type Attribute struct {
 	Name   string
 	I      int64
-	Ints   []int64
 	Tensor []byte // a TensorProto, undecoded
 
 	external bool // a tensor has its data in another file
@@ -357,17 +356,12 @@ func parseAttribute(b []byte, body func(*Graph), depth int) (a Attribute, err er
 			return f.str(&a.Name)
 		case 3:
 			a.I = int64(f.value)
-		case 5: // t
+		case 5, 10: // t, tensors
 			if err := f.wantBytes(); err != nil {
 				return err
 			}
-			a.Tensor = f.bytes
-			t, err := parseTensor(f)
-			a.external = a.external || t.External != nil
-			return err
-		case 10: // tensors
-			if err := f.wantBytes(); err != nil {
-				return err
+			if f.num == 5 {
+				a.Tensor = f.bytes
 			}
 			t, err := parseTensor(f)
 			a.external = a.external || t.External != nil
@@ -381,8 +375,6 @@ func parseAttribute(b []byte, body func(*Graph), depth int) (a Attribute, err er
 				return err
 			}
 			body(g)
-		case 8:
-			return f.ints(&a.Ints)
 		}
 		return nil
 	})
@@ -459,10 +451,6 @@ func parseTensor(f field) (Initializer, error) {
 	}
 	return t, err
 }
-
-// TensorOf decodes the type and dimensions of a TensorProto, such as the value
-// of a Constant node.
-func TensorOf(b []byte) (Initializer, error) { return parseTensor(field{bytes: b}) }
 
 func parseValueInfo(f field) (ValueInfo, error) {
 	v := ValueInfo{raw: f.raw}
