@@ -144,18 +144,45 @@ func TestExternalDataIsReadInsideTheModelsFolderOnly(t *testing.T) {
 	}
 }
 
-func TestExternalDataInABodyIsRefused(t *testing.T) {
+func TestExternalDataInBodiesAttributesAndFunctions(t *testing.T) {
 	t.Parallel()
-	var g, body onnxtest.Graph
+	constant := func(offset int64) onnxtest.Message {
+		var g onnxtest.Graph
+		g.External("", 1, []int64{3}, "w.bin", offset, 12)
+		return g.Tensor("value")
+	}
+	var g, then, otherwise, twice onnxtest.Graph
 	g.Input("x", 1, "batch", 3)
 	g.Input("flag", 9)
-	body.External("w", 1, []int64{3}, "w.bin", 0, 12)
-	body.Node("Add", []string{"x", "w"}, []string{"b"})
-	body.Output("b", 1, onnxtest.AnyRank)
-	g.Node("If", []string{"flag"}, []string{"y"}, onnxtest.GraphAttr("then_branch", &body), onnxtest.GraphAttr("else_branch", &body))
+	g.Floats("w0", []int64{3, 3}, floatOf(0.3))
+	then.External("w", 1, []int64{3}, "w.bin", 0, 12)
+	then.Node("Add", []string{"h0", "w"}, []string{"b"})
+	then.Output("b", 1, onnxtest.AnyRank)
+	otherwise.Node("Constant", nil, []string{"factor"}, constant(12))
+	otherwise.Node("Mul", []string{"h0", "factor"}, []string{"b"})
+	otherwise.Output("b", 1, onnxtest.AnyRank)
+	twice.Node("Constant", nil, []string{"c"}, constant(24))
+	twice.Node("Mul", []string{"a", "c"}, []string{"b"})
+	g.Node("MatMul", []string{"x", "w0"}, []string{"h0"})
+	g.Node("If", []string{"flag"}, []string{"h1"}, onnxtest.GraphAttr("then_branch", &then), onnxtest.GraphAttr("else_branch", &otherwise))
+	g.Node("MatMul", []string{"h1", "w0"}, []string{"h2"})
+	g.Call("local", "Twice", []string{"h2"}, []string{"h3"})
+	g.Node("Constant", nil, []string{"c"}, constant(0))
+	g.Node("Add", []string{"h3", "c"}, []string{"h4"})
+	g.Node("MatMul", []string{"h4", "w0"}, []string{"y"})
 	g.Output("y", 1, "batch", 3)
-	_, err := Split(context.Background(), write(t, g.Model()), engine(t), Options{Stages: 1, DryRun: true})
-	if err == nil || !strings.Contains(err.Error(), "only the graph's own initializers") {
-		t.Errorf("%v", err)
+	path := write(t, g.Model().WithFunction("local", "Twice", []string{"a"}, []string{"b"}, &twice))
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "w.bin"), littleEndian(1, 2, 3, 4, 5, 6, 7, 8, 9), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := engine(t)
+	for n := 1; n <= 3; n++ {
+		report, b := split(t, e, path, n)
+		if v := report.Verification; v.Runs == 0 || v.MaxAbsolute > 1e-5 {
+			t.Errorf("%d stages: %+v", n, v)
+		}
+		if first := b.Stages[0].Data; n == 1 && (first == nil || first.Bytes != 2*64+12) {
+			t.Errorf("external data of the whole: %+v", first)
+		}
 	}
 }

@@ -29,8 +29,8 @@ type planner struct {
 
 func newPlanner(g *graph, v *values) *planner {
 	p := &planner{g: g, v: v, position: map[string]int{}}
-	for _, name := range g.inputs {
-		p.position[name] = 0
+	for _, in := range g.inputs {
+		p.position[in.Name] = 0
 	}
 	anchor := 0
 	for i, n := range g.nodes {

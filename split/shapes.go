@@ -1,12 +1,15 @@
 package split
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/split/onnxfile"
@@ -23,42 +26,9 @@ type values struct {
 	shape map[string][]int64
 }
 
-// A skeleton is the graph without its weights: every large initializer is a
-// typed input instead, and every value is an output without a type. ONNX
-// Runtime infers the types and shapes of all values from it in milliseconds,
-// however large the model is.
-func (g *graph) skeleton(sizes tensor.Sizes, small map[string][]byte) onnxfile.Subgraph {
-	s := onnxfile.Subgraph{Inline: small}
-	for i := range g.nodes {
-		s.Nodes = append(s.Nodes, i)
-	}
-	for i, t := range g.model.Graph.Initializers {
-		if t.Elements() <= smallInitializer || t.DType == tensor.String {
-			s.Initializers = append(s.Initializers, i)
-			continue
-		}
-		spec := tensor.Spec{Name: t.Name, DType: t.DType}
-		for _, n := range t.Dims {
-			spec.Dims = append(spec.Dims, tensor.Fixed(n))
-		}
-		s.Inputs = append(s.Inputs, onnxfile.Declare(spec))
-	}
-	for _, spec := range g.inputSpecs() {
-		if shape, ok := spec.Resolve(sizes); ok {
-			for i, n := range shape {
-				spec.Dims[i] = tensor.Fixed(n)
-			}
-		}
-		s.Inputs = append(s.Inputs, onnxfile.Declare(spec))
-	}
-	for _, n := range g.nodes {
-		for _, name := range n.Outputs {
-			if name != "" {
-				s.Outputs = append(s.Outputs, onnxfile.Declare(tensor.Spec{Name: name}))
-			}
-		}
-	}
-	return s
+// keptWhole reports whether an initializer stays in a skeleton.
+func keptWhole(t onnxfile.Initializer) bool {
+	return t.Elements() <= smallInitializer || !t.DType.Known() || t.DType == tensor.String
 }
 
 // smallExternal reads the data of the initializers that stay in a skeleton and
@@ -73,7 +43,7 @@ func (g *graph) smallExternal(from *onnxfile.DataFolder) (map[string][]byte, err
 		if err != nil {
 			return nil, err
 		}
-		if t.Elements() > smallInitializer {
+		if !keptWhole(t) {
 			continue // it is there, and large enough
 		}
 		if small[t.Name], err = io.ReadAll(r); err != nil {
@@ -81,26 +51,6 @@ func (g *graph) smallExternal(from *onnxfile.DataFolder) (map[string][]byte, err
 		}
 	}
 	return small, nil
-}
-
-// inputSpecs are the specs of the inputs a caller has to give. A dimension that
-// the model leaves unknown gets a name of its own.
-func (g *graph) inputSpecs() []tensor.Spec {
-	var specs []tensor.Spec
-	for _, v := range g.model.Graph.Inputs {
-		if !slices.Contains(g.inputs, v.Spec.Name) {
-			continue
-		}
-		spec := v.Spec
-		spec.Dims = slices.Clone(spec.Dims)
-		for i, d := range spec.Dims {
-			if !d.IsFixed() && d.Name == "" {
-				spec.Dims[i] = tensor.Named(fmt.Sprintf("%s.%d", spec.Name, i))
-			}
-		}
-		specs = append(specs, spec)
-	}
-	return specs
 }
 
 // dimNames are the names of the inputs' dimensions, in order of appearance;
@@ -134,7 +84,7 @@ const maxReference = 1 << 20
 
 // references are the sizes to reckon costs at, in order of preference.
 func (g *graph) references(given map[string]int64) ([]tensor.Sizes, error) {
-	names, leading := dimNames(g.inputSpecs())
+	names, leading := dimNames(g.inputs)
 	for n := range given {
 		if !slices.Contains(names, n) {
 			return nil, fmt.Errorf("the model has no dimension %q; it has %q", n, names)
@@ -167,128 +117,296 @@ func (g *graph) references(given map[string]int64) ([]tensor.Sizes, error) {
 
 // infer asks the engine for the types of all values, and for their shapes at
 // the first of the reference sizes that the model takes, which it returns. Which
-// dimension of a value follows which dimension of
-// the inputs is found by asking twice more, at two other sets of sizes.
+// dimension of a value follows which dimension of the inputs is found by asking
+// twice more, at two other sets of sizes.
 func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.Sizes) (*values, tensor.Sizes, error) {
-	small, err := g.smallExternal(data)
+	q, err := g.newInference(e, data)
 	if err != nil {
 		return nil, nil, err
 	}
-	dir, err := os.MkdirTemp("", "distinfer-skeleton-")
-	if err != nil {
+	defer func() { _ = os.RemoveAll(q.dir) }()
+	names, _ := dimNames(g.inputs)
+	// The probes do not depend on the reference, and most models take them.
+	var at map[string]tensor.Spec
+	var reference tensor.Sizes
+	var found probed
+	var work errgroup.Group
+	work.Go(func() (err error) {
+		at, reference, err = q.firstAccepted(references)
+		return err
+	})
+	work.Go(func() error {
+		found = q.probe(names, 1)
+		return nil
+	})
+	if err := work.Wait(); err != nil {
 		return nil, nil, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	ask := func(sizes tensor.Sizes, ranksOf ...string) (map[string]tensor.Spec, error) {
-		path := filepath.Join(dir, "skeleton.onnx")
-		skeleton := g.skeleton(sizes, small)
-		for _, name := range ranksOf {
-			skeleton.Added = append(skeleton.Added, onnxfile.AddedNode{OpType: "Shape", Inputs: []string{name}, Outputs: []string{name + rankSuffix}})
-			skeleton.Outputs = append(skeleton.Outputs, onnxfile.Declare(tensor.Spec{Name: name + rankSuffix}))
-		}
-		if err := writeModel(path, g.model, skeleton); err != nil {
-			return nil, fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
-		}
-		specs, err := e.Types(path)
-		if err != nil {
-			return nil, fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
-		}
-		byName := make(map[string]tensor.Spec, len(specs))
-		for _, s := range specs {
-			byName[s.Name] = s
-		}
-		return byName, nil
+	if found.one == nil {
+		found = q.probe(names, 16)
 	}
-
-	at, reference, err := firstAccepted(references, ask)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := settleRanks(at, func(names []string) (map[string]tensor.Spec, error) { return ask(reference, names...) }); err != nil {
-		return nil, nil, err
-	}
-	names, _ := dimNames(g.inputSpecs())
 	// Shapes stay unknown when the model takes neither small sizes nor larger ones.
-	var one, two map[string]tensor.Spec
-	var first, second tensor.Sizes
-	for _, times := range []int64{1, 16} {
-		first, second = probes(names, times)
-		a, errA := ask(first)
-		b, errB := ask(second)
-		if errA == nil && errB == nil {
-			one, two = a, b
-			break
-		}
-	}
 
 	v := &values{specs: map[string]tensor.Spec{}, sizes: map[string]int64{}, shape: map[string][]int64{}}
-	for _, spec := range g.inputSpecs() {
+	for _, spec := range g.inputs {
 		v.specs[spec.Name] = spec
 		if shape, ok := spec.Resolve(reference); ok {
 			v.note(spec, shape)
 		}
 	}
 	for _, t := range g.model.Graph.Initializers {
-		spec := tensor.Spec{Name: t.Name, DType: t.DType}
-		for _, n := range t.Dims {
-			spec.Dims = append(spec.Dims, tensor.Fixed(n))
-		}
+		spec := specOf(t)
 		v.specs[t.Name] = spec
 		v.note(spec, t.Dims)
 	}
 	for name, spec := range at {
+		if g.producer[name] < 0 {
+			continue
+		}
 		if shape, ok := spec.Resolve(nil); ok {
 			v.note(spec, shape)
 		}
-		spec.Dims = follow(spec.Dims, one[name].Dims, two[name].Dims, names, reference, first, second)
+		spec.Dims = found.follow(spec, names, reference)
 		v.specs[name] = spec
 	}
 	return v, reference, nil
 }
 
+func specOf(t onnxfile.Initializer) tensor.Spec {
+	spec := tensor.Spec{Name: t.Name, DType: t.DType}
+	for _, n := range t.Dims {
+		spec.Dims = append(spec.Dims, tensor.Fixed(n))
+	}
+	return spec
+}
+
+// An inference asks the engine for types and shapes, a slice of the nodes at a
+// time: the time it takes for one question grows with the square of the values.
+type inference struct {
+	g      *graph
+	engine Engine
+	small  map[string][]byte // external data of initializers that stay
+	data   *onnxfile.DataFolder
+	dir    string
+}
+
+// sliceNodes is how many nodes one question to the engine is about: as many as
+// ordinary models have, and few enough that its time does not matter.
+const sliceNodes = 500
+
+// skeletonIR is the newest IR version that a skeleton has: one that every supported
+// release of ONNX Runtime reads. What later ones added does not change types, so
+// that a model may be newer than the runtime.
+const skeletonIR = 10
+
+func (g *graph) newInference(e Engine, data *onnxfile.DataFolder) (*inference, error) {
+	small, err := g.smallExternal(data)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "distinfer-skeleton-")
+	if err != nil {
+		return nil, fmt.Errorf("make a temporary folder: %w; choose another place with TMPDIR", err)
+	}
+	return &inference{g: g, engine: e, small: small, data: data, dir: dir}, nil
+}
+
 // firstAccepted asks at one set of sizes after the other, and at last without
 // sizes, until the model is accepted. The error is that of the first.
-func firstAccepted(references []tensor.Sizes, ask func(tensor.Sizes, ...string) (map[string]tensor.Spec, error)) (at map[string]tensor.Spec, reference tensor.Sizes, err error) {
+func (q *inference) firstAccepted(references []tensor.Sizes) (at map[string]tensor.Spec, reference tensor.Sizes, err error) {
 	for _, sizes := range append(slices.Clone(references), tensor.Sizes{}) {
-		at, errAsk := ask(sizes)
-		if errAsk == nil {
+		at, errAt := q.at(sizes, true)
+		if errAt == nil {
 			return at, sizes, nil
 		}
 		if err == nil {
-			err = errAsk
+			err = errAt
 		}
 	}
 	return nil, nil, err
 }
 
-// rankSuffix makes the name of the shape of a value.
-const rankSuffix = "/rank of it"
+// probed is what was found at two sets of sizes; the maps are nil when the model
+// takes one of them not.
+type probed struct {
+	first, second tensor.Sizes
+	one, two      map[string]tensor.Spec
+}
+
+// probe asks at two sets of small sizes, multiples of times.
+func (q *inference) probe(names []string, times int64) probed {
+	var p probed
+	p.first, p.second = probes(names, times)
+	one, errOne := q.at(p.first, false)
+	if errOne != nil {
+		return p
+	}
+	if two, errTwo := q.at(p.second, false); errTwo == nil {
+		p.one, p.two = one, two
+	}
+	return p
+}
+
+// at asks for the types of all values at the given sizes of the inputs'
+// dimensions. Unless ranks is set, values of unknown rank may be reported as
+// scalars.
+func (q *inference) at(sizes tensor.Sizes, ranks bool) (map[string]tensor.Spec, error) {
+	specs := make(map[string]tensor.Spec, len(q.g.producer))
+	for _, spec := range q.g.inputs {
+		if shape, ok := spec.Resolve(sizes); ok {
+			spec.Dims = make([]tensor.Dim, len(shape))
+			for i, n := range shape {
+				spec.Dims[i] = tensor.Fixed(n)
+			}
+		}
+		specs[spec.Name] = spec
+	}
+	// What one slice leaves open is an input of the next.
+	ranks = ranks || len(q.g.nodes) > sliceNodes
+	for start := 0; start < len(q.g.nodes); start += sliceNodes {
+		if err := q.ask(start, min(start+sliceNodes, len(q.g.nodes)), specs, ranks); err != nil {
+			return nil, err
+		}
+	}
+	return specs, nil
+}
+
+// ask adds the types of what the nodes from start up to end make.
+func (q *inference) ask(start, end int, specs map[string]tensor.Spec, ranks bool) error {
+	skeleton := q.skeleton(start, end, specs)
+	answers, err := q.types(skeleton)
+	if err != nil {
+		return fmt.Errorf("ONNX Runtime does not accept the model: %w", err)
+	}
+	var unsure []string
+	for _, spec := range answers {
+		if ranks && len(spec.Dims) == 0 && spec.DType != tensor.Undefined {
+			unsure = append(unsure, spec.Name)
+		}
+		specs[spec.Name] = spec
+	}
+	return q.settleRanks(skeleton, unsure, specs)
+}
 
 // settleRanks tells scalars from values of unknown rank, which the engine
 // reports alike: the shape of a scalar has no elements, that of a value of
 // unknown rank an unknown number of them.
-func settleRanks(at map[string]tensor.Spec, ask func(names []string) (map[string]tensor.Spec, error)) error {
-	var unsure []string
-	for name, spec := range at {
-		if spec.DType != tensor.Undefined && len(spec.Dims) == 0 {
-			unsure = append(unsure, name)
-		}
-	}
+func (q *inference) settleRanks(skeleton onnxfile.Subgraph, unsure []string, specs map[string]tensor.Spec) error {
 	if len(unsure) == 0 {
 		return nil
 	}
-	slices.Sort(unsure)
-	shapes, err := ask(unsure)
-	if err != nil {
-		return err
-	}
+	skeleton.Outputs = nil
 	for _, name := range unsure {
-		spec := at[name]
-		shape := shapes[name+rankSuffix].Dims
-		spec.AnyRank = len(shape) != 1 || !shape[0].IsFixed() || shape[0].Size != 0
-		at[name] = spec
+		skeleton.Added = append(skeleton.Added, onnxfile.AddedNode{OpType: "Shape", Inputs: []string{name}, Outputs: []string{name + rankSuffix}})
+		skeleton.Outputs = append(skeleton.Outputs, onnxfile.Declare(tensor.Spec{Name: name + rankSuffix}))
+	}
+	shapes, err := q.types(skeleton)
+	if err != nil {
+		return fmt.Errorf("ask for ranks: %w", err)
+	}
+	for _, shape := range shapes {
+		name := strings.TrimSuffix(shape.Name, rankSuffix)
+		spec := specs[name]
+		spec.AnyRank = len(shape.Dims) != 1 || !shape.Dims[0].IsFixed() || shape.Dims[0].Size != 0
+		specs[name] = spec
 	}
 	return nil
+}
+
+// rankSuffix makes the name of the shape of a value.
+const rankSuffix = "/rank of it"
+
+// A skeleton is a part of the graph without its weights: every large initializer
+// is a typed input instead, and every value is an output without a type. ONNX
+// Runtime infers the types and shapes of all values from it in milliseconds,
+// however large the model is.
+//
+// What the nodes need of those before them are typed inputs, too, but constants
+// and cheap values, on whose contents shapes may depend, are made again, and so is
+// what cannot be an input since it is no tensor.
+func (q *inference) skeleton(start, end int, specs map[string]tensor.Spec) onnxfile.Subgraph {
+	g := q.g
+	s := onnxfile.Subgraph{Inline: q.small, Data: "skeleton.data", IRVersion: min(g.model.IRVersion, skeletonIR)}
+	again := map[int]bool{}
+	declared := map[string]bool{}
+	var weights []int
+	// Making values again is bounded: a model can be nothing but cheap nodes.
+	budget := sliceNodes
+	var need func(name string)
+	need = func(name string) {
+		p := g.producer[name]
+		if p >= start || p >= 0 && again[p] || declared[name] {
+			return
+		}
+		if p >= 0 && (specs[name].DType == tensor.Undefined || g.roles[p] != anchored && budget > 0) {
+			again[p] = true
+			budget--
+			for _, dep := range g.deps[p] {
+				need(dep)
+			}
+			return
+		}
+		declared[name] = true
+		if p == fromInitializer {
+			i := g.initializer[name]
+			if t := g.model.Graph.Initializers[i]; keptWhole(t) {
+				weights = append(weights, i)
+			} else {
+				s.Inputs = append(s.Inputs, onnxfile.Declare(specOf(t)))
+			}
+			return
+		}
+		s.Inputs = append(s.Inputs, onnxfile.Declare(specs[name]))
+	}
+	for i := start; i < end; i++ {
+		for _, dep := range g.deps[i] {
+			need(dep)
+		}
+	}
+	slices.Sort(weights)
+	s.Initializers = weights
+	s.Nodes = sortedKeys(again)
+	for i := start; i < end; i++ {
+		s.Nodes = append(s.Nodes, i)
+		for _, name := range g.nodes[i].Outputs {
+			if name != "" {
+				s.Outputs = append(s.Outputs, onnxfile.Declare(tensor.Spec{Name: name}))
+			}
+		}
+	}
+	return s
+}
+
+// types writes a skeleton and asks for the types of its outputs.
+func (q *inference) types(skeleton onnxfile.Subgraph) ([]tensor.Spec, error) {
+	part, err := q.g.model.Part(skeleton)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(q.dir, "")
+	if err != nil {
+		return nil, fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	write := func(name string, write func(io.Writer) error) error {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err == nil {
+			err = errors.Join(write(f), f.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
+		}
+		return nil
+	}
+	if err := write("skeleton.onnx", part.WriteModel); err != nil {
+		return nil, err
+	}
+	if part.HasData() {
+		if err := write(skeleton.Data, func(w io.Writer) error { return part.WriteData(w, q.data) }); err != nil {
+			return nil, err
+		}
+	}
+	return q.engine.Types(filepath.Join(dir, "skeleton.onnx"))
 }
 
 func (v *values) note(spec tensor.Spec, shape []int64) {
@@ -325,47 +443,30 @@ func nextPrime(n int64) int64 {
 	}
 }
 
-// follow tells, from what a value's dimensions were at three sets of sizes, which
-// of them are fixed and which follow a dimension of the inputs. Everything else
-// is unknown.
-func follow(at, one, two []tensor.Dim, names []string, reference, first, second tensor.Sizes) []tensor.Dim {
-	dims := make([]tensor.Dim, len(at))
-	if len(one) != len(at) || len(two) != len(at) {
+// follow tells, from what a value's dimensions were at the reference and at two
+// more sets of sizes, which of them are fixed and which follow a dimension of the
+// inputs. Everything else is unknown.
+func (p probed) follow(at tensor.Spec, names []string, reference tensor.Sizes) []tensor.Dim {
+	dims := make([]tensor.Dim, len(at.Dims))
+	one, two := p.one[at.Name].Dims, p.two[at.Name].Dims
+	if len(one) != len(dims) || len(two) != len(dims) {
 		return dims
 	}
-	for i := range at {
-		if !at[i].IsFixed() || !one[i].IsFixed() || !two[i].IsFixed() {
+	for i, d := range at.Dims {
+		if !d.IsFixed() || !one[i].IsFixed() || !two[i].IsFixed() {
 			continue
 		}
 		if one[i].Size == two[i].Size {
-			if at[i].Size == one[i].Size {
-				dims[i] = at[i]
+			if d.Size == one[i].Size {
+				dims[i] = d
 			}
 			continue
 		}
 		for _, n := range names {
-			if at[i].Size == reference[n] && one[i].Size == first[n] && two[i].Size == second[n] {
+			if d.Size == reference[n] && one[i].Size == p.first[n] && two[i].Size == p.second[n] {
 				dims[i] = tensor.Named(n)
 			}
 		}
 	}
 	return dims
-}
-
-// writeModel writes a subgraph to a file.
-func writeModel(path string, m *onnxfile.Model, s onnxfile.Subgraph) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if errClose := f.Close(); err == nil {
-			err = errClose
-		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<20)
-	if err := m.Write(w, s); err != nil {
-		return err
-	}
-	return w.Flush()
 }

@@ -117,15 +117,19 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 	defer func() { err = errors.Join(err, w.Abort()) }()
 	for rank, part := range parts {
 		s := &manifest.Stages[rank]
-		if file.HasExternal(part.sub) {
-			part.sub.Data = fmt.Sprintf("stage-%d.data", rank)
-			f, err := w.WriteFile(part.sub.Data, func(to io.Writer) error { return file.WriteData(to, part.sub, data) })
+		part.sub.Data = fmt.Sprintf("stage-%d.data", rank)
+		laid, err := file.Part(part.sub)
+		if err != nil {
+			return nil, fmt.Errorf("%s: stage %d: %w", path, rank, err)
+		}
+		if laid.HasData() {
+			f, err := w.WriteFile(part.sub.Data, func(to io.Writer) error { return laid.WriteData(to, data) })
 			if err != nil {
 				return nil, err
 			}
 			s.Data = &f
 		}
-		s.File, err = w.WriteFile(s.Name, func(to io.Writer) error { return file.Write(to, part.sub) })
+		s.File, err = w.WriteFile(s.Name, laid.WriteModel)
 		if err != nil {
 			return nil, err
 		}
@@ -190,7 +194,7 @@ func (g *graph) manifest(path string, file *onnxfile.File, v *values, reference 
 			IRVersion: file.IRVersion,
 			Producer:  file.ProducerName,
 		},
-		Inputs:    g.inputSpecs(),
+		Inputs:    g.inputs,
 		Outputs:   v.list(g.outputs),
 		Reference: reference,
 	}
@@ -289,7 +293,7 @@ func (p *planner) extract(borders []cut) ([]part, error) {
 			k--
 		}
 	})
-	crossing[0] = p.g.inputs
+	crossing[0] = tensor.Names(p.g.inputs)
 	crossing[len(crossing)-1] = p.g.outputs
 
 	parts := make([]part, len(borders)-1)
@@ -376,33 +380,28 @@ func sortedKeys(set map[int]bool) []int {
 
 func (p *planner) subgraph(nodes, weights []int, inputs, outputs []string) onnxfile.Subgraph {
 	s := onnxfile.Subgraph{Nodes: nodes, Initializers: weights}
-	g := &p.g.model.Graph
 	for _, name := range inputs {
-		s.Inputs = append(s.Inputs, p.valueInfo(g.Inputs, name))
+		s.Inputs = append(s.Inputs, p.valueInfo(name))
 	}
 	// Initializers that callers of the whole model may override stay so.
 	for _, i := range weights {
-		if j := indexOf(g.Inputs, g.Initializers[i].Name); j >= 0 {
-			s.Inputs = append(s.Inputs, g.Inputs[j])
+		if v, ok := p.g.declared[p.g.model.Graph.Initializers[i].Name]; ok {
+			s.Inputs = append(s.Inputs, v)
 		}
 	}
 	for _, name := range outputs {
-		s.Outputs = append(s.Outputs, p.valueInfo(g.Outputs, name))
+		s.Outputs = append(s.Outputs, p.valueInfo(name))
 	}
 	return s
 }
 
-// valueInfo is what the model itself declares of a value in the given list, or
-// else what was inferred.
-func (p *planner) valueInfo(declared []onnxfile.ValueInfo, name string) onnxfile.ValueInfo {
-	if i := indexOf(declared, name); i >= 0 {
-		return declared[i]
+// valueInfo is what the model itself declares of an input or output, or else what
+// was inferred.
+func (p *planner) valueInfo(name string) onnxfile.ValueInfo {
+	if v, ok := p.g.declared[name]; ok {
+		return v
 	}
 	return onnxfile.Declare(p.v.specs[name])
-}
-
-func indexOf(list []onnxfile.ValueInfo, name string) int {
-	return slices.IndexFunc(list, func(v onnxfile.ValueInfo) bool { return v.Spec.Name == name })
 }
 
 // keepUnusedInputs makes inputs that no node of the model uses inputs of the
@@ -413,6 +412,6 @@ func (p *planner) keepUnusedInputs(first *part) {
 			continue
 		}
 		first.inputs = append(first.inputs, name)
-		first.sub.Inputs = append(first.sub.Inputs, p.valueInfo(p.g.model.Graph.Inputs, name))
+		first.sub.Inputs = append(first.sub.Inputs, p.valueInfo(name))
 	}
 }

@@ -91,7 +91,7 @@ func (g *graph) verify(ctx context.Context, e Engine, path string, b *bundle.Bun
 // trials are the sizes that inputs are generated at: single items, odd ones,
 // and the sizes in between.
 func (g *graph) trials() []tensor.Sizes {
-	dims, leading := dimNames(g.inputSpecs())
+	dims, leading := dimNames(g.inputs)
 	batch, other := []int64{1, 2, 3, 1, 5}, []int64{1, 7, 16, 33, 12}
 	if len(dims) == 0 {
 		return []tensor.Sizes{{}, {}}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -105,30 +106,63 @@ func (w *Writer) WriteFile(name string, write func(io.Writer) error) (File, erro
 	if err != nil {
 		return File{}, err
 	}
-	hash := sha256.New()
-	count := &counter{}
-	buffered := bufio.NewWriterSize(io.MultiWriter(f, hash, count), 1<<20)
+	sum := startHashing(f)
+	buffered := bufio.NewWriterSize(sum, 1<<20)
 	err = write(buffered)
 	if err == nil {
 		err = buffered.Flush()
 	}
-	if err == nil {
+	digest, size := sum.finish()
+	// A bundle that replaces another is on the disk before the other is removed.
+	// Otherwise nothing could be lost but time: the model is still there, and the
+	// hash of a file that a failing machine cut short is wrong.
+	if err == nil && w.replace {
 		err = f.Sync()
 	}
 	if errClose := f.Close(); err == nil {
 		err = errClose
 	}
 	if err != nil {
-		return File{}, fmt.Errorf("write %s: %w", name, err)
+		return File{}, fmt.Errorf("write %s: %w", name, reason(err))
 	}
-	return File{Name: name, SHA256: hex.EncodeToString(hash.Sum(nil)), Bytes: count.n}, nil
+	return File{Name: name, SHA256: digest, Bytes: size}, nil
 }
 
-type counter struct{ n int64 }
+// A hashingWriter computes the sha256 of what it writes while it is being written:
+// both take about as long for a file that the system caches.
+type hashingWriter struct {
+	to     io.Writer
+	hash   hash.Hash
+	size   int64
+	pieces chan []byte   // to be hashed
+	hashed chan struct{} // a piece is done
+}
 
-func (c *counter) Write(p []byte) (int, error) {
-	c.n += int64(len(p))
-	return len(p), nil
+func startHashing(to io.Writer) *hashingWriter {
+	h := &hashingWriter{to: to, hash: sha256.New(), pieces: make(chan []byte), hashed: make(chan struct{})}
+	go func() {
+		for p := range h.pieces {
+			h.hash.Write(p)
+			h.hashed <- struct{}{}
+		}
+	}()
+	return h
+}
+
+// Write implements io.Writer. It does not keep p.
+func (h *hashingWriter) Write(p []byte) (int, error) {
+	h.pieces <- p
+	n, err := h.to.Write(p)
+	<-h.hashed
+	h.size += int64(n)
+	return n, err
+}
+
+// finish ends the hashing, and returns the hash in hexadecimal and the size in
+// bytes of what was written.
+func (h *hashingWriter) finish() (digest string, size int64) {
+	close(h.pieces)
+	return hex.EncodeToString(h.hash.Sum(nil)), h.size
 }
 
 // WriteManifest writes the manifest, which must name every file written.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
 // External is where the data of a tensor is when it is in another file.
@@ -61,6 +63,14 @@ func parseExternal(entries []field) (*External, error) {
 		return nil, errors.New("its external data names no file")
 	}
 	return e, nil
+}
+
+// checkExternal fails when the size of external data cannot be told.
+func (t Initializer) checkExternal() error {
+	if t.DType == tensor.String || !t.DType.Known() && t.External.Length < 0 {
+		return fmt.Errorf("it has external data of type %s, whose size cannot be told", t.DType)
+	}
+	return nil
 }
 
 // A DataFolder opens the files of external data in a model's folder, and nothing
@@ -157,12 +167,6 @@ func ordinary(location string, info fs.FileInfo) error {
 	return nil
 }
 
-// An extent is the place of an initializer's data in a file of external data.
-type extent struct {
-	initializer    int
-	offset, length int64
-}
-
 // Data of at least mapped bytes begins at a page, so that a runtime can map it.
 const (
 	mapped    = 64 << 10
@@ -170,80 +174,146 @@ const (
 	wordAlign = 64
 )
 
-// extents lays out the external data of a subgraph, in the order of its
-// initializers.
-func (g *Graph) extents(s Subgraph) []extent {
-	var list []extent
-	var end int64
-	for _, i := range s.Initializers {
-		t := g.Initializers[i]
-		if t.External == nil {
-			continue
-		}
-		align := int64(wordAlign)
-		if t.Bytes() >= mapped {
-			align = pageAlign
-		}
-		offset := (end + align - 1) / align * align
-		list = append(list, extent{i, offset, t.Bytes()})
-		end = offset + t.Bytes()
+// A layout lays out a file of external data.
+type layout struct {
+	name  string // of the file
+	parts []datum
+	end   int64
+	at    map[External]int64 // where data that several tensors share is
+}
+
+// A datum is a tensor in a file of external data, at the given offset. Its data is
+// its payload, or else where its External says.
+type datum struct {
+	offset int64
+	tensor Initializer
+}
+
+// place gives a tensor a place in the file, and returns the fields that a
+// TensorProto tells it with.
+func (l *layout) place(t Initializer) []byte {
+	size := t.Bytes()
+	align := int64(wordAlign)
+	if size >= mapped {
+		align = pageAlign
 	}
-	return list
-}
-
-// HasExternal reports whether some initializer of the subgraph has its data in
-// another file.
-func (m *Model) HasExternal(s Subgraph) bool { return len(m.Graph.extents(s)) > 0 }
-
-// WriteData writes the external data of a subgraph as one file. The subgraph's
-// Data has to name that file when the subgraph itself is written.
-func (m *Model) WriteData(w io.Writer, s Subgraph, from *DataFolder) error {
-	var at int64
-	for _, x := range m.Graph.extents(s) {
-		if _, err := w.Write(make([]byte, x.offset-at)); err != nil {
-			return fmt.Errorf("write external data: %w", err)
+	offset := (l.end + align - 1) / align * align
+	shared, known := int64(0), false
+	if t.External != nil {
+		source := *t.External
+		source.Length = size
+		if shared, known = l.at[source]; !known {
+			l.at[source] = offset
 		}
-		data, err := from.Data(m.Graph.Initializers[x.initializer])
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(w, data); err != nil {
-			return fmt.Errorf("copy external data: %w", err)
-		}
-		at = x.offset + x.length
 	}
-	return nil
-}
-
-// without is the initializer's TensorProto but for the given fields.
-func (t Initializer) without(nums ...protowire.Number) []byte {
-	var kept []byte
-	_, _, n := protowire.ConsumeTag(t.raw)
-	body, _ := protowire.ConsumeBytes(t.raw[n:])
-	_ = fields(body, func(f field) error { // it was read before
-		if !slices.Contains(nums, f.num) {
-			kept = append(kept, f.raw...)
-		}
-		return nil
-	})
-	return kept
-}
-
-// relocated is an initializer's field with its data at another place: all that it
-// holds, but the entries of external_data.
-func (t Initializer) relocated(location string, x extent) []byte {
-	kept := t.without(13)
-	for _, e := range [][2]string{{"location", location}, {"offset", strconv.FormatInt(x.offset, 10)}, {"length", strconv.FormatInt(x.length, 10)}} {
+	if known {
+		offset = shared
+	} else {
+		l.parts = append(l.parts, datum{offset, t})
+		l.end = offset + size
+	}
+	var b []byte
+	for _, e := range [][2]string{{"location", l.name}, {"offset", strconv.FormatInt(offset, 10)}, {"length", strconv.FormatInt(size, 10)}} {
 		var entry []byte
 		entry = protowire.AppendString(protowire.AppendTag(entry, 1, protowire.BytesType), e[0])
 		entry = protowire.AppendString(protowire.AppendTag(entry, 2, protowire.BytesType), e[1])
-		kept = appendMessage(kept, 13, entry)
+		b = appendMessage(b, 13, entry)
 	}
-	return appendMessage(nil, 5, kept)
+	return protowire.AppendVarint(protowire.AppendTag(b, 14, protowire.VarintType), 1)
 }
 
-// inlined is an initializer's field with its data in it.
-func (t Initializer) inlined(data []byte) []byte {
-	kept := protowire.AppendTag(t.without(9, 13, 14), 9, protowire.BytesType)
-	return appendMessage(nil, 5, protowire.AppendBytes(kept, data))
+// message is a kind of message that tensors can be in.
+type message uint8
+
+const (
+	tensorMessage message = iota
+	sparseMessage
+	attributeMessage
+	nodeMessage
+	graphMessage
+	functionMessage
+)
+
+// inside tells by which fields of a message tensors are reached.
+func inside(m message, num protowire.Number) (message, bool) {
+	switch m {
+	case sparseMessage:
+		return tensorMessage, num == 1 || num == 2
+	case attributeMessage:
+		switch num {
+		case 5, 10:
+			return tensorMessage, true
+		case 6, 11:
+			return graphMessage, true
+		case 22, 23:
+			return sparseMessage, true
+		}
+	case nodeMessage:
+		return attributeMessage, num == 5
+	case graphMessage:
+		switch num {
+		case 1:
+			return nodeMessage, true
+		case 5:
+			return tensorMessage, true
+		case 15:
+			return sparseMessage, true
+		}
+	case functionMessage:
+		switch num {
+		case 7:
+			return nodeMessage, true
+		case 11:
+			return attributeMessage, true
+		}
+	}
+	return 0, false
+}
+
+// edit copies a field that holds message m, with every tensor in it that change
+// gives other fields for. Everything else is kept as it stands.
+func edit(raw []byte, m message, change func(Initializer) (fields []byte, drop []protowire.Number)) []byte {
+	num, _, n := protowire.ConsumeTag(raw)
+	body, _ := protowire.ConsumeBytes(raw[n:])
+	var kept, added []byte
+	var drop []protowire.Number
+	if m == tensorMessage {
+		t, _ := parseTensor(field{num: num, typ: protowire.BytesType, bytes: body, raw: raw}) // it was read before
+		added, drop = change(t)
+		if added == nil {
+			return raw
+		}
+	}
+	_ = fields(body, func(f field) error {
+		if slices.Contains(drop, f.num) {
+			return nil
+		}
+		if sub, ok := inside(m, f.num); ok && f.typ == protowire.BytesType {
+			kept = append(kept, edit(f.raw, sub, change)...)
+			return nil
+		}
+		kept = append(kept, f.raw...)
+		return nil
+	})
+	return appendMessage(nil, num, append(kept, added...))
+}
+
+// relocate gives external data its place in the layout's file.
+func (l *layout) relocate(t Initializer) ([]byte, []protowire.Number) {
+	if t.External == nil {
+		return nil, nil
+	}
+	return l.place(t), []protowire.Number{13, 14}
+}
+
+// moveOut gives data that stands in the model a place in the layout's file.
+func (l *layout) moveOut(t Initializer) ([]byte, []protowire.Number) {
+	return l.place(t), []protowire.Number{4, 9, 10, 13, 14}
+}
+
+// takeIn is an initializer's field with external data in it.
+func (t Initializer) takeIn(data []byte) []byte {
+	return edit(t.raw, tensorMessage, func(Initializer) ([]byte, []protowire.Number) {
+		return protowire.AppendBytes(protowire.AppendTag(nil, 9, protowire.BytesType), data), []protowire.Number{9, 13, 14}
+	})
 }

@@ -3,8 +3,10 @@ package onnxfile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -49,7 +51,27 @@ func Open(path string) (*File, error) {
 		_ = unix.Munmap(data)
 		return nil, fmt.Errorf("%s is not a valid ONNX model: %w", path, err)
 	}
+	m.release = release
 	return &File{Model: *m, Data: data, unmap: true}, nil
+}
+
+// release tells the system that a part of a mapped file is not needed for now, so
+// that copying a large model takes no memory. It can still be read.
+func release(part []byte) {
+	page := uintptr(os.Getpagesize())
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(part)))
+	skip := (page - start%page) % page
+	if uintptr(len(part)) < skip+page {
+		return
+	}
+	inner := part[skip:]
+	_ = unix.Madvise(inner[:len(inner)-len(inner)%int(page)], unix.MADV_DONTNEED) // it is only advice
+}
+
+// WriteTo writes the whole file as it stands.
+func (f *File) WriteTo(w io.Writer) (int64, error) {
+	err := f.copyTo(w, f.Data)
+	return int64(len(f.Data)), err
 }
 
 // Close unmaps the file.
@@ -68,9 +90,44 @@ type Model struct {
 	Opsets       []Opset
 	Graph        Graph
 
+	functions []function
 	// before and after are the model's other fields as they stand in the file,
 	// on either side of the graph.
-	before, after [][]byte
+	before, after ranges
+	release       func([]byte) // nil unless the model is a mapped file
+}
+
+// ranges are parts of a file, in order. Parts that touch are one.
+type ranges [][]byte
+
+func (r *ranges) add(raw []byte) {
+	if n := len(*r); n > 0 && len(raw) > 0 {
+		last := (*r)[n-1]
+		if whole := last[:cap(last)]; len(whole) > len(last) && &whole[len(last)] == &raw[0] {
+			(*r)[n-1] = whole[:len(last)+len(raw)]
+			return
+		}
+	}
+	*r = append(*r, raw)
+}
+
+// An operator is what a node calls: one of ONNX's own or of another domain, or a
+// function of the model.
+type operator struct{ domain, name string }
+
+func newOperator(domain, name string) operator {
+	if domain == "ai.onnx" { // the other name of ONNX's own domain
+		domain = ""
+	}
+	return operator{domain, name}
+}
+
+// A function is a FunctionProto: an operator that the model itself defines.
+type function struct {
+	operator
+	calls    []operator // of its nodes, and of their bodies
+	external bool       // a tensor in it has its data in another file
+	raw      []byte
 }
 
 // An Opset is a version of a domain's operators that the model relies on.
@@ -87,20 +144,15 @@ type Graph struct {
 	Outputs      []ValueInfo
 	Values       []ValueInfo // value_info: what is known of intermediate values
 
-	quantization []named  // quantization_annotation, by tensor name
-	sparse       []named  // sparse_initializer, by the name of its values
-	other        [][]byte // name, doc_string, metadata_props and unknown fields
-}
-
-// named is a field that belongs to the value of that name.
-type named struct {
-	name string
-	raw  []byte
+	values       map[string][]int    // index of Values by name
+	quantization map[string][][]byte // quantization_annotation by tensor name
+	other        ranges              // name, doc_string, metadata_props and unknown fields
 }
 
 // A Node is a NodeProto.
 type Node struct {
 	Name, OpType, Domain string
+	Index                int // its place among the graph's nodes in the file
 
 	// Inputs and Outputs are the names of its values; "" is an omitted one.
 	Inputs, Outputs []string
@@ -109,13 +161,12 @@ type Node struct {
 	Captures []string
 	// Bodies is how many graphs it has.
 	Bodies int
-	// ExternalTensor is set when a tensor among its attributes, or in its
-	// bodies, has its data in another file.
-	ExternalTensor bool
 	// Attributes are its attributes, undecoded.
 	Attributes []Attribute
 
-	raw []byte
+	calls    []operator // what the nodes of its bodies call
+	external bool       // a tensor in it has its data in another file
+	raw      []byte
 }
 
 // An Attribute is an AttributeProto. I is decoded, since costs need it; tensors and
@@ -124,23 +175,37 @@ type Attribute struct {
 	Name   string
 	I      int64
 	Tensor []byte // a TensorProto, undecoded
-
-	external bool // a tensor has its data in another file
 }
 
-// An Initializer is a TensorProto of a graph.
+// An Initializer is a TensorProto of a graph, or a SparseTensorProto.
 type Initializer struct {
 	Name  string
 	DType tensor.DType
 	Dims  []int64
 	// External tells where its data is when that is another file, else it is nil.
 	External *External
+	// Sparse is set for a SparseTensorProto. Its data, too, may be elsewhere.
+	Sparse bool
 
-	raw []byte
+	payload  []byte // the data, when it stands in the file as it is in memory
+	external bool   // External is set, or that of a part of a sparse tensor
+	raw      []byte
 }
 
-// Bytes is the size of the initializer's elements, or 0 for strings.
-func (t Initializer) Bytes() int64 { return max(t.DType.Bytes(t.Elements()), 0) }
+// Bytes is the size of the initializer's elements, or 0 for strings. For a sparse
+// one it is what its parts take.
+func (t Initializer) Bytes() int64 {
+	if t.Sparse {
+		return int64(len(t.raw))
+	}
+	if n := t.DType.Bytes(t.Elements()); n >= 0 {
+		return n
+	}
+	if t.External != nil { // a type of a later version of the format
+		return max(t.External.Length, 0)
+	}
+	return 0
+}
 
 // Elements is the number of the initializer's elements.
 func (t Initializer) Elements() int64 {
@@ -194,11 +259,18 @@ func Parse(data []byte) (*Model, error) {
 			m.Opsets = append(m.Opsets, o)
 		case 20: // training_info speaks of the whole model and cannot be cut
 			return nil
+		case 25: // functions
+			fn, err := parseFunction(f)
+			if err != nil {
+				return fmt.Errorf("function %d %q: %w", len(m.functions), fn.name, err)
+			}
+			m.functions = append(m.functions, fn)
+			return nil
 		}
 		if graphs == 0 {
-			m.before = append(m.before, f.raw)
+			m.before.add(f.raw)
 		} else {
-			m.after = append(m.after, f.raw)
+			m.after.add(f.raw)
 		}
 		return nil
 	})
@@ -235,7 +307,8 @@ func parseGraph(b []byte, depth int) (*Graph, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("graphs are nested more than %d deep", maxDepth)
 	}
-	g := &Graph{}
+	g := &Graph{values: map[string][]int{}, quantization: map[string][][]byte{}}
+	var sparse []Initializer
 	err := fields(b, func(f field) error {
 		switch f.num {
 		case 1, 5, 11, 12, 13, 14, 15:
@@ -249,6 +322,7 @@ func parseGraph(b []byte, depth int) (*Graph, error) {
 			if err != nil {
 				return fmt.Errorf("node %d: %w", len(g.Nodes), err)
 			}
+			n.Index = len(g.Nodes)
 			g.Nodes = append(g.Nodes, n)
 		case 5: // initializer
 			t, err := parseTensor(f)
@@ -257,37 +331,37 @@ func parseGraph(b []byte, depth int) (*Graph, error) {
 			}
 			g.Initializers = append(g.Initializers, t)
 		case 11, 12, 13: // input, output, value_info
-			list := map[protowire.Number]*[]ValueInfo{11: &g.Inputs, 12: &g.Outputs, 13: &g.Values}[f.num]
 			v, err := parseValueInfo(f)
 			if err != nil {
 				return fmt.Errorf("type of value %q: %w", v.Spec.Name, err)
 			}
-			*list = append(*list, v)
+			switch f.num {
+			case 11:
+				g.Inputs = append(g.Inputs, v)
+			case 12:
+				g.Outputs = append(g.Outputs, v)
+			default:
+				g.values[v.Spec.Name] = append(g.values[v.Spec.Name], len(g.Values))
+				g.Values = append(g.Values, v)
+			}
 		case 14: // quantization_annotation; tensor_name = 1
 			name, err := firstString(f.bytes)
 			if err != nil {
 				return err
 			}
-			g.quantization = append(g.quantization, named{name, f.raw})
-		case 15: // sparse_initializer; values = 1, a TensorProto with name = 8
-			n := named{raw: f.raw}
-			err := fields(f.bytes, func(f field) error {
-				if f.num != 1 || f.typ != protowire.BytesType {
-					return nil
-				}
-				t, err := parseTensor(f)
-				n.name = t.Name
-				return err
-			})
+			g.quantization[name] = append(g.quantization[name], f.raw)
+		case 15: // sparse_initializer
+			t, err := parseSparse(f)
 			if err != nil {
-				return fmt.Errorf("sparse_initializer: %w", err)
+				return fmt.Errorf("sparse_initializer %d %q: %w", len(sparse), t.Name, err)
 			}
-			g.sparse = append(g.sparse, n)
+			sparse = append(sparse, t)
 		default:
-			g.other = append(g.other, f.raw)
+			g.other.add(f.raw)
 		}
 		return nil
 	})
+	g.Initializers = append(g.Initializers, sparse...)
 	return g, err
 }
 
@@ -300,6 +374,46 @@ func firstString(b []byte) (s string, err error) {
 		return nil
 	})
 	return s, err
+}
+
+func parseFunction(f field) (function, error) {
+	fn := function{raw: f.raw}
+	if err := f.wantBytes(); err != nil {
+		return fn, err
+	}
+	nodes := 0
+	err := fields(f.bytes, func(f field) error {
+		switch f.num {
+		case 1:
+			return f.str(&fn.name)
+		case 10:
+			return f.str(&fn.domain)
+		case 7: // node
+			if err := f.wantBytes(); err != nil {
+				return err
+			}
+			n, err := parseNode(f, 0)
+			if err != nil {
+				return fmt.Errorf("node %d: %w", nodes, err)
+			}
+			nodes++
+			fn.calls = n.operators(fn.calls)
+			fn.external = fn.external || n.external
+		case 11: // attribute_proto: attributes with default values
+			if err := f.wantBytes(); err != nil {
+				return err
+			}
+			var n Node
+			if err := n.parseAttribute(f, 0, map[string]bool{}); err != nil {
+				return err
+			}
+			fn.calls = append(fn.calls, n.calls...)
+			fn.external = fn.external || n.external
+		}
+		return nil
+	})
+	fn.operator = newOperator(fn.domain, fn.name)
+	return fn, err
 }
 
 func parseNode(f field, depth int) (Node, error) {
@@ -326,66 +440,79 @@ func parseNode(f field, depth int) (Node, error) {
 			if err := f.wantBytes(); err != nil {
 				return err
 			}
-			a, err := parseAttribute(f.bytes, func(body *Graph) {
-				n.Bodies++
-				n.ExternalTensor = n.ExternalTensor || body.hasExternal()
-				for _, name := range body.free() {
-					if !captured[name] {
-						captured[name] = true
-						n.Captures = append(n.Captures, name)
-					}
-				}
-			}, depth)
-			if err != nil {
-				return fmt.Errorf("attribute %q: %w", a.Name, err)
-			}
-			n.Attributes = append(n.Attributes, a)
-			n.ExternalTensor = n.ExternalTensor || a.external
+			return n.parseAttribute(f, depth, captured)
 		case 7:
 			return f.str(&n.Domain)
 		}
 		return nil
 	})
+	if err == nil && n.OpType == "" {
+		err = errors.New("it has no op_type")
+	}
 	return n, err
 }
 
-func parseAttribute(b []byte, body func(*Graph), depth int) (a Attribute, err error) {
-	err = fields(b, func(f field) error {
+// operators appends what the node and its bodies call.
+func (n *Node) operators(to []operator) []operator {
+	return append(append(to, newOperator(n.Domain, n.OpType)), n.calls...)
+}
+
+// parseAttribute adds an attribute to the node.
+func (n *Node) parseAttribute(f field, depth int, captured map[string]bool) error {
+	var a Attribute
+	err := fields(f.bytes, func(f field) error {
+		switch f.num {
+		case 5, 6, 10, 11, 22, 23:
+			if err := f.wantBytes(); err != nil {
+				return err
+			}
+		}
 		switch f.num {
 		case 1:
 			return f.str(&a.Name)
 		case 3:
 			a.I = int64(f.value)
 		case 5, 10: // t, tensors
-			if err := f.wantBytes(); err != nil {
-				return err
-			}
 			if f.num == 5 {
 				a.Tensor = f.bytes
 			}
 			t, err := parseTensor(f)
-			a.external = a.external || t.External != nil
+			n.external = n.external || t.external
+			return err
+		case 22, 23: // sparse_tensor, sparse_tensors
+			t, err := parseSparse(f)
+			n.external = n.external || t.external
 			return err
 		case 6, 11: // g, graphs
-			if err := f.wantBytes(); err != nil {
-				return err
-			}
-			g, err := parseGraph(f.bytes, depth+1)
+			body, err := parseGraph(f.bytes, depth+1)
 			if err != nil {
 				return err
 			}
-			body(g)
+			n.Bodies++
+			n.external = n.external || body.external()
+			for _, inner := range body.Nodes {
+				n.calls = inner.operators(n.calls)
+			}
+			for _, name := range body.free() {
+				if !captured[name] {
+					captured[name] = true
+					n.Captures = append(n.Captures, name)
+				}
+			}
 		}
 		return nil
 	})
-	return a, err
+	if err != nil {
+		return fmt.Errorf("attribute %q: %w", a.Name, err)
+	}
+	n.Attributes = append(n.Attributes, a)
+	return nil
 }
 
-// hasExternal reports whether a tensor of the graph has its data in another
-// file.
-func (g *Graph) hasExternal() bool {
-	return slices.ContainsFunc(g.Initializers, func(t Initializer) bool { return t.External != nil }) ||
-		slices.ContainsFunc(g.Nodes, func(n Node) bool { return n.ExternalTensor })
+// external reports whether a tensor of the graph has its data in another file.
+func (g *Graph) external() bool {
+	return slices.ContainsFunc(g.Initializers, func(t Initializer) bool { return t.external }) ||
+		slices.ContainsFunc(g.Nodes, func(n Node) bool { return n.external })
 }
 
 // free are the names that a body uses from outside.
@@ -396,9 +523,6 @@ func (g *Graph) free() []string {
 	}
 	for _, t := range g.Initializers {
 		own[t.Name] = true
-	}
-	for _, t := range g.sparse {
-		own[t.name] = true
 	}
 	for _, n := range g.Nodes {
 		for _, name := range n.Outputs {
@@ -427,27 +551,85 @@ func (g *Graph) free() []string {
 func parseTensor(f field) (Initializer, error) {
 	t := Initializer{raw: f.raw}
 	var entries []field
-	external := false
+	payloads := 0
+	var floats, doubles []byte // packed, and so as they are in memory
 	err := fields(f.bytes, func(f field) error {
 		switch f.num {
 		case 1: // dims
-			return f.ints(&t.Dims)
+			return f.ints(&t.Dims, tensor.MaxRank)
 		case 2: // data_type
 			t.DType = tensor.DType(f.value)
+		case 3: // segment, which nothing writes or reads
+			return errors.New("it is a segment of a tensor, which is not supported")
 		case 8:
 			return f.str(&t.Name)
+		case 4, 5, 6, 7, 9, 10, 11: // the data, by type
+			payloads++
+			switch {
+			case f.typ != protowire.BytesType:
+			case f.num == 9:
+				t.payload = f.bytes
+			case f.num == 4:
+				floats = f.bytes
+			case f.num == 10:
+				doubles = f.bytes
+			}
 		case 13: // external_data
 			entries = append(entries, f)
 		case 14: // data_location; EXTERNAL = 1
-			external = f.value == 1
+			t.external = f.value == 1
 		}
 		return nil
 	})
 	if err == nil {
 		_, err = tensor.Elements(t.Dims)
 	}
-	if err == nil && external {
-		t.External, err = parseExternal(entries)
+	if err == nil && t.external {
+		if t.External, err = parseExternal(entries); err == nil {
+			err = t.checkExternal()
+		}
+	}
+	switch t.DType {
+	case tensor.Float32, tensor.Complex64:
+		if t.payload == nil {
+			t.payload = floats
+		}
+	case tensor.Float64, tensor.Complex128:
+		if t.payload == nil {
+			t.payload = doubles
+		}
+	case tensor.String:
+		t.payload = nil
+	}
+	if t.external || payloads != 1 || int64(len(t.payload)) != t.Bytes() {
+		t.payload = nil
+	}
+	return t, err
+}
+
+// parseSparse reads a SparseTensorProto: its values, a tensor that has the name,
+// where they are, and the dimensions of the whole.
+func parseSparse(f field) (Initializer, error) {
+	t := Initializer{Sparse: true, raw: f.raw}
+	err := fields(f.bytes, func(f field) error {
+		switch f.num {
+		case 1, 2: // values, indices
+			if err := f.wantBytes(); err != nil {
+				return err
+			}
+			part, err := parseTensor(f)
+			if f.num == 1 {
+				t.Name, t.DType = part.Name, part.DType
+			}
+			t.external = t.external || part.external
+			return err
+		case 3:
+			return f.ints(&t.Dims, tensor.MaxRank)
+		}
+		return nil
+	})
+	if err == nil {
+		_, err = tensor.Elements(t.Dims)
 	}
 	return t, err
 }
@@ -484,6 +666,9 @@ func parseTensorType(b []byte, spec *tensor.Spec) error {
 				if f.num != 1 { // dim
 					return nil
 				}
+				if len(spec.Dims) == tensor.MaxRank {
+					return fmt.Errorf("more than %d dimensions", tensor.MaxRank)
+				}
 				var d tensor.Dim
 				err := fields(f.bytes, func(f field) error {
 					switch f.num {
@@ -506,13 +691,4 @@ func parseTensorType(b []byte, spec *tensor.Spec) error {
 		}
 		return nil
 	})
-}
-
-// SparseNames are the names of the graph's sparse initializers.
-func (g *Graph) SparseNames() []string {
-	names := make([]string, len(g.sparse))
-	for i, s := range g.sparse {
-		names[i] = s.name
-	}
-	return names
 }

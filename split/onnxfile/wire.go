@@ -83,11 +83,18 @@ func (f field) str(dst *string) error {
 	return nil
 }
 
-// ints appends a repeated integer field, packed or not, to dst.
-func (f field) ints(dst *[]int64) error {
-	if f.typ == protowire.VarintType {
-		*dst = append(*dst, int64(f.value))
+// ints appends a repeated integer field, packed or not, to dst, which may hold
+// `most` of them.
+func (f field) ints(dst *[]int64, most int) error {
+	add := func(v uint64) error {
+		if len(*dst) == most {
+			return fmt.Errorf("more than %d dimensions", most)
+		}
+		*dst = append(*dst, int64(v))
 		return nil
+	}
+	if f.typ == protowire.VarintType {
+		return add(f.value)
 	}
 	if err := f.wantBytes(); err != nil {
 		return err
@@ -97,7 +104,9 @@ func (f field) ints(dst *[]int64) error {
 		if n < 0 {
 			return errTruncated
 		}
-		*dst = append(*dst, int64(v))
+		if err := add(v); err != nil {
+			return err
+		}
 		b = b[n:]
 	}
 	return nil

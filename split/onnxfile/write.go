@@ -1,8 +1,10 @@
 package onnxfile
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -17,10 +19,16 @@ type Subgraph struct {
 	Outputs      []ValueInfo
 	Added        []AddedNode // behind the others
 
-	// Data is the name of the file that initializers with external data have it
-	// in (see WriteData), or else Inline holds their data by name.
+	// Data is the name of the file for external data; that of initializers in
+	// Inline is put into the model itself.
 	Data   string
 	Inline map[string][]byte
+
+	// IRVersion is the version to write, 0 for the model's own.
+	IRVersion int64
+	// Limit is the largest size of the model in bytes, 0 for what protobuf
+	// takes. Past it, weights become external data.
+	Limit int64
 }
 
 // An AddedNode is a node that the model does not have.
@@ -82,20 +90,80 @@ func appendMessage(b []byte, num protowire.Number, msg []byte) []byte {
 	return protowire.AppendBytes(b, msg)
 }
 
-// Write writes the subgraph as a model: the model's own fields and those of its
-// graph as they stand in the file, with fewer nodes, initializers and value
-// infos. The same model and subgraph give the same bytes.
-func (m *Model) Write(w io.Writer, s Subgraph) error {
-	g := &m.Graph
-	var parts [][]byte
-	add := func(raw []byte) { parts = append(parts, raw) }
+// MaxModel is the largest size of a model file in bytes: protobuf takes no message
+// of 2 GiB or more.
+const MaxModel = 1<<31 - 1
 
-	have := map[string]bool{}
+// moved is the least size of a weight that is moved to external data when a model
+// is too large.
+const moved = 4 << 10
+
+// A Part is a subgraph, laid out as a model of its own and a file of external
+// data.
+type Part struct {
+	model   *Model
+	content [][]byte
+	data    layout
+}
+
+// Part lays out a subgraph: the model's own fields and those of its graph as they
+// stand in the file, with fewer nodes, initializers, value infos and functions. The
+// same model and subgraph give the same bytes.
+func (m *Model) Part(s Subgraph) (*Part, error) {
+	limit := s.Limit
+	if limit == 0 {
+		limit = MaxModel
+	}
+	p := m.part(s, 0)
+	if size := p.size(); size > limit {
+		p = m.part(s, moved)
+		if size = p.size(); size > limit {
+			return nil, fmt.Errorf("it would take %d bytes besides the weights that can be moved to external data, and a model file can have %d", size, limit)
+		}
+	}
+	return p, nil
+}
+
+// HasData reports whether the part has external data.
+func (p *Part) HasData() bool { return len(p.data.parts) > 0 }
+
+func (p *Part) size() int64 {
+	var n int64
+	for _, b := range p.content {
+		n += int64(len(b))
+	}
+	return n
+}
+
+// part lays out a subgraph; weights of at least `out` bytes become external data,
+// unless that is 0.
+func (m *Model) part(s Subgraph, out int64) *Part {
+	g := &m.Graph
+	p := &Part{model: m, data: layout{name: s.Data, at: map[External]int64{}}}
+	var graph [][]byte
+	size := 0
+	add := func(raw []byte) {
+		graph = append(graph, raw)
+		size += len(raw)
+	}
+	// Values are declared once: a graph's input or output has no value_info as well.
+	declared := map[string]bool{"": true}
+	for _, list := range [][]ValueInfo{s.Inputs, s.Outputs} {
+		for _, v := range list {
+			declared[v.Spec.Name] = true
+		}
+	}
+
+	called := map[operator]bool{}
 	for _, i := range s.Nodes {
 		n := &g.Nodes[i]
-		add(n.raw)
-		for _, name := range n.Outputs {
-			have[name] = true
+		for _, op := range n.operators(nil) {
+			called[op] = true
+		}
+		if n.external {
+			add(edit(n.raw, nodeMessage, p.data.relocate))
+		} else {
+			add(n.raw)
 		}
 	}
 	for _, n := range s.Added {
@@ -105,55 +173,152 @@ func (m *Model) Write(w io.Writer, s Subgraph) error {
 		add(raw)
 	}
 	annotated := map[string]bool{}
-	extents := map[int]extent{}
-	for _, x := range g.extents(s) {
-		extents[x.initializer] = x
+	annotate := func(name string) {
+		if list := g.quantization[name]; list != nil && !annotated[name] {
+			annotated[name] = true
+			for _, raw := range list {
+				add(raw)
+			}
+		}
 	}
 	for _, i := range s.Initializers {
 		t := g.Initializers[i]
-		x, external := extents[i]
-		switch data, inline := s.Inline[t.Name]; {
-		case !external:
-			add(t.raw)
-		case inline:
-			add(t.inlined(data))
+		data, inline := s.Inline[t.Name]
+		switch {
+		case t.External != nil && inline:
+			add(t.takeIn(data))
+		case t.external && t.Sparse:
+			add(edit(t.raw, sparseMessage, p.data.relocate))
+		case t.external:
+			add(edit(t.raw, tensorMessage, p.data.relocate))
+		case out > 0 && int64(len(t.payload)) >= out:
+			// The field is made without copying the data that it leaves out.
+			add(edit(t.raw, tensorMessage, p.data.moveOut))
 		default:
-			add(t.relocated(s.Data, x))
+			add(t.raw)
 		}
-		annotated[g.Initializers[i].Name] = true
+		annotate(t.Name)
 	}
 	for _, v := range s.Inputs {
 		add(v.as(11))
-		annotated[v.Spec.Name] = true
+		annotate(v.Spec.Name)
 	}
 	for _, v := range s.Outputs {
 		add(v.as(12))
-		delete(have, v.Spec.Name) // a graph output must not have a value_info as well
-		annotated[v.Spec.Name] = true
 	}
-	for _, v := range g.Values {
-		if have[v.Spec.Name] {
-			add(v.raw)
-			annotated[v.Spec.Name] = true
+	for _, i := range s.Nodes {
+		for _, name := range g.Nodes[i].Outputs {
+			annotate(name)
+			if declared[name] {
+				continue
+			}
+			for _, k := range g.values[name] {
+				add(g.Values[k].raw)
+			}
 		}
-	}
-	for _, q := range g.quantization {
-		if annotated[q.name] || have[q.name] {
-			add(q.raw)
-		}
-	}
-	size := 0
-	for _, p := range parts {
-		size += len(p)
 	}
 
-	head := protowire.AppendTag(nil, 7, protowire.BytesType)
-	head = protowire.AppendVarint(head, uint64(size))
-	for _, group := range [][][]byte{m.before, {head}, parts, m.after} {
-		for _, p := range group {
-			if _, err := w.Write(p); err != nil {
-				return fmt.Errorf("write model: %w", err)
+	p.content = append(p.content, m.before...)
+	if s.IRVersion != 0 { // of a field that stands twice, the last counts
+		p.content = append(p.content, protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(s.IRVersion)))
+	}
+	p.content = append(p.content, protowire.AppendVarint(protowire.AppendTag(nil, 7, protowire.BytesType), uint64(size)))
+	p.content = append(append(p.content, graph...), m.after...)
+	for _, fn := range m.reachable(called) {
+		if fn.external {
+			p.content = append(p.content, edit(fn.raw, functionMessage, p.data.relocate))
+		} else {
+			p.content = append(p.content, fn.raw)
+		}
+	}
+	return p
+}
+
+// reachable are the functions that are called, directly or by one another. Those of
+// one name and different overloads go together.
+func (m *Model) reachable(called map[operator]bool) []function {
+	of := map[operator][]int{}
+	for i, fn := range m.functions {
+		of[fn.operator] = append(of[fn.operator], i)
+	}
+	var todo []operator
+	for op := range called {
+		if of[op] != nil {
+			todo = append(todo, op)
+		}
+	}
+	for len(todo) > 0 {
+		op := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, i := range of[op] {
+			for _, next := range m.functions[i].calls {
+				if !called[next] && of[next] != nil {
+					called[next] = true
+					todo = append(todo, next)
+				}
 			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(m.functions), func(fn function) bool { return !called[fn.operator] })
+}
+
+// piece is how much is written at once.
+const piece = 4 << 20
+
+// copyTo writes bytes of the model's file without holding them in memory.
+func (m *Model) copyTo(w io.Writer, b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), piece)
+		if _, err := w.Write(b[:n]); err != nil {
+			return err
+		}
+		if m.release != nil && n >= mapped {
+			m.release(b[:n])
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// WriteModel writes the model file.
+func (p *Part) WriteModel(w io.Writer) error {
+	to := bufio.NewWriterSize(w, 1<<20)
+	for _, b := range p.content {
+		if err := p.model.copyTo(to, b); err != nil {
+			return fmt.Errorf("write model: %w", err)
+		}
+	}
+	if err := to.Flush(); err != nil {
+		return fmt.Errorf("write model: %w", err)
+	}
+	return nil
+}
+
+// WriteData writes the file of external data.
+func (p *Part) WriteData(w io.Writer, from *DataFolder) error {
+	var at int64
+	var buffer []byte
+	for _, d := range p.data.parts {
+		if _, err := w.Write(make([]byte, d.offset-at)); err != nil {
+			return fmt.Errorf("write external data: %w", err)
+		}
+		at = d.offset + d.tensor.Bytes()
+		if d.tensor.External == nil {
+			if err := p.model.copyTo(w, d.tensor.payload); err != nil {
+				return fmt.Errorf("write external data: %w", err)
+			}
+			continue
+		}
+		data, err := from.Data(d.tensor)
+		if err != nil {
+			return err
+		}
+		if buffer == nil {
+			buffer = make([]byte, piece)
+		}
+		// Only the bare Writer and Reader, so that the buffer is used.
+		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{data}, buffer); err != nil {
+			return fmt.Errorf("copy external data: %w", err)
 		}
 	}
 	return nil

@@ -120,6 +120,13 @@ func (g *Graph) External(name string, dtype int64, dims []int64, location string
 	g.msg = g.msg.Embed(5, m.Int(14, 1))
 }
 
+// Tensor makes an attribute that holds the tensor of the graph's only initializer.
+func (g *Graph) Tensor(name string) Message {
+	_, _, n := protowire.ConsumeTag(g.msg)
+	tensor, _ := protowire.ConsumeBytes(g.msg[n:])
+	return Message{}.Text(1, name).Embed(5, tensor).Int(20, 4)
+}
+
 // IntAttr makes an attribute that holds an integer.
 func IntAttr(name string, value int64) Message {
 	return Message{}.Text(1, name).Int(3, value).Int(20, 2)
