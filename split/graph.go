@@ -345,6 +345,14 @@ func (g *graph) isConstant(name string) bool {
 	return p == fromInitializer || p >= 0 && g.roles[p] == constant
 }
 
+// constantNode is the value that node i makes of nothing but its attributes, or "".
+func (g *graph) constantNode(i int) string {
+	if g.roles[i] == constant && len(g.deps[i]) == 0 && len(g.nodes[i].Outputs) > 0 {
+		return g.nodes[i].Outputs[0]
+	}
+	return ""
+}
+
 // isCheap reports whether a stage may compute the value again.
 func (g *graph) isCheap(name string) bool {
 	p := g.producer[name]

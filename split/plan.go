@@ -1,21 +1,25 @@
 package split
 
 import (
+	"errors"
 	"fmt"
-	"math"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/plan"
 )
 
 // A cut is a place between two anchored nodes: the first `at` of them are
 // before it, the others after it.
 type cut struct {
-	at      int
-	cost    int64 // of the anchored nodes before the cut
-	layers  int   // before the cut
-	bytes   int64 // that cross it at the reference shape
-	illegal string
+	at     int
+	cost   int64  // of the anchored nodes before the cut
+	layers int    // before the cut
+	bytes  int64  // that cross it at the reference shape
+	banned string // a value that would cross it and is no dense tensor
+	glued  bool   // it would part a node from the one that quantises its result
 }
 
 // A planner prices the places where a graph can be cut.
@@ -68,26 +72,35 @@ const littleLarger = 4 << 10
 
 // crossing are the values that have to be sent over a cut after `at` anchored
 // nodes, given the values used behind it, in lexical order.
+func (p *planner) crossing(at int, used *live) []string {
+	names := p.repeated(at, used)
+	for name := range used.plain {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// repeated are the values that have to be sent over a cut, beside those used
+// plainly, so that the cheap ones can be had behind it.
 //
 // A cheap value is computed again behind the cut when what it is computed from
 // crosses anyway, is smaller than the value itself, or is only a little larger:
 // a few kilobytes are nothing beside a round trip, and a chain of stages that
 // pass on the model's own inputs is easier to follow.
-func (p *planner) crossing(at int, used map[string]bool) []string {
-	sent := map[string]bool{}
-	var cheap []string
-	for name := range used {
-		switch {
-		case p.g.isCheap(name):
-			cheap = append(cheap, name)
-		case p.position[name] <= at:
-			sent[name] = true
-		}
+func (p *planner) repeated(at int, used *live) []string {
+	if len(used.cheap) == 0 {
+		return nil
+	}
+	cheap := make([]string, 0, len(used.cheap))
+	for name := range used.cheap {
+		cheap = append(cheap, name)
 	}
 	slices.Sort(cheap)
 
 	// carry are the values to send so that a value can be had behind the cut.
 	carried := map[string][]string{}
+	sent := map[string]bool{}
 	var carry func(name string) []string
 	carry = func(name string) []string {
 		if list, known := carried[name]; known {
@@ -108,7 +121,7 @@ func (p *planner) crossing(at int, used map[string]bool) []string {
 		if p.g.isCheap(name) && p.position[name] <= at {
 			var more int64
 			for _, s := range list {
-				if !sent[s] {
+				if !sent[s] && !used.plain[s] {
 					more += p.v.sizes[s]
 				}
 			}
@@ -121,14 +134,15 @@ func (p *planner) crossing(at int, used map[string]bool) []string {
 	}
 	for _, name := range cheap {
 		for _, s := range carry(name) {
-			sent[s] = true
+			if !used.plain[s] {
+				sent[s] = true
+			}
 		}
 	}
 	names := make([]string, 0, len(sent))
 	for name := range sent {
 		names = append(names, name)
 	}
-	slices.Sort(names)
 	return names
 }
 
@@ -153,157 +167,270 @@ func (p *planner) cuts() []cut {
 		cuts[at+1] = c
 	}
 
-	p.backwards(func(at int, used map[string]bool) {
+	p.backwards(func(at int, used *live) {
 		c := &cuts[at]
 		c.at = at
-		for _, name := range p.crossing(at, used) {
+		c.bytes = used.bytes
+		banned := slices.Collect(maps.Keys(used.banned))
+		for _, name := range p.repeated(at, used) {
 			c.bytes += p.v.sizes[name]
 			if p.v.specs[name].DType == tensor.Undefined {
-				c.illegal = name
+				banned = append(banned, name)
 			}
 		}
+		if len(banned) > 0 {
+			c.banned = slices.Min(banned)
+		}
 	})
+	// What quantises stays with what it quantises.
+	for k := 1; k < n; k++ {
+		i := p.g.anchors[k]
+		if p.g.quantizes(i) {
+			made := p.position[p.g.nodes[i].Inputs[0]]
+			cuts[k].glued = made == k || cuts[k-1].glued && made < k
+		}
+	}
 	return cuts
+}
+
+// live are the values that are used behind a place and not made there.
+type live struct {
+	plain  map[string]bool // not cheap: they are sent
+	cheap  map[string]bool // cheap: a stage may compute them again
+	bytes  int64           // of the plain ones
+	banned map[string]bool // those of the plain ones that are no dense tensors
+}
+
+func (l *live) add(p *planner, name string) {
+	switch {
+	case p.g.isCheap(name):
+		l.cheap[name] = true
+	case !l.plain[name]:
+		l.plain[name] = true
+		l.bytes += p.v.sizes[name]
+		if p.v.specs[name].DType == tensor.Undefined {
+			l.banned[name] = true
+		}
+	}
+}
+
+func (l *live) drop(p *planner, name string) {
+	if l.plain[name] {
+		delete(l.plain, name)
+		delete(l.banned, name)
+		l.bytes -= p.v.sizes[name]
+	}
 }
 
 // backwards visits every place, from behind the last anchored node to before the
 // first, with the values that are used behind it and not made there.
-func (p *planner) backwards(visit func(at int, used map[string]bool)) {
-	used := map[string]bool{}
+func (p *planner) backwards(visit func(at int, used *live)) {
+	used := &live{plain: map[string]bool{}, cheap: map[string]bool{}, banned: map[string]bool{}}
 	for _, name := range p.needed {
-		used[name] = true
+		used.add(p, name)
 	}
 	for at := len(p.g.anchors); at >= 0; at-- {
 		visit(at, used)
 		if at > 0 {
 			for _, name := range p.uses[at-1] {
-				used[name] = true
+				used.add(p, name)
 			}
 			for _, name := range p.g.nodes[p.g.anchors[at-1]].Outputs {
-				delete(used, name)
+				used.drop(p, name)
 			}
 		}
 	}
 }
 
-// choose picks n-1 cuts so that the slowest stage is as fast as can be, its
-// time being that of its nodes and of the bytes it receives and sends; among
-// equals, those with the fewest bytes in all. It returns the n+1 borders.
-func choose(cuts []cut, n int) ([]cut, error) {
-	first, last := cuts[0], cuts[len(cuts)-1]
-	// The outermost borders are the model's own inputs and outputs: there is
-	// nothing to choose, and every plan pays for them alike.
-	first.bytes, last.bytes = 0, 0
-	if n == 1 {
-		return []cut{first, last}, nil
-	}
-	if last.layers < n {
-		return nil, fmt.Errorf("%d stages are more than the model has layers (%d); ask for --stages %d or fewer", n, last.layers, last.layers)
-	}
-	places := append(append([]cut{first}, candidates(cuts, n)...), last)
-	time := func(i, j int) int64 {
-		if places[j].layers == places[i].layers {
-			return never
-		}
-		return places[j].cost - places[i].cost + (places[i].bytes+places[j].bytes)*picosecondsPerLinkByte
-	}
-	slowest, _ := divide(len(places), n, func(before int64, i, j int) int64 { return max(before, time(i, j)) })
-	if slowest[n] == never {
-		largest := n - 1
-		for largest > 1 && slowest[largest] == never {
-			largest--
-		}
-		return nil, whyNot(cuts, n, largest)
-	}
-	_, chosen := divide(len(places), n, func(before int64, i, j int) int64 {
-		if time(i, j) > slowest[n] {
-			return never
-		}
-		return before + places[j].bytes
-	})
-	borders := make([]cut, n+1)
-	for k, i := range chosen {
-		borders[k] = places[i]
-	}
-	return borders, nil
+// A layout is the chain of work that a plan divides: what lies between the places
+// where a cut may be.
+type layout struct {
+	cuts   []cut // the borders of the segments
+	work   plan.Work
+	banned string // a value that is no dense tensor and forbids a place, if there is one
 }
 
-// never is the price of what is not possible.
-const never = math.MaxInt64
-
-// divide finds the cheapest way from the first of some places to the last in n
-// steps, by dynamic programming: the best way to a place in k steps is found
-// from the best ways in k-1. join is the price of a way that goes on from place i
-// to place j, given its price so far. divide returns the price for every number
-// of steps up to n, and the places of the way in n steps.
-func divide(places, n int, join func(before int64, i, j int) int64) (prices []int64, way []int) {
-	price := make([][]int64, n+1)
-	from := make([][]int, n+1)
-	for k := range price {
-		price[k], from[k] = make([]int64, places), make([]int, places)
-		for j := range price[k] {
-			price[k][j] = never
-		}
-	}
-	price[0][0] = 0
-	for k := 1; k <= n; k++ {
-		for j := k; j < places; j++ {
-			for i := k - 1; i < j; i++ {
-				if price[k-1][i] == never {
-					continue
-				}
-				if p := join(price[k-1][i], i, j); p < price[k][j] {
-					price[k][j], from[k][j] = p, i
-				}
+// layout prepares planning. Weights count as they are stored or, when loaded is
+// set, as they are in memory once constants are computed.
+func (p *planner) layout(cuts []cut, loaded bool) *layout {
+	l := &layout{cuts: cuts[:1:1]}
+	l.work.Cross = []int64{p.v.bytes(tensor.Names(p.g.inputs))}
+	ids := map[string]int32{}
+	var segment plan.Segment
+	seen := map[int32]bool{}
+	use := func(names []string) {
+		for _, name := range p.weights(names, loaded) {
+			id, known := ids[name]
+			if !known {
+				id = int32(len(l.work.WeightBytes))
+				ids[name] = id
+				l.work.WeightBytes = append(l.work.WeightBytes, p.weightBytes(name))
+			}
+			if !seen[id] {
+				seen[id] = true
+				segment.Weights = append(segment.Weights, id)
 			}
 		}
 	}
-	end := places - 1
-	for k := range price {
-		prices = append(prices, price[k][end])
-	}
-	way = make([]int, n+1)
-	for k := n; k >= 0; k-- {
-		way[k] = end
-		end = from[k][end]
-	}
-	return prices, way
-}
-
-// whyNot says which limit binds when no legal cut gives n stages.
-func whyNot(cuts []cut, n, largest int) error {
-	for _, c := range cuts {
-		if c.illegal != "" {
-			return fmt.Errorf("no cut gives %d stages: values that are not dense tensors, such as %q, may not cross a cut; the largest number of stages that works is %d", n, c.illegal, largest)
+	for k, c := range cuts[1:] {
+		before := cuts[k]
+		segment.Time += c.cost - before.cost
+		segment.Layers += c.layers - before.layers
+		use(p.g.deps[p.g.anchors[k]])
+		last := k+2 == len(cuts)
+		if last {
+			use(p.g.outputs)
 		}
-	}
-	return fmt.Errorf("no cut gives %d stages; the largest number of stages that works is %d", n, largest)
-}
-
-// maxCandidates bounds the places that planning chooses from, since its time
-// grows with their square.
-const maxCandidates = 1024
-
-// candidates are the places worth considering: of all places between one layer
-// and the next, the legal one with the fewest bytes, and of equals the last, so
-// that the element-wise nodes behind a layer stay with it (ONNX Runtime fuses
-// them). Models with very many layers get a place for every few of them.
-func candidates(cuts []cut, n int) []cut {
-	layers := cuts[len(cuts)-1].layers
-	groups := min(layers, max(maxCandidates, 4*n))
-	var kept []cut
-	group := -1
-	for _, c := range cuts {
-		if c.illegal != "" || c.layers == 0 || c.layers == layers {
+		if !last && c.banned != "" {
+			l.banned = c.banned
+		}
+		if !last && (c.banned != "" || c.glued) {
 			continue
 		}
-		switch at := c.layers * groups / layers; {
-		case at != group:
-			kept = append(kept, c)
-			group = at
-		case c.bytes <= kept[len(kept)-1].bytes:
-			kept[len(kept)-1] = c
+		crossing := c.bytes
+		if last {
+			crossing = p.v.bytes(p.g.outputs)
+		}
+		l.cuts = append(l.cuts, c)
+		l.work.Segments = append(l.work.Segments, segment)
+		l.work.Cross = append(l.work.Cross, crossing)
+		segment, seen = plan.Segment{}, map[int32]bool{}
+	}
+	return l
+}
+
+// weights are the weights that the given values are or are computed from:
+// initializers and Constant nodes, or what is made of them. The few bytes that
+// cheap nodes read do not count.
+func (p *planner) weights(names []string, loaded bool) []string {
+	var list []string
+	seen := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		if seen[name] || !p.g.isConstant(name) {
+			return
+		}
+		seen[name] = true
+		producer := p.g.producer[name]
+		if producer == fromInitializer || loaded || len(p.g.deps[producer]) == 0 {
+			list = append(list, name)
+			return
+		}
+		for _, dep := range p.g.deps[producer] {
+			visit(dep)
 		}
 	}
-	return kept
+	for _, name := range names {
+		visit(name)
+	}
+	return list
+}
+
+func (p *planner) weightBytes(name string) int64 {
+	if i, ok := p.g.initializer[name]; ok {
+		return p.g.model.Graph.Initializers[i].Bytes()
+	}
+	return p.v.sizes[name]
+}
+
+// borders are the cuts of a plan, the outermost included.
+func (l *layout) borders(stages []plan.Stage) []cut {
+	borders := []cut{l.cuts[0]}
+	for _, s := range stages {
+		borders = append(borders, l.cuts[s.To])
+	}
+	return borders
+}
+
+// parts is the largest number of stages that have a layer each.
+func (l *layout) parts() int {
+	parts := 0
+	for _, s := range l.work.Segments {
+		if s.Layers > 0 {
+			parts++
+		}
+	}
+	return max(parts, 1)
+}
+
+// divide cuts into n equal stages.
+func (l *layout) divide(n int, maxBytes int64) ([]cut, error) {
+	chosen, err := plan.Divide(l.work, n, plan.Limits{MaxStageBytes: maxBytes})
+	var limit *plan.LimitError
+	if errors.As(err, &limit) && limit.Stages > limit.Parts && limit.Parts < limit.Layers && l.banned != "" {
+		return nil, fmt.Errorf("%w; values that are not dense tensors, such as %q, may not cross a cut", err, l.banned)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.borders(chosen.Stages), nil
+}
+
+// at are the cuts behind the given values or nodes.
+func (p *planner) at(cuts []cut, names []string) ([]cut, error) {
+	places := map[int]string{}
+	for _, name := range names {
+		at, err := p.place(name)
+		if err != nil {
+			return nil, err
+		}
+		switch other, taken := places[at]; {
+		case at == 0:
+			return nil, fmt.Errorf("--at %s: nothing but cheap arithmetic is before it, so no stage could end there", name)
+		case at == len(cuts)-1:
+			return nil, fmt.Errorf("--at %s: nothing is behind it, so no stage could begin there", name)
+		case taken:
+			return nil, fmt.Errorf("--at %s: it is the same place as %s", name, other)
+		case cuts[at].banned != "":
+			return nil, fmt.Errorf("--at %s: %q would cross the cut, which is not a dense tensor", name, cuts[at].banned)
+		}
+		places[at] = name
+	}
+	borders := cuts[:1:1]
+	for _, at := range slices.Sorted(maps.Keys(places)) {
+		borders = append(borders, cuts[at])
+	}
+	return append(borders, cuts[len(cuts)-1]), nil
+}
+
+// place is how many anchored nodes there are up to the given value or node.
+func (p *planner) place(name string) (int, error) {
+	if _, ok := p.g.producer[name]; ok {
+		return p.position[name], nil
+	}
+	found, at := 0, 0
+	for _, n := range p.g.nodes {
+		if n.Name == name && name != "" {
+			found++
+			for _, out := range n.Outputs {
+				at = max(at, p.position[out])
+			}
+		}
+	}
+	switch {
+	case found == 1:
+		return at, nil
+	case found > 1:
+		return 0, fmt.Errorf("--at %s: %d nodes have that name; name a value that the node makes", name, found)
+	}
+	return 0, fmt.Errorf("--at %s: the model has no value and no node of that name%s", name, p.similar(name))
+}
+
+// similar suggests names that hold the one that was not found.
+func (p *planner) similar(name string) string {
+	var list []string
+	for _, n := range p.g.nodes {
+		for _, candidate := range append([]string{n.Name}, n.Outputs...) {
+			if candidate != "" && strings.Contains(strings.ToLower(candidate), strings.ToLower(name)) && !slices.Contains(list, candidate) {
+				list = append(list, candidate)
+			}
+		}
+		if len(list) > 4 {
+			break
+		}
+	}
+	if len(list) == 0 {
+		return "; --dry-run -o dot shows all"
+	}
+	return "; similar are " + strings.Join(list, ", ")
 }

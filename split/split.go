@@ -16,6 +16,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -27,6 +28,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/split/onnxfile"
+	"github.com/distinfer/distinfer/split/plan"
 )
 
 // An Engine is what splitting needs of a runtime.
@@ -47,7 +49,19 @@ type Session interface {
 
 // Options say how to split.
 type Options struct {
+	// Stages is the number of stages. It is left 0 with one of At, Layers and
+	// Machines, which say where to cut in other ways.
 	Stages int
+	// At are names of values or nodes to cut behind.
+	At []string
+	// Layers asks for one stage a layer.
+	Layers bool
+	// Machines asks for what is best on these machines.
+	Machines []plan.Machine
+	// MaxStageBytes bounds the weights of a stage as they are stored, in bytes,
+	// unless it is 0.
+	MaxStageBytes int64
+
 	Out    string // the bundle's folder
 	Force  bool   // replace a bundle that stands there
 	Verify bool   // run the stages against the whole model
@@ -62,19 +76,42 @@ type Report struct {
 	Out          string           `json:"out,omitempty"`    // empty for a plan only
 	Bundle       string           `json:"bundle,omitempty"` // its ID
 	Manifest     *bundle.Manifest `json:"manifest"`
+	Alternatives []Alternative    `json:"alternatives,omitempty"` // that were compared for given machines
 	Verification *Verification    `json:"verification,omitempty"` // nil when not asked for
+}
+
+func (o Options) check() error {
+	ways := 0
+	for _, given := range []bool{o.Stages != 0, len(o.At) > 0, o.Layers, o.Machines != nil} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case o.Stages < 0 || ways == 0:
+		return fmt.Errorf("%d stages cannot be; ask for --stages 1 or more", o.Stages)
+	case ways > 1:
+		return errors.New("--stages, --at and --layers say where to cut in different ways; give one of them")
+	case o.MaxStageBytes < 0:
+		return fmt.Errorf("--max-stage-bytes is %d; it can be 1 or more", o.MaxStageBytes)
+	}
+	return nil
 }
 
 // Split cuts the model file at path and writes a bundle.
 func Split(ctx context.Context, path string, e Engine, o Options) (report *Report, err error) {
-	if o.Stages < 1 {
-		return nil, fmt.Errorf("%d stages cannot be; ask for --stages 1 or more", o.Stages)
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	file, err := openModel(path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
+	hash := startHashing(file)
+	defer func() {
+		<-hash.done // it reads the file
+		err = errors.Join(err, file.Close())
+	}()
 
 	data, err := onnxfile.OpenDataFolder(filepath.Dir(path))
 	if err != nil {
@@ -94,20 +131,17 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	planner := newPlanner(g, v)
-	borders, err := choose(planner.cuts(), o.Stages)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	parts, err := planner.extract(borders)
+	parts, alternatives, err := planner.choose(o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	manifest := g.manifest(path, file, v, reference, parts)
+	manifest := planner.manifest(path, file, reference, parts)
 	if o.DryRun {
-		return &Report{Manifest: manifest}, nil
+		manifest.Model.SHA256 = hash.sum()
+		return &Report{Manifest: manifest, Alternatives: alternatives}, nil
 	}
 
 	w, err := bundle.Create(o.Out, o.Force)
@@ -137,6 +171,7 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 	if manifest.Files, err = copyTextFiles(w, filepath.Dir(path)); err != nil {
 		return nil, err
 	}
+	manifest.Model.SHA256 = hash.sum()
 	if err := w.WriteManifest(manifest); err != nil {
 		return nil, err
 	}
@@ -144,7 +179,7 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 	if err != nil {
 		return nil, err
 	}
-	report = &Report{Out: o.Out, Bundle: written.ID, Manifest: manifest}
+	report = &Report{Out: o.Out, Bundle: written.ID, Manifest: manifest, Alternatives: alternatives}
 	if o.Verify {
 		if report.Verification, err = g.verify(ctx, e, path, written); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -154,6 +189,26 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 		return nil, err
 	}
 	return report, nil
+}
+
+// A hashing computes the sha256 of a model file while other work goes on.
+type hashing struct {
+	hash hash.Hash
+	done chan struct{}
+}
+
+func startHashing(f *onnxfile.File) *hashing {
+	h := &hashing{hash: sha256.New(), done: make(chan struct{})}
+	go func() {
+		defer close(h.done)
+		_, _ = f.WriteTo(h.hash) // a hash never fails
+	}()
+	return h
+}
+
+func (h *hashing) sum() string {
+	<-h.done
+	return hex.EncodeToString(h.hash.Sum(nil))
 }
 
 func openModel(path string) (*onnxfile.File, error) {
@@ -183,13 +238,12 @@ func modelName(path string) string {
 	return base
 }
 
-func (g *graph) manifest(path string, file *onnxfile.File, v *values, reference tensor.Sizes, parts []part) *bundle.Manifest {
-	sum := sha256.Sum256(file.Data)
+func (planner *planner) manifest(path string, file *onnxfile.File, reference tensor.Sizes, parts []part) *bundle.Manifest {
+	g, v := planner.g, planner.v
 	m := &bundle.Manifest{
 		Format: bundle.Format,
 		Model: bundle.Model{
 			Name:      modelName(path),
-			SHA256:    hex.EncodeToString(sum[:]),
 			Bytes:     int64(len(file.Data)),
 			IRVersion: file.IRVersion,
 			Producer:  file.ProducerName,
@@ -208,25 +262,36 @@ func (g *graph) manifest(path string, file *onnxfile.File, v *values, reference 
 	for rank, p := range parts {
 		s := bundle.Stage{
 			// The hash is known once the file is written.
-			File:           bundle.File{Name: fmt.Sprintf("stage-%d.onnx", rank)},
-			Inputs:         v.list(p.inputs),
-			Outputs:        v.list(p.outputs),
-			Forward:        p.forward,
-			Nodes:          len(p.sub.Nodes),
-			Cost:           round4(float64(p.cost) / float64(max(total, 1))),
-			BytesIn:        v.bytes(p.arriving),
-			BytesOut:       v.bytes(p.leaving),
-			Parameters:     0,
-			ParameterBytes: 0,
+			File:     bundle.File{Name: fmt.Sprintf("stage-%d.onnx", rank)},
+			Inputs:   v.list(p.inputs),
+			Outputs:  v.list(p.outputs),
+			Forward:  p.forward,
+			Nodes:    len(p.sub.Nodes),
+			Cost:     round4(float64(p.cost) / float64(max(total, 1))),
+			BytesIn:  v.bytes(p.arriving),
+			BytesOut: v.bytes(p.leaving),
 		}
-		for _, i := range p.sub.Initializers {
-			t := g.model.Graph.Initializers[i]
-			s.Parameters += t.Elements()
-			s.ParameterBytes += t.Bytes()
-		}
+		s.Parameters, s.ParameterBytes = planner.parameters(p)
 		m.Stages = append(m.Stages, s)
 	}
 	return m
+}
+
+// parameters are the weights of a part: how many, and their bytes as they are
+// stored. Some exporters write weights as nodes.
+func (p *planner) parameters(part part) (n, bytes int64) {
+	for _, i := range part.sub.Initializers {
+		t := p.g.model.Graph.Initializers[i]
+		n += t.Elements()
+		bytes += t.Bytes()
+	}
+	for _, i := range part.sub.Nodes {
+		if name := p.g.constantNode(i); name != "" {
+			n += elements(p.v.shape[name])
+			bytes += p.v.sizes[name]
+		}
+	}
+	return n, bytes
 }
 
 func round4(x float64) float64 { return float64(int64(x*10000+0.5)) / 10000 }
@@ -287,7 +352,7 @@ type part struct {
 func (p *planner) extract(borders []cut) ([]part, error) {
 	crossing := make([][]string, len(borders))
 	k := len(borders) - 1
-	p.backwards(func(at int, used map[string]bool) {
+	p.backwards(func(at int, used *live) {
 		if at == borders[k].at && k > 0 {
 			crossing[k] = p.crossing(at, used)
 			k--
