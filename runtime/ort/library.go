@@ -31,11 +31,13 @@ var process struct {
 	sync.Mutex
 	users int
 	path  string
+	api   api
 }
 
 // A Library is ONNX Runtime, loaded into this process.
 type Library struct {
 	path   string
+	api    api
 	closed sync.Once
 }
 
@@ -53,7 +55,7 @@ func Load(explicit string) (*Library, error) {
 			return nil, fmt.Errorf("ONNX Runtime is already loaded from %s, cannot load %s as well", process.path, explicit)
 		}
 		process.users++
-		return &Library{path: process.path}, nil
+		return &Library{path: process.path, api: process.api}, nil
 	}
 
 	candidates := Candidates()
@@ -64,8 +66,11 @@ func Load(explicit string) (*Library, error) {
 	for _, path := range candidates {
 		err := open(path)
 		if err == nil {
+			if process.api, err = loadAPI(path); err != nil {
+				return nil, errors.Join(err, binding.DestroyEnvironment())
+			}
 			process.users, process.path = 1, path
-			return &Library{path: path}, nil
+			return &Library{path: path, api: process.api}, nil
 		}
 		tried = append(tried, fmt.Sprintf("%s (%v)", path, err))
 	}

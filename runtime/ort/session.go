@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	binding "github.com/yalue/onnxruntime_go"
 
@@ -24,8 +25,11 @@ type Options struct {
 
 // A Session is one model, loaded. It implements pipeline.Runner.
 type Session struct {
-	session         *binding.DynamicAdvancedSession
-	inputs, outputs []tensor.Spec
+	api               api
+	session           *binding.DynamicAdvancedSession
+	handle            unsafe.Pointer // of the session
+	inputs, outputs   []tensor.Spec
+	inNames, outNames names
 
 	// passed are outputs that are inputs as they came. ONNX Runtime leaves
 	// memory that was allocated for such an output beforehand untouched, so it
@@ -41,24 +45,14 @@ type Session struct {
 // takes and returns; outputs whose dimensions resolve from those of the inputs
 // are written straight into memory allocated beforehand.
 func (l *Library) Open(path string, inputs, outputs []tensor.Spec, o Options) (*Session, error) {
-	if len(inputs) == 0 || len(outputs) == 0 {
-		// The binding takes the address of the first of each.
-		return nil, fmt.Errorf("%s: a model without inputs or without outputs cannot be run", path)
-	}
 	var computed []tensor.Spec
 	var passed []string
 	for _, s := range outputs {
 		if _, isInput := tensor.Find(inputs, s.Name); isInput {
 			passed = append(passed, s.Name)
-			continue
+		} else {
+			computed = append(computed, s)
 		}
-		computed = append(computed, s)
-		if !autoAllocates(s.DType) && !resolvable(s, inputs) {
-			return nil, fmt.Errorf("%s: output %s has a size that is known only after the run, which is not supported for %s", path, s, s.DType)
-		}
-	}
-	if len(computed) == 0 {
-		return nil, fmt.Errorf("%s: a model that only passes on its inputs cannot be run", path)
 	}
 	options, err := o.binding()
 	if err != nil {
@@ -70,7 +64,14 @@ func (l *Library) Open(path string, inputs, outputs []tensor.Spec, o Options) (*
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", path, clean(err))
 	}
-	return &Session{session: session, inputs: inputs, outputs: computed, passed: passed}, nil
+	h, err := handle(session, "s", "ortSession")
+	if err != nil {
+		return nil, errors.Join(err, session.Destroy())
+	}
+	return &Session{
+		api: l.api, session: session, handle: h, inputs: inputs, outputs: computed, passed: passed,
+		inNames: newNames(tensor.Names(inputs)), outNames: newNames(tensor.Names(computed)),
+	}, nil
 }
 
 func (o Options) binding() (*binding.SessionOptions, error) {
@@ -98,7 +99,12 @@ func (o Options) binding() (*binding.SessionOptions, error) {
 }
 
 // Close frees the model. No Run may be under way.
-func (s *Session) Close() error { return s.session.Destroy() }
+func (s *Session) Close() error {
+	s.inNames.free()
+	s.outNames.free()
+	s.inNames, s.outNames = nil, nil
+	return s.session.Destroy()
+}
 
 // Run implements pipeline.Runner. Tensors that the model does not take are
 // ignored; a missing or mismatching one is a fault.Invalid. When ctx ends, ONNX
@@ -111,17 +117,14 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
-	var held values
-	defer func() { held.destroy() }()
+	held := values{api: s.api}
+	defer held.release()
 
-	args := make([]binding.Value, len(s.inputs))
+	args := make([]value, len(s.inputs))
 	for i, spec := range s.inputs {
-		v, err := toValue(in[spec.Name])
-		if err != nil {
+		if args[i], err = held.over(in[spec.Name]); err != nil {
 			return nil, fmt.Errorf("input %s: %w", spec, err)
 		}
-		args[i] = v
-		held = append(held, v)
 	}
 
 	prepared := !s.surprising.Load()
@@ -150,33 +153,31 @@ const maxPrepared = 1 << 30
 
 // run computes once. With prepared, outputs whose shapes resolve are allocated
 // beforehand; the others are copied out of ONNX Runtime's memory.
-func (s *Session) run(ctx context.Context, args []binding.Value, sizes tensor.Sizes, prepared bool) (tensor.Bag, error) {
-	var held values
-	defer func() { held.destroy() }()
+func (s *Session) run(ctx context.Context, args []value, sizes tensor.Sizes, prepared bool) (tensor.Bag, error) {
+	held := values{api: s.api}
+	defer held.release()
 
-	results := make([]binding.Value, len(s.outputs))
-	bag := make(tensor.Bag, len(s.outputs))
+	results := make([]value, len(s.outputs))
+	bag := make(tensor.Bag, len(s.outputs)+len(s.passed))
+	if len(s.outputs) == 0 { // all are passed on
+		return bag, nil
+	}
 	for i, spec := range s.outputs {
-		if spec.DType == tensor.String || (!prepared && autoAllocates(spec.DType) && len(spec.Dims) > 0) {
-			continue
-		}
 		shape, ok := spec.Resolve(sizes)
-		if !ok {
+		if !ok || !prepared || spec.DType == tensor.String {
 			continue
 		}
-		if n, err := tensor.Elements(shape); err == nil && spec.DType.Bytes(n) > maxPrepared && autoAllocates(spec.DType) {
+		if n, err := tensor.Elements(shape); err != nil || spec.DType.Bytes(n) > maxPrepared {
 			continue
 		}
 		t, err := tensor.New(spec.DType, shape)
 		if err != nil {
 			return nil, fmt.Errorf("output %s: %w", spec, err)
 		}
-		v, err := toValue(t)
-		if err != nil {
+		if results[i], err = held.over(t); err != nil {
 			return nil, fmt.Errorf("output %s: %w", spec, err)
 		}
-		results[i], bag[spec.Name] = v, t
-		held = append(held, v)
+		bag[spec.Name] = t
 	}
 
 	var options *binding.RunOptions
@@ -197,33 +198,29 @@ func (s *Session) run(ctx context.Context, args []binding.Value, sizes tensor.Si
 			_ = options.Destroy()
 		}()
 	}
-	err := s.session.RunWithOptions(args, results, options)
+	handle, err := handleOfRunOptions(options)
+	if err != nil {
+		return nil, err
+	}
+	err = s.api.run(s.handle, handle, s.inNames, args, s.outNames, results)
 	for i, v := range results {
-		if _, ours := bag[s.outputs[i].Name]; !ours && v != nil {
-			held = append(held, v)
+		if _, ours := bag[s.outputs[i].Name]; !ours && v.c != nil {
+			held.list = append(held.list, v.c)
 		}
 	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("run: %w", clean(err))
+		return nil, fmt.Errorf("run: %w", err)
 	}
 	for i, spec := range s.outputs {
-		v := results[i]
-		if t, ours := bag[spec.Name]; ours {
-			if len(spec.Dims) == 0 {
-				if err := fromScalar(v, t); err != nil {
-					return nil, fmt.Errorf("output %s: %w", spec, err)
-				}
-			}
+		if _, ours := bag[spec.Name]; ours {
 			continue
 		}
-		t, err := fromValue(v)
-		if err != nil {
+		if bag[spec.Name], err = s.api.read(results[i]); err != nil {
 			return nil, fmt.Errorf("output %s: %w", spec, err)
 		}
-		bag[spec.Name] = t
 	}
 	return bag, nil
 }
@@ -289,19 +286,4 @@ func clean(err error) error {
 		}
 	}
 	return errors.New(strings.Join(strings.Fields(msg), " "))
-}
-
-// resolvable reports whether every dimension of s is fixed or named by one of
-// the inputs.
-func resolvable(s tensor.Spec, inputs []tensor.Spec) bool {
-	sizes := tensor.Sizes{}
-	for _, in := range inputs {
-		for _, d := range in.Dims {
-			if d.Name != "" {
-				sizes[d.Name] = 1
-			}
-		}
-	}
-	_, ok := s.Resolve(sizes)
-	return ok
 }

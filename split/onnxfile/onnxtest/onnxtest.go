@@ -161,12 +161,15 @@ func (g *Graph) Call(domain, op string, inputs, outputs []string, attrs ...Messa
 // Bytes is the graph as a GraphProto.
 func (g *Graph) Bytes(name string) Message { return append(Message{}, g.msg...).Text(2, name) }
 
-// opset17 is an import of ONNX's own operators.
-func opset17() Message { return Message{}.Text(1, "").Int(2, 17) }
+// opset is an import of ONNX's own operators.
+func opset(version int64) Message { return Message{}.Text(1, "").Int(2, version) }
 
 // Model is the graph as a ModelProto of opset 17.
-func (g *Graph) Model() Message {
-	return Message{}.Int(1, 8).Text(2, "onnxtest").Embed(7, g.Bytes("graph")).Embed(8, opset17())
+func (g *Graph) Model() Message { return g.ModelAt(8, 17) }
+
+// ModelAt is the graph as a ModelProto of the given versions.
+func (g *Graph) ModelAt(ir, version int64) Message {
+	return Message{}.Int(1, ir).Text(2, "onnxtest").Embed(7, g.Bytes("graph")).Embed(8, opset(version))
 }
 
 // WithFunction adds a local function to a model: the nodes of body, as an
@@ -187,6 +190,6 @@ func (m Message) WithFunction(domain, name string, inputs, outputs []string, bod
 		}
 		b = b[n+k:]
 	}
-	f = f.Embed(9, opset17()).Text(10, domain)
+	f = f.Embed(9, opset(17)).Text(10, domain)
 	return m.Embed(25, f).Embed(8, Message{}.Text(1, domain).Int(2, 1))
 }

@@ -1,0 +1,327 @@
+package ort
+
+/*
+#cgo linux LDFLAGS: -ldl
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+typedef struct OrtStatus OrtStatus;
+typedef struct OrtValue OrtValue;
+typedef struct OrtInfo OrtInfo;
+typedef const void *const *Api;
+
+typedef struct {
+	Api (*GetApi)(uint32_t version);
+	const char *(*GetVersionString)(void);
+} ApiBase;
+
+// The places of functions in struct OrtApi of onnxruntime_c_api.h. It only ever
+// grows at its end, so they are the same in every release.
+enum {
+	GET_ERROR_MESSAGE = 2,
+	RUN = 9,
+	CREATE_TENSOR = 48,
+	CREATE_TENSOR_WITH_DATA = 49,
+	IS_TENSOR = 50,
+	GET_TENSOR_DATA = 51,
+	GET_STRINGS_LENGTH = 53,
+	GET_STRINGS = 54,
+	GET_ELEMENT_TYPE = 60,
+	GET_RANK = 61,
+	GET_DIMENSIONS = 62,
+	GET_TYPE_AND_SHAPE = 65,
+	CREATE_CPU_MEMORY_INFO = 69,
+	GET_ALLOCATOR = 78,
+	RELEASE_STATUS = 93,
+	RELEASE_MEMORY_INFO = 94,
+	RELEASE_VALUE = 96,
+	RELEASE_TYPE_AND_SHAPE = 99,
+	RESIZE_STRING = 252,
+	VERSION = 14, // the first with all of these
+	STRING = 8,
+};
+
+static Api load(const char *path) {
+	void *library = dlopen(path, RTLD_LAZY | RTLD_NOLOAD); // it is loaded
+	if (library == NULL) return NULL;
+	ApiBase *(*base)(void) = (ApiBase *(*)(void))dlsym(library, "OrtGetApiBase");
+	Api api = base == NULL ? NULL : base()->GetApi(VERSION);
+	dlclose(library); // the reference that was just taken
+	return api;
+}
+
+static const char *message(Api api, OrtStatus *s) { return ((const char *(*)(OrtStatus *))api[GET_ERROR_MESSAGE])(s); }
+static void release_status(Api api, OrtStatus *s) { ((void (*)(OrtStatus *))api[RELEASE_STATUS])(s); }
+static void release_value(Api api, OrtValue *v) { ((void (*)(OrtValue *))api[RELEASE_VALUE])(v); }
+
+static OrtStatus *run(Api api, void *session, void *options, char **in_names, OrtValue **in, size_t ins, char **out_names, OrtValue **out, size_t outs) {
+	return ((OrtStatus * (*)(void *, void *, char **, OrtValue **, size_t, char **, size_t, OrtValue **)) api[RUN])(session, options, in_names, in, ins, out_names, outs, out);
+}
+
+static OrtStatus *tensor_over(Api api, void *data, size_t size, int64_t *shape, size_t rank, int dtype, OrtValue **v) {
+	void *memory = NULL;
+	OrtStatus *s = ((OrtStatus * (*)(int, int, void **)) api[CREATE_CPU_MEMORY_INFO])(1, 0, &memory);
+	if (s != NULL) return s;
+	s = ((OrtStatus * (*)(void *, void *, size_t, int64_t *, size_t, int, OrtValue **)) api[CREATE_TENSOR_WITH_DATA])(memory, data, size, shape, rank, dtype, v);
+	((void (*)(void *))api[RELEASE_MEMORY_INFO])(memory);
+	return s;
+}
+
+static OrtStatus *tensor_of_strings(Api api, int64_t *shape, size_t rank, OrtValue **v) {
+	void *allocator = NULL;
+	OrtStatus *s = ((OrtStatus * (*)(void **)) api[GET_ALLOCATOR])(&allocator);
+	if (s != NULL) return s;
+	return ((OrtStatus * (*)(void *, int64_t *, size_t, int, OrtValue **)) api[CREATE_TENSOR])(allocator, shape, rank, STRING, v);
+}
+
+static OrtStatus *string_at(Api api, OrtValue *v, size_t i, size_t size, char **to) {
+	return ((OrtStatus * (*)(OrtValue *, size_t, size_t, char **)) api[RESIZE_STRING])(v, i, size, to);
+}
+
+static OrtStatus *is_tensor(Api api, OrtValue *v, int *yes) {
+	return ((OrtStatus * (*)(OrtValue *, int *)) api[IS_TENSOR])(v, yes);
+}
+
+// type_and_shape gives the element type and the rank, and as many dimensions as
+// there is room for.
+static OrtStatus *type_and_shape(Api api, OrtValue *v, int *dtype, int64_t *shape, size_t room, size_t *rank) {
+	OrtInfo *info = NULL;
+	OrtStatus *s = ((OrtStatus * (*)(OrtValue *, OrtInfo **)) api[GET_TYPE_AND_SHAPE])(v, &info);
+	if (s != NULL) return s;
+	s = ((OrtStatus * (*)(OrtInfo *, int *)) api[GET_ELEMENT_TYPE])(info, dtype);
+	if (s == NULL) s = ((OrtStatus * (*)(OrtInfo *, size_t *)) api[GET_RANK])(info, rank);
+	if (s == NULL) s = ((OrtStatus * (*)(OrtInfo *, int64_t *, size_t)) api[GET_DIMENSIONS])(info, shape, *rank < room ? *rank : room);
+	((void (*)(OrtInfo *))api[RELEASE_TYPE_AND_SHAPE])(info);
+	return s;
+}
+
+static OrtStatus *data_of(Api api, OrtValue *v, void **data) {
+	return ((OrtStatus * (*)(OrtValue *, void **)) api[GET_TENSOR_DATA])(v, data);
+}
+
+static OrtStatus *strings_length(Api api, OrtValue *v, size_t *n) {
+	return ((OrtStatus * (*)(OrtValue *, size_t *)) api[GET_STRINGS_LENGTH])(v, n);
+}
+
+static OrtStatus *strings(Api api, OrtValue *v, void *buffer, size_t size, size_t *offsets, size_t n) {
+	return ((OrtStatus * (*)(OrtValue *, void *, size_t, size_t *, size_t)) api[GET_STRINGS])(v, buffer, size, offsets, n);
+}
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"unsafe"
+
+	binding "github.com/yalue/onnxruntime_go"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// An api is ONNX Runtime's C interface. The binding loads the library and models;
+// values and runs are made here, since it has no scalars of the types that Go has
+// not, cannot read outputs of these, panics without inputs, and copies what the
+// library allocates twice.
+type api struct{ c C.Api }
+
+// loadAPI is the interface of the library that was loaded from path.
+func loadAPI(path string) (api, error) {
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	c := C.load(name)
+	if c == nil {
+		return api{}, fmt.Errorf("%s does not offer the C interface of ONNX Runtime", path)
+	}
+	return api{c}, nil
+}
+
+// handle is the library's own object behind one of the binding's: a pointer that is
+// reached by the names of its fields.
+func handle(from any, fields ...string) (unsafe.Pointer, error) {
+	v := reflect.ValueOf(from)
+	for _, name := range fields {
+		if v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		if v = v.FieldByName(name); !v.IsValid() {
+			return nil, fmt.Errorf("the binding of ONNX Runtime has no %q in a %T any more", name, from)
+		}
+	}
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		return nil, fmt.Errorf("the binding of ONNX Runtime holds no object in a %T", from)
+	}
+	return v.UnsafePointer(), nil
+}
+
+// check turns a status into an error.
+func (a api) check(s *C.OrtStatus) error {
+	if s == nil {
+		return nil
+	}
+	defer C.release_status(a.c, s)
+	return clean(errors.New(C.GoString(C.message(a.c, s))))
+}
+
+// A value is a tensor of the library's.
+type value struct{ c *C.OrtValue }
+
+// values are those that one run owns, with the memory of Go's that they use.
+type values struct {
+	api  api
+	list []*C.OrtValue
+	pins runtime.Pinner
+}
+
+func (vs *values) release() {
+	for _, v := range vs.list {
+		C.release_value(vs.api.c, v)
+	}
+	vs.pins.Unpin()
+}
+
+// over makes a value over the tensor's own memory, or of strings with a copy of
+// them. It is valid until vs is released.
+func (vs *values) over(t tensor.Tensor) (value, error) {
+	if t.DType == tensor.String {
+		return vs.strings(t)
+	}
+	data := t.Data
+	if len(data) == 0 {
+		data = tensor.AlignedBytes(8) // a tensor without elements still needs an address
+	}
+	p := unsafe.Pointer(unsafe.SliceData(data))
+	vs.pins.Pin(p)
+	var v *C.OrtValue
+	shape, rank := dims(t.Shape)
+	err := vs.api.check(C.tensor_over(vs.api.c, p, C.size_t(len(t.Data)), shape, rank, C.int(t.DType), &v))
+	if err != nil {
+		return value{}, err
+	}
+	vs.list = append(vs.list, v)
+	return value{v}, nil
+}
+
+func dims(shape []int64) (*C.int64_t, C.size_t) {
+	return (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(shape))), C.size_t(len(shape))
+}
+
+func (vs *values) strings(t tensor.Tensor) (value, error) {
+	var v *C.OrtValue
+	shape, rank := dims(t.Shape)
+	if err := vs.api.check(C.tensor_of_strings(vs.api.c, shape, rank, &v)); err != nil {
+		return value{}, err
+	}
+	vs.list = append(vs.list, v)
+	for i, s := range t.Strs {
+		var to *C.char
+		if err := vs.api.check(C.string_at(vs.api.c, v, C.size_t(i), C.size_t(len(s)), &to)); err != nil {
+			return value{}, err
+		}
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(to)), len(s)), s)
+	}
+	return value{v}, nil
+}
+
+// read copies a tensor that the library made.
+func (a api) read(v value) (tensor.Tensor, error) {
+	var yes C.int
+	if err := a.check(C.is_tensor(a.c, v.c, &yes)); err != nil {
+		return tensor.Tensor{}, err
+	}
+	if yes == 0 {
+		return tensor.Tensor{}, errors.New("a sequence, map or optional cannot leave a stage")
+	}
+	var dtype C.int
+	var rank C.size_t
+	shape := make([]int64, tensor.MaxRank)
+	p, room := dims(shape)
+	if err := a.check(C.type_and_shape(a.c, v.c, &dtype, p, room, &rank)); err != nil {
+		return tensor.Tensor{}, err
+	}
+	if rank > room {
+		return tensor.Tensor{}, fmt.Errorf("it has %d dimensions, more than %d", rank, room)
+	}
+	t := tensor.Tensor{DType: tensor.DType(dtype), Shape: shape[:rank:rank]}
+	n, err := tensor.Elements(t.Shape)
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	if t.DType == tensor.String {
+		t.Strs, err = a.readStrings(v, int(n))
+		return t, err
+	}
+	size := t.DType.Bytes(n)
+	if size < 0 {
+		return tensor.Tensor{}, fmt.Errorf("its element type %s is not known", t.DType)
+	}
+	var data unsafe.Pointer
+	if err := a.check(C.data_of(a.c, v.c, &data)); err != nil {
+		return tensor.Tensor{}, err
+	}
+	t.Data = tensor.AlignedBytes(size)
+	copy(t.Data, unsafe.Slice((*byte)(data), size))
+	return t, nil
+}
+
+func (a api) readStrings(v value, n int) ([]string, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	var size C.size_t
+	if err := a.check(C.strings_length(a.c, v.c, &size)); err != nil {
+		return nil, err
+	}
+	buffer := make([]byte, size+1)
+	offsets := make([]C.size_t, n)
+	if err := a.check(C.strings(a.c, v.c, unsafe.Pointer(&buffer[0]), size, &offsets[0], C.size_t(n))); err != nil {
+		return nil, err
+	}
+	list := make([]string, n)
+	for i := range list {
+		end := size
+		if i+1 < n {
+			end = offsets[i+1]
+		}
+		list[i] = string(buffer[offsets[i]:end])
+	}
+	return list, nil
+}
+
+// names are strings of C's.
+type names []*C.char
+
+func newNames(list []string) names {
+	n := make(names, len(list))
+	for i, s := range list {
+		n[i] = C.CString(s)
+	}
+	return n
+}
+
+func (n names) free() {
+	for _, s := range n {
+		C.free(unsafe.Pointer(s))
+	}
+}
+
+// run computes the outputs that are nil, and into the others. Those it made are
+// owned by the caller.
+func (a api) run(session, options unsafe.Pointer, inNames names, in []value, outNames names, out []value) error {
+	first := func(list []value) **C.OrtValue { return (**C.OrtValue)(unsafe.Pointer(unsafe.SliceData(list))) }
+	return a.check(C.run(a.c, session, options,
+		unsafe.SliceData(inNames), first(in), C.size_t(len(in)),
+		unsafe.SliceData(outNames), first(out), C.size_t(len(out))))
+}
+
+// handleOfRunOptions is the library's object behind run options; nil without any.
+func handleOfRunOptions(o *binding.RunOptions) (unsafe.Pointer, error) {
+	if o == nil {
+		return nil, nil
+	}
+	return handle(o, "o")
+}
