@@ -12,7 +12,7 @@ const picosecondsPerLinkByte = 8_000
 // There are four for each stage when those are more.
 const (
 	maxPlaces     = 1 << 10
-	maxFinePlaces = 1 << 12
+	maxFinePlaces = 1 << 11
 )
 
 // Limits are what no stage may exceed.
@@ -27,7 +27,7 @@ type Limits struct {
 // bytes in all.
 //
 // It chooses from 1024 places where layers begin or, when the limit allows no plan
-// with these, from 4096 where weights begin; from 4n when that is more. The error
+// with these, from 2048 where weights begin; from 4n when that is more. The error
 // is a *LimitError when no plan keeps the limits.
 func Divide(work Work, n int, limits Limits) (Plan, error) {
 	w, err := work.checked()

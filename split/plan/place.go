@@ -180,7 +180,8 @@ func newPlacer(work Work, machines []Machine) (*placer, error) {
 // count is how many machines of kind t a state has.
 func (p *placer) count(s, t int) int { return s / p.digits[t] % (len(p.kinds[t].members) + 1) }
 
-// board has the plans of k stages. Fine places are tried where others allow none.
+// board is the one with plans of k stages. Fine places are tried where others allow
+// none.
 func (p *placer) board(k int) *board {
 	for i := range p.boards {
 		if p.boards[i] == nil {
@@ -200,8 +201,8 @@ func (p *placer) whyNot(k int) string {
 		return fmt.Sprintf("can be cut into %d stages at most, by its %d layers", parts, layers)
 	}
 	c := p.board(k).chain
-	total, needed := c.ended[len(c.at)-1], c.needed(k)
-	var memories []int64
+	total := c.ended[len(c.at)-1]
+	var memories []int64 // the largest first; such that they can be added up
 	for _, kind := range p.kinds {
 		for range kind.members {
 			memories = append(memories, min(cmp.Or(kind.Memory, never), never/maxPlaces))
@@ -218,7 +219,8 @@ func (p *placer) whyNot(k int) string {
 		return fmt.Sprintf("needs %s on one machine, the largest has %s", needs(total), has(together))
 	case together < total:
 		return fmt.Sprintf("needs %s on %d machines, the largest have %s together", needs(total), k, has(together))
-	case memories[0] < needed:
+	}
+	if needed := c.needed(k); memories[0] < needed {
 		return fmt.Sprintf("needs %s on one of %d machines, the largest has %s", needs(needed), k, has(memories[0]))
 	}
 	return fmt.Sprintf("has no cut into %d stages with which each fits into the memory of a machine", k)
