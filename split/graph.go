@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/split/onnxfile"
@@ -92,6 +94,8 @@ func newGraph(m *onnxfile.Model) (*graph, error) {
 			return nil, fmt.Errorf("output %q is made by no node", name)
 		case outputs[name]:
 			return nil, fmt.Errorf("two outputs of the graph are named %q", name)
+		case v.OtherKind:
+			return nil, fmt.Errorf("output %q is not a dense tensor; sequences, maps and optionals cannot leave a stage", name)
 		}
 		outputs[name] = true
 		g.outputs = append(g.outputs, name)
@@ -106,15 +110,25 @@ func newGraph(m *onnxfile.Model) (*graph, error) {
 	return g, nil
 }
 
-// named gives every dimension that the model leaves unknown a name of its own.
+// named gives every dimension that the model leaves unknown a name of its own, and
+// so every one that has only a placeholder as its name: several may have that, and
+// be of different sizes.
 func named(s tensor.Spec) tensor.Spec {
 	s.Dims = slices.Clone(s.Dims)
 	for i, d := range s.Dims {
-		if !d.IsFixed() && d.Name == "" {
+		if !d.IsFixed() && isPlaceholder(d.Name) {
 			s.Dims[i] = tensor.Named(fmt.Sprintf("%s.%d", s.Name, i))
 		}
 	}
 	return s
+}
+
+func isPlaceholder(name string) bool {
+	switch strings.ToLower(name) {
+	case "none", "unk", "unknown", "undefined", "dynamic", "null", "any":
+		return true
+	}
+	return !strings.ContainsFunc(name, unicode.IsLetter)
 }
 
 // resolve finds the producer of every value, and puts the nodes into an order in

@@ -118,7 +118,7 @@ func (g *graph) references(given map[string]int64) ([]tensor.Sizes, error) {
 // infer asks the engine for the types of all values, and for their shapes at
 // the first of the reference sizes that the model takes, which it returns. Which
 // dimension of a value follows which dimension of the inputs is found by asking
-// twice more, at two other sets of sizes.
+// again, at other sets of sizes.
 func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.Sizes) (*values, tensor.Sizes, error) {
 	q, err := g.newInference(e, data)
 	if err != nil {
@@ -126,7 +126,7 @@ func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.S
 	}
 	defer func() { _ = os.RemoveAll(q.dir) }()
 	names, _ := dimNames(g.inputs)
-	// The probes do not depend on the reference, and most models take them.
+	// The probes do not depend on the reference.
 	var at map[string]tensor.Spec
 	var reference tensor.Sizes
 	var found probed
@@ -136,16 +136,12 @@ func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.S
 		return err
 	})
 	work.Go(func() error {
-		found = q.probe(names, 1)
+		found = q.probe(names)
 		return nil
 	})
 	if err := work.Wait(); err != nil {
 		return nil, nil, err
 	}
-	if found.one == nil {
-		found = q.probe(names, 16)
-	}
-	// Shapes stay unknown when the model takes neither small sizes nor larger ones.
 
 	v := &values{specs: map[string]tensor.Spec{}, sizes: map[string]int64{}, shape: map[string][]int64{}}
 	for _, spec := range g.inputs {
@@ -226,23 +222,59 @@ func (q *inference) firstAccepted(references []tensor.Sizes) (at map[string]tens
 	return nil, nil, err
 }
 
-// probed is what was found at two sets of sizes; the maps are nil when the model
-// takes one of them not.
+// probed is what was found at other sizes than the reference.
 type probed struct {
-	first, second tensor.Sizes
-	one, two      map[string]tensor.Spec
+	asked []asked // at two sets of sizes, or none when the model does not take them
+	// symbolic is what is known without sizes. It is nil when that is not needed to
+	// tell which dimensions are fixed, since one of the sets has large sizes.
+	symbolic map[string]tensor.Spec
+	declared map[string]tensor.Spec // what the model itself says
 }
 
-// probe asks at two sets of small sizes, multiples of times.
-func (q *inference) probe(names []string, times int64) probed {
-	var p probed
-	p.first, p.second = probes(names, times)
-	one, errOne := q.at(p.first, false)
-	if errOne != nil {
-		return p
+// asked are the specs of all values at some sizes.
+type asked struct {
+	sizes tensor.Sizes
+	specs map[string]tensor.Spec
+}
+
+// probe asks at two sets of sizes, small ones and large ones if the model takes
+// them: a dimension may stay the same over many sizes (behind a convolution with a
+// stride), or stop to follow another (at a limit on positions).
+func (q *inference) probe(names []string) probed {
+	if len(names) == 0 {
+		return probed{} // all is fixed
 	}
-	if two, errTwo := q.at(p.second, false); errTwo == nil {
-		p.one, p.two = one, two
+	ask := func(p *probed, sizes tensor.Sizes) bool {
+		specs, err := q.at(sizes, false)
+		if err == nil {
+			p.asked = append(p.asked, asked{sizes, specs})
+		}
+		return err == nil
+	}
+	p := probed{declared: map[string]tensor.Spec{}}
+	for _, list := range [][]onnxfile.ValueInfo{q.g.model.Graph.Values, q.g.model.Graph.Outputs} {
+		for _, v := range list {
+			p.declared[v.Spec.Name] = v.Spec
+		}
+	}
+	small, next := probes(names, 1)
+	if ask(&p, small) {
+		if ask(&p, largeProbe(names)) {
+			return p
+		}
+		ask(&p, next)
+	} else {
+		small, next = probes(names, 16)
+		if ask(&p, small) {
+			ask(&p, next)
+		}
+	}
+	if len(p.asked) < 2 {
+		p.asked = nil
+	}
+	var err error
+	if p.symbolic, err = q.at(nil, false); err != nil {
+		p.symbolic = map[string]tensor.Spec{}
 	}
 	return p
 }
@@ -281,7 +313,11 @@ func (q *inference) ask(start, end int, specs map[string]tensor.Spec, ranks bool
 	var unsure []string
 	for _, spec := range answers {
 		if ranks && len(spec.Dims) == 0 && spec.DType != tensor.Undefined {
-			unsure = append(unsure, spec.Name)
+			if spec.DType > tensor.BFloat16 { // no release has Shape for all of these
+				spec.AnyRank = true
+			} else {
+				unsure = append(unsure, spec.Name)
+			}
 		}
 		specs[spec.Name] = spec
 	}
@@ -443,30 +479,67 @@ func nextPrime(n int64) int64 {
 	}
 }
 
-// follow tells, from what a value's dimensions were at the reference and at two
-// more sets of sizes, which of them are fixed and which follow a dimension of the
-// inputs. Everything else is unknown.
-func (p probed) follow(at tensor.Spec, names []string, reference tensor.Sizes) []tensor.Dim {
-	dims := make([]tensor.Dim, len(at.Dims))
-	one, two := p.one[at.Name].Dims, p.two[at.Name].Dims
-	if len(one) != len(dims) || len(two) != len(dims) {
-		return dims
+// largeProbe are sizes that no layer of a model is likely to have, all different.
+func largeProbe(names []string) tensor.Sizes {
+	sizes := tensor.Sizes{}
+	prime := int64(1000)
+	for _, name := range names {
+		prime = nextPrime(prime)
+		sizes[name] = prime
 	}
+	return sizes
+}
+
+// follow tells, from what a value's dimensions were at the reference and at other
+// sizes, which of them are fixed and which follow a dimension of the inputs.
+// Everything else is unknown.
+func (p probed) follow(at tensor.Spec, names []string, reference tensor.Sizes) []tensor.Dim {
+	if len(names) == 0 {
+		return at.Dims
+	}
+	dims := make([]tensor.Dim, len(at.Dims))
 	for i, d := range at.Dims {
-		if !d.IsFixed() || !one[i].IsFixed() || !two[i].IsFixed() {
-			continue
-		}
-		if one[i].Size == two[i].Size {
-			if d.Size == one[i].Size {
-				dims[i] = d
-			}
+		if fixed := p.fixed(at.Name, i, d); fixed {
+			dims[i] = d
 			continue
 		}
 		for _, n := range names {
-			if d.Size == reference[n] && one[i].Size == p.first[n] && two[i].Size == p.second[n] {
+			if d.IsFixed() && d.Size == reference[n] && p.follows(at.Name, i, n) {
 				dims[i] = tensor.Named(n)
 			}
 		}
 	}
 	return dims
+}
+
+// fixed reports whether dimension i of a value is d whatever the inputs' sizes are.
+func (p probed) fixed(name string, i int, d tensor.Dim) bool {
+	if !d.IsFixed() {
+		return false
+	}
+	for _, a := range p.asked {
+		if dims := a.specs[name].Dims; i >= len(dims) || dims[i] != d {
+			return false
+		}
+	}
+	if p.symbolic == nil {
+		return true
+	}
+	for _, known := range []map[string]tensor.Spec{p.symbolic, p.declared} {
+		if dims := known[name].Dims; i < len(dims) && dims[i] == d {
+			return true
+		}
+	}
+	return false
+}
+
+// follows reports whether dimension i of a value was that of the given name at all
+// sizes that were asked.
+func (p probed) follows(name string, i int, dim string) bool {
+	for _, a := range p.asked {
+		if dims := a.specs[name].Dims; i >= len(dims) || dims[i] != tensor.Fixed(a.sizes[dim]) {
+			return false
+		}
+	}
+	return len(p.asked) > 0
 }

@@ -158,6 +158,32 @@ func handle(from any, fields ...string) (unsafe.Pointer, error) {
 	return v.UnsafePointer(), nil
 }
 
+// elementType is the library's number for an element type, or -1. Its numbers are
+// those of onnx.proto up to 23; those behind came in another order.
+func elementType(d tensor.DType) C.int {
+	switch {
+	case d > tensor.Undefined && d <= tensor.Float4E2M1:
+		return C.int(d)
+	case d == tensor.Uint2:
+		return 24
+	case d == tensor.Int2:
+		return 25
+	case d == tensor.Float8E8M0:
+		return 26
+	}
+	return -1
+}
+
+// dtypeOf is the inverse of elementType; Undefined for a number that is not known.
+func dtypeOf(n int) tensor.DType {
+	for d := tensor.Float32; d <= tensor.Int2; d++ {
+		if int(elementType(d)) == n {
+			return d
+		}
+	}
+	return tensor.Undefined
+}
+
 // check turns a status into an error.
 func (a api) check(s *C.OrtStatus) error {
 	if s == nil {
@@ -190,6 +216,10 @@ func (vs *values) over(t tensor.Tensor) (value, error) {
 	if t.DType == tensor.String {
 		return vs.strings(t)
 	}
+	dtype := elementType(t.DType)
+	if dtype < 0 {
+		return value{}, fmt.Errorf("ONNX Runtime takes no tensors of type %s from outside", t.DType)
+	}
 	data := t.Data
 	if len(data) == 0 {
 		data = tensor.AlignedBytes(8) // a tensor without elements still needs an address
@@ -198,7 +228,7 @@ func (vs *values) over(t tensor.Tensor) (value, error) {
 	vs.pins.Pin(p)
 	var v *C.OrtValue
 	shape, rank := dims(t.Shape)
-	err := vs.api.check(C.tensor_over(vs.api.c, p, C.size_t(len(t.Data)), shape, rank, C.int(t.DType), &v))
+	err := vs.api.check(C.tensor_over(vs.api.c, p, C.size_t(len(t.Data)), shape, rank, dtype, &v))
 	if err != nil {
 		return value{}, err
 	}
@@ -246,7 +276,7 @@ func (a api) read(v value) (tensor.Tensor, error) {
 	if rank > room {
 		return tensor.Tensor{}, fmt.Errorf("it has %d dimensions, more than %d", rank, room)
 	}
-	t := tensor.Tensor{DType: tensor.DType(dtype), Shape: shape[:rank:rank]}
+	t := tensor.Tensor{DType: dtypeOf(int(dtype)), Shape: shape[:rank:rank]}
 	n, err := tensor.Elements(t.Shape)
 	if err != nil {
 		return tensor.Tensor{}, err
@@ -257,7 +287,7 @@ func (a api) read(v value) (tensor.Tensor, error) {
 	}
 	size := t.DType.Bytes(n)
 	if size < 0 {
-		return tensor.Tensor{}, fmt.Errorf("its element type %s is not known", t.DType)
+		return tensor.Tensor{}, fmt.Errorf("its element type (number %d in ONNX Runtime) is not known", dtype)
 	}
 	var data unsafe.Pointer
 	if err := a.check(C.data_of(a.c, v.c, &data)); err != nil {

@@ -27,7 +27,7 @@ func spec(name string, d tensor.DType, dims ...tensor.Dim) tensor.Spec {
 func open(t *testing.T, g *onnxtest.Graph, inputs, outputs []tensor.Spec) *ort.Session {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "model.onnx")
-	if err := os.WriteFile(path, g.ModelAt(10, 21), 0o600); err != nil {
+	if err := os.WriteFile(path, g.ModelAt(13, 25), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s, err := orttest.Library(t).Open(path, inputs, outputs, ort.Options{Threads: 1})
@@ -81,6 +81,7 @@ func TestEveryElementTypeGoesThroughUnchanged(t *testing.T) {
 		tensor.Float32, tensor.Float64, tensor.Float16, tensor.BFloat16, tensor.Int8, tensor.Int16, tensor.Int32, tensor.Int64,
 		tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint64, tensor.Bool,
 		tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ, tensor.Int4, tensor.Uint4,
+		tensor.Float8E8M0, tensor.Int2, tensor.Uint2,
 	} {
 		t.Run(d.String(), func(t *testing.T) {
 			t.Parallel()

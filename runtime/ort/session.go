@@ -258,11 +258,7 @@ func (l *Library) Types(path string) ([]tensor.Spec, error) {
 		if o.OrtValueType != binding.ONNXTypeTensor {
 			continue
 		}
-		// ONNX Runtime's numbers for element types are those of onnx.proto as
-		// far as package tensor knows them.
-		if d := tensor.DType(o.DataType); d.Known() {
-			specs[i].DType = d
-		}
+		specs[i].DType = dtypeOf(int(o.DataType))
 		specs[i].Dims = make([]tensor.Dim, len(o.Dimensions))
 		for j, n := range o.Dimensions {
 			if n >= 0 {

@@ -36,6 +36,11 @@ const (
 	Uint4          DType = 21
 	Int4           DType = 22
 	Float4E2M1     DType = 23
+	Float8E8M0     DType = 24
+	Uint2          DType = 25
+	Int2           DType = 26
+	Float6E2M3     DType = 27
+	Float6E3M2     DType = 28
 )
 
 // One row an element type: its name as it stands in a manifest, and the bits
@@ -67,6 +72,11 @@ var dtypes = map[DType]struct {
 	Uint4:          {"uint4", 4},
 	Int4:           {"int4", 4},
 	Float4E2M1:     {"float4e2m1", 4},
+	Float8E8M0:     {"float8e8m0", 8},
+	Uint2:          {"uint2", 2},
+	Int2:           {"int2", 2},
+	Float6E2M3:     {"float6e2m3", 6},
+	Float6E3M2:     {"float6e3m2", 6},
 }
 
 // String is the type's name as it stands in a manifest, such as "float32".

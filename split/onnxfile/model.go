@@ -222,6 +222,8 @@ type ValueInfo struct {
 	// Tensor is false for sequences, maps, optionals and sparse tensors, and
 	// when the file gives no type; Spec then has a name only.
 	Tensor bool
+	// OtherKind is set when the file gives a type and it is none of a tensor.
+	OtherKind bool
 
 	raw []byte
 }
@@ -642,8 +644,13 @@ func parseValueInfo(f field) (ValueInfo, error) {
 			return f.str(&v.Spec.Name)
 		case 2: // type
 			return fields(f.bytes, func(f field) error {
-				if f.num != 1 { // tensor_type
+				switch f.num {
+				case 4, 5, 7, 8, 9: // sequence, map, opaque, sparse tensor, optional
+					v.OtherKind = true
 					return nil
+				default:
+					return nil
+				case 1: // tensor_type
 				}
 				v.Tensor = true
 				return parseTensorType(f.bytes, &v.Spec)
