@@ -19,6 +19,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,6 +59,8 @@ type Options struct {
 	Layers bool
 	// Machines asks for what is best on these machines.
 	Machines []plan.Machine
+	// Profile measures what layers cost on this machine, instead of reckoning it.
+	Profile bool
 	// MaxStageBytes bounds the weights of a stage as they are stored, in bytes,
 	// unless it is 0.
 	MaxStageBytes int64
@@ -78,6 +81,8 @@ type Report struct {
 	Manifest     *bundle.Manifest `json:"manifest"`
 	Alternatives []Alternative    `json:"alternatives,omitempty"` // that were compared for given machines
 	Verification *Verification    `json:"verification,omitempty"` // nil when not asked for
+
+	drawing drawing
 }
 
 func (o Options) check() error {
@@ -139,9 +144,10 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 		return nil, err
 	}
 	manifest := planner.manifest(path, file, reference, parts)
+	report = &Report{Manifest: manifest, Alternatives: alternatives, drawing: drawing{planner, parts}}
 	if o.DryRun {
 		manifest.Model.SHA256 = hash.sum()
-		return &Report{Manifest: manifest, Alternatives: alternatives}, nil
+		return report, nil
 	}
 
 	w, err := bundle.Create(o.Out, o.Force)
@@ -179,7 +185,7 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 	if err != nil {
 		return nil, err
 	}
-	report = &Report{Out: o.Out, Bundle: written.ID, Manifest: manifest, Alternatives: alternatives}
+	report.Out, report.Bundle = o.Out, written.ID
 	if o.Verify {
 		if report.Verification, err = g.verify(ctx, e, path, written); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -294,7 +300,7 @@ func (p *planner) parameters(part part) (n, bytes int64) {
 	return n, bytes
 }
 
-func round4(x float64) float64 { return float64(int64(x*10000+0.5)) / 10000 }
+func round4(x float64) float64 { return math.Round(x*1e4) / 1e4 }
 
 func (v *values) list(names []string) []tensor.Spec {
 	specs := make([]tensor.Spec, len(names))

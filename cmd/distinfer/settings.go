@@ -31,6 +31,7 @@ const firstStagePort = 2222
 type settings struct {
 	Bundle      string        `mapstructure:"bundle"`
 	Stages      addresses     `mapstructure:"stages"`
+	Machines    machines      `mapstructure:"machines"`
 	ONNXRuntime string        `mapstructure:"onnxruntime"`
 	Threads     int           `mapstructure:"threads"`
 	Output      string        `mapstructure:"output"`
@@ -45,8 +46,9 @@ type settings struct {
 	MaxQueue    int           `mapstructure:"max-queue"`
 	MaxTexts    int           `mapstructure:"max-texts"`
 
-	file  string                // the config file, if one was read
-	given func(key string) bool // whether a setting has a value from anywhere
+	file    string                // the config file, if one was read
+	formats []string              // that --output may name
+	given   func(key string) bool // whether a setting has a value from anywhere
 }
 
 // Settings that differ from process to process, so that a file which all of
@@ -112,7 +114,11 @@ func load(cmd *cobra.Command) (*settings, error) {
 	if failed != nil {
 		return nil, failed
 	}
-	s := &settings{file: file, given: func(key string) bool { return v.Get(key) != nil }}
+	formats := []string{"text", "json"}
+	if extra := cmd.Annotations[moreFormats]; extra != "" {
+		formats = append(formats, extra)
+	}
+	s := &settings{file: file, formats: formats, given: func(key string) bool { return v.Get(key) != nil }}
 	err := v.UnmarshalExact(s, viper.DecodeHook(mapstructure.ComposeDecodeHookFunc(
 		decodeAddresses,
 		refuseLossy,
@@ -136,6 +142,9 @@ func refuseLossy(from, to reflect.Type, data any) (any, error) {
 	}
 	return data, nil
 }
+
+// moreFormats annotates a command with a format that only its --output may name.
+const moreFormats = "more-formats"
 
 // notASetting marks a flag that is not bound to the setting of its name.
 const notASetting = "not-a-setting"
@@ -186,8 +195,8 @@ func reason(err error) error {
 func (s *settings) check() error {
 	bad := func(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 	switch {
-	case s.Output != "text" && s.Output != "json":
-		return bad("--output is %q; it can be text or json", s.Output)
+	case !slices.Contains(s.formats, s.Output):
+		return bad("--output is %q; it can be %s", s.Output, strings.Join(s.formats, " or "))
 	case s.LogFormat != "text" && s.LogFormat != "json":
 		return bad("--log-format is %q; it can be text or json", s.LogFormat)
 	case s.Threads < 0:

@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/split"
@@ -16,6 +17,7 @@ import (
 
 func newSplit() *cobra.Command {
 	var o split.Options
+	var cut cutFlags
 	var noVerify bool
 	cmd := &cobra.Command{
 		Use:   "split MODEL",
@@ -29,10 +31,14 @@ bytes. Nothing is left behind when anything fails.`,
 		Example: `  distinfer split model.onnx --stages 2
   distinfer split models/sst2-minilm/model.onnx --stages 3 --out /srv/sentiment
   distinfer split model.onnx --stages 4 --dry-run      # the plan only
+  distinfer split model.onnx --stages 4 --dry-run -o dot | dot -Tsvg > plan.svg
+  distinfer split model.onnx --stages auto             # for the machines in distinfer.yaml
+  distinfer split model.onnx --at /encoder/layer.2/output/LayerNorm/Add_1_output_0
   distinfer split model.onnx --stages 2 --dim batch=8 --dim sequence=64`,
-		Args: arguments(false, "MODEL, the path of an ONNX file,"),
+		Args:        arguments(false, "MODEL, the path of an ONNX file,"),
+		Annotations: map[string]string{moreFormats: "dot"},
 	}
-	addSplitFlags(cmd.Flags(), &o)
+	cut.add(cmd.Flags())
 	cmd.Flags().StringVar(&o.Out, "out", "stages", "`folder` to write the bundle to")
 	cmd.Flags().BoolVar(&o.Force, "force", false, "replace a bundle that is there already")
 	cmd.Flags().BoolVar(&noVerify, "no-verify", false, "do not run the stages against the whole model")
@@ -43,6 +49,9 @@ bytes. Nothing is left behind when anything fails.`,
 			return err
 		}
 		o.Verify = !noVerify
+		if err := cut.apply(cmd, s, &o); err != nil {
+			return err
+		}
 		report, err := s.split(cmd.Context(), args[0], o)
 		if err != nil {
 			return err
@@ -52,19 +61,8 @@ bytes. Nothing is left behind when anything fails.`,
 	return cmd
 }
 
-// addSplitFlags adds the flags that say how to cut.
-func addSplitFlags(f *pflag.FlagSet, o *split.Options) {
-	f.IntVar(&o.Stages, "stages", 2, "`number` of stages")
-	f.Lookup("stages").Annotations = map[string][]string{notASetting: {}}
-	f.StringToInt64Var(&o.Dims, "dim", nil, "`name=size` of a dimension at which costs are reckoned (default 1 for a batch, 128 for others)")
-	f.Int("threads", 0, "`number` of threads ONNX Runtime uses (default one a processor)")
-}
-
 // split loads ONNX Runtime and splits the model at path.
 func (s *settings) split(ctx context.Context, path string, o split.Options) (*split.Report, error) {
-	if o.Stages < 1 {
-		return nil, usageError{fmt.Errorf("--stages is %d; it can be 1 or more", o.Stages)}
-	}
 	library, err := s.library()
 	if err != nil {
 		return nil, err
@@ -74,8 +72,14 @@ func (s *settings) split(ctx context.Context, path string, o split.Options) (*sp
 }
 
 func printReport(w io.Writer, format string, r *split.Report, o split.Options) error {
-	if format == "json" {
+	switch format {
+	case "json":
 		return json.NewEncoder(w).Encode(r)
+	case "dot":
+		return r.Dot(w)
+	}
+	if err := printAlternatives(w, r.Alternatives); err != nil {
+		return err
 	}
 	m := r.Manifest
 	verb := "into"
@@ -104,6 +108,28 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 	}
 	fmt.Fprintf(w, "written to %s (bundle %.12s)\n", r.Out, r.Bundle)
 	return nil
+}
+
+// printAlternatives shows what was compared for the given machines.
+func printAlternatives(w io.Writer, list []split.Alternative) error {
+	if len(list) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\truns/s\tlatency\tmachines")
+	for _, a := range list {
+		mark := "  "
+		if a.Best {
+			mark = "* "
+		}
+		if a.WhyNot != "" {
+			fmt.Fprintf(t, "%s%s\t-\t-\tthe model %s\n", mark, a.Arrangement, a.WhyNot)
+			continue
+		}
+		fmt.Fprintf(t, "%s%s\t%.4g\t%s\t%s\n", mark, a.Arrangement, a.Throughput, a.Latency.Round(10*time.Microsecond), strings.Join(a.Machines, ", "))
+	}
+	fmt.Fprintln(t)
+	return t.Flush()
 }
 
 func opsets(list []bundle.Opset) string {

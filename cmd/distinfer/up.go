@@ -29,6 +29,7 @@ const stopTime = 35 * time.Second
 
 func newUp() *cobra.Command {
 	var o split.Options
+	var cut cutFlags
 	var ask string
 	cmd := &cobra.Command{
 		Use:   "up [MODEL]",
@@ -44,7 +45,7 @@ behind.`,
   distinfer up models/sst2-minilm/model.onnx --ask 'a lovely film'`,
 		Args: arguments(true, "MODEL"),
 	}
-	addSplitFlags(cmd.Flags(), &o)
+	cut.add(cmd.Flags())
 	addFrontFlags(cmd.Flags())
 	cmd.Flags().StringVar(&ask, "ask", "", "`text` to send to the front once it is up, as an example")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -52,10 +53,13 @@ behind.`,
 		if err != nil {
 			return err
 		}
-		if len(args) == 0 && (cmd.Flags().Changed("stages") || cmd.Flags().Changed("dim")) {
-			return usageError{errors.New("--stages and --dim say how to split a MODEL, and none is given")}
+		if given := cut.given(cmd); len(args) == 0 && given != "" {
+			return usageError{fmt.Errorf("--%s says how to split a MODEL, and none is given", given)}
 		}
 		if len(args) == 1 {
+			if err := cut.apply(cmd, s, &o); err != nil {
+				return err
+			}
 			temp, err := os.MkdirTemp("", "distinfer-up-")
 			if err != nil {
 				return err
