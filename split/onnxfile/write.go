@@ -282,7 +282,7 @@ func (m *Model) copyTo(w io.Writer, b []byte) error {
 
 // WriteModel writes the model file.
 func (p *Part) WriteModel(w io.Writer) error {
-	to := bufio.NewWriterSize(w, 1<<20)
+	to := bufio.NewWriterSize(w, 64<<10)
 	for _, b := range p.content {
 		if err := p.model.copyTo(to, b); err != nil {
 			return fmt.Errorf("write model: %w", err)
