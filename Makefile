@@ -50,6 +50,11 @@ conformance: setup build ## split 2,100 models of public packages and compare ea
 	@scripts/conformance/setup.sh
 	@.setup/conformance/venv/bin/python scripts/conformance/compare.py $(ARGS)
 
+.PHONY: bench-split
+bench-split: setup build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')
+	@scripts/bench-split/setup.sh
+	@go run ./bench/split $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
 	@scripts/fuzz.sh
