@@ -270,9 +270,9 @@ def worker() -> None:
             except Exception as e:
                 return "wrong", f"stage {rank} does not load: {e}", 0
             if [x["name"] for x in s["inputs"]] != [x.name for x in runner.inputs]:
-                return "wrong", f"stage {rank} takes {[x.name for x in runner.inputs]}, the manifest says {[x['name'] for x in s['inputs']]}", 0
+                return "wrong", f"stage {rank} takes {[x.name for x in runner.inputs]}, which the manifest does not say", 0
             if [x["name"] for x in s["outputs"]] != runner.outputs:
-                return "wrong", f"stage {rank} gives {runner.outputs}, the manifest says {[x['name'] for x in s['outputs']]}", 0
+                return "wrong", f"stage {rank} gives {runner.outputs}, which the manifest does not say", 0
             stages.append((s, runner))
         worst, exact = 0.0, True
         for values, want, random in sets:
@@ -433,7 +433,10 @@ def report(results: dict, stages: int) -> bool:
 
     def cuts(verdict: str) -> list[tuple[str, str]]:
         return [
-            (reason(c["message"]) if verdict == "refused" else c["message"], f"{name} ({c['stages']})") for name, r in results.items() for c in r["cuts"] if c["verdict"] == verdict
+            (reason(c["message"]) if verdict == "refused" else c["message"], f"{name} ({c['stages']})")
+            for name, r in results.items()
+            for c in r["cuts"]
+            if c["verdict"] == verdict
         ]
 
     listing("Skipped", [(r["skipped"], n) for n, r in results.items() if "skipped" in r], 4)
