@@ -12,7 +12,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 
 .PHONY: help
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## fetch ONNX Runtime and the Go modules, once; works offline afterwards
@@ -44,6 +44,16 @@ $(LINTER): scripts/tools/go.mod scripts/tools/go.sum
 .PHONY: bench
 bench: setup build ## measure accuracy, parity, start-up, memory and the parts of a request
 	@scripts/bench.sh
+
+.PHONY: conformance
+conformance: setup build ## split 2,100 models of public packages and compare each with the whole (ARGS='--only lstm')
+	@scripts/conformance/setup.sh
+	@.setup/conformance/venv/bin/python scripts/conformance/compare.py $(ARGS)
+
+.PHONY: bench-split
+bench-split: setup build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')
+	@scripts/bench-split/setup.sh
+	@go run ./bench/split $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
