@@ -107,7 +107,7 @@ func (w *Writer) WriteFile(name string, write func(io.Writer) error) (File, erro
 		return File{}, err
 	}
 	sum := startHashing(f)
-	buffered := bufio.NewWriterSize(sum, 1<<20)
+	buffered := bufio.NewWriterSize(sum, 64<<10)
 	err = write(buffered)
 	if err == nil {
 		err = buffered.Flush()

@@ -263,7 +263,7 @@ func (m *Model) reachable(called map[operator]bool) []function {
 }
 
 // piece is how much is written at once.
-const piece = 4 << 20
+const piece = 128 << 10
 
 // copyTo writes bytes of the model's file without holding them in memory.
 func (m *Model) copyTo(w io.Writer, b []byte) error {
