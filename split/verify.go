@@ -114,7 +114,6 @@ type run struct {
 	name  string // for messages
 	from  int    // the stage it began at
 	sizes tensor.Sizes
-	trial trial
 	given bool       // by the user: it has to work
 	at    tensor.Bag // what the next stage is given; nil once it cannot go on
 	whole tensor.Bag // what the whole model answers, or nil
@@ -151,7 +150,7 @@ func verify(ctx context.Context, e Engine, b *bundle.Bundle, paths []string, o V
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		v.runs = append(v.runs, &run{name: s.Name, sizes: sizes, trial: trial{sizes: sizes, lead: 1, other: 4}, given: true, at: s.In, want: s.Want})
+		v.runs = append(v.runs, &run{name: s.Name, sizes: sizes, given: true, at: s.In, want: s.Want})
 	}
 	if v.g, err = v.generator(); err != nil {
 		return nil, err
@@ -306,7 +305,7 @@ func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) 
 		if in == nil {
 			continue
 		}
-		r := &run{from: from, name: fmt.Sprintf("inputs of sizes %v", t.sizes), sizes: t.sizes, trial: t, at: in}
+		r := &run{from: from, name: fmt.Sprintf("inputs of sizes %v", t.sizes), sizes: t.sizes, at: in}
 		if err := add(r, out); err != nil {
 			return nil, err
 		}
@@ -343,7 +342,7 @@ func bytesOf(bag tensor.Bag) (n int64) {
 // it. Where nothing arrives, it is given generated inputs.
 func (v *verifier) runStage(ctx context.Context, rank int, compared bool) (err error) {
 	s := v.b.Stages[rank]
-	if need, ok := v.fits(s.Parameters, max(s.ParameterBytes, s.Bytes)); !ok {
+	if need, ok := v.fits(s.Parameters, max(s.ParameterBytes, s.Bytes)); !ok && !compared {
 		v.skip("Stage %d was not loaded: that takes about %s of memory, and %s can be had; what follows it ran on generated inputs.", rank, megabytes(need), megabytes(v.o.Memory))
 		v.runs = nil
 		return nil
@@ -440,7 +439,11 @@ func (v *verifier) finish() error {
 					v.Against = AgainstExpected
 				}
 				if err := d.compare(want, got, v.o.Tolerance); err != nil {
-					return fmt.Errorf("output %q of %s is not as expected: %w", d.Name, r.name, err)
+					also := ""
+					if v.Against == AgainstWhole {
+						also = " (and in the whole model, which gives the same)"
+					}
+					return fmt.Errorf("output %q of %s is not as expected%s: %w", d.Name, r.name, also, err)
 				}
 			}
 			v.MaxAbsolute = max(v.MaxAbsolute, d.MaxAbsolute)

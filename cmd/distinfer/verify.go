@@ -74,7 +74,7 @@ is wrong, or when nothing could be run.`,
 			return err
 		}
 		if v.StagesRun == 0 {
-			return errors.New("the files are whole and the stages load, but nothing was verified by running")
+			return errors.New("the files are those of the manifest, but nothing was verified by running; see above why")
 		}
 		return nil
 	}
@@ -124,8 +124,6 @@ func printVerification(w io.Writer, v *split.Verification) {
 		fmt.Fprintf(w, "verified: the stages give the expected outputs, on %d inputs in all %s\n", v.Runs, differences)
 	case v.StagesRun > 0:
 		fmt.Fprintf(w, "verified: %d stages load, run, and give the declared types and shapes\n", v.StagesRun)
-	default:
-		fmt.Fprintln(w, "verified: every file only")
 	}
 	for _, sentence := range v.Unverified {
 		fmt.Fprintf(w, "not verified: %s\n", sentence)
