@@ -68,7 +68,10 @@ type Options struct {
 	Out    string // the bundle's folder
 	Force  bool   // replace a bundle that stands there
 	Verify bool   // run the stages against the whole model
-	DryRun bool   // plan only, write nothing
+	// Inputs and Memory are those of VerifyOptions.
+	Inputs []string
+	Memory int64
+	DryRun bool // plan only, write nothing
 	// Dims are sizes of named dimensions at which costs are reckoned, instead of
 	// 1 for a batch and 128 for others.
 	Dims map[string]int64
@@ -187,7 +190,7 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 	}
 	report.Out, report.Bundle = o.Out, written.ID
 	if o.Verify {
-		if report.Verification, err = g.verify(ctx, e, path, written); err != nil {
+		if report.Verification, err = verifyWritten(ctx, e, written, VerifyOptions{Model: path, Inputs: o.Inputs, Memory: o.Memory}); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}

@@ -2,313 +2,485 @@ package split
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
-	"math/rand/v2"
+	"maps"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/inputs"
+	"github.com/distinfer/distinfer/split/onnxfile"
 )
 
-// A Verification says how far the stages, run one after the other, are from the
-// whole model.
+// What the results of the stages were compared with.
+const (
+	AgainstWhole    = "whole model"
+	AgainstExpected = "expected outputs"
+	AgainstNothing  = "nothing"
+)
+
+// A Verification says what was found out about a bundle by running it, and what
+// was not.
 type Verification struct {
-	Runs        int     `json:"runs"` // on generated inputs of different sizes
-	MaxAbsolute float64 `json:"max_absolute_difference"`
-	MaxRelative float64 `json:"max_relative_difference"` // of values larger than 1e-3
+	Runs        int            `json:"runs"`            // of all stages, one after the other
+	StagesRun   int            `json:"stages_run"`      // stages that ran at all
+	Against     string         `json:"against"`         // AgainstWhole, AgainstExpected or AgainstNothing
+	Sizes       []tensor.Sizes `json:"sizes"`           // of the runs on generated inputs
+	Given       []string       `json:"given,omitempty"` // the inputs of the other runs
+	MaxAbsolute float64        `json:"max_absolute_difference"`
+	MaxRelative float64        `json:"max_relative_difference"` // of values larger than 1e-3
+	Outputs     []Difference   `json:"outputs"`
+	// Unverified are sentences that say what was not verified, and why.
+	Unverified []string `json:"unverified,omitempty"`
+	// Extra are the names of what lies in the bundle's folder and is no part of it.
+	Extra []string `json:"extra,omitempty"`
 }
 
-// Tolerance is how much a value may differ, as a share of the largest magnitude
-// in its tensor or of 1, whichever is more. Fusions that a cut prevents change
-// the order of float operations, nothing else.
-const Tolerance = 1e-4
+// VerifyOptions say what to verify a bundle with.
+type VerifyOptions struct {
+	Model     string   // the file of the whole model, or "" to compare with nothing
+	Inputs    []string // files and folders of inputs to run on besides generated ones; see package inputs
+	Tolerance float64  // of all outputs of floats; 0 is the usual one of each type
+	// Memory bounds what is loaded at a time, in bytes; 0 is no bound.
+	Memory int64
+}
 
-// halfTolerance is the same for tensors of 16-bit floats.
-const halfTolerance = 1e-2
-
-// verify runs the whole model and the bundle's stages on the same inputs.
-func (g *graph) verify(ctx context.Context, e Engine, path string, b *bundle.Bundle) (_ *Verification, err error) {
-	var sessions []Session
-	defer func() {
-		for _, s := range sessions {
-			err = errors.Join(err, s.Close())
-		}
-	}()
-	whole, err := e.Open(path, b.Inputs, b.Outputs)
-	if err != nil {
-		return nil, fmt.Errorf("cannot verify: %w", err)
-	}
-	sessions = append(sessions, whole)
-	var chain pipeline.Chain
-	for rank, s := range b.Stages {
-		stagePath, err := b.StagePath(rank)
-		if err != nil {
+// Verify checks that the files of a bundle are those that its manifest speaks of,
+// that every stage loads, and that the stages, one after the other, give what the
+// whole model gives, or the outputs that come with the inputs. It fails when
+// something is wrong; what could not be found out is said in the Verification.
+//
+// No two models are loaded at a time: first the whole runs on all inputs, then
+// each stage does, so that this takes no more memory than the whole alone.
+func Verify(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOptions) (*Verification, error) {
+	if o.Model != "" {
+		if err := sameModel(o.Model, b.Model); err != nil {
 			return nil, err
 		}
-		session, err := e.Open(stagePath, s.Inputs, s.Outputs)
-		if err != nil {
-			return nil, fmt.Errorf("stage %d does not load: %w", rank, err)
-		}
-		sessions = append(sessions, session)
-		chain = append(chain, pipeline.Stage{Runner: session, Inputs: tensor.Names(s.Inputs), Forward: s.Forward})
 	}
-
-	v := &Verification{}
-	var refused error
-	for i, sizes := range g.trials() {
-		in, err := g.generate(b.Inputs, sizes, uint64(i))
-		if err != nil {
-			return nil, fmt.Errorf("cannot verify: %w; split with --no-verify", err)
-		}
-		want, err := whole.Run(ctx, in)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err != nil {
-			refused = fmt.Errorf("at sizes %v: %w", sizes, err)
-			continue // a size that the model itself does not take
-		}
-		got, err := chain.Run(ctx, in)
-		if err != nil {
-			return nil, fmt.Errorf("the split is wrong: the whole model runs at sizes %v, but %w", sizes, err)
-		}
-		for _, name := range g.outputs {
-			if err := v.compare(want[name], got[name]); err != nil {
-				return nil, fmt.Errorf("the split is wrong: output %q at sizes %v: %w", name, sizes, err)
-			}
-		}
-		v.Runs++
+	extra, err := b.Check()
+	if err != nil {
+		return nil, err
 	}
-	if v.Runs == 0 {
-		return nil, fmt.Errorf("cannot verify: the whole model runs on none of the generated inputs (%w); split with --no-verify and check it on inputs of your own", refused)
+	var paths []string
+	for _, s := range b.Stages {
+		paths = append(paths, filepath.Join(b.Dir, s.Name))
 	}
+	v, err := verify(ctx, e, b, paths, o)
+	if err != nil {
+		return nil, err
+	}
+	v.Extra = extra
 	return v, nil
 }
 
-// trials are the sizes that inputs are generated at: single items, odd ones,
-// and the sizes in between.
-func (g *graph) trials() []tensor.Sizes {
-	dims, leading := dimNames(g.inputs)
-	batch, other := []int64{1, 2, 3, 1, 5}, []int64{1, 7, 16, 33, 12}
-	if len(dims) == 0 {
-		return []tensor.Sizes{{}, {}}
-	}
-	var trials []tensor.Sizes
-	for i := range batch {
-		sizes := tensor.Sizes{}
-		for _, n := range dims {
-			sizes[n] = other[i]
-			if leading[n] {
-				sizes[n] = batch[i]
-			}
-		}
-		trials = append(trials, sizes)
-	}
-	// Some models take only large sizes, such as images.
-	large := tensor.Sizes{}
-	for _, n := range dims {
-		large[n] = 64
-		if leading[n] {
-			large[n] = 2
-		}
-	}
-	return append(trials, large)
-}
-
-// maxGenerated bounds the elements of a generated input, whose size the model
-// file decides.
-const maxGenerated = 1 << 26
-
-// generate makes inputs: floats between -1 and 1, indices of rows that exist
-// where an input looks up a table, and otherwise, for integers and booleans,
-// ones followed by zeros, as in the mask of a padded batch. The same seed gives
-// the same inputs.
-func (g *graph) generate(specs []tensor.Spec, sizes tensor.Sizes, seed uint64) (tensor.Bag, error) {
-	random := rand.New(rand.NewPCG(seed, 2018))
-	bag := tensor.Bag{}
-	for _, spec := range specs {
-		shape, ok := spec.Resolve(sizes)
-		if !ok {
-			return nil, fmt.Errorf("the shape of input %s is unknown", spec)
-		}
-		n, err := tensor.Elements(shape)
-		if err == nil && n > maxGenerated {
-			err = fmt.Errorf("%d elements are more than are generated", n)
-		}
+// verifyWritten verifies a bundle that was just written.
+func verifyWritten(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOptions) (*Verification, error) {
+	var paths []string
+	for rank := range b.Stages {
+		path, err := b.StagePath(rank)
 		if err != nil {
-			return nil, fmt.Errorf("input %s: %w", spec, err)
+			return nil, err
 		}
-		rows := int64(2)
-		if r, ok := g.tableRows(spec.Name); ok {
-			rows = max(r, 1)
-		}
-		t := tensor.Tensor{DType: spec.DType, Shape: shape}
-		if spec.DType == tensor.String {
-			for range n {
-				t.Strs = append(t.Strs, fmt.Sprintf("text %d", random.IntN(10)))
-			}
-			bag[spec.Name] = t
-			continue
-		}
-		if t, err = tensor.New(spec.DType, shape); err != nil {
-			return nil, fmt.Errorf("input %s: %w", spec, err)
-		}
-		integer := func() int64 { return random.Int64N(rows) }
-		if rows == 2 {
-			width := int64(1)
-			if len(shape) > 0 {
-				width = max(shape[len(shape)-1], 1)
-			}
-			i, ones := int64(0), int64(0)
-			integer = func() int64 {
-				if i%width == 0 {
-					ones = 1 + random.Int64N(width)
-				}
-				i++
-				if (i-1)%width < ones {
-					return 1
-				}
-				return 0
-			}
-		}
-		if err := fill(t, integer, func() float64 { return 2*random.Float64() - 1 }); err != nil {
-			return nil, fmt.Errorf("input %s: %w", spec, err)
-		}
-		bag[spec.Name] = t
+		paths = append(paths, path)
 	}
-	return bag, nil
+	return verify(ctx, e, b, paths, o)
 }
 
-func fill(t tensor.Tensor, integer func() int64, float func() float64) error {
-	switch t.DType {
-	case tensor.Float32:
-		return fillWith(t, func() float32 { return float32(float()) })
-	case tensor.Float64:
-		return fillWith(t, float)
-	case tensor.Float16:
-		return fillBits(t, func() uint16 { return tensor.ToFloat16(float32(float())) })
-	case tensor.BFloat16:
-		return fillBits(t, func() uint16 { return uint16(math.Float32bits(float32(float())) >> 16) })
-	case tensor.Int8:
-		return fillWith(t, func() int8 { return int8(integer()) })
-	case tensor.Int16:
-		return fillWith(t, func() int16 { return int16(integer()) })
-	case tensor.Int32:
-		return fillWith(t, func() int32 { return int32(integer()) })
-	case tensor.Int64:
-		return fillWith(t, integer)
-	case tensor.Uint8:
-		return fillWith(t, func() uint8 { return uint8(integer()) })
-	case tensor.Uint16:
-		return fillWith(t, func() uint16 { return uint16(integer()) })
-	case tensor.Uint32:
-		return fillWith(t, func() uint32 { return uint32(integer()) })
-	case tensor.Uint64:
-		return fillWith(t, func() uint64 { return uint64(integer()) })
-	case tensor.Bool:
-		return fillWith(t, func() bool { return integer() == 1 })
+// sameModel fails unless a bundle was made from the model file at path.
+func sameModel(path string, m bundle.Model) error {
+	file, err := openModel(path)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("values of type %s cannot be generated", t.DType)
+	sum := sha256.Sum256(file.Data)
+	if err := file.Close(); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(sum[:]); got != m.SHA256 {
+		return fmt.Errorf("the bundle was not made from %s: that has sha256 %s, the model of the bundle (%s) has %s", path, got, m.Name, m.SHA256)
+	}
+	return nil
 }
 
-func fillWith[T tensor.Element](t tensor.Tensor, next func() T) error {
-	data, err := tensor.As[T](t)
-	for i := range data {
-		data[i] = next()
-	}
-	return err
+// A run is one set of inputs on its way through the stages.
+type run struct {
+	name  string // for messages
+	from  int    // the stage it began at
+	sizes tensor.Sizes
+	given bool       // by the user: it has to work
+	at    tensor.Bag // what the next stage is given; nil once it cannot go on
+	whole tensor.Bag // what the whole model answers, or nil
+	want  tensor.Bag // what the user expects, or nil
 }
 
-func fillBits(t tensor.Tensor, next func() uint16) error {
-	t.DType = tensor.Uint16
-	return fillWith(t, next)
+// A verifier is one verification under way.
+type verifier struct {
+	*Verification
+	e     Engine
+	b     *bundle.Bundle
+	paths []string // of the stages' files, checked
+	o     VerifyOptions
+	g     *generator
+	runs  []*run
+	kept  int64 // bytes of the runs
+
+	// restless are the outputs that the whole model gives other values for when it
+	// is run again; true where even the shape is another.
+	restless map[string]bool
 }
 
-// tableRows is the number of rows of the smallest table that an input's values
-// are looked up in, directly or through nodes that keep values as they are.
-func (g *graph) tableRows(input string) (rows int64, ok bool) {
-	same := map[string]bool{input: true}
-	for i, n := range g.nodes {
-		switch n.OpType {
-		case "Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Transpose":
-			if len(n.Inputs) > 0 && same[n.Inputs[0]] && len(n.Outputs) > 0 {
-				same[n.Outputs[0]] = true
-			}
-		case "Gather":
-			if len(n.Inputs) < 2 || !same[n.Inputs[1]] {
-				continue
-			}
-			table, found := g.initializer[n.Inputs[0]]
-			axis := g.attrInt(i, "axis", 0)
-			if !found {
-				continue
-			}
-			dims := g.model.Graph.Initializers[table].Dims
-			if axis < 0 {
-				axis += int64(len(dims))
-			}
-			if axis >= 0 && axis < int64(len(dims)) && (!ok || dims[axis] < rows) {
-				rows, ok = dims[axis], true
-			}
+func verify(ctx context.Context, e Engine, b *bundle.Bundle, paths []string, o VerifyOptions) (*Verification, error) {
+	v := &verifier{Verification: &Verification{Against: AgainstNothing, Sizes: []tensor.Sizes{}}, e: e, b: b, paths: paths, o: o, restless: map[string]bool{}}
+	for _, spec := range b.Outputs {
+		v.Outputs = append(v.Outputs, Difference{Name: spec.Name})
+	}
+	sets, err := inputs.Read(o.Inputs, b.Inputs, b.Outputs)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sets {
+		sizes, err := tensor.MatchAll(b.Inputs, s.In)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		v.runs = append(v.runs, &run{name: s.Name, sizes: sizes, given: true, at: s.In, want: s.Want})
+	}
+	if v.g, err = v.generator(); err != nil {
+		return nil, err
+	}
+	compared, err := v.runWhole(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for rank := range b.Stages {
+		if err := v.runStage(ctx, rank, compared); err != nil {
+			return nil, err
 		}
 	}
-	return rows, ok
+	return v.Verification, v.finish()
 }
 
-// compare adds one output to the verification, and fails when it differs by
-// more than the tolerance.
-func (v *Verification) compare(want, got tensor.Tensor) error {
-	if want.DType != got.DType || !slices.Equal(want.Shape, got.Shape) {
-		return fmt.Errorf("the whole model gives %s%v, the stages give %s%v", want.DType, want.Shape, got.DType, got.Shape)
+// generator reads what the stages do with their inputs.
+func (v *verifier) generator() (_ *generator, err error) {
+	var graphs []*onnxfile.Graph
+	for _, path := range v.paths {
+		file, errOpen := onnxfile.Open(path)
+		if errOpen != nil {
+			return nil, errOpen
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		graphs = append(graphs, &file.Graph)
 	}
-	a, tolerance, isFloat := floats(want)
-	if !isFloat {
-		if string(want.Data) != string(got.Data) || !slices.Equal(want.Strs, got.Strs) {
-			return errors.New("the values differ")
-		}
-		return nil
+	return newGenerator(&v.b.Manifest, graphs), nil
+}
+
+// loadOverhead is what a session takes beside its weights, in bytes.
+const loadOverhead = 64 << 20
+
+// fits reports whether a model can be loaded, and what it needs: its weights as
+// they are stored, and once as float32, which ONNX Runtime may make of them. (For
+// 400 MB of float32 the peak was 1.2 times the weights, for as many weights as
+// float16, cast in the graph, 3.2 times.)
+func (v *verifier) fits(parameters, bytes int64) (need int64, ok bool) {
+	need = bytes + 4*parameters + loadOverhead
+	return need, v.o.Memory == 0 || need <= v.o.Memory
+}
+
+// runWhole runs the whole model on the inputs that were given and on generated
+// ones, and keeps what it answers. It reports false when it cannot be run; the
+// runs are then made for the first stage alone.
+func (v *verifier) runWhole(ctx context.Context) (compared bool, err error) {
+	if v.o.Model == "" {
+		v.skip("The results were not compared with the whole model, since it was not named (--model).")
+		return false, nil
 	}
-	b, _, _ := floats(got)
-	scale := 1.0
-	for _, x := range a {
-		if !math.IsInf(x, 0) && !math.IsNaN(x) {
-			scale = max(scale, math.Abs(x))
+	var parameters, bytes int64
+	for _, s := range v.b.Stages {
+		parameters += s.Parameters
+		bytes += s.ParameterBytes
+	}
+	need, ok := v.fits(parameters, max(bytes, v.b.Model.Bytes))
+	if !ok {
+		v.skip("The results were not compared with the whole model: loading it takes about %s of memory, and %s can be had; every stage ran by itself.", megabytes(need), megabytes(v.o.Memory))
+		return false, nil
+	}
+	whole, err := v.e.Open(v.o.Model, v.b.Inputs, v.b.Outputs)
+	if err != nil {
+		v.skip("The results were not compared with the whole model, which does not load: %v.", err)
+		return false, nil
+	}
+	defer func() { err = errors.Join(err, whole.Close()) }()
+	for _, r := range v.runs {
+		if r.whole, err = whole.Run(ctx, r.at); err != nil {
+			return false, fmt.Errorf("the whole model does not run on %s: %w", r.name, err)
+		}
+		if err := v.again(ctx, whole, r); err != nil {
+			return false, err
 		}
 	}
-	for i := range a {
-		if a[i] == b[i] || math.IsNaN(a[i]) && math.IsNaN(b[i]) {
-			continue
-		}
-		d := math.Abs(a[i] - b[i])
-		if !(d <= tolerance*scale) { // also true for a NaN on one side
-			return fmt.Errorf("element %d is %g in the whole model and %g in the stages", i, a[i], b[i])
-		}
-		v.MaxAbsolute = max(v.MaxAbsolute, d)
-		if m := math.Abs(a[i]); m > 1e-3 {
-			v.MaxRelative = max(v.MaxRelative, d/m)
+	refused, err := v.generate(ctx, 0, func(in tensor.Bag) (tensor.Bag, error) { return whole.Run(ctx, in) }, v.b.Inputs, func(r *run, out tensor.Bag) error {
+		r.whole = out
+		return v.again(ctx, whole, r)
+	})
+	if err != nil {
+		return false, err
+	}
+	if len(v.runs) == 0 {
+		v.skip("Nothing was verified by running, since the whole model takes none of the generated inputs (%v); give some of your own: distinfer verify --model %s --inputs FILE.", refused, v.o.Model)
+	}
+	return true, nil
+}
+
+// again runs the whole model once more on the same inputs, to find the outputs
+// that no comparison can hold to.
+func (v *verifier) again(ctx context.Context, whole Session, r *run) error {
+	if len(v.runs) > 0 && r != v.runs[0] && !v.g.random {
+		return nil // one run tells
+	}
+	out, err := whole.Run(ctx, r.at)
+	if err != nil {
+		return fmt.Errorf("the whole model ran on %s once, and does not again: %w", r.name, err)
+	}
+	for name, x := range r.whole {
+		var d Difference
+		if d.compare(x, out[name], v.o.Tolerance) != nil {
+			v.restless[name] = v.restless[name] || sameForm(x, out[name]) != nil
+			v.skip("The values of output %q were not compared, only their type and shape: the whole model itself gives others from run to run.", name)
 		}
 	}
 	return nil
 }
 
-// floats widens a tensor of floats; ok is false for other types.
-func floats(t tensor.Tensor) (values []float64, tolerance float64, ok bool) {
-	if t.DType == tensor.Float64 {
-		data, err := tensor.As[float64](t)
-		return data, Tolerance, err == nil
+// generate makes inputs of several sizes, each in the first manner that try takes
+// and that does not end in NaN alone, and adds a run for each to the others. What
+// try refused last is returned.
+func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) (tensor.Bag, error), specs []tensor.Spec, add func(*run, tensor.Bag) error) (refused, err error) {
+	manners := v.g.manners(&v.b.Manifest)
+	var done []tensor.Sizes
+	for i, t := range v.g.trials(&v.b.Manifest) {
+		if v.o.Memory > 0 && v.kept > v.o.Memory/4 {
+			v.skip("Generated inputs of sizes %v and of those that follow were left out, to save memory.", t.sizes)
+			break
+		}
+		if t.empty && len(v.runs) > 0 {
+			continue
+		}
+		if len(t.sizes) > 0 && slices.ContainsFunc(done, func(s tensor.Sizes) bool { return maps.Equal(s, t.sizes) }) {
+			continue
+		}
+		var in, out tensor.Bag
+		for k, m := range manners {
+			candidate, err := v.g.make(specs, t, m, uint64(i))
+			if err != nil {
+				refused = err
+				continue
+			}
+			answer, err := try(candidate)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				if refused == nil || k == 0 {
+					refused = fmt.Errorf("at sizes %v: %w", t.sizes, err)
+				}
+				continue
+			}
+			sound := !allNaN(answer)
+			if in == nil || sound {
+				in, out = candidate, answer
+			}
+			if sound {
+				// What one size takes, the others are likely to take.
+				manners = append([]manner{m}, slices.Delete(manners, k, k+1)...)
+				break
+			}
+		}
+		if in == nil {
+			continue
+		}
+		r := &run{from: from, name: fmt.Sprintf("inputs of sizes %v", t.sizes), sizes: t.sizes, at: in}
+		if err := add(r, out); err != nil {
+			return nil, err
+		}
+		if t.empty {
+			v.skip("Only inputs without elements could be run, where the model leaves sizes unknown.")
+		}
+		done = append(done, t.sizes)
+		v.runs = append(v.runs, r)
+		v.kept += bytesOf(in) + bytesOf(out)
 	}
-	data, err := tensor.Widen(t)
-	if err != nil {
-		return nil, 0, false
-	}
-	for _, x := range data {
-		values = append(values, float64(x))
-	}
-	if t.DType == tensor.Float32 {
-		return values, Tolerance, true
-	}
-	return values, halfTolerance, true
+	return refused, nil
 }
+
+// allNaN reports whether an output has no number in it, so that comparing it says
+// little.
+func allNaN(bag tensor.Bag) bool {
+	for _, t := range bag {
+		values, _, ok := floats(t)
+		if ok && len(values) > 0 && !slices.ContainsFunc(values, func(x float64) bool { return x == x }) {
+			return true
+		}
+	}
+	return false
+}
+
+func bytesOf(bag tensor.Bag) (n int64) {
+	for _, t := range bag {
+		n += int64(len(t.Data))
+	}
+	return n
+}
+
+// runStage loads a stage, runs it on what the one before it answered, and closes
+// it. Where nothing arrives, it is given generated inputs.
+func (v *verifier) runStage(ctx context.Context, rank int, compared bool) (err error) {
+	s := v.b.Stages[rank]
+	if need, ok := v.fits(s.Parameters, max(s.ParameterBytes, s.Bytes)); !ok && !compared {
+		v.skip("Stage %d was not loaded: that takes about %s of memory, and %s can be had; what follows it ran on generated inputs.", rank, megabytes(need), megabytes(v.o.Memory))
+		v.runs = nil
+		return nil
+	}
+	session, err := v.e.Open(v.paths[rank], s.Inputs, s.Outputs)
+	if err != nil {
+		return fmt.Errorf("stage %d does not load: %w", rank, err)
+	}
+	defer func() { err = errors.Join(err, session.Close()) }()
+	link := pipeline.Stage{Runner: session, Inputs: tensor.Names(s.Inputs), Forward: s.Forward}
+	var refused error
+	arrived := len(v.runs) > 0
+	for _, r := range v.runs {
+		out, err := link.Run(ctx, r.at)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && compared:
+			return fmt.Errorf("the split is wrong: the whole model runs on %s, but stage %d: %w", r.name, rank, err)
+		case err != nil && r.given:
+			return fmt.Errorf("stage %d does not run on %s: %w", rank, r.name, err)
+		case err != nil:
+			refused = err
+			r.at = nil // the model itself may not take it
+			continue
+		}
+		if r.at = out; !compared {
+			if err := asDeclared(s, r, out, rank); err != nil {
+				return err
+			}
+		}
+	}
+	v.runs = slices.DeleteFunc(v.runs, func(r *run) bool { return r.at == nil })
+	if !compared && (rank == 0 || len(v.runs) == 0) {
+		if refused, err = v.startAt(ctx, rank, link, s, refused); err != nil {
+			return err
+		}
+		switch {
+		case len(v.runs) == 0:
+			v.skip("Stage %d was loaded and not run, since it takes none of the generated inputs (%v).", rank, refused)
+		case rank > 0 && arrived:
+			v.skip("Stage %d ran on generated inputs, since it did not take what came from the stages before it (%v).", rank, refused)
+		}
+	}
+	if len(v.runs) > 0 {
+		v.StagesRun++
+	}
+	return nil
+}
+
+// startAt begins runs at a stage, on generated values of all that arrives there.
+func (v *verifier) startAt(ctx context.Context, rank int, link pipeline.Stage, s bundle.Stage, refused error) (error, error) {
+	arriving := slices.DeleteFunc(slices.Clone(v.g.specs), func(spec tensor.Spec) bool {
+		return !slices.Contains(link.Inputs, spec.Name) && !slices.Contains(link.Forward, spec.Name)
+	})
+	again, err := v.generate(ctx, rank, func(in tensor.Bag) (tensor.Bag, error) { return link.Run(ctx, in) }, arriving, func(r *run, out tensor.Bag) error {
+		r.at = out
+		return asDeclared(s, r, out, rank)
+	})
+	if refused == nil {
+		refused = again
+	}
+	return refused, err
+}
+
+// asDeclared fails unless a stage gives the types and shapes of the manifest.
+func asDeclared(s bundle.Stage, r *run, out tensor.Bag, rank int) error {
+	sizes := maps.Clone(r.sizes)
+	if sizes == nil {
+		sizes = tensor.Sizes{}
+	}
+	for _, spec := range s.Outputs {
+		if err := spec.Match(out[spec.Name], sizes); err != nil {
+			return fmt.Errorf("stage %d does not give what the manifest says, on %s: %w", rank, r.name, err)
+		}
+	}
+	return nil
+}
+
+// finish compares what came out of the last stage.
+func (v *verifier) finish() error {
+	for _, r := range v.runs {
+		for i := range v.Outputs {
+			d := &v.Outputs[i]
+			got := r.at[d.Name]
+			if want, ok := r.whole[d.Name]; ok {
+				v.Against = AgainstWhole
+				if err := v.asWhole(d, want, got); err != nil {
+					return fmt.Errorf("the split is wrong: output %q on %s: %w", d.Name, r.name, err)
+				}
+			}
+			if want, ok := r.want[d.Name]; ok {
+				if v.Against == AgainstNothing {
+					v.Against = AgainstExpected
+				}
+				if err := d.compare(want, got, v.o.Tolerance); err != nil {
+					also := ""
+					if v.Against == AgainstWhole {
+						also = " (and in the whole model, which gives the same)"
+					}
+					return fmt.Errorf("output %q of %s is not as expected%s: %w", d.Name, r.name, also, err)
+				}
+			}
+			v.MaxAbsolute = max(v.MaxAbsolute, d.MaxAbsolute)
+			v.MaxRelative = max(v.MaxRelative, d.MaxRelative)
+		}
+		switch {
+		case r.from > 0:
+			continue // it did not go through all stages
+		case r.given:
+			v.Given = append(v.Given, r.name)
+		default:
+			v.Sizes = append(v.Sizes, r.sizes)
+		}
+		v.Runs++
+	}
+	return nil
+}
+
+// asWhole compares an output with the whole model's, as far as that gives the same
+// every time.
+func (v *verifier) asWhole(d *Difference, want, got tensor.Tensor) error {
+	shapeToo, restless := v.restless[d.Name]
+	switch {
+	case !restless:
+		return d.compare(want, got, v.o.Tolerance)
+	case shapeToo && want.DType == got.DType && len(want.Shape) == len(got.Shape):
+		return nil
+	}
+	return sameForm(want, got)
+}
+
+// skip notes what is not verified, once.
+func (v *verifier) skip(format string, args ...any) {
+	sentence := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	if !slices.Contains(v.Unverified, sentence) {
+		v.Unverified = append(v.Unverified, sentence)
+	}
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%d MB", (n+1<<20-1)>>20) }

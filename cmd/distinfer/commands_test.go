@@ -136,7 +136,7 @@ func TestMistakesAreExplainedInOneLine(t *testing.T) {
 		{"not a model", []string{"split", file("text.onnx", []byte("hello, this is text\n"))}, 1, []string{"text.onnx is not a valid ONNX model"}},
 		{"truncated", []string{"split", file("cut.onnx", data[:len(data)/2])}, 1, []string{"cut.onnx is not a valid ONNX model"}},
 		{"a folder", []string{"split", dir}, 1, []string{"is a folder", "model.onnx"}},
-		{"more stages than layers", []string{"split", model, "--stages", "40"}, 1, []string{"40 stages are more than the model has layers (3)", "--stages 3 or fewer"}},
+		{"more stages than layers", []string{"split", model, "--stages", "40"}, 1, []string{"40 stages are more than the model has layers (3)", "ask for 3 or fewer"}},
 		{"an unwritable folder", []string{"split", model, "--out", filepath.Join(readOnly, "stages")}, 1, []string{"file-not-folder", "not a directory"}},
 		{"an existing bundle", []string{"split", model, "--out", good}, 1, []string{"holds a bundle already", "--force"}},
 		{"a folder of something else", []string{"split", model, "--out", dir, "--force"}, 1, []string{"are not a bundle", "--out"}},
@@ -381,7 +381,7 @@ func TestSplitAndVersionSpeakJSON(t *testing.T) {
 
 func TestEveryCommandsHelpHasExamples(t *testing.T) {
 	t.Parallel()
-	for _, c := range []string{"split", "serve-stage", "front", "up", "predict", "tokenize", "version"} {
+	for _, c := range []string{"split", "verify", "serve-stage", "front", "up", "predict", "tokenize", "version"} {
 		out := ok(t, t.TempDir(), "", c, "--help")
 		if !strings.Contains(out, "Examples:") || strings.Count(out, "distinfer "+c) < 2 {
 			t.Errorf("%s: %s", c, out)

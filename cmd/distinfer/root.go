@@ -44,6 +44,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
 	addGlobalFlags(root.PersistentFlags())
 	root.AddCommand(
 		newSplit(),
+		newVerify(),
 		newServeStage(),
 		newFront(),
 		newUp(),

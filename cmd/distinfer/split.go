@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -19,6 +20,7 @@ func newSplit() *cobra.Command {
 	var o split.Options
 	var cut cutFlags
 	var noVerify bool
+	var memory int64
 	cmd := &cobra.Command{
 		Use:   "split MODEL",
 		Short: "Cut a model into stages",
@@ -42,14 +44,21 @@ bytes. Nothing is left behind when anything fails.`,
 	cmd.Flags().StringVar(&o.Out, "out", "stages", "`folder` to write the bundle to")
 	cmd.Flags().BoolVar(&o.Force, "force", false, "replace a bundle that is there already")
 	cmd.Flags().BoolVar(&noVerify, "no-verify", false, "do not run the stages against the whole model")
+	addVerifyFlags(cmd.Flags(), &o.Inputs, &memory)
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "show the plan and write nothing")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := load(cmd)
 		if err != nil {
 			return err
 		}
+		if noVerify && len(o.Inputs) > 0 {
+			return usageError{errors.New("--inputs are what to verify with, and --no-verify asks not to")}
+		}
 		o.Verify = !noVerify
 		if err := cut.apply(cmd, s, &o); err != nil {
+			return err
+		}
+		if o.Memory, err = memoryBound(memory); err != nil {
 			return err
 		}
 		report, err := s.split(cmd.Context(), args[0], o)
@@ -101,8 +110,8 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 		return nil
 	}
 	fmt.Fprintln(w)
-	if v := r.Verification; v != nil {
-		fmt.Fprintf(w, "verified: chain equals whole on %d inputs (largest difference %.1e absolute, %.1e relative)\n", v.Runs, v.MaxAbsolute, v.MaxRelative)
+	if r.Verification != nil {
+		printVerification(w, r.Verification)
 	} else {
 		fmt.Fprintln(w, "not verified (--no-verify)")
 	}

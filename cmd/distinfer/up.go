@@ -65,7 +65,7 @@ behind.`,
 				return err
 			}
 			defer func() { _ = os.RemoveAll(temp) }()
-			o.Out, o.Verify = filepath.Join(temp, "stages"), true
+			o.Out, o.Verify, o.Memory = filepath.Join(temp, "stages"), true, availableMemory("/")
 			report, err := s.split(cmd.Context(), args[0], o)
 			if err != nil {
 				return err

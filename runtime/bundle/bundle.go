@@ -87,6 +87,32 @@ func (b *Bundle) check(f File) error {
 	return b.same(f, n, hex.EncodeToString(hash.Sum(nil)))
 }
 
+// Check compares every file of the bundle with the manifest, and returns the names
+// of what else lies in its folder.
+func (b *Bundle) Check() (extra []string, err error) {
+	own := map[string]bool{ManifestName: true}
+	for _, f := range b.files() {
+		own[f.Name] = true
+		err := b.check(f)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("bundle %s: %s is missing; copy the bundle again, or split the model again", b.Dir, f.Name)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	entries, err := os.ReadDir(b.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !own[e.Name()] {
+			extra = append(extra, e.Name())
+		}
+	}
+	return extra, nil
+}
+
 // ErrNoFile is returned for a file that the bundle does not have.
 var ErrNoFile = errors.New("the bundle has no such file")
 

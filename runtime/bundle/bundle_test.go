@@ -303,3 +303,39 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestCheckNoticesEveryChangedMissingAndExtraFile(t *testing.T) {
+	t.Parallel()
+	b := make2(t, filepath.Join(t.TempDir(), "stages"), "model", false)
+	if extra, err := b.Check(); err != nil || len(extra) != 0 {
+		t.Fatalf("%v, %v", extra, err)
+	}
+	if err := os.WriteFile(filepath.Join(b.Dir, "notes.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if extra, err := b.Check(); err != nil || len(extra) != 1 || extra[0] != "notes.txt" {
+		t.Errorf("%v, %v", extra, err)
+	}
+	for _, name := range []string{ConfigName, "stage-0.onnx", "stage-1.onnx"} {
+		path := filepath.Join(b.Dir, name)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(data, ' '), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Check(); err == nil || !strings.Contains(err.Error(), name+" is not the file") {
+			t.Errorf("%s is changed: %v", name, err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Check(); err == nil || !strings.Contains(err.Error(), name+" is missing") {
+			t.Errorf("%s is gone: %v", name, err)
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -117,7 +117,7 @@ func Elements(shape []int64) (int64, error) {
 			return 0, fmt.Errorf("negative dimension in shape %v", shape)
 		case d == 0:
 			zero = true
-		case n > math.MaxInt64/16/d: // 16: the bytes of the largest element
+		case n > math.MaxInt64/256/d: // 256: more than the bits of the largest element, which are counted first
 			return 0, fmt.Errorf("shape %v is too large", shape)
 		default:
 			n *= d

@@ -21,6 +21,7 @@ func TestElementsRefusesWhatWouldWrapAround(t *testing.T) {
 		{[]int64{-1}, 0, true},
 		{[]int64{0, -1}, 0, true},
 		{[]int64{1 << 31, 1 << 31}, 0, true},
+		{[]int64{1<<57 + 1}, 0, true}, // the bits of as many complex128 are 128 modulo 1 << 64
 		{[]int64{1 << 32, 1 << 32, 1 << 32}, 0, true},
 		{make([]int64, MaxRank+1), 0, true},
 	} {

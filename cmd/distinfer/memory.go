@@ -1,0 +1,79 @@
+package main
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// availableMemory is how many bytes this process can have yet: what the machine
+// has available, and what the control groups it is in leave it; 0 when the system
+// does not tell. root is the root of the file system.
+func availableMemory(root string) int64 {
+	least := int64(math.MaxInt64)
+	for line := range strings.Lines(content(root, "proc/meminfo")) {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			if kB, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); err == nil {
+				least = kB << 10
+			}
+		}
+	}
+	for line := range strings.Lines(content(root, "proc/self/cgroup")) {
+		// hierarchy:controllers:path; version 2 has no controllers
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		top, limit, usage := "sys/fs/cgroup", "memory.max", "memory.current"
+		switch {
+		case strings.Contains(","+parts[1]+",", ",memory,"):
+			top, limit, usage = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+		case parts[1] != "":
+			continue
+		}
+		// A group is bound by those above it as well. In a container the group's own
+		// folder may be the top one.
+		for dir := filepath.Join("/", parts[2]); ; dir = filepath.Dir(dir) {
+			least = min(least, left(root, filepath.Join(top, dir), limit, usage))
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	if least == math.MaxInt64 {
+		return 0
+	}
+	return max(least, 1)
+}
+
+// left is what a control group leaves. Pages of files that it uses can be had back.
+func left(root, dir, limit, usage string) int64 {
+	most, err := strconv.ParseInt(strings.TrimSpace(content(root, dir, limit)), 10, 64)
+	if err != nil { // "max", or not there
+		return math.MaxInt64
+	}
+	used, err := strconv.ParseInt(strings.TrimSpace(content(root, dir, usage)), 10, 64)
+	if err != nil {
+		return most
+	}
+	for line := range strings.Lines(content(root, dir, "memory.stat")) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name == "inactive_file" {
+			if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+				used -= n
+			}
+		}
+	}
+	return max(most-used, 0)
+}
+
+// content is what a file holds, or "".
+func content(parts ...string) string {
+	b, err := os.ReadFile(filepath.Join(parts...))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}

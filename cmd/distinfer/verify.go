@@ -1,0 +1,131 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/split"
+)
+
+func newVerify() *cobra.Command {
+	var o split.VerifyOptions
+	var memory int64
+	cmd := &cobra.Command{
+		Use:   "verify [BUNDLE]",
+		Short: "Check a bundle: its files, and what its stages give",
+		Long: `Check that every file of a bundle is the one its manifest speaks of, that every
+stage loads and runs, and with --model that the stages, one after the other, give
+what the whole model gives.
+
+The stages run on generated inputs, and on those of --inputs: an .npz with an array
+for each input, .pb files of one TensorProto each, named as the inputs, or a folder
+of ONNX test data (input_0.pb, …; what output_0.pb, … hold is what the stages have
+to give). Whatever could not be verified is said. The exit code is 1 when something
+is wrong, or when nothing could be run.`,
+		Example: `  distinfer verify
+  distinfer verify /srv/sentiment --model models/sst2-minilm/model.onnx
+  distinfer verify --model model.onnx --inputs batch.npz
+  distinfer verify --inputs test_data_set_0 --tolerance 1e-3 -o json`,
+		Args: arguments(true, "BUNDLE"),
+	}
+	cmd.Flags().StringVar(&o.Model, "model", "", "`file` of the whole model, to compare with")
+	cmd.Flags().Float64Var(&o.Tolerance, "tolerance", 0, "largest `difference` of floats, as a share of the largest magnitude in the tensor (default 1e-4, more for floats of 16 bits and less)")
+	cmd.Flags().Int("threads", 0, "`number` of threads ONNX Runtime uses (default one a processor)")
+	addVerifyFlags(cmd.Flags(), &o.Inputs, &memory)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := load(cmd)
+		if err != nil {
+			return err
+		}
+		if len(args) > 0 {
+			s.Bundle = args[0]
+		}
+		if cmd.Flags().Changed("tolerance") {
+			if !(o.Tolerance >= 0) || math.IsInf(o.Tolerance, 0) {
+				return usageError{fmt.Errorf("--tolerance is %g; it can be 0 or more", o.Tolerance)}
+			}
+			o.Tolerance = max(o.Tolerance, math.SmallestNonzeroFloat64) // 0 asks for equality, not for the usual one
+		}
+		if o.Memory, err = memoryBound(memory); err != nil {
+			return err
+		}
+		b, err := bundle.Open(s.Bundle)
+		if err != nil {
+			return err
+		}
+		library, err := s.library()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = library.Close() }()
+		v, err := split.Verify(cmd.Context(), engine{library, s.Threads}, b, o)
+		if err != nil {
+			return err
+		}
+		if err := printVerified(cmd.OutOrStdout(), s.Output, b, v); err != nil {
+			return err
+		}
+		if v.StagesRun == 0 {
+			return errors.New("the files are those of the manifest, but nothing was verified by running; see above why")
+		}
+		return nil
+	}
+	return cmd
+}
+
+// addVerifyFlags adds the flags of all commands that verify.
+func addVerifyFlags(f *pflag.FlagSet, inputs *[]string, memory *int64) {
+	f.StringArrayVar(inputs, "inputs", nil, "`file` of inputs to verify with besides generated ones: .npz, .pb, or a folder of ONNX test data; may be given several times")
+	f.Int64Var(memory, "memory", 0, "`MB` of memory that verification may take (default what is available)")
+}
+
+// memoryBound is the bound in bytes for a --memory in MB.
+func memoryBound(mb int64) (int64, error) {
+	if mb < 0 || mb > math.MaxInt64>>20 {
+		return 0, usageError{fmt.Errorf("--memory is %d; it can be 1 or more, or 0 for what is available", mb)}
+	}
+	if mb == 0 {
+		return availableMemory("/"), nil
+	}
+	return mb << 20, nil
+}
+
+func printVerified(w io.Writer, format string, b *bundle.Bundle, v *split.Verification) error {
+	if format == "json" {
+		return json.NewEncoder(w).Encode(struct {
+			Dir          string              `json:"dir"`
+			Bundle       string              `json:"bundle"`
+			Verification *split.Verification `json:"verification"`
+		}{b.Dir, b.ID, v})
+	}
+	fmt.Fprintf(w, "%s: %s in %d stages (bundle %.12s); every file is the one the manifest speaks of\n", b.Dir, b.Model.Name, len(b.Stages), b.ID)
+	if len(v.Extra) > 0 {
+		fmt.Fprintf(w, "not part of the bundle: %s\n", strings.Join(v.Extra, ", "))
+	}
+	printVerification(w, v)
+	return nil
+}
+
+// printVerification says what was verified, and what was not.
+func printVerification(w io.Writer, v *split.Verification) {
+	differences := fmt.Sprintf("(largest difference %.1e absolute, %.1e relative)", v.MaxAbsolute, v.MaxRelative)
+	switch {
+	case v.Against == split.AgainstWhole:
+		fmt.Fprintf(w, "verified: chain equals whole on %d inputs %s\n", v.Runs, differences)
+	case v.Against == split.AgainstExpected:
+		fmt.Fprintf(w, "verified: the stages give the expected outputs, on %d inputs in all %s\n", v.Runs, differences)
+	case v.StagesRun > 0:
+		fmt.Fprintf(w, "verified: %d stages load, run, and give the declared types and shapes\n", v.StagesRun)
+	}
+	for _, sentence := range v.Unverified {
+		fmt.Fprintf(w, "not verified: %s\n", sentence)
+	}
+}

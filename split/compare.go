@@ -1,0 +1,142 @@
+package split
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// Tolerance is how much a value may differ, as a share of the largest magnitude
+// in its tensor or of 1, whichever is more. Fusions that a cut prevents change
+// the order of float operations, nothing else.
+const Tolerance = 1e-4
+
+// The same for shorter floats. Of the shortest, one step between neighbours is
+// that large.
+const (
+	halfTolerance = 1e-2
+	e4m3Tolerance = 1.0 / 8
+	e5m2Tolerance = 1.0 / 4
+)
+
+// A Difference says how far an output is from what it should be.
+type Difference struct {
+	Name        string  `json:"name"`
+	Compared    bool    `json:"compared"` // false when its type and shape alone could be checked
+	MaxAbsolute float64 `json:"max_absolute_difference"`
+	MaxRelative float64 `json:"max_relative_difference"` // of values larger than 1e-3
+}
+
+// compare notes how far got is from want, and fails when that is more than the
+// tolerance, of which 0 is the usual one of the type. NaN equals NaN.
+func (d *Difference) compare(want, got tensor.Tensor, tolerance float64) error {
+	if err := sameForm(want, got); err != nil {
+		return err
+	}
+	d.Compared = true
+	a, usual, isFloat := floats(want)
+	if !isFloat {
+		if string(want.Data) != string(got.Data) || !slices.Equal(want.Strs, got.Strs) {
+			return errors.New("the values differ")
+		}
+		return nil
+	}
+	if tolerance == 0 {
+		tolerance = usual
+	}
+	b, _, _ := floats(got)
+	scale := 1.0
+	for _, x := range a {
+		if !math.IsInf(x, 0) && !math.IsNaN(x) {
+			scale = max(scale, math.Abs(x))
+		}
+	}
+	for i := range a {
+		if a[i] == b[i] || math.IsNaN(a[i]) && math.IsNaN(b[i]) {
+			continue
+		}
+		difference := math.Abs(a[i] - b[i])
+		if !(difference <= tolerance*scale) { // also true for a NaN on one side
+			return fmt.Errorf("element %d is %g in the stages and should be %g", i, b[i], a[i])
+		}
+		d.MaxAbsolute = max(d.MaxAbsolute, difference)
+		if m := math.Abs(a[i]); m > 1e-3 {
+			d.MaxRelative = max(d.MaxRelative, difference/m)
+		}
+	}
+	return nil
+}
+
+func sameForm(want, got tensor.Tensor) error {
+	if want.DType != got.DType || !slices.Equal(want.Shape, got.Shape) {
+		return fmt.Errorf("it is %s%v in the stages and should be %s%v", got.DType, got.Shape, want.DType, want.Shape)
+	}
+	return nil
+}
+
+// floats widens a tensor of floats, and tells the tolerance of its type; ok is
+// false for other types. A complex number is two floats.
+func floats(t tensor.Tensor) (values []float64, tolerance float64, ok bool) {
+	switch t.DType {
+	case tensor.Complex64:
+		t.DType = tensor.Float32
+	case tensor.Complex128:
+		t.DType = tensor.Float64
+	}
+	switch t.DType {
+	case tensor.Float64:
+		data, err := tensor.As[float64](t)
+		return data, Tolerance, err == nil
+	case tensor.Float32, tensor.Float16, tensor.BFloat16:
+		data, err := tensor.Widen(t)
+		for _, x := range data {
+			values = append(values, float64(x))
+		}
+		if t.DType == tensor.Float32 {
+			return values, Tolerance, err == nil
+		}
+		return values, halfTolerance, err == nil
+	case tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ:
+		for _, bits := range t.Data {
+			values = append(values, fromFloat8(t.DType, bits))
+		}
+		if t.DType == tensor.Float8E4M3FN || t.DType == tensor.Float8E4M3FNUZ {
+			return values, e4m3Tolerance, true
+		}
+		return values, e5m2Tolerance, true
+	}
+	return nil, 0, false
+}
+
+// fromFloat8 widens a float of 8 bits, as onnx.proto describes the four kinds.
+func fromFloat8(d tensor.DType, bits uint8) float64 {
+	mantissa, bias, special := 3, 7, uint8(0x7f) // Float8E4M3FN: one NaN, no infinity
+	switch d {
+	case tensor.Float8E4M3FNUZ:
+		bias = 8
+	case tensor.Float8E5M2:
+		mantissa, bias, special = 2, 15, 0x7c
+	case tensor.Float8E5M2FNUZ:
+		mantissa, bias = 2, 16
+	}
+	sign := 1.0
+	if bits&0x80 != 0 {
+		sign = -1
+	}
+	magnitude := bits & 0x7f
+	switch unsignedZero := d == tensor.Float8E4M3FNUZ || d == tensor.Float8E5M2FNUZ; {
+	case unsignedZero && bits == 0x80, !unsignedZero && magnitude > special, d == tensor.Float8E4M3FN && magnitude == special:
+		return math.NaN()
+	case d == tensor.Float8E5M2 && magnitude == special:
+		return math.Inf(int(sign))
+	}
+	exponent := int(magnitude >> mantissa)
+	fraction := float64(magnitude&(1<<mantissa-1)) / float64(int(1)<<mantissa)
+	if exponent == 0 {
+		return sign * math.Ldexp(fraction, 1-bias)
+	}
+	return sign * math.Ldexp(1+fraction, exponent-bias)
+}

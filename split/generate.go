@@ -1,0 +1,571 @@
+package split
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/onnxfile"
+)
+
+// A sense is what an operator takes the values of one of its inputs for.
+type sense uint8
+
+const (
+	index    sense = iota + 1 // places along the axis of the data (of any axis, without an attribute axis)
+	length                    // at least 1 and at most the axis of the data
+	count                     // 1, 2 or 3
+	none                      // 0
+	single                    // 1
+	large                     // more than any axis is long, or as much as a signal needs
+	ordinals                  // 0, 1, 2, …
+	ones                      // axes of the data that are 1
+	shape                     // -1, 1, 1, …, which any data can be given
+	like                      // the dimensions of the data, and 1 behind them
+	last                      // the last dimension of the data, and 1 behind it
+	parts                     // as many numbers that add up to the axis of the data
+	positive                  // above 0
+)
+
+// A use is one input of an operator: its sense, which other input of the operator
+// is the data that bounds it, and the axis when there is no attribute axis.
+type use struct {
+	sense
+	data int
+	axis int64
+}
+
+// anyAxis is the axis of an operator that has none: the values have to suit all.
+const anyAxis = math.MinInt64
+
+// uses are the inputs, by operator and position, that do not take just any value.
+var uses = map[string]map[int]use{
+	"Gather":                    {1: {index, 0, 0}},
+	"GatherElements":            {1: {index, 0, 0}},
+	"GatherND":                  {1: {index, 0, anyAxis}},
+	"Scatter":                   {1: {index, 0, 0}},
+	"ScatterElements":           {1: {index, 0, 0}},
+	"ScatterND":                 {1: {index, 0, anyAxis}},
+	"TensorScatter":             {2: {none, 0, 0}},
+	"RoiAlign":                  {2: {index, 0, 0}},
+	"MaxUnpool":                 {1: {index, 0, anyAxis}, 2: {like, 0, 0}},
+	"Attention":                 {6: {length, 1, -2}},
+	"RotaryEmbedding":           {3: {index, 1, 0}},
+	"NegativeLogLikelihoodLoss": {1: {index, 0, 1}},
+	"SoftmaxCrossEntropyLoss":   {1: {index, 0, 1}},
+	"Reshape":                   {1: {shape, 0, 0}},
+	"Expand":                    {1: {single, 0, 0}},
+	"Tile":                      {1: {count, 0, 0}},
+	"ConstantOfShape":           {0: {count, 0, 0}},
+	"AffineGrid":                {1: {like, 0, 0}},
+	"CenterCropPad":             {1: {count, 0, 0}},
+	"Col2Im":                    {1: {last, 0, 0}, 2: {single, 0, 0}},
+	"Slice":                     {1: {none, 0, 0}, 2: {large, 0, 0}, 3: {ordinals, 0, 0}, 4: {single, 0, 0}},
+	"Pad":                       {1: {none, 0, 0}, 3: {ordinals, 0, 0}},
+	"Resize":                    {1: {none, 0, 0}, 2: {single, 0, 0}, 3: {like, 0, 0}},
+	"Upsample":                  {1: {single, 0, 0}},
+	"Unsqueeze":                 {1: {ordinals, 0, 0}},
+	"Squeeze":                   {1: {ones, 0, 0}},
+	"Split":                     {1: {parts, 0, 0}},
+	"SplitToSequence":           {1: {parts, 0, 0}},
+	"SequenceAt":                {1: {none, 0, 0}},
+	"TopK":                      {1: {single, 0, 0}},
+	"OneHot":                    {1: {count, 0, 0}},
+	"Range":                     {0: {none, 0, 0}, 1: {count, 0, 0}, 2: {single, 0, 0}},
+	"Trilu":                     {1: {none, 0, 0}},
+	"CumSum":                    {1: {none, 0, 0}},
+	"CumProd":                   {1: {none, 0, 0}},
+	"Loop":                      {0: {count, 0, 0}},
+	"RNN":                       {4: {length, 0, 0}},
+	"GRU":                       {4: {length, 0, 0}},
+	"LSTM":                      {4: {length, 0, 0}},
+	"ReverseSequence":           {1: {single, 0, 0}},
+	"NonMaxSuppression":         {2: {count, 0, 0}, 3: {positive, 0, 0}, 4: {positive, 0, 0}},
+	"Dropout":                   {1: {positive, 0, 0}},
+	"BatchNormalization":        {4: {positive, 0, 0}},
+	"Bernoulli":                 {0: {positive, 0, 0}},
+	"Clip":                      {1: {none, 0, 0}, 2: {count, 0, 0}},
+	"Div":                       {1: {positive, 0, 0}}, // of integers, 0 would end the process
+	"Mod":                       {1: {positive, 0, 0}},
+	"QuantizeLinear":            {1: {positive, 0, 0}},
+	"DequantizeLinear":          {1: {positive, 0, 0}, 2: {none, 0, 0}},
+	"QLinearMatMul":             {1: {positive, 0, 0}, 4: {positive, 0, 0}, 6: {positive, 0, 0}},
+	"QLinearConv":               {1: {positive, 0, 0}, 4: {positive, 0, 0}, 6: {positive, 0, 0}},
+	"DFT":                       {1: {count, 0, 0}, 2: {single, 0, 0}},
+	"STFT":                      {1: {count, 0, 0}, 3: {count, 0, 0}},
+	"HannWindow":                {0: {count, 0, 0}},
+	"HammingWindow":             {0: {count, 0, 0}},
+	"BlackmanWindow":            {0: {count, 0, 0}},
+	"MelWeightMatrix":           {0: {count, 0, 0}, 1: {large, 0, 0}, 2: {large, 0, 0}, 3: {none, 0, 0}, 4: {count, 0, 0}},
+
+	"com.microsoft.RotaryEmbedding":         {1: {index, 2, 0}},
+	"com.microsoft.EmbedLayerNormalization": {0: {index, 2, 0}, 1: {index, 4, 0}, 8: {index, 3, 0}},
+	"com.microsoft.GatherBlockQuantized":    {1: {index, 0, 0}},
+}
+
+// useOf looks up the k-th input of a node.
+func useOf(n onnxfile.Node, k int) (use, bool) {
+	op := n.OpType
+	if n.Domain != "" && n.Domain != "ai.onnx" {
+		op = n.Domain + "." + op
+	} else if strings.HasPrefix(op, "Reduce") && k == 1 {
+		return use{ordinals, 0, 0}, true
+	}
+	u, ok := uses[op][k]
+	return u, ok
+}
+
+// Operators whose result has the values of their first input, and those whose
+// result has the values of any.
+var (
+	keepFirst = map[string]bool{
+		"Cast": true, "CastLike": true, "Identity": true, "Reshape": true, "Unsqueeze": true, "Squeeze": true, "Flatten": true,
+		"Transpose": true, "Slice": true, "Gather": true, "Expand": true, "Tile": true, "Split": true, "Pad": true, "Clip": true,
+	}
+	keepAll = map[string]bool{"Concat": true, "Where": true, "Max": true, "Min": true}
+)
+
+// A generator makes inputs that a model is likely to take, from what its operators
+// take them for. The same sizes and manner give the same inputs.
+type generator struct {
+	specs   []tensor.Spec      // all that inputs may be made for
+	weights map[string][]int64 // dimensions
+	random  bool               // some operator may give another result every time
+	uses    map[string][]usage // of a value, directly or through nodes that keep values
+}
+
+// A usage is a use by a node.
+type usage struct {
+	use
+	data string // the name of the data
+}
+
+// newGenerator reads what the graphs, which share the names of their values, do
+// with them.
+func newGenerator(m *bundle.Manifest, graphs []*onnxfile.Graph) *generator {
+	g := &generator{specs: slices.Clone(m.Inputs), weights: map[string][]int64{}, uses: map[string][]usage{}}
+	for _, s := range m.Stages {
+		for _, spec := range slices.Concat(s.Inputs, s.Outputs) {
+			if _, known := tensor.Find(g.specs, spec.Name); !known {
+				g.specs = append(g.specs, spec)
+			}
+		}
+	}
+	origins := map[string][]string{} // of a value: the values it holds the elements of
+	for _, s := range g.specs {
+		origins[s.Name] = []string{s.Name}
+	}
+	for _, graph := range graphs {
+		for _, t := range graph.Initializers {
+			g.weights[t.Name] = t.Dims
+		}
+		for _, n := range graph.Nodes {
+			g.random = g.random || randomOps[n.OpType] || n.Bodies > 0 || n.Domain != "" && n.Domain != "ai.onnx"
+			g.note(n, origins)
+		}
+	}
+	return g
+}
+
+func (g *generator) note(n onnxfile.Node, origins map[string][]string) {
+	var kept []string
+	for k, name := range n.Inputs {
+		if keepAll[n.OpType] || keepFirst[n.OpType] && k == 0 {
+			kept = append(kept, origins[name]...)
+		}
+		u, ok := useOf(n, k)
+		if !ok {
+			continue
+		}
+		if u.axis != anyAxis {
+			u.axis = attrOf(n, "axis", u.axis)
+		}
+		used := usage{use: u}
+		if u.data < len(n.Inputs) {
+			used.data = n.Inputs[u.data]
+		}
+		for _, origin := range origins[name] {
+			if !slices.Contains(g.uses[origin], used) {
+				g.uses[origin] = append(g.uses[origin], used)
+			}
+		}
+	}
+	for _, out := range n.Outputs {
+		for _, origin := range kept {
+			if !slices.Contains(origins[out], origin) {
+				origins[out] = append(origins[out], origin)
+			}
+		}
+	}
+}
+
+func attrOf(n onnxfile.Node, name string, missing int64) int64 {
+	for _, a := range n.Attributes {
+		if a.Name == name {
+			return a.I
+		}
+	}
+	return missing
+}
+
+// A trial is one set of sizes.
+type trial struct {
+	sizes       tensor.Sizes
+	lead, other int64 // of dimensions that have no name
+	empty       bool  // to be tried only when no other was taken
+}
+
+// trials are the sizes that inputs are generated at: single items, odd ones, and
+// the sizes in between; large ones, as some models take only those, such as of
+// images; those that the costs were reckoned at; and none at all.
+func (g *generator) trials(m *bundle.Manifest) []trial {
+	names, leading := dimNames(m.Inputs)
+	var list []trial
+	for _, t := range []trial{{lead: 1, other: 1}, {lead: 2, other: 7}, {lead: 3, other: 16}, {lead: 1, other: 33}, {lead: 5, other: 12}, {lead: 2, other: 64}} {
+		t.sizes = tensor.Sizes{}
+		for _, n := range names {
+			t.sizes[n] = t.other
+			if leading[n] {
+				t.sizes[n] = t.lead
+			}
+		}
+		addUp(t.sizes)
+		list = append(list, t)
+	}
+	if len(names) == 0 && !anyRank(m.Inputs) {
+		return list[:2] // twice at the only size there is
+	}
+	if len(m.Reference) > 0 {
+		list = append(list, trial{sizes: m.Reference, lead: 1, other: 4})
+	}
+	// A size of 0 in the file means that the size is not known; to some models it
+	// means 0.
+	empty := trial{sizes: tensor.Sizes{}, lead: 1, other: 1, empty: true}
+	for _, n := range names {
+		empty.sizes[n] = 1
+	}
+	for _, s := range m.Inputs {
+		for i, d := range s.Dims {
+			if d.Name == unnamed(s.Name, i) {
+				empty.sizes[d.Name] = 0
+			}
+		}
+	}
+	return append(list, empty)
+}
+
+// unnamed is the name that the i-th dimension of an input is given when the model
+// gives none.
+func unnamed(input string, i int) string { return fmt.Sprintf("%s.%d", input, i) }
+
+func anyRank(specs []tensor.Spec) bool {
+	return slices.ContainsFunc(specs, func(s tensor.Spec) bool { return s.AnyRank })
+}
+
+// addUp gives a dimension whose name is a sum of others, such as "past + 1", the
+// size it then has.
+func addUp(sizes tensor.Sizes) {
+	for name := range sizes {
+		terms := strings.Split(name, "+")
+		var sum int64
+		for _, term := range terms {
+			term = strings.TrimSpace(term)
+			n, ok := sizes[term]
+			if !ok {
+				if _, err := fmt.Sscanf(term, "%d", &n); err != nil {
+					sum = -1
+					break
+				}
+			}
+			sum += n
+		}
+		if len(terms) > 1 && sum > 0 {
+			sizes[name] = sum
+		}
+	}
+}
+
+// A manner is how values are made that nothing is known of.
+type manner struct {
+	integers func(r *rand.Rand, width int64) func(i int64) int64
+	low      float64 // floats are between low and 1
+	rank     int     // of inputs whose rank is not known
+}
+
+// manners are tried one after the other until the model takes one.
+func (g *generator) manners(m *bundle.Manifest) []manner {
+	constant := func(n int64) func(*rand.Rand, int64) func(int64) int64 {
+		return func(*rand.Rand, int64) func(int64) int64 { return func(int64) int64 { return n } }
+	}
+	small := func(r *rand.Rand, _ int64) func(int64) int64 {
+		return func(int64) int64 { return 1 + r.Int64N(3) }
+	}
+	rising := func(*rand.Rand, int64) func(int64) int64 { return func(i int64) int64 { return i } }
+	ranks := []int{2}
+	if anyRank(m.Inputs) {
+		ranks = []int{2, 1, 3, 0, 4}
+	}
+	var list []manner
+	for _, rank := range ranks {
+		list = append(list,
+			manner{mask, -1, rank}, manner{mask, 0.05, rank}, manner{small, -1, rank}, manner{constant(0), 0.05, rank},
+			manner{constant(1), 0.05, rank}, manner{rising, 0.05, rank}, manner{small, 0.999, rank})
+	}
+	return list
+}
+
+// mask makes ones followed by zeros in every row, as in the mask of a padded batch.
+func mask(r *rand.Rand, width int64) func(int64) int64 {
+	ones := int64(0)
+	return func(i int64) int64 {
+		if i%width == 0 {
+			ones = 1 + r.Int64N(width)
+		}
+		if i%width < ones {
+			return 1
+		}
+		return 0
+	}
+}
+
+// maxGenerated bounds the elements of a generated input, whose size the model
+// file decides.
+const maxGenerated = 1 << 26
+
+// make makes tensors for the given specs.
+func (g *generator) make(specs []tensor.Spec, t trial, m manner, seed uint64) (tensor.Bag, error) {
+	bag := tensor.Bag{}
+	for i, spec := range specs {
+		x, err := g.tensor(spec, t, m, rand.New(rand.NewPCG(seed, uint64(i))))
+		if err != nil {
+			return nil, fmt.Errorf("input %s: %w", spec, err)
+		}
+		bag[spec.Name] = x
+	}
+	return bag, nil
+}
+
+// shapeAt is the shape of a value at the sizes of a trial. What has no name takes
+// the trial's sizes by its place.
+func shapeAt(s tensor.Spec, t trial, m manner) []int64 {
+	dims := s.Dims
+	if s.AnyRank {
+		dims = make([]tensor.Dim, m.rank)
+	}
+	shape := make([]int64, len(dims))
+	for i, d := range dims {
+		n, named := t.sizes[d.Name]
+		switch {
+		case d.IsFixed():
+			shape[i] = d.Size
+		case named:
+			shape[i] = n
+		case i == 0:
+			shape[i] = t.lead
+		default:
+			shape[i] = t.other
+		}
+	}
+	return shape
+}
+
+func (g *generator) tensor(spec tensor.Spec, t trial, m manner, r *rand.Rand) (tensor.Tensor, error) {
+	shape := shapeAt(spec, t, m)
+	n, err := tensor.Elements(shape)
+	if err == nil && n > maxGenerated {
+		err = fmt.Errorf("%d elements are more than are generated", n)
+	}
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	if spec.DType == tensor.String {
+		x := tensor.Tensor{DType: spec.DType, Shape: shape}
+		for range n {
+			x.Strs = append(x.Strs, fmt.Sprintf("text %d", r.IntN(10)))
+		}
+		return x, nil
+	}
+	x, err := tensor.New(spec.DType, shape)
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	width := int64(1)
+	if len(shape) > 0 {
+		width = max(shape[len(shape)-1], 1)
+	}
+	integer := m.integers(r, width)
+	float := func(int64) float64 { return m.low + (1-m.low)*r.Float64() }
+	if f := g.meant(spec.Name, n, t, m, r); f != nil {
+		integer = f
+		float = func(i int64) float64 { return float64(f(i)) }
+	} else if g.has(spec.Name, positive) {
+		integer = func(int64) int64 { return 1 + r.Int64N(3) }
+		float = func(int64) float64 { return 0.05 + 0.9*r.Float64() }
+	}
+	return x, fill(x, integer, float)
+}
+
+func (g *generator) has(name string, s sense) bool {
+	return slices.ContainsFunc(g.uses[name], func(u usage) bool { return u.sense == s })
+}
+
+// dims are the dimensions of a value, if they are known.
+func (g *generator) dims(name string, t trial, m manner) []int64 {
+	if dims, ok := g.weights[name]; ok {
+		return dims
+	}
+	if spec, ok := tensor.Find(g.specs, name); ok {
+		return shapeAt(spec, t, m)
+	}
+	return nil
+}
+
+// meant makes the i-th of n values of an input that is used in a sense, or is nil.
+// Of several uses the first counts, but of indices the one with the least bound.
+func (g *generator) meant(name string, n int64, t trial, m manner, r *rand.Rand) func(i int64) int64 {
+	var first usage
+	var dims []int64
+	bound := int64(math.MaxInt64)
+	for _, u := range g.uses[name] {
+		if u.sense == positive || first.sense == index && u.sense != index {
+			continue
+		}
+		d := g.dims(u.data, t, m)
+		switch {
+		case u.sense == index:
+			first, dims = u, d
+			bound = min(bound, extent(d, u.axis, slices.Min(append([]int64{math.MaxInt64}, d...))))
+		case first.sense == 0:
+			first, dims = u, d
+			bound = extent(d, u.axis, 1)
+		}
+	}
+	at := func(list []int64) func(int64) int64 {
+		return func(i int64) int64 {
+			if i < int64(len(list)) {
+				return list[i]
+			}
+			return 1
+		}
+	}
+	switch first.sense {
+	case index:
+		if bound == math.MaxInt64 {
+			return func(int64) int64 { return 0 } // the size of the table is not known
+		}
+		return func(int64) int64 { return r.Int64N(max(bound, 1)) }
+	case length:
+		return func(int64) int64 { return 1 + r.Int64N(max(bound, 1)) }
+	case count:
+		return func(int64) int64 { return 1 + r.Int64N(3) }
+	case none:
+		return func(int64) int64 { return 0 }
+	case single:
+		return func(int64) int64 { return 1 }
+	case large:
+		return func(int64) int64 { return 127 } // fits every type
+	case ordinals:
+		return func(i int64) int64 { return i }
+	case ones:
+		var axes []int64
+		for i, d := range dims {
+			if d == 1 {
+				axes = append(axes, int64(i))
+			}
+		}
+		return at(axes)
+	case shape:
+		return at([]int64{-1})
+	case like:
+		return at(dims)
+	case last:
+		return at(dims[max(len(dims)-1, 0):])
+	case parts:
+		return func(i int64) int64 { return bound/n + (i+1)/n*(bound%n) } // the last has the rest
+	}
+	return nil
+}
+
+// extent is the dimension of an axis, which counts from the end when it is
+// negative.
+func extent(dims []int64, axis, missing int64) int64 {
+	if axis < 0 && axis != anyAxis {
+		axis += int64(len(dims))
+	}
+	if axis < 0 || axis >= int64(len(dims)) {
+		return missing
+	}
+	return dims[axis]
+}
+
+// fill gives every element of a tensor a value.
+func fill(t tensor.Tensor, integer func(i int64) int64, float func(i int64) float64) error {
+	switch t.DType {
+	case tensor.Float32, tensor.Complex64:
+		t.DType = tensor.Float32
+		return fillWith(t, func(i int64) float32 { return float32(float(i)) })
+	case tensor.Float64, tensor.Complex128:
+		t.DType = tensor.Float64
+		return fillWith(t, float)
+	case tensor.Float16:
+		t.DType = tensor.Uint16
+		return fillWith(t, func(i int64) uint16 { return tensor.ToFloat16(float32(float(i))) })
+	case tensor.BFloat16:
+		t.DType = tensor.Uint16
+		return fillWith(t, func(i int64) uint16 { return uint16(math.Float32bits(float32(float(i))) >> 16) })
+	case tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ:
+		return fillFloat8(t, float)
+	case tensor.Int4, tensor.Uint4, tensor.Float4E2M1:
+		t.DType = tensor.Uint8
+		return fillWith(t, func(i int64) uint8 { return uint8(integer(2*i)&7 | integer(2*i+1)&7<<4) })
+	case tensor.Int8:
+		return fillWith(t, func(i int64) int8 { return int8(integer(i)) })
+	case tensor.Int16:
+		return fillWith(t, func(i int64) int16 { return int16(integer(i)) })
+	case tensor.Int32:
+		return fillWith(t, func(i int64) int32 { return int32(integer(i)) })
+	case tensor.Int64:
+		return fillWith(t, integer)
+	case tensor.Uint8:
+		return fillWith(t, func(i int64) uint8 { return uint8(integer(i)) })
+	case tensor.Uint16:
+		return fillWith(t, func(i int64) uint16 { return uint16(integer(i)) })
+	case tensor.Uint32:
+		return fillWith(t, func(i int64) uint32 { return uint32(integer(i)) })
+	case tensor.Uint64:
+		return fillWith(t, func(i int64) uint64 { return uint64(integer(i)) })
+	case tensor.Bool:
+		return fillWith(t, func(i int64) bool { return integer(i)&1 == 1 })
+	}
+	return fmt.Errorf("values of type %s cannot be generated", t.DType)
+}
+
+func fillWith[T tensor.Element](t tensor.Tensor, value func(i int64) T) error {
+	data, err := tensor.As[T](t)
+	for i := range data {
+		data[i] = value(int64(i))
+	}
+	return err
+}
+
+// fillFloat8 gives every element the number of its type that is nearest.
+func fillFloat8(t tensor.Tensor, float func(i int64) float64) error {
+	var numbers []float64
+	for bits := range 256 {
+		numbers = append(numbers, fromFloat8(t.DType, uint8(bits)))
+	}
+	t.DType = tensor.Uint8
+	return fillWith(t, func(i int64) uint8 {
+		x, nearest := float(i), 0
+		for bits, n := range numbers {
+			if math.Abs(n-x) < math.Abs(numbers[nearest]-x) { // never for a NaN
+				nearest = bits
+			}
+		}
+		return uint8(nearest)
+	})
+}

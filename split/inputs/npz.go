@@ -1,0 +1,266 @@
+package inputs
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// maxHeader bounds the header of one array, in bytes; NumPy's own limit is
+// smaller unless it is told otherwise.
+const maxHeader = 64 << 10
+
+func readNPZ(path string, ins []tensor.Spec) (tensor.Bag, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	return parseNPZ(f, info.Size(), ins)
+}
+
+// parseNPZ reads an archive of arrays. The types that NumPy does not have are
+// told by the model's inputs.
+func parseNPZ(r io.ReaderAt, size int64, ins []tensor.Spec) (tensor.Bag, error) {
+	archive, err := zip.NewReader(r, size)
+	if err != nil {
+		return nil, fmt.Errorf("not an .npz archive: %w", err)
+	}
+	bag := tensor.Bag{}
+	left := int64(maxBytes)
+	for _, entry := range archive.File {
+		name, ok := strings.CutSuffix(entry.Name, ".npy")
+		if !ok {
+			return nil, fmt.Errorf("entry %q is not an array of NumPy", entry.Name)
+		}
+		if _, twice := bag[name]; twice {
+			return nil, fmt.Errorf("array %q is there twice", name)
+		}
+		spec, _ := tensor.Find(ins, name)
+		t, err := readEntry(entry, spec.DType, &left)
+		if err != nil {
+			return nil, fmt.Errorf("array %q: %w", name, err)
+		}
+		bag[name] = t
+	}
+	return bag, nil
+}
+
+func readEntry(entry *zip.File, want tensor.DType, left *int64) (_ tensor.Tensor, err error) {
+	r, err := entry.Open()
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	return readNPY(r, want, left)
+}
+
+// header is what NumPy writes before an array, always in this order.
+var header = regexp.MustCompile(`^\{'descr': '([^']*)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \} *\n$`)
+
+// readNPY reads an array. left is how many bytes may be read yet. Memory grows
+// with what was read, whatever the header promises.
+func readNPY(r io.Reader, want tensor.DType, left *int64) (tensor.Tensor, error) {
+	var none tensor.Tensor
+	magic := make([]byte, 8)
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic[:6]) != "\x93NUMPY" {
+		return none, errors.New("not an array of NumPy")
+	}
+	length := make([]byte, 2)
+	if magic[6] > 1 {
+		length = make([]byte, 4)
+	}
+	if _, err := io.ReadFull(r, length); err != nil {
+		return none, err
+	}
+	n := binary.LittleEndian.Uint32(append(length, 0, 0)[:4])
+	if n > maxHeader {
+		return none, fmt.Errorf("a header of %d bytes, more than %d", n, maxHeader)
+	}
+	text := make([]byte, n)
+	if _, err := io.ReadFull(r, text); err != nil {
+		return none, err
+	}
+	m := header.FindSubmatch(text)
+	if m == nil {
+		return none, fmt.Errorf("a header that is not understood: %.200q", text)
+	}
+	shape, err := parseShape(string(m[3]))
+	if err != nil {
+		return none, err
+	}
+	a, err := parseDescr(string(m[1]), want)
+	if err != nil {
+		return none, err
+	}
+	elements, err := tensor.Elements(shape)
+	if err != nil {
+		return none, err
+	}
+	if elements > *left/max(a.size, 1) {
+		return none, fmt.Errorf("%d elements: the arrays of a file may have %d GB", elements, maxBytes>>30)
+	}
+	size := elements * a.size
+	*left -= size
+	data, err := io.ReadAll(io.LimitReader(r, size+1))
+	if err != nil {
+		return none, err
+	}
+	if int64(len(data)) != size {
+		return none, fmt.Errorf("shape %v of %s needs %d bytes, there are others", shape, m[1], size)
+	}
+	if string(m[2]) == "True" && len(shape) > 1 {
+		data = rowMajor(data, shape, a.size)
+	}
+	t := tensor.Tensor{DType: a.dtype, Shape: shape, Data: data}
+	if len(data) == 0 {
+		t.Data = nil
+	}
+	if a.strings != nil {
+		if elements > 0 && a.size == 0 { // of no characters: the file is no bound for how many
+			return none, errors.New("strings without characters")
+		}
+		t.Data = nil
+		for ; len(data) > 0; data = data[a.size:] {
+			s, err := a.strings(data[:a.size])
+			if err != nil {
+				return none, err
+			}
+			t.Strs = append(t.Strs, s)
+		}
+	}
+	if a.pack {
+		t.Data = packed(data)
+	}
+	return t, t.Check()
+}
+
+// parseShape reads such as "2, 3" and "2,".
+func parseShape(s string) ([]int64, error) {
+	shape := []int64{}
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(part, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("shape (%s): %w", s, err)
+		}
+		shape = append(shape, n)
+	}
+	return shape, nil
+}
+
+// An array is how elements lie in the file.
+type array struct {
+	dtype   tensor.DType
+	size    int64                        // bytes of one
+	pack    bool                         // one a byte, where ONNX has two
+	strings func([]byte) (string, error) // for strings
+}
+
+// parseDescr reads a type of NumPy, such as "<f4". Types that NumPy does not have
+// are saved as integers or as bare bytes of their size; want says what they are.
+func parseDescr(descr string, want tensor.DType) (array, error) {
+	kind, err := array{}, error(nil)
+	if len(descr) < 3 || strings.IndexByte("<|=", descr[0]) < 0 {
+		return kind, fmt.Errorf("the type %q is not little-endian, or not known", descr)
+	}
+	if kind.size, err = strconv.ParseInt(descr[2:], 10, 32); err != nil || kind.size < 0 {
+		return kind, fmt.Errorf("the type %q is not known", descr)
+	}
+	switch descr[1] {
+	case 'U':
+		kind.size *= 4
+		kind.dtype, kind.strings = tensor.String, fromUTF32
+		return kind, nil
+	case 'S':
+		kind.dtype, kind.strings = tensor.String, func(b []byte) (string, error) { return string(bytes.TrimRight(b, "\x00")), nil }
+		return kind, nil
+	}
+	kind.dtype = map[string]tensor.DType{
+		"b1": tensor.Bool, "f2": tensor.Float16, "f4": tensor.Float32, "f8": tensor.Float64,
+		"i1": tensor.Int8, "i2": tensor.Int16, "i4": tensor.Int32, "i8": tensor.Int64,
+		"u1": tensor.Uint8, "u2": tensor.Uint16, "u4": tensor.Uint32, "u8": tensor.Uint64,
+		"c8": tensor.Complex64, "c16": tensor.Complex128,
+	}[descr[1:]]
+	bare := strings.IndexByte("uiVf", descr[1]) >= 0
+	switch want {
+	case tensor.BFloat16:
+		if bare && kind.size == 2 && kind.dtype != tensor.Float16 {
+			kind.dtype = want
+		}
+	case tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ:
+		if bare && kind.size == 1 {
+			kind.dtype = want
+		}
+	case tensor.Int4, tensor.Uint4, tensor.Float4E2M1:
+		if bare && kind.size == 1 {
+			kind.dtype, kind.pack = want, true
+		}
+	}
+	if kind.dtype == tensor.Undefined {
+		return kind, fmt.Errorf("the type %q is not known", descr)
+	}
+	return kind, nil
+}
+
+// fromUTF32 reads a string as NumPy stores it, padded with zeros.
+func fromUTF32(b []byte) (string, error) {
+	var s []byte
+	for ; len(b) >= 4; b = b[4:] {
+		r := binary.LittleEndian.Uint32(b)
+		if r > utf8.MaxRune || !utf8.ValidRune(rune(r)) {
+			return "", fmt.Errorf("a string holds %#x, which is no character", r)
+		}
+		s = utf8.AppendRune(s, rune(r))
+	}
+	return strings.TrimRight(string(s), "\x00"), nil
+}
+
+// rowMajor brings elements that lie in Fortran's order into C's.
+func rowMajor(data []byte, shape []int64, size int64) []byte {
+	out := make([]byte, 0, len(data))
+	index := make([]int64, len(shape))
+	for len(out) < len(data) {
+		at, stride := int64(0), size
+		for i, n := range shape {
+			at += index[i] * stride
+			stride *= n
+		}
+		out = append(out, data[at:at+size]...)
+		for i := len(shape) - 1; i >= 0; i-- {
+			if index[i]++; index[i] < shape[i] {
+				break
+			}
+			index[i] = 0
+		}
+	}
+	return out
+}
+
+// packed puts two elements of four bits into a byte, the first in the lower half.
+func packed(data []byte) []byte {
+	out := make([]byte, (len(data)+1)/2)
+	for i, b := range data {
+		out[i/2] |= (b & 0xf) << (4 * (i % 2))
+	}
+	return out
+}
