@@ -37,7 +37,7 @@ func (d *Difference) compare(want, got tensor.Tensor, tolerance float64) error {
 		return err
 	}
 	d.Compared = true
-	a, usual, isFloat := floats(want)
+	a, isFloat := floats(want)
 	if !isFloat {
 		if string(want.Data) != string(got.Data) || !slices.Equal(want.Strs, got.Strs) {
 			return errors.New("the values differ")
@@ -45,9 +45,9 @@ func (d *Difference) compare(want, got tensor.Tensor, tolerance float64) error {
 		return nil
 	}
 	if tolerance == 0 {
-		tolerance = usual
+		tolerance = usualTolerance(want.DType)
 	}
-	b, _, _ := floats(got)
+	b, _ := floats(got)
 	scale := 1.0
 	for _, x := range a {
 		if !math.IsInf(x, 0) && !math.IsNaN(x) {
@@ -77,9 +77,22 @@ func sameForm(want, got tensor.Tensor) error {
 	return nil
 }
 
-// floats widens a tensor of floats, and tells the tolerance of its type; ok is
-// false for other types. A complex number is two floats.
-func floats(t tensor.Tensor) (values []float64, tolerance float64, ok bool) {
+// usualTolerance is the tolerance for values that were rounded to an element type.
+func usualTolerance(d tensor.DType) float64 {
+	switch d {
+	case tensor.Float16, tensor.BFloat16:
+		return halfTolerance
+	case tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ:
+		return e4m3Tolerance
+	case tensor.Float8E5M2, tensor.Float8E5M2FNUZ:
+		return e5m2Tolerance
+	}
+	return Tolerance
+}
+
+// floats widens a tensor of floats; ok is false for other types. A complex number
+// is two floats.
+func floats(t tensor.Tensor) (values []float64, ok bool) {
 	switch t.DType {
 	case tensor.Complex64:
 		t.DType = tensor.Float32
@@ -89,26 +102,20 @@ func floats(t tensor.Tensor) (values []float64, tolerance float64, ok bool) {
 	switch t.DType {
 	case tensor.Float64:
 		data, err := tensor.As[float64](t)
-		return data, Tolerance, err == nil
+		return data, err == nil
 	case tensor.Float32, tensor.Float16, tensor.BFloat16:
 		data, err := tensor.Widen(t)
 		for _, x := range data {
 			values = append(values, float64(x))
 		}
-		if t.DType == tensor.Float32 {
-			return values, Tolerance, err == nil
-		}
-		return values, halfTolerance, err == nil
+		return values, err == nil
 	case tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ:
 		for _, bits := range t.Data {
 			values = append(values, fromFloat8(t.DType, bits))
 		}
-		if t.DType == tensor.Float8E4M3FN || t.DType == tensor.Float8E4M3FNUZ {
-			return values, e4m3Tolerance, true
-		}
-		return values, e5m2Tolerance, true
+		return values, true
 	}
-	return nil, 0, false
+	return nil, false
 }
 
 // fromFloat8 widens a float of 8 bits, as onnx.proto describes the four kinds.

@@ -216,7 +216,8 @@ func attrOf(n onnxfile.Node, name string, missing int64) int64 {
 type trial struct {
 	sizes       tensor.Sizes
 	lead, other int64 // of dimensions that have no name
-	empty       bool  // to be tried only when no other was taken
+	late        bool  // to be tried only when no other was taken
+	empty       bool  // one without elements
 }
 
 // trials are the sizes that inputs are generated at: single items, odd ones, and
@@ -225,16 +226,28 @@ type trial struct {
 func (g *generator) trials(m *bundle.Manifest) []trial {
 	names, leading := dimNames(m.Inputs)
 	var list []trial
-	for _, t := range []trial{{lead: 1, other: 1}, {lead: 2, other: 7}, {lead: 3, other: 16}, {lead: 1, other: 33}, {lead: 5, other: 12}, {lead: 2, other: 64}} {
+	add := func(t trial, except func(name string) bool) {
 		t.sizes = tensor.Sizes{}
 		for _, n := range names {
 			t.sizes[n] = t.other
-			if leading[n] {
+			if leading[n] || except(n) {
 				t.sizes[n] = t.lead
 			}
 		}
 		addUp(t.sizes)
 		list = append(list, t)
+	}
+	none := func(string) bool { return false }
+	for _, t := range []trial{{lead: 1, other: 1}, {lead: 2, other: 7}, {lead: 3, other: 16}, {lead: 1, other: 33}, {lead: 5, other: 12}, {lead: 2, other: 64}} {
+		add(t, none)
+	}
+	// Sound and images of usual sizes, to models that take nothing smaller; at last
+	// with what is not of the first input (such as a state) as small as can be.
+	others, _ := dimNames(m.Inputs[min(1, len(m.Inputs)):])
+	for _, except := range []func(string) bool{none, func(n string) bool { return slices.Contains(others, n) }} {
+		for _, size := range []int64{224, 512, 576, 16000} {
+			add(trial{lead: 1, other: size, late: true}, except)
+		}
 	}
 	if len(names) == 0 && !anyRank(m.Inputs) {
 		return list[:2] // twice at the only size there is
@@ -244,7 +257,7 @@ func (g *generator) trials(m *bundle.Manifest) []trial {
 	}
 	// A size of 0 in the file means that the size is not known; to some models it
 	// means 0.
-	empty := trial{sizes: tensor.Sizes{}, lead: 1, other: 1, empty: true}
+	empty := trial{sizes: tensor.Sizes{}, lead: 1, other: 1, late: true, empty: true}
 	for _, n := range names {
 		empty.sizes[n] = 1
 	}

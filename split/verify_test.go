@@ -118,7 +118,7 @@ func TestValuesOfEveryTypeAreGenerated(t *testing.T) {
 			if err := a["x"].Check(); err != nil || !slices.Equal(a["x"].Data, b["x"].Data) || !slices.Equal(a["x"].Shape, []int64{3, 5}) {
 				t.Errorf("%s: %v, %v", d, a, err)
 			}
-			values, _, _ := floats(a["x"])
+			values, _ := floats(a["x"])
 			for _, x := range values {
 				if !(math.Abs(x) <= 1) {
 					t.Errorf("%s: %g", d, x)
