@@ -89,7 +89,7 @@ var uses = map[string]map[int]use{
 	"BatchNormalization":        {4: {positive, 0, 0}},
 	"Bernoulli":                 {0: {positive, 0, 0}},
 	"Clip":                      {1: {none, 0, 0}, 2: {count, 0, 0}},
-	"Div":                       {1: {positive, 0, 0}}, // of integers, 0 would end the process
+	"Div":                       {1: {positive, 0, 0}}, // integers cannot be divided by 0
 	"Mod":                       {1: {positive, 0, 0}},
 	"QuantizeLinear":            {1: {positive, 0, 0}},
 	"DequantizeLinear":          {1: {positive, 0, 0}, 2: {none, 0, 0}},

@@ -24,7 +24,7 @@ func model(build func(g *onnxtest.Graph)) []byte {
 	return g.Model()
 }
 
-// Each of these models refuses, or ends the process, unless its inputs are what
+// Each of these models refuses unless its inputs are what
 // its operators take them for.
 func TestGeneratedInputsAreWhatOperatorsTakeThemFor(t *testing.T) {
 	t.Parallel()

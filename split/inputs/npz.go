@@ -179,13 +179,15 @@ type array struct {
 // parseDescr reads a type of NumPy, such as "<f4". Types that NumPy does not have
 // are saved as integers or as bare bytes of their size; want says what they are.
 func parseDescr(descr string, want tensor.DType) (array, error) {
-	kind, err := array{}, error(nil)
+	var kind array
 	if len(descr) < 3 || strings.IndexByte("<|=", descr[0]) < 0 {
 		return kind, fmt.Errorf("the type %q is not little-endian, or not known", descr)
 	}
-	if kind.size, err = strconv.ParseInt(descr[2:], 10, 32); err != nil || kind.size < 0 {
+	size, err := strconv.ParseInt(descr[2:], 10, 32)
+	if err != nil || size < 0 {
 		return kind, fmt.Errorf("the type %q is not known", descr)
 	}
+	kind.size = size
 	switch descr[1] {
 	case 'U':
 		kind.size *= 4
