@@ -27,8 +27,7 @@ type Alternative struct {
 const loadedOverhead = 80 << 20
 
 // choose divides the graph as the options say.
-func (p *planner) choose(o Options) ([]part, []Alternative, error) {
-	cuts := p.cuts()
+func (p *planner) choose(cuts []cut, o Options) ([]part, []Alternative, error) {
 	if len(o.At) > 0 {
 		borders, err := p.at(cuts, o.At)
 		if err != nil {

@@ -1,7 +1,6 @@
 package split
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -424,21 +423,11 @@ func (q *inference) types(skeleton onnxfile.Subgraph) ([]tensor.Spec, error) {
 		return nil, fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	write := func(name string, write func(io.Writer) error) error {
-		f, err := os.Create(filepath.Join(dir, name))
-		if err == nil {
-			err = errors.Join(write(f), f.Close())
-		}
-		if err != nil {
-			return fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
-		}
-		return nil
-	}
-	if err := write("skeleton.onnx", part.WriteModel); err != nil {
+	if err := writeFile(filepath.Join(dir, "skeleton.onnx"), part.WriteModel); err != nil {
 		return nil, err
 	}
 	if part.HasData() {
-		if err := write(skeleton.Data, func(w io.Writer) error { return part.WriteData(w, q.data) }); err != nil {
+		if err := writeFile(filepath.Join(dir, skeleton.Data), func(w io.Writer) error { return part.WriteData(w, q.data) }); err != nil {
 			return nil, err
 		}
 	}

@@ -139,7 +139,13 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	planner := newPlanner(g, v)
-	parts, alternatives, err := planner.choose(o)
+	cuts := planner.cuts()
+	if o.Profile {
+		if cuts, err = planner.measure(ctx, e, data, reference, cuts); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	parts, alternatives, err := planner.choose(cuts, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -181,7 +181,8 @@ func symbolicSplit(data []byte, o Options) ([]symbolicStage, error) {
 		v.specs[name] = spec
 		v.note(spec, []int64{2, 2})
 	}
-	parts, _, err := newPlanner(g, v).choose(o)
+	planner := newPlanner(g, v)
+	parts, _, err := planner.choose(planner.cuts(), o)
 	if err != nil {
 		return nil, err
 	}

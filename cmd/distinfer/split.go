@@ -95,8 +95,12 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 	if o.DryRun {
 		verb = "would be cut into"
 	}
-	fmt.Fprintf(w, "%s (%s, opset %s) %s %d stages, reckoned at %s\n\n",
-		m.Model.Name, size(m.Model.Bytes), opsets(m.Model.Opsets), verb, len(m.Stages), sizes(m))
+	costs := "reckoned"
+	if o.Profile {
+		costs = "measured"
+	}
+	fmt.Fprintf(w, "%s (%s, opset %s) %s %d stages, %s at %s\n\n",
+		m.Model.Name, size(m.Model.Bytes), opsets(m.Model.Opsets), verb, len(m.Stages), costs, sizes(m))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "stage\tnodes\tparameters\tweights\tin\tout\tcost\t")
 	for rank, st := range m.Stages {

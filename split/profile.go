@@ -1,0 +1,164 @@
+package split
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/onnxfile"
+)
+
+// A profiler measures what the layers of a model cost on this machine. Each runs as
+// a model of its own, so that what ONNX Runtime fuses within a layer is fused, and no
+// more than one layer is in memory.
+type profiler struct {
+	planner   *planner
+	engine    Engine
+	data      *onnxfile.DataFolder
+	reference tensor.Sizes
+	dir       string
+}
+
+// maxProfiled bounds the models that are measured; of a model with more layers,
+// several are measured together.
+const maxProfiled = 256
+
+// measure replaces the reckoned costs of cuts by measured ones. Between two places
+// that were measured they are in proportion to what was reckoned.
+func (p *planner) measure(ctx context.Context, e Engine, data *onnxfile.DataFolder, reference tensor.Sizes, cuts []cut) ([]cut, error) {
+	l := p.layout(cuts, false)
+	borders, err := l.divide(min(l.parts(), maxProfiled), 0)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := p.extract(borders)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "distinfer-profile-")
+	if err != nil {
+		return nil, fmt.Errorf("make a temporary folder: %w; choose another place with TMPDIR", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	profile := &profiler{p, e, data, reference, dir}
+	times, err := profile.times(ctx, parts)
+	if err != nil {
+		return nil, err
+	}
+	measured := slices.Clone(cuts)
+	var before int64
+	for k, took := range times {
+		from, to := borders[k], borders[k+1]
+		for at := from.at + 1; at <= to.at; at++ {
+			share := float64(at-from.at) / float64(to.at-from.at)
+			if to.cost > from.cost {
+				share = float64(cuts[at].cost-from.cost) / float64(to.cost-from.cost)
+			}
+			measured[at].cost = before + int64(share*float64(took.Nanoseconds())*1000)
+		}
+		before = measured[to.at].cost
+	}
+	return measured, nil
+}
+
+// times runs the parts one after the other, on generated inputs that the model
+// takes.
+func (p *profiler) times(ctx context.Context, parts []part) ([]time.Duration, error) {
+	g := p.planner.g
+	manifest := &bundle.Manifest{Inputs: g.inputs, Outputs: p.planner.v.list(g.outputs), Reference: p.reference}
+	generator := newGenerator(manifest, []*onnxfile.Graph{&g.model.Graph})
+	var refused error
+	for _, m := range generator.manners(manifest) {
+		in, err := generator.make(g.inputs, trial{sizes: p.reference, lead: referenceBatch, other: referenceBatch}, m, 1)
+		if err != nil {
+			refused = err
+			continue
+		}
+		times, err := p.chain(ctx, parts, in)
+		if err == nil || ctx.Err() != nil {
+			return times, err
+		}
+		if refused == nil {
+			refused = err
+		}
+	}
+	return nil, fmt.Errorf("cannot measure: the model takes none of the generated inputs of sizes %v (%w); give others with --dim, or leave out --profile", p.reference, refused)
+}
+
+func (p *profiler) chain(ctx context.Context, parts []part, in tensor.Bag) ([]time.Duration, error) {
+	var times []time.Duration
+	for k, part := range parts {
+		took, out, err := p.time(ctx, part, in)
+		if err != nil {
+			return nil, fmt.Errorf("layer %d: %w", k, err)
+		}
+		times = append(times, took)
+		in = out
+	}
+	return times, nil
+}
+
+// How often a layer runs: until the time is over, but not less and not more often
+// than this.
+const (
+	profileTime  = 30 * time.Millisecond
+	profileLeast = 5
+	profileMost  = 50
+)
+
+// time is the median time of a part's runs, after one that does not count.
+func (p *profiler) time(ctx context.Context, part part, in tensor.Bag) (_ time.Duration, out tensor.Bag, err error) {
+	part.sub.Data = "layer.data"
+	laid, err := p.planner.g.model.Part(part.sub)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := writeFile(filepath.Join(p.dir, "layer.onnx"), laid.WriteModel); err != nil {
+		return 0, nil, err
+	}
+	if laid.HasData() {
+		if err := writeFile(filepath.Join(p.dir, part.sub.Data), func(w io.Writer) error { return laid.WriteData(w, p.data) }); err != nil {
+			return 0, nil, err
+		}
+	}
+	v := p.planner.v
+	session, err := p.engine.Open(filepath.Join(p.dir, "layer.onnx"), v.list(part.inputs), v.list(part.outputs))
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { err = errors.Join(err, session.Close()) }()
+	stage := pipeline.Stage{Runner: session, Inputs: part.inputs, Forward: part.forward}
+	if out, err = stage.Run(ctx, in); err != nil {
+		return 0, nil, err
+	}
+	var runs []time.Duration
+	for begin := time.Now(); len(runs) < profileLeast || len(runs) < profileMost && time.Since(begin) < profileTime; {
+		start := time.Now()
+		if _, err := stage.Run(ctx, in); err != nil {
+			return 0, nil, err
+		}
+		runs = append(runs, time.Since(start))
+	}
+	slices.Sort(runs)
+	return runs[len(runs)/2], out, nil
+}
+
+// writeFile writes a temporary file.
+func writeFile(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err == nil {
+		err = errors.Join(write(f), f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
+	}
+	return nil
+}
