@@ -99,8 +99,8 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 	if o.Profile {
 		costs = "measured"
 	}
-	fmt.Fprintf(w, "%s (%s, opset %s) %s %d stages, %s at %s\n\n",
-		m.Model.Name, size(m.Model.Bytes), opsets(m.Model.Opsets), verb, len(m.Stages), costs, sizes(m))
+	fmt.Fprintf(w, "%s (%s, opset %s) %s %s, %s at %s\n\n",
+		m.Model.Name, size(m.Model.Bytes), opsets(m.Model.Opsets), verb, stages(len(m.Stages)), costs, sizes(m))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "stage\tnodes\tparameters\tweights\tin\tout\tcost\t")
 	for rank, st := range m.Stages {
@@ -143,6 +143,13 @@ func printAlternatives(w io.Writer, list []split.Alternative) error {
 	}
 	fmt.Fprintln(t)
 	return t.Flush()
+}
+
+func stages(n int) string {
+	if n == 1 {
+		return "1 stage"
+	}
+	return fmt.Sprintf("%d stages", n)
 }
 
 func opsets(list []bundle.Opset) string {

@@ -289,6 +289,15 @@ func Parse(data []byte) (*Model, error) {
 	return m, nil
 }
 
+// Functions are the names of the operators that the model itself defines.
+func (m *Model) Functions() []string {
+	names := make([]string, len(m.functions))
+	for i, fn := range m.functions {
+		names[i] = fn.name
+	}
+	return names
+}
+
 func parseOpset(f field) (o Opset, err error) {
 	if err := f.wantBytes(); err != nil {
 		return o, err

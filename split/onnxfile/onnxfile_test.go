@@ -2,6 +2,8 @@ package onnxfile_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,6 +104,83 @@ func TestWriteKeepsWhatItDoesNotKnow(t *testing.T) {
 	if part.IRVersion != m.IRVersion || !slices.Equal(part.Opsets, m.Opsets) {
 		t.Error("the model's own fields changed")
 	}
+}
+
+// What protobuf does not take gets external data by itself: here with a limit that
+// is smaller than that of 2 GiB.
+func TestAPartThatIsTooLargeGetsExternalData(t *testing.T) {
+	t.Parallel()
+	var g onnxtest.Graph
+	weights := make([]float32, 3*2000)
+	for i := range weights {
+		weights[i] = float32(i)
+	}
+	g.Input("x", 1, 2000)
+	g.Floats("large", []int64{2000}, weights[:2000])
+	g.Floats("small", []int64{2}, weights[:2])
+	g.Raw(5, packedFloats("packed", weights[2000:4000]))
+	g.Node("Sum", []string{"x", "large", "packed"}, []string{"y"})
+	g.Output("y", 1, 2000)
+	m, err := onnxfile.Parse(g.Model())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := onnxfile.Subgraph{Nodes: []int{0}, Initializers: []int{0, 1, 2}, Inputs: m.Graph.Inputs, Outputs: m.Graph.Outputs, Data: "part.data", Limit: 4000}
+	part, err := m.Part(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var file, data bytes.Buffer
+	folder, err := onnxfile.OpenDataFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(part.WriteModel(&file), part.WriteData(&data, folder), folder.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if file.Len() > 4000 || !part.HasData() {
+		t.Errorf("the model has %d bytes", file.Len())
+	}
+	if err := os.WriteFile(filepath.Join(dir, "part.data"), data.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := onnxfile.Parse(file.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if folder, err = onnxfile.OpenDataFolder(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = folder.Close() }()
+	for i, want := range [][]float32{weights[:2000], nil, weights[2000:4000]} {
+		w := again.Graph.Initializers[i]
+		if (w.External != nil) != (want != nil) {
+			t.Fatalf("%s: external data %v", w.Name, w.External)
+		}
+		if want == nil {
+			continue
+		}
+		r, err := folder.Data(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, len(want))
+		if err := binary.Read(r, binary.LittleEndian, got); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s is other data: %v", w.Name, err)
+		}
+	}
+	s.Limit = 100
+	if _, err := m.Part(s); err == nil || !strings.Contains(err.Error(), "a model file can have 100") {
+		t.Errorf("a limit that cannot be kept: %v", err)
+	}
+}
+
+// packedFloats is a tensor whose data is in float_data.
+func packedFloats(name string, values []float32) onnxtest.Message {
+	var data bytes.Buffer
+	_ = binary.Write(&data, binary.LittleEndian, values) // to memory
+	return onnxtest.Message{}.Int(1, int64(len(values))).Int(2, 1).Embed(4, data.Bytes()).Text(8, name)
 }
 
 func TestOpenRefusesWhatIsNoModel(t *testing.T) {

@@ -101,6 +101,19 @@ func (g *Graph) tensor(name string, dtype int64, dims []int64, data []byte) {
 	g.msg = g.msg.Embed(5, m)
 }
 
+// Sparse adds a sparse initializer of float32: the values at the given places of the
+// flattened tensor.
+func (g *Graph) Sparse(name string, dims, places []int64, values []float32) {
+	var v, i Graph
+	v.Floats(name, []int64{int64(len(values))}, values)
+	i.Ints("", []int64{int64(len(places))}, places...)
+	m := Message{}.Embed(1, v.tensorOnly()).Embed(2, i.tensorOnly())
+	for _, d := range dims {
+		m = m.Int(3, d)
+	}
+	g.msg = g.msg.Embed(15, m)
+}
+
 // External adds an initializer whose data is in another file. A length below 0 is
 // left out.
 func (g *Graph) External(name string, dtype int64, dims []int64, location string, offset, length int64) {
@@ -122,9 +135,13 @@ func (g *Graph) External(name string, dtype int64, dims []int64, location string
 
 // Tensor makes an attribute that holds the tensor of the graph's only initializer.
 func (g *Graph) Tensor(name string) Message {
+	return Message{}.Text(1, name).Embed(5, g.tensorOnly()).Int(20, 4)
+}
+
+func (g *Graph) tensorOnly() Message {
 	_, _, n := protowire.ConsumeTag(g.msg)
 	tensor, _ := protowire.ConsumeBytes(g.msg[n:])
-	return Message{}.Text(1, name).Embed(5, tensor).Int(20, 4)
+	return tensor
 }
 
 // IntAttr makes an attribute that holds an integer.
@@ -190,6 +207,7 @@ func (m Message) WithFunction(domain, name string, inputs, outputs []string, bod
 		}
 		b = b[n+k:]
 	}
-	f = f.Embed(9, opset(17)).Text(10, domain)
-	return m.Embed(25, f).Embed(8, Message{}.Text(1, domain).Int(2, 1))
+	own := Message{}.Text(1, domain).Int(2, 1)
+	f = f.Embed(9, opset(17)).Embed(9, own).Text(10, domain)
+	return m.Embed(25, f).Embed(8, own)
 }
