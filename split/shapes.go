@@ -1,12 +1,15 @@
 package split
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,9 +17,13 @@ import (
 	"github.com/distinfer/distinfer/split/onnxfile"
 )
 
-// smallInitializer is the largest number of elements of an initializer that
-// stays in a skeleton: shapes depend on the values of small ones.
-const smallInitializer = 512
+// The largest numbers of elements of initializers that stay in a skeleton. Shapes
+// depend on the values of integers (shapes, axes, indices), and of a few floats (the
+// scales of a Resize, the limits of a Range).
+const (
+	smallInitializer = 512
+	smallFloats      = 32
+)
 
 // Values are what is known of every value of a graph.
 type values struct {
@@ -27,7 +34,13 @@ type values struct {
 
 // keptWhole reports whether an initializer stays in a skeleton.
 func keptWhole(t onnxfile.Initializer) bool {
-	return t.Elements() <= smallInitializer || !t.DType.Known() || t.DType == tensor.String
+	switch t.DType {
+	case tensor.Float32, tensor.Float64, tensor.Float16, tensor.BFloat16:
+		return t.Elements() <= smallFloats
+	case tensor.String:
+		return true
+	}
+	return t.Elements() <= smallInitializer || !t.DType.Known()
 }
 
 // smallExternal reads the data of the initializers that stay in a skeleton and
@@ -177,17 +190,23 @@ func specOf(t onnxfile.Initializer) tensor.Spec {
 
 // An inference asks the engine for types and shapes, a slice of the nodes at a
 // time: the time it takes for one question grows with the square of the values.
+// Deep models repeat themselves: what is the same question but for the names is
+// asked once.
 type inference struct {
 	g      *graph
 	engine Engine
 	small  map[string][]byte // external data of initializers that stay
 	data   *onnxfile.DataFolder
 	dir    string
+
+	mutex    sync.Mutex
+	answered map[[sha256.Size]byte][]tensor.Spec // by question, in the order of the outputs
 }
 
 // sliceNodes is how many nodes one question to the engine is about: as many as
-// ordinary models have, and few enough that its time does not matter.
-const sliceNodes = 500
+// ordinary models have, and few enough that its time does not matter. It has many
+// divisors, so that slices of models that repeat themselves are soon the same.
+const sliceNodes = 720
 
 // skeletonIR is the newest IR version that a skeleton has: one that every supported
 // release of ONNX Runtime reads. What later ones added does not change types, so
@@ -203,7 +222,7 @@ func (g *graph) newInference(e Engine, data *onnxfile.DataFolder) (*inference, e
 	if err != nil {
 		return nil, fmt.Errorf("make a temporary folder: %w; choose another place with TMPDIR", err)
 	}
-	return &inference{g: g, engine: e, small: small, data: data, dir: dir}, nil
+	return &inference{g: g, engine: e, small: small, data: data, dir: dir, answered: map[[sha256.Size]byte][]tensor.Spec{}}, nil
 }
 
 // firstAccepted asks at one set of sizes after the other, and at last without
@@ -295,15 +314,15 @@ func (q *inference) at(sizes tensor.Sizes, ranks bool) (map[string]tensor.Spec, 
 	// What one slice leaves open is an input of the next.
 	ranks = ranks || len(q.g.nodes) > sliceNodes
 	for start := 0; start < len(q.g.nodes); start += sliceNodes {
-		if err := q.ask(start, min(start+sliceNodes, len(q.g.nodes)), specs, ranks); err != nil {
+		if err := q.slice(start, min(start+sliceNodes, len(q.g.nodes)), specs, ranks); err != nil {
 			return nil, err
 		}
 	}
 	return specs, nil
 }
 
-// ask adds the types of what the nodes from start up to end make.
-func (q *inference) ask(start, end int, specs map[string]tensor.Spec, ranks bool) error {
+// slice adds the types of what the nodes from start up to end make.
+func (q *inference) slice(start, end int, specs map[string]tensor.Spec, ranks bool) error {
 	skeleton := q.skeleton(start, end, specs)
 	answers, err := q.types(skeleton)
 	if err != nil {
@@ -412,8 +431,94 @@ func (q *inference) skeleton(start, end int, specs map[string]tensor.Spec) onnxf
 	return s
 }
 
-// types writes a skeleton and asks for the types of its outputs.
+// question identifies a skeleton but for the names in it: each stands for the place
+// where it first occurs.
+func (q *inference) question(s onnxfile.Subgraph) [sha256.Size]byte {
+	places := map[string]int{}
+	var text []byte
+	name := func(n string) {
+		place, known := places[n]
+		if !known {
+			place = len(places)
+			places[n] = place
+		}
+		text = binary.AppendVarint(text, int64(place))
+	}
+	list := func(names []string) {
+		text = binary.AppendVarint(text, int64(len(names)))
+		for _, n := range names {
+			name(n)
+		}
+	}
+	value := func(v onnxfile.ValueInfo) {
+		spec := v.Spec
+		spec.Name = ""
+		text = append(append(text, spec.String()...), 0)
+	}
+	name("") // an input that is left out is always the first
+	graph := &q.g.model.Graph
+	for _, v := range s.Inputs {
+		name(v.Spec.Name)
+		value(v)
+	}
+	for _, i := range s.Initializers {
+		t := &graph.Initializers[i]
+		name(t.Name)
+		text = t.AppendContent(text)
+		text = append(text, s.Inline[t.Name]...)
+	}
+	add := func(inputs, captures, outputs []string) {
+		list(inputs)
+		list(captures)
+		list(outputs)
+	}
+	for _, i := range s.Nodes {
+		n := &graph.Nodes[i]
+		text = n.AppendKind(text)
+		add(n.Inputs, n.Captures, n.Outputs)
+		for _, out := range n.Outputs {
+			for _, v := range graph.ValuesOf(out) {
+				value(v)
+			}
+		}
+	}
+	for _, n := range s.Added {
+		text = append(append(text, n.OpType...), 0)
+		add(n.Inputs, nil, n.Outputs)
+	}
+	for _, v := range s.Outputs {
+		name(v.Spec.Name)
+	}
+	return sha256.Sum256(text)
+}
+
+// types asks for the types of a skeleton's outputs.
 func (q *inference) types(skeleton onnxfile.Subgraph) ([]tensor.Spec, error) {
+	question := q.question(skeleton)
+	q.mutex.Lock()
+	answer, known := q.answered[question]
+	q.mutex.Unlock()
+	if !known {
+		byName, err := q.ask(skeleton)
+		if err != nil {
+			return nil, err
+		}
+		for _, out := range skeleton.Outputs {
+			answer = append(answer, byName[out.Spec.Name])
+		}
+		q.mutex.Lock()
+		q.answered[question] = answer
+		q.mutex.Unlock()
+	}
+	named := slices.Clone(answer)
+	for i, out := range skeleton.Outputs {
+		named[i].Name = out.Spec.Name
+	}
+	return named, nil
+}
+
+// ask writes a skeleton and has the engine read it.
+func (q *inference) ask(skeleton onnxfile.Subgraph) (map[string]tensor.Spec, error) {
 	part, err := q.g.model.Part(skeleton)
 	if err != nil {
 		return nil, err
@@ -431,7 +536,20 @@ func (q *inference) types(skeleton onnxfile.Subgraph) ([]tensor.Spec, error) {
 			return nil, err
 		}
 	}
-	return q.engine.Types(filepath.Join(dir, "skeleton.onnx"))
+	specs, err := q.engine.Types(filepath.Join(dir, "skeleton.onnx"))
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string]tensor.Spec, len(specs))
+	for _, s := range specs {
+		byName[s.Name] = s
+	}
+	for _, out := range skeleton.Outputs {
+		if _, ok := byName[out.Spec.Name]; !ok {
+			return nil, fmt.Errorf("it says nothing of value %q", out.Spec.Name)
+		}
+	}
+	return byName, nil
 }
 
 func (v *values) note(spec tensor.Spec, shape []int64) {

@@ -376,6 +376,15 @@ func parseGraph(b []byte, depth int) (*Graph, error) {
 	return g, err
 }
 
+// ValuesOf are the value infos of a name.
+func (g *Graph) ValuesOf(name string) []ValueInfo {
+	var list []ValueInfo
+	for _, k := range g.values[name] {
+		list = append(list, g.Values[k])
+	}
+	return list
+}
+
 // firstString is the string in field 1 of a message.
 func firstString(b []byte) (s string, err error) {
 	err = fields(b, func(f field) error {
@@ -466,6 +475,31 @@ func parseNode(f field, depth int) (Node, error) {
 // operators appends what the node and its bodies call.
 func (n *Node) operators(to []operator) []operator {
 	return append(append(to, newOperator(n.Domain, n.OpType)), n.calls...)
+}
+
+// AppendKind appends all that the file says of the node but its name, those of its
+// values, and its documentation.
+func (n *Node) AppendKind(to []byte) []byte {
+	_, _, k := protowire.ConsumeTag(n.raw)
+	body, _ := protowire.ConsumeBytes(n.raw[k:])
+	_ = fields(body, func(f field) error { // it was read before
+		switch f.num {
+		case 1, 2, 3, 6: // input, output, name, doc_string
+		default:
+			to = append(to, f.raw...)
+		}
+		return nil
+	})
+	return to
+}
+
+// AppendContent appends all that the file says of the initializer but its name.
+func (t *Initializer) AppendContent(to []byte) []byte {
+	m := tensorMessage
+	if t.Sparse {
+		m = sparseMessage
+	}
+	return append(to, edit(t.raw, m, func(Initializer) ([]byte, []protowire.Number) { return []byte{}, []protowire.Number{8} })...)
 }
 
 // parseAttribute adds an attribute to the node.
