@@ -493,6 +493,7 @@ func (v *verifier) tolerance(d tensor.DType) float64 {
 // skip notes what is not verified, once.
 func (v *verifier) skip(format string, args ...any) {
 	sentence := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	sentence = strings.TrimRight(sentence, ".") + "." // an error may end with one
 	if !slices.Contains(v.Unverified, sentence) {
 		v.Unverified = append(v.Unverified, sentence)
 	}

@@ -106,7 +106,7 @@ func printVerified(w io.Writer, format string, b *bundle.Bundle, v *split.Verifi
 			Verification *split.Verification `json:"verification"`
 		}{b.Dir, b.ID, v})
 	}
-	fmt.Fprintf(w, "%s: %s in %d stages (bundle %.12s); every file is the one the manifest speaks of\n", b.Dir, b.Model.Name, len(b.Stages), b.ID)
+	fmt.Fprintf(w, "%s: %s in %s (bundle %.12s); every file is the one the manifest speaks of\n", b.Dir, b.Model.Name, stages(len(b.Stages)), b.ID)
 	if len(v.Extra) > 0 {
 		fmt.Fprintf(w, "not part of the bundle: %s\n", strings.Join(v.Extra, ", "))
 	}
@@ -123,7 +123,7 @@ func printVerification(w io.Writer, v *split.Verification) {
 	case v.Against == split.AgainstExpected:
 		fmt.Fprintf(w, "verified: the stages give the expected outputs, on %d inputs in all %s\n", v.Runs, differences)
 	case v.StagesRun > 0:
-		fmt.Fprintf(w, "verified: %d stages load, run, and give the declared types and shapes\n", v.StagesRun)
+		fmt.Fprintf(w, "verified: %s, loaded and run, with the declared types and shapes\n", stages(v.StagesRun))
 	}
 	for _, sentence := range v.Unverified {
 		fmt.Fprintf(w, "not verified: %s\n", sentence)

@@ -54,9 +54,9 @@ func TestVerifySaysWhatWasAndWhatWasNotVerified(t *testing.T) {
 		args []string
 		says []string
 	}{
-		{nil, []string{"every file is the one", "not part of the bundle: notes.txt", "verified: 2 stages load, run", "not verified: The results were not compared with the whole model, since it was not named (--model)."}},
+		{nil, []string{"every file is the one", "not part of the bundle: notes.txt", "verified: 2 stages, loaded and run", "not verified: The results were not compared with the whole model, since it was not named (--model)."}},
 		{[]string{"--model", model, "--inputs", npz}, []string{"verified: chain equals whole on 8 inputs"}},
-		{[]string{"--bundle", "stages", "--model", model, "--memory", "130"}, []string{"verified: 1 stages load, run", "not verified: Stage 0 was not loaded"}},
+		{[]string{"--bundle", "stages", "--model", model, "--memory", "130"}, []string{"verified: 1 stage, loaded and run", "not verified: Stage 0 was not loaded"}},
 	} {
 		out := ok(t, dir, "", append([]string{"verify"}, c.args...)...)
 		for _, s := range c.says {

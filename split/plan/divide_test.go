@@ -257,9 +257,6 @@ func TestWhatCannotBeReckonedWithIsRefused(t *testing.T) {
 		if _, err := Divide(w, 1, Limits{}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-		if _, err := At(w, nil); err == nil {
-			t.Errorf("%s: no error", name)
-		}
 		if _, err := Place(w, []Machine{{Speed: 1000}}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
@@ -284,27 +281,6 @@ func TestAChainWithoutSegmentsIsOneStage(t *testing.T) {
 	}
 	if p, err := Place(w, []Machine{{Speed: 1000}}); err != nil || len(p.Stages) != 1 {
 		t.Errorf("%+v, %v", p, err)
-	}
-}
-
-func TestAt(t *testing.T) {
-	t.Parallel()
-	w := randomWork(rand.New(rand.NewPCG(5, 6)), 6)
-	p, err := At(w, []int{1, 4})
-	if err != nil || !slices.Equal(bordersOf(p), []int{0, 1, 4, 6}) {
-		t.Fatalf("%+v, %v", p, err)
-	}
-	checkStages(t, w, p)
-	if slowest, _ := divided(w, bordersOf(p)); p.Period != slowest {
-		t.Errorf("period %d, not %d", p.Period, slowest)
-	}
-	if p, err := At(w, nil); err != nil || len(p.Stages) != 1 {
-		t.Errorf("%+v, %v", p, err)
-	}
-	for _, borders := range [][]int{{0}, {6}, {-1}, {7}, {2, 2}, {3, 2}} {
-		if _, err := At(w, borders); err == nil || !strings.Contains(err.Error(), "above 0 and below 6") {
-			t.Errorf("%v: %v", borders, err)
-		}
 	}
 }
 

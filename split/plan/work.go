@@ -142,25 +142,6 @@ func (w *Work) plan(borders []int) Plan {
 	return p
 }
 
-// At is the plan with the given inner borders, each the number of segments before
-// it, for the machines and the network of Divide. Every stage must have a segment,
-// but need not have a layer.
-func At(work Work, borders []int) (Plan, error) {
-	w, err := work.checked()
-	if err != nil {
-		return Plan{}, err
-	}
-	end := len(w.Segments)
-	all := []int{0}
-	for k, border := range borders {
-		if border <= all[k] || border >= end {
-			return Plan{}, fmt.Errorf("border %d is at %d: borders must rise, and be above 0 and below %d", k, border, end)
-		}
-		all = append(all, border)
-	}
-	return w.plan(append(all, end)), nil
-}
-
 // A chain is the work between the places where it may be cut.
 type chain struct {
 	at     []int     // the border at each place, the outermost included
