@@ -55,6 +55,7 @@ func newGraph(m *onnxfile.Model) (*graph, error) {
 		nodes:       m.Graph.Nodes,
 		producer:    map[string]int{},
 		initializer: map[string]int{},
+		inputs:      []tensor.Spec{},
 		declared:    map[string]onnxfile.ValueInfo{},
 	}
 	for i, t := range m.Graph.Initializers {

@@ -349,7 +349,6 @@ func (q *inference) settleRanks(skeleton onnxfile.Subgraph, unsure []string, spe
 	if len(unsure) == 0 {
 		return nil
 	}
-	skeleton.Outputs = nil
 	for _, name := range unsure {
 		skeleton.Added = append(skeleton.Added, onnxfile.AddedNode{OpType: "Shape", Inputs: []string{name}, Outputs: []string{name + rankSuffix}})
 		skeleton.Outputs = append(skeleton.Outputs, onnxfile.Declare(tensor.Spec{Name: name + rankSuffix}))
@@ -358,7 +357,7 @@ func (q *inference) settleRanks(skeleton onnxfile.Subgraph, unsure []string, spe
 	if err != nil {
 		return fmt.Errorf("ask for ranks: %w", err)
 	}
-	for _, shape := range shapes {
+	for _, shape := range shapes[len(shapes)-len(unsure):] {
 		name := strings.TrimSuffix(shape.Name, rankSuffix)
 		spec := specs[name]
 		spec.AnyRank = len(shape.Dims) != 1 || !shape.Dims[0].IsFixed() || shape.Dims[0].Size != 0
