@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // A Writer writes a bundle into a temporary folder beside its place, and puts
@@ -106,13 +107,9 @@ func (w *Writer) WriteFile(name string, write func(io.Writer) error) (File, erro
 	if err != nil {
 		return File{}, err
 	}
-	sum := startHashing(f)
-	buffered := bufio.NewWriterSize(sum, 64<<10)
-	err = write(buffered)
-	if err == nil {
-		err = buffered.Flush()
-	}
-	digest, size := sum.finish()
+	sum := &hashingWriter{to: f, hash: sha256.New()}
+	err = write(sum)
+	digest, size := hex.EncodeToString(sum.hash.Sum(nil)), sum.size
 	// A bundle that replaces another is on the disk before the other is removed.
 	// Otherwise nothing could be lost but time: the model is still there, and the
 	// hash of a file that a failing machine cut short is wrong.
@@ -131,38 +128,91 @@ func (w *Writer) WriteFile(name string, write func(io.Writer) error) (File, erro
 // A hashingWriter computes the sha256 of what it writes while it is being written:
 // both take about as long for a file that the system caches.
 type hashingWriter struct {
-	to     io.Writer
-	hash   hash.Hash
-	size   int64
-	pieces chan []byte   // to be hashed
-	hashed chan struct{} // a piece is done
+	to   io.Writer
+	hash hash.Hash
+	size int64
 }
 
-func startHashing(to io.Writer) *hashingWriter {
-	h := &hashingWriter{to: to, hash: sha256.New(), pieces: make(chan []byte), hashed: make(chan struct{})}
-	go func() {
-		for p := range h.pieces {
-			h.hash.Write(p)
-			h.hashed <- struct{}{}
-		}
-	}()
-	return h
-}
+// worthwhile is how many bytes are hashed beside the writing and not before it.
+const worthwhile = 64 << 10
 
-// Write implements io.Writer. It does not keep p.
+// Write implements io.Writer.
 func (h *hashingWriter) Write(p []byte) (int, error) {
-	h.pieces <- p
+	var hashed chan struct{}
+	if len(p) < worthwhile {
+		h.hash.Write(p)
+	} else {
+		hashed = make(chan struct{})
+		go func() {
+			defer close(hashed)
+			h.hash.Write(p)
+		}()
+		defer func() { <-hashed }()
+	}
 	n, err := h.to.Write(p)
-	<-h.hashed
 	h.size += int64(n)
 	return n, err
 }
 
-// finish ends the hashing, and returns the hash in hexadecimal and the size in
-// bytes of what was written.
-func (h *hashingWriter) finish() (digest string, size int64) {
-	close(h.pieces)
-	return hex.EncodeToString(h.hash.Sum(nil)), h.size
+// Reading, hashing and writing of a long file go on at once, with so many pieces of
+// this size under way. A piece fits a processor's cache.
+const (
+	pieces    = 8
+	pieceSize = 128 << 10
+)
+
+// ReadFrom implements io.ReaderFrom.
+func (h *hashingWriter) ReadFrom(r io.Reader) (int64, error) {
+	free, toHash, toWrite := make(chan []byte, pieces), make(chan []byte, pieces), make(chan []byte, pieces)
+	for range pieces {
+		free <- make([]byte, pieceSize)
+	}
+	var work errgroup.Group
+	work.Go(func() error {
+		defer close(toWrite)
+		for p := range toHash {
+			h.hash.Write(p)
+			toWrite <- p
+		}
+		return nil
+	})
+	var written int64
+	failed := make(chan struct{})
+	work.Go(func() error {
+		for p := range toWrite {
+			n, err := h.to.Write(p)
+			written += int64(n)
+			if err != nil {
+				close(failed)
+				for range toWrite { // until the others have noticed
+				}
+				return err
+			}
+			free <- p[:cap(p)]
+		}
+		return nil
+	})
+	var err error
+	for err == nil {
+		select {
+		case <-failed:
+			err = io.ErrClosedPipe // the writer tells why
+		case p := <-free:
+			var n int
+			if n, err = io.ReadFull(r, p); n > 0 {
+				toHash <- p[:n]
+			}
+		}
+	}
+	close(toHash)
+	if errWork := work.Wait(); errWork != nil {
+		err = errWork
+	}
+	h.size += written
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return written, err
 }
 
 // WriteManifest writes the manifest, which must name every file written.

@@ -263,7 +263,7 @@ func (m *Model) reachable(called map[operator]bool) []function {
 }
 
 // piece is how much is written at once.
-const piece = 128 << 10
+const piece = 1 << 20
 
 // copyTo writes bytes of the model's file without holding them in memory.
 func (m *Model) copyTo(w io.Writer, b []byte) error {
@@ -297,7 +297,6 @@ func (p *Part) WriteModel(w io.Writer) error {
 // WriteData writes the file of external data.
 func (p *Part) WriteData(w io.Writer, from *DataFolder) error {
 	var at int64
-	var buffer []byte
 	for _, d := range p.data.parts {
 		if _, err := w.Write(make([]byte, d.offset-at)); err != nil {
 			return fmt.Errorf("write external data: %w", err)
@@ -313,11 +312,11 @@ func (p *Part) WriteData(w io.Writer, from *DataFolder) error {
 		if err != nil {
 			return err
 		}
-		if buffer == nil {
-			buffer = make([]byte, piece)
+		n, err := io.Copy(w, data)
+		if err == nil && n < data.Size() {
+			err = fmt.Errorf("%s became shorter meanwhile", d.tensor.External.Location)
 		}
-		// Only the bare Writer and Reader, so that the buffer is used.
-		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{data}, buffer); err != nil {
+		if err != nil {
 			return fmt.Errorf("copy external data: %w", err)
 		}
 	}
