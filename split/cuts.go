@@ -29,10 +29,18 @@ type planner struct {
 	position map[string]int // how many anchored nodes are done once the value is there
 	uses     [][]string     // per anchored position: the values the node uses, constants left out
 	needed   []string       // the model's outputs, constants left out
+
+	made   map[string][]string // the weights that constants are made of, as far as it is known
+	effort int                 // values that were looked at to price cheap values and weights
 }
 
+// maxEffort bounds what is looked at to price the places of a graph. Past it, cheap
+// values are priced as if they were sent, and constants as if they were weights.
+// (A transformer of 265 nodes takes some hundred.)
+const maxEffort = 4_000_000
+
 func newPlanner(g *graph, v *values) *planner {
-	p := &planner{g: g, v: v, position: map[string]int{}}
+	p := &planner{g: g, v: v, position: map[string]int{}, made: map[string][]string{}}
 	for _, in := range g.inputs {
 		p.position[in.Name] = 0
 	}
@@ -73,7 +81,7 @@ const littleLarger = 4 << 10
 // crossing are the values that have to be sent over a cut after `at` anchored
 // nodes, given the values used behind it, in lexical order.
 func (p *planner) crossing(at int, used *live) []string {
-	names := p.repeated(at, used)
+	names := slices.Clone(p.repeated(at, used))
 	for name := range used.plain {
 		names = append(names, name)
 	}
@@ -92,6 +100,9 @@ func (p *planner) repeated(at int, used *live) []string {
 	if len(used.cheap) == 0 {
 		return nil
 	}
+	if used.last != nil && at >= used.last.until {
+		return used.last.names
+	}
 	cheap := make([]string, 0, len(used.cheap))
 	for name := range used.cheap {
 		cheap = append(cheap, name)
@@ -103,6 +114,7 @@ func (p *planner) repeated(at int, used *live) []string {
 	sent := map[string]bool{}
 	var carry func(name string) []string
 	carry = func(name string) []string {
+		p.effort++
 		if list, known := carried[name]; known {
 			return list
 		}
@@ -134,16 +146,20 @@ func (p *planner) repeated(at int, used *live) []string {
 	}
 	for _, name := range cheap {
 		for _, s := range carry(name) {
+			p.effort++
 			if !used.plain[s] {
 				sent[s] = true
 			}
 		}
 	}
-	names := make([]string, 0, len(sent))
-	for name := range sent {
-		names = append(names, name)
+	answer := &repetition{names: slices.Sorted(maps.Keys(sent)), involved: carried}
+	for name := range carried {
+		if at >= p.position[name] {
+			answer.until = max(answer.until, p.position[name])
+		}
 	}
-	return names
+	used.last = answer
+	return answer.names
 }
 
 // cuts prices every place, from before the first anchored node to behind the
@@ -170,9 +186,15 @@ func (p *planner) cuts() []cut {
 	p.backwards(func(at int, used *live) {
 		c := &cuts[at]
 		c.at = at
+		var repeated []string
 		c.bytes = used.bytes
 		banned := slices.Collect(maps.Keys(used.banned))
-		for _, name := range p.repeated(at, used) {
+		if p.effort > maxEffort {
+			c.bytes += used.cheapBytes
+		} else {
+			repeated = p.repeated(at, used)
+		}
+		for _, name := range repeated {
 			c.bytes += p.v.sizes[name]
 			if p.v.specs[name].DType == tensor.Undefined {
 				banned = append(banned, name)
@@ -197,17 +219,43 @@ func (p *planner) cuts() []cut {
 type live struct {
 	plain  map[string]bool // not cheap: they are sent
 	cheap  map[string]bool // cheap: a stage may compute them again
-	bytes  int64           // of the plain ones
 	banned map[string]bool // those of the plain ones that are no dense tensors
+
+	bytes, cheapBytes int64 // of the plain ones, of the cheap ones
+
+	last *repetition // the answer at the place visited before, while it holds
+}
+
+// A repetition is what has to be sent so that cheap values can be computed again. It
+// holds down to place `until`, as long as no other cheap values are used and
+// none of the involved values begins or ceases to be sent plainly.
+type repetition struct {
+	names    []string
+	involved map[string][]string
+	until    int
+}
+
+// changed forgets an answer that a value was involved in.
+func (l *live) changed(name string) {
+	if l.last != nil {
+		if _, involved := l.last.involved[name]; involved {
+			l.last = nil
+		}
+	}
 }
 
 func (l *live) add(p *planner, name string) {
 	switch {
 	case p.g.isCheap(name):
-		l.cheap[name] = true
+		if !l.cheap[name] {
+			l.cheap[name] = true
+			l.cheapBytes += p.v.sizes[name]
+			l.last = nil
+		}
 	case !l.plain[name]:
 		l.plain[name] = true
 		l.bytes += p.v.sizes[name]
+		l.changed(name)
 		if p.v.specs[name].DType == tensor.Undefined {
 			l.banned[name] = true
 		}
@@ -218,6 +266,7 @@ func (l *live) drop(p *planner, name string) {
 	if l.plain[name] {
 		delete(l.plain, name)
 		delete(l.banned, name)
+		l.changed(name)
 		l.bytes -= p.v.sizes[name]
 	}
 }
@@ -304,25 +353,41 @@ func (p *planner) layout(cuts []cut, loaded bool) *layout {
 // cheap nodes read do not count.
 func (p *planner) weights(names []string, loaded bool) []string {
 	var list []string
-	seen := map[string]bool{}
-	var visit func(name string)
-	visit = func(name string) {
-		if seen[name] || !p.g.isConstant(name) {
-			return
-		}
-		seen[name] = true
-		producer := p.g.producer[name]
-		if producer == fromInitializer || loaded || len(p.g.deps[producer]) == 0 {
+	for _, name := range p.constants(names) {
+		if loaded {
 			list = append(list, name)
-			return
-		}
-		for _, dep := range p.g.deps[producer] {
-			visit(dep)
+		} else {
+			list = append(list, p.madeOf(name)...)
 		}
 	}
-	for _, name := range names {
-		visit(name)
+	return list
+}
+
+func (p *planner) constants(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !p.g.isConstant(name) })
+}
+
+// madeOf are the initializers and Constant nodes that a constant is made of.
+func (p *planner) madeOf(name string) []string {
+	if list, known := p.made[name]; known {
+		return list
 	}
+	producer := p.g.producer[name]
+	if producer == fromInitializer || len(p.g.deps[producer]) == 0 || p.effort > maxEffort {
+		return []string{name}
+	}
+	var list []string
+	seen := map[string]bool{}
+	for _, dep := range p.g.deps[producer] {
+		for _, w := range p.madeOf(dep) {
+			if !seen[w] {
+				seen[w] = true
+				list = append(list, w)
+			}
+		}
+	}
+	p.effort += len(list)
+	p.made[name] = list
 	return list
 }
 
@@ -353,8 +418,15 @@ func (l *layout) parts() int {
 	return max(parts, 1)
 }
 
+// maxStages bounds the stages that are planned, since the time that takes grows with
+// them. One stage a layer needs no planning.
+const maxStages = 512
+
 // divide cuts into n equal stages.
 func (l *layout) divide(n int, maxBytes int64) ([]cut, error) {
+	if parts := l.parts(); n > maxStages && n < parts {
+		return nil, fmt.Errorf("%d stages are more than can be planned; ask for %d or fewer, or for one a layer (%d) with --layers", n, maxStages, parts)
+	}
 	chosen, err := plan.Divide(l.work, n, plan.Limits{MaxStageBytes: maxBytes})
 	var limit *plan.LimitError
 	if errors.As(err, &limit) && limit.Stages > limit.Parts && limit.Parts < limit.Layers && l.banned != "" {

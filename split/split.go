@@ -253,8 +253,8 @@ func modelName(path string) string {
 	return base
 }
 
-func (planner *planner) manifest(path string, file *onnxfile.File, reference tensor.Sizes, parts []part) *bundle.Manifest {
-	g, v := planner.g, planner.v
+func (p *planner) manifest(path string, file *onnxfile.File, reference tensor.Sizes, parts []part) *bundle.Manifest {
+	g, v := p.g, p.v
 	m := &bundle.Manifest{
 		Format: bundle.Format,
 		Model: bundle.Model{
@@ -271,22 +271,22 @@ func (planner *planner) manifest(path string, file *onnxfile.File, reference ten
 		m.Model.Opsets = append(m.Model.Opsets, bundle.Opset(o))
 	}
 	var total int64
-	for _, p := range parts {
-		total += p.cost
+	for _, part := range parts {
+		total += part.cost
 	}
-	for rank, p := range parts {
+	for rank, part := range parts {
 		s := bundle.Stage{
 			// The hash is known once the file is written.
 			File:     bundle.File{Name: fmt.Sprintf("stage-%d.onnx", rank)},
-			Inputs:   v.list(p.inputs),
-			Outputs:  v.list(p.outputs),
-			Forward:  p.forward,
-			Nodes:    len(p.sub.Nodes),
-			Cost:     round4(float64(p.cost) / float64(max(total, 1))),
-			BytesIn:  v.bytes(p.arriving),
-			BytesOut: v.bytes(p.leaving),
+			Inputs:   v.list(part.inputs),
+			Outputs:  v.list(part.outputs),
+			Forward:  part.forward,
+			Nodes:    len(part.sub.Nodes),
+			Cost:     round4(float64(part.cost) / float64(max(total, 1))),
+			BytesIn:  v.bytes(part.arriving),
+			BytesOut: v.bytes(part.leaving),
 		}
-		s.Parameters, s.ParameterBytes = planner.parameters(p)
+		s.Parameters, s.ParameterBytes = p.parameters(part)
 		m.Stages = append(m.Stages, s)
 	}
 	return m

@@ -361,3 +361,34 @@ func FuzzSplit(f *testing.F) {
 		}
 	})
 }
+
+// Long chains of cheap and of constant nodes that everything uses do not make
+// planning take the square of their length.
+func TestPricingIsBounded(t *testing.T) {
+	t.Parallel()
+	var g onnxtest.Graph
+	const n = 12_000
+	g.Input("x", 1, "batch", 8)
+	g.Floats("weight", []int64{2, 2}, make([]float32, 4))
+	cheap, fixed, last := "x", "weight", "x"
+	for i := range n {
+		name := func(part string) string { return fmt.Sprintf("%s%d", part, i) }
+		g.Node("Neg", []string{cheap}, []string{name("cheap")})
+		g.Node("Neg", []string{fixed}, []string{name("fixed")})
+		cheap, fixed = name("cheap"), name("fixed")
+	}
+	for i := range n {
+		out := fmt.Sprintf("anchored%d", i)
+		g.Node("Gemm", []string{last, fixed, cheap}, []string{out})
+		last = out
+	}
+	g.Output(last, 1, "batch", 8)
+	data := []byte(g.Model())
+	stages, err := symbolicSplit(data, Options{Stages: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sameAsWhole(data, stages); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -55,7 +55,6 @@ func main() {
 	flag.BoolVar(&o.peers, "peers", true, "measure other tools too")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	var err error
 	if o.only, err = regexp.Compile(*only); err == nil {
 		if *generate != "" {
@@ -64,6 +63,7 @@ func main() {
 			err = run(ctx, o)
 		}
 	}
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "split:", err)
 		os.Exit(1)

@@ -19,7 +19,8 @@ import (
 // place changes.
 type Writer struct {
 	out, temp string
-	replace   bool
+	replace   bool // a bundle may stand there
+	stands    bool // and one did
 }
 
 // Create starts a bundle that is to stand at folder out. Unless replace is set,
@@ -27,7 +28,8 @@ type Writer struct {
 // replaces. A folder that holds anything but a bundle is never touched.
 func Create(out string, replace bool) (*Writer, error) {
 	out = filepath.Clean(out)
-	switch state, err := stateOf(out); {
+	state, err := stateOf(out)
+	switch {
 	case err != nil:
 		return nil, err
 	case state == holdsOther:
@@ -46,7 +48,7 @@ func Create(out string, replace bool) (*Writer, error) {
 	if err := os.Chmod(temp, 0o755); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(temp))
 	}
-	return &Writer{out: out, temp: temp, replace: replace}, nil
+	return &Writer{out: out, temp: temp, replace: replace, stands: state == holdsBundle}, nil
 }
 
 type state int
@@ -113,7 +115,7 @@ func (w *Writer) WriteFile(name string, write func(io.Writer) error) (File, erro
 	// A bundle that replaces another is on the disk before the other is removed.
 	// Otherwise nothing could be lost but time: the model is still there, and the
 	// hash of a file that a failing machine cut short is wrong.
-	if err == nil && w.replace {
+	if err == nil && w.stands {
 		err = f.Sync()
 	}
 	if errClose := f.Close(); err == nil {

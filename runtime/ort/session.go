@@ -241,6 +241,9 @@ func (l *Library) Types(path string) ([]tensor.Spec, error) {
 		options.SetGraphOptimizationLevel(binding.GraphOptimizationLevelEnableBasic),
 		options.SetLogSeverityLevel(binding.LoggingLevelFatal), // errors are returned
 		options.SetIntraOpNumThreads(1),
+		// What a model computes from constants alone can be of any size; that of
+		// shapes is small.
+		options.AddSessionConfigEntry("optimization.constant_folding_max_output_size_in_bytes", "16777216"),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("set session options: %w", clean(err))

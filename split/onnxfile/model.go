@@ -688,15 +688,13 @@ func parseValueInfo(f field) (ValueInfo, error) {
 		case 2: // type
 			return fields(f.bytes, func(f field) error {
 				switch f.num {
+				case 1: // tensor_type
+					v.Tensor = true
+					return parseTensorType(f.bytes, &v.Spec)
 				case 4, 5, 7, 8, 9: // sequence, map, opaque, sparse tensor, optional
 					v.OtherKind = true
-					return nil
-				default:
-					return nil
-				case 1: // tensor_type
 				}
-				v.Tensor = true
-				return parseTensorType(f.bytes, &v.Spec)
+				return nil
 			})
 		}
 		return nil

@@ -39,7 +39,7 @@ func (p *placer) newBoard(fine bool) *board {
 		for _, to := range p.kinds {
 			hop := make([]int64, places)
 			for i, border := range b.at {
-				hop[i] = from.Machine.hop(to.Machine, cross[border], cross[len(cross)-1])
+				hop[i] = from.hop(to.Machine, cross[border], cross[len(cross)-1])
 			}
 			hops = append(hops, hop)
 		}

@@ -44,7 +44,13 @@ func Divide(work Work, n int, limits Limits) (Plan, error) {
 	parts, layers := w.parts()
 	e := &LimitError{Stages: n, Layers: layers, Parts: parts, MaxStageBytes: limits.MaxStageBytes}
 	fine := w.chain(true, max(maxFinePlaces, 4*min(n, parts)))
-	if n <= parts {
+	switch {
+	case n == parts && n > maxPlaces: // with so many there is but one way
+		p := w.plan(w.places(false, parts))
+		if e.Needed = p.largest(); e.Needed <= limit {
+			return p, nil
+		}
+	case n <= parts:
 		for _, c := range []*chain{w.chain(false, max(maxPlaces, 4*n)), fine} {
 			if borders := c.divide(n, limit); borders != nil {
 				return w.plan(borders), nil
@@ -57,6 +63,15 @@ func Divide(work Work, n int, limits Limits) (Plan, error) {
 		e.Largest = parts
 	}
 	return Plan{}, e
+}
+
+// largest is the most bytes of weights in a stage.
+func (p Plan) largest() int64 {
+	var bytes int64
+	for _, s := range p.Stages {
+		bytes = max(bytes, s.WeightBytes)
+	}
+	return bytes
 }
 
 // A LimitError says which limit a number of stages is beyond.

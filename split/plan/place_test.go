@@ -68,7 +68,7 @@ func checkWhyNot(t *testing.T, w Work, machines []Machine, k int, why string) {
 	for _, m := range memories[:k] {
 		together += m
 	}
-	want := ""
+	var want string
 	switch {
 	case len(ways) == 0:
 		want = "stages at most, by its"
