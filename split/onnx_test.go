@@ -103,20 +103,22 @@ func TestTheWholeOfONNX(t *testing.T) {
 		}},
 		{name: "functions that call functions, with overloads", build: func(g *layered) {
 			g.Call("local", "Outer", []string{g.layer("x")}, []string{"f"})
-			g.Call("local", "Unlike", []string{g.layer("f")}, []string{"h"})
+			// A node of one of the two functions of that name.
+			g.Raw(1, onnxtest.Message{}.Text(1, g.layer("f")).Text(2, "h").Text(4, "Unlike").Text(7, "local").Text(8, "negative"))
 			g.Node("Identity", []string{g.layer("h")}, []string{"y"})
 		}, model: func(g *layered) []byte {
-			var outer, inner, unlike, unused onnxtest.Graph
+			var outer, inner, unlike, positive, unused onnxtest.Graph
+			positive.Node("Abs", []string{"a"}, []string{"b"})
 			outer.Call("local", "Inner", []string{"a"}, []string{"b"})
 			inner.Node("Add", []string{"a", "a"}, []string{"b"})
 			unlike.Node("Neg", []string{"a"}, []string{"b"})
 			unused.Node("Abs", []string{"a"}, []string{"b"})
-			m := g.Model()
+			m := g.ModelAt(10, 21)
 			for _, f := range []struct {
-				name string
-				body *onnxtest.Graph
-			}{{"Outer", &outer}, {"Inner", &inner}, {"Unlike", &unlike}, {"Unused", &unused}} {
-				m = m.WithFunction("local", f.name, []string{"a"}, []string{"b"}, f.body)
+				name, overload string
+				body           *onnxtest.Graph
+			}{{"Outer", "", &outer}, {"Inner", "", &inner}, {"Unlike", "positive", &positive}, {"Unlike", "negative", &unlike}, {"Unused", "", &unused}} {
+				m = m.WithOverload("local", f.name, f.overload, []string{"a"}, []string{"b"}, f.body)
 			}
 			return m
 		}, holds: func(t *testing.T, n int, stages []*onnxfile.File, _ *bundle.Bundle) {

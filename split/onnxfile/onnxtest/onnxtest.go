@@ -192,7 +192,15 @@ func (g *Graph) ModelAt(ir, version int64) Message {
 // WithFunction adds a local function to a model: the nodes of body, as an
 // operator of the given domain.
 func (m Message) WithFunction(domain, name string, inputs, outputs []string, body *Graph) Message {
+	return m.WithOverload(domain, name, "", inputs, outputs, body)
+}
+
+// WithOverload is WithFunction for one of several functions of a name.
+func (m Message) WithOverload(domain, name, overload string, inputs, outputs []string, body *Graph) Message {
 	f := Message{}.Text(1, name)
+	if overload != "" {
+		f = f.Text(13, overload)
+	}
 	for _, s := range inputs {
 		f = f.Text(4, s)
 	}
