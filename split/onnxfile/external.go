@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -74,9 +75,11 @@ func (t Initializer) checkExternal() error {
 }
 
 // A DataFolder opens the files of external data in a model's folder, and nothing
-// outside of it: no absolute path, no way up, no link, regular files only.
+// outside of it: no absolute path, no way up, no link, regular files only. It is safe
+// for concurrent use.
 type DataFolder struct {
 	root  *os.Root
+	mutex sync.Mutex
 	files map[string]*os.File
 }
 
@@ -122,6 +125,8 @@ func (d *DataFolder) Data(t Initializer) (*io.SectionReader, error) {
 
 func (d *DataFolder) file(location string) (*os.File, error) {
 	name := filepath.Clean(filepath.FromSlash(location))
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
 	if f := d.files[name]; f != nil {
 		return f, nil
 	}
