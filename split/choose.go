@@ -45,6 +45,10 @@ func (p *planner) choose(cuts []cut, o Options) ([]part, []Alternative, error) {
 		n = l.parts()
 	}
 	borders, err := l.divide(n, o.MaxStageBytes)
+	var limit *plan.LimitError
+	if errors.As(err, &limit) && o.More && limit.Smallest > n {
+		borders, err = l.divide(limit.Smallest, o.MaxStageBytes)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -62,8 +62,9 @@ type Options struct {
 	// Profile measures what layers cost on this machine, instead of reckoning it.
 	Profile bool
 	// MaxStageBytes bounds the weights of a stage as they are stored, in bytes,
-	// unless it is 0.
+	// unless it is 0. With More, there are more than Stages when it needs them.
 	MaxStageBytes int64
+	More          bool
 
 	Out    string // the bundle's folder
 	Force  bool   // replace a bundle that stands there

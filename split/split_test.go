@@ -505,3 +505,39 @@ func TestAModelWithFewPositionsAndComputedShapesIsSplit(t *testing.T) {
 		}
 	}
 }
+
+func TestALimitOnTheWeightsOfAStageDecidesHowManyThereAre(t *testing.T) {
+	t.Parallel()
+	g := &layered{}
+	g.Input("x", f32, "batch", 3)
+	last := "x"
+	for range 5 {
+		last = g.layer(last)
+	}
+	g.Node("Identity", []string{last}, []string{"y"})
+	g.Output("y", f32, "batch", 3)
+	path, e := write(t, g.Model()), engine(t)
+	for limit, want := range map[int64]int{36: 5, 72: 3, 108: 2, 1000: 2} {
+		report, err := Split(context.Background(), path, e, Options{Stages: 2, More: true, MaxStageBytes: limit, DryRun: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(report.Manifest.Stages); got != want {
+			t.Errorf("at most %d bytes: %d stages, want %d", limit, got, want)
+		}
+		for rank, s := range report.Manifest.Stages {
+			if s.ParameterBytes > limit {
+				t.Errorf("stage %d has %d bytes, at most %d were asked for", rank, s.ParameterBytes, limit)
+			}
+		}
+	}
+	for what, o := range map[string]Options{
+		"two stages were asked for": {Stages: 2, MaxStageBytes: 72},
+		"no number would do":        {Stages: 2, More: true, MaxStageBytes: 35},
+	} {
+		o.DryRun = true
+		if _, err := Split(context.Background(), path, e, o); err == nil || !strings.Contains(err.Error(), "the limit is") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

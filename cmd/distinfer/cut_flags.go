@@ -32,7 +32,7 @@ func (c *cutFlags) add(f *pflag.FlagSet) {
 	f.Lookup("stages").Annotations = map[string][]string{notASetting: {}}
 	f.StringSliceVar(&c.at, "at", nil, "`names` of values or nodes to cut behind, instead of --stages")
 	f.BoolVar(&c.layers, "layers", false, "one stage a layer, instead of --stages")
-	f.StringVar(&c.maxStageBytes, "max-stage-bytes", "", "largest `size` of a stage's weights as they are stored, such as 500MB")
+	f.StringVar(&c.maxStageBytes, "max-stage-bytes", "", "largest `size` of a stage's weights as they are stored, such as 500MB; without --stages there are as many as it needs")
 	f.BoolVar(&c.profile, "profile", false, "measure what the layers cost on this machine, instead of reckoning it")
 	f.StringToInt64Var(&c.dims, "dim", nil, "`name=size` of a dimension at which costs are reckoned (default 1 for a batch, 128 for others)")
 	f.Int("threads", 0, "`number` of threads ONNX Runtime uses (default one a processor)")
@@ -83,7 +83,7 @@ func (c *cutFlags) apply(cmd *cobra.Command, s *settings, o *split.Options) erro
 		if err != nil || n < 1 {
 			return usageError{fmt.Errorf("--max-stage-bytes is %q; it can be such as 500MB or 2GiB", c.maxStageBytes)}
 		}
-		o.MaxStageBytes = n
+		o.MaxStageBytes, o.More = n, !cmd.Flags().Changed("stages")
 	}
 	return nil
 }
