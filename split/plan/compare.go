@@ -28,10 +28,26 @@ type Option struct {
 
 // Compare predicts what can be had of machines for work that is one item: the
 // whole model on the best of them, the whole model on each that can hold it, and
-// the best pipeline for every number of machines, as Place reckons and bounds it.
-// The best is the option with the highest throughput; of those within 1 % of it
-// the one with the smallest latency, and then with the fewest machines. None is
-// when nothing is possible.
+// the best pipeline for every number of machines. The best is the option with the
+// highest throughput; of those within 1 % of it the one with the smallest latency,
+// and then with the fewest machines. None is when nothing is possible.
+//
+// For a pipeline it chooses machines, their order and the borders between their
+// stages so that the slowest stage is as fast as can be; among equals it is the plan
+// with the smallest latency.
+//
+// A stage is as slow as the slowest of computing, receiving and sending, since a
+// machine does all three at once, for different requests. It receives its input
+// and the answer of the stage behind it; it sends its own answer, which is always
+// the model's outputs, and the input of the stage behind it. Requests come and
+// answers go over the first machine's link. Between two machines the smaller
+// bandwidth counts, and the latencies of both.
+//
+// For every number of machines the choice is between places where layers begin or,
+// when the memories allow no plan with these, where weights begin: at least 32 of
+// them and twice as many as machines, 362 for 8 machines that all differ, and never
+// more than 1024. Machines that differ more than that can be done for are refused:
+// 14 that all differ, or 129 that are alike.
 func Compare(work Work, machines []Machine) ([]Option, error) {
 	p, err := newPlacer(work, machines)
 	if err != nil {

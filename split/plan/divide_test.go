@@ -257,7 +257,7 @@ func TestWhatCannotBeReckonedWithIsRefused(t *testing.T) {
 		if _, err := Divide(w, 1, Limits{}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-		if _, err := Place(w, []Machine{{Speed: 1000}}); err == nil {
+		if _, err := place(w, []Machine{{Speed: 1000}}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -279,7 +279,7 @@ func TestAChainWithoutSegmentsIsOneStage(t *testing.T) {
 	if _, err := Divide(w, 2, Limits{}); err == nil {
 		t.Error("two stages of nothing")
 	}
-	if p, err := Place(w, []Machine{{Speed: 1000}}); err != nil || len(p.Stages) != 1 {
+	if p, err := place(w, []Machine{{Speed: 1000}}); err != nil || len(p.Stages) != 1 {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

@@ -19,39 +19,6 @@ type Machine struct {
 	Latency   time.Duration // of its link, one way
 }
 
-// Place chooses machines, their order and the borders between their stages so that
-// the slowest stage is as fast as can be; among equals it is the plan with the
-// fewest machines, and of these the one with the smallest latency.
-//
-// A stage is as slow as the slowest of computing, receiving and sending, since a
-// machine does all three at once, for different requests. It receives its input
-// and the answer of the stage behind it; it sends its own answer, which is always
-// the model's outputs, and the input of the stage behind it. Requests come and
-// answers go over the first machine's link. Between two machines the smaller
-// bandwidth counts, and the latencies of both.
-//
-// For every number of machines the choice is between places where layers begin or,
-// when the memories allow no plan with these, where weights begin: at least 32 of
-// them and twice as many as machines, 362 for 8 machines that all differ, and never
-// more than 1024. Machines that differ more than that can be done for are refused:
-// 14 that all differ, or 129 that are alike.
-func Place(work Work, machines []Machine) (Plan, error) {
-	p, err := newPlacer(work, machines)
-	if err != nil {
-		return Plan{}, err
-	}
-	period, stages := int64(never), 0
-	for k := 1; k <= p.stages; k++ {
-		if b := p.board(k); b.periods[k] < period {
-			period, stages = b.periods[k], k
-		}
-	}
-	if stages == 0 {
-		return Plan{}, fmt.Errorf("the model does not fit these machines: it %s", p.whyNot(p.stages))
-	}
-	return p.board(stages).plan(stages), nil
-}
-
 // compute is what takes the reference machine a time, in picoseconds like it.
 func (m Machine) compute(time int64) int64 { return scale(time, 1000, m.Speed) }
 

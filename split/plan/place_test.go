@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -86,6 +87,24 @@ func checkWhyNot(t *testing.T, w Work, machines []Machine, k int, why string) {
 	}
 }
 
+// place is the best plan of any number of machines.
+func place(work Work, machines []Machine) (Plan, error) {
+	p, err := newPlacer(work, machines)
+	if err != nil {
+		return Plan{}, err
+	}
+	period, stages := int64(never), 0
+	for k := 1; k <= p.stages; k++ {
+		if b := p.board(k); b.periods[k] < period {
+			period, stages = b.periods[k], k
+		}
+	}
+	if stages == 0 {
+		return Plan{}, fmt.Errorf("the model does not fit these machines: it %s", p.whyNot(p.stages))
+	}
+	return p.board(stages).plan(stages), nil
+}
+
 func TestPlaceAndCompareAreAsGoodAsTryingEverything(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 8))
@@ -131,7 +150,7 @@ func TestPlaceAndCompareAreAsGoodAsTryingEverything(t *testing.T) {
 		checkReplicas(t, w, machines, options[1])
 		checkBest(t, options)
 
-		p, err := Place(w, machines)
+		p, err := place(w, machines)
 		if err != nil {
 			refused++
 			if stages > 0 {
@@ -241,7 +260,7 @@ func TestTrapsOfPlace(t *testing.T) {
 		"equal machines, fewer":            {evenWork(1), []Machine{{Speed: 1000}, {Speed: 1000}}, 1, []int{0}},
 		"the nearer machine":               {evenWork(1), []Machine{{Speed: 1000, Latency: time.Second}, {Speed: 1000}}, 1, []int{1}},
 	} {
-		p, err := Place(c.work, c.machines)
+		p, err := place(c.work, c.machines)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -271,7 +290,7 @@ func TestErrorsOfPlace(t *testing.T) {
 		{[]Machine{small, small}, "the model does not fit these machines: it needs 4 MB on 2 machines, the largest have 3 MB together"},
 		{[]Machine{small, small, small}, "the model does not fit these machines: it needs 2 MB on one of 3 machines, the largest has 1.5 MB"},
 	} {
-		if _, err := Place(evenWork(4), c.machines); err == nil || err.Error() != c.want {
+		if _, err := place(evenWork(4), c.machines); err == nil || err.Error() != c.want {
 			t.Errorf("%v\nwant %s", err, c.want)
 		}
 		if len(c.machines) > 0 && c.machines[0].Memory > 0 {
@@ -332,7 +351,7 @@ func TestPlaceOnManyMachines(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		p, err := Place(c.work, c.machines)
+		p, err := place(c.work, c.machines)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -346,7 +365,7 @@ func TestPlaceOnManyMachines(t *testing.T) {
 			}
 		}
 	}
-	p, err := Place(evenWork(256), alike(16))
+	p, err := place(evenWork(256), alike(16))
 	if err != nil || p.Period != 16*1_000_000_000 || len(p.Stages) != 16 {
 		t.Errorf("16 alike share 256 ms as %+v, %v", p, err)
 	}
