@@ -22,9 +22,9 @@ type Alternative struct {
 	Best       bool          `json:"best,omitempty"`
 }
 
-// loadedOverhead is what a stage takes beside its weights, in bytes: ONNX Runtime
+// stageOverhead is what a stage's process takes beside its weights, in bytes: ONNX Runtime
 // itself, activations and messages (see docs/performance.md).
-const loadedOverhead = 80 << 20
+const stageOverhead = 80 << 20
 
 // choose divides the graph as the options say.
 func (p *planner) choose(cuts []cut, o Options) ([]part, []Alternative, error) {
@@ -71,7 +71,7 @@ func (p *planner) compare(cuts []cut, o Options) ([]part, []Alternative, error) 
 	machines := make([]plan.Machine, len(o.Machines))
 	for i, m := range o.Machines {
 		if m.Memory > 0 {
-			m.Memory = max(m.Memory-loadedOverhead, 1)
+			m.Memory = max(m.Memory-stageOverhead, 1)
 		}
 		machines[i] = m
 	}
@@ -96,7 +96,7 @@ func (p *planner) compare(cuts []cut, o Options) ([]part, []Alternative, error) 
 		}
 	}
 	if best == nil {
-		return nil, nil, fmt.Errorf("the model does not fit these machines: %s (%d MB of each machine's memory are set aside for what is not weights)", options[len(options)-1].WhyNot, loadedOverhead>>20)
+		return nil, nil, fmt.Errorf("the model does not fit these machines: %s (%d MB of each machine's memory are set aside for what is not weights)", options[len(options)-1].WhyNot, stageOverhead>>20)
 	}
 	borders := []cut{cuts[0], cuts[len(cuts)-1]}
 	if best.Arrangement == plan.Pipeline {

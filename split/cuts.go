@@ -167,20 +167,18 @@ func (p *planner) repeated(at int, used *live) []string {
 func (p *planner) cuts() []cut {
 	n := len(p.g.anchors)
 	cuts := make([]cut, n+1)
-	layers := 0
-	for _, i := range p.g.anchors {
-		if p.g.isLayer(i, p.v) {
-			layers++
-		}
-	}
-	allCount := layers == 0 // a model without weights: every node is a layer
 	for at, i := range p.g.anchors {
 		c := cuts[at]
 		c.cost += p.g.nodeCost(i, p.v)
-		if allCount || p.g.isLayer(i, p.v) {
+		if p.g.isLayer(i, p.v) {
 			c.layers++
 		}
 		cuts[at+1] = c
+	}
+	if cuts[n].layers == 0 { // a model without weights: every node is a layer
+		for at := range cuts {
+			cuts[at].layers = at
+		}
 	}
 
 	p.backwards(func(at int, used *live) {
@@ -330,11 +328,13 @@ func (p *planner) layout(cuts []cut, loaded bool) *layout {
 		if last {
 			use(p.g.outputs)
 		}
-		if !last && c.banned != "" {
-			l.banned = c.banned
-		}
-		if !last && (c.banned != "" || c.glued) {
-			continue
+		if !last {
+			if c.banned != "" {
+				l.banned = c.banned
+			}
+			if c.banned != "" || c.glued {
+				continue
+			}
 		}
 		crossing := c.bytes
 		if last {
@@ -353,18 +353,16 @@ func (p *planner) layout(cuts []cut, loaded bool) *layout {
 // cheap nodes read do not count.
 func (p *planner) weights(names []string, loaded bool) []string {
 	var list []string
-	for _, name := range p.constants(names) {
-		if loaded {
+	for _, name := range names {
+		switch {
+		case !p.g.isConstant(name):
+		case loaded:
 			list = append(list, name)
-		} else {
+		default:
 			list = append(list, p.madeOf(name)...)
 		}
 	}
 	return list
-}
-
-func (p *planner) constants(names []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !p.g.isConstant(name) })
 }
 
 // madeOf are the initializers and Constant nodes that a constant is made of.

@@ -118,7 +118,7 @@ func named(s tensor.Spec) tensor.Spec {
 	s.Dims = slices.Clone(s.Dims)
 	for i, d := range s.Dims {
 		if !d.IsFixed() && isPlaceholder(d.Name) {
-			s.Dims[i] = tensor.Named(fmt.Sprintf("%s.%d", s.Name, i))
+			s.Dims[i] = tensor.Named(unnamed(s.Name, i))
 		}
 	}
 	return s

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -121,16 +120,12 @@ func (p *profiler) time(ctx context.Context, part part, in tensor.Bag) (_ time.D
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := writeFile(filepath.Join(p.dir, "layer.onnx"), laid.WriteModel); err != nil {
+	path := filepath.Join(p.dir, "layer.onnx")
+	if err := writePart(path, laid, part.sub.Data, p.data); err != nil {
 		return 0, nil, err
 	}
-	if laid.HasData() {
-		if err := writeFile(filepath.Join(p.dir, part.sub.Data), func(w io.Writer) error { return laid.WriteData(w, p.data) }); err != nil {
-			return 0, nil, err
-		}
-	}
 	v := p.planner.v
-	session, err := p.engine.Open(filepath.Join(p.dir, "layer.onnx"), v.list(part.inputs), v.list(part.outputs))
+	session, err := p.engine.Open(path, v.list(part.inputs), v.list(part.outputs))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -149,16 +144,4 @@ func (p *profiler) time(ctx context.Context, part part, in tensor.Bag) (_ time.D
 	}
 	slices.Sort(runs)
 	return runs[len(runs)/2], out, nil
-}
-
-// writeFile writes a temporary file.
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
-	if err == nil {
-		err = errors.Join(write(f), f.Close())
-	}
-	if err != nil {
-		return fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package split
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -527,15 +528,11 @@ func (q *inference) ask(skeleton onnxfile.Subgraph) (map[string]tensor.Spec, err
 		return nil, fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if err := writeFile(filepath.Join(dir, "skeleton.onnx"), part.WriteModel); err != nil {
+	path := filepath.Join(dir, "skeleton.onnx")
+	if err := writePart(path, part, skeleton.Data, q.data); err != nil {
 		return nil, err
 	}
-	if part.HasData() {
-		if err := writeFile(filepath.Join(dir, skeleton.Data), func(w io.Writer) error { return part.WriteData(w, q.data) }); err != nil {
-			return nil, err
-		}
-	}
-	specs, err := q.engine.Types(filepath.Join(dir, "skeleton.onnx"))
+	specs, err := q.engine.Types(path)
 	if err != nil {
 		return nil, err
 	}
@@ -549,6 +546,25 @@ func (q *inference) ask(skeleton onnxfile.Subgraph) (map[string]tensor.Spec, err
 		}
 	}
 	return byName, nil
+}
+
+// writePart writes a temporary model file, and beside it its external data under
+// the name that the part was laid out with.
+func writePart(path string, part *onnxfile.Part, dataName string, from *onnxfile.DataFolder) error {
+	write := func(path string, write func(io.Writer) error) error {
+		f, err := os.Create(path)
+		if err == nil {
+			err = errors.Join(write(f), f.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
+		}
+		return nil
+	}
+	if err := write(path, part.WriteModel); err != nil || !part.HasData() {
+		return err
+	}
+	return write(filepath.Join(filepath.Dir(path), dataName), func(w io.Writer) error { return part.WriteData(w, from) })
 }
 
 func (v *values) note(spec tensor.Spec, shape []int64) {

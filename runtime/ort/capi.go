@@ -60,13 +60,14 @@ static OrtStatus *run(Api api, void *session, void *options, char **in_names, Or
 	return ((OrtStatus * (*)(void *, void *, char **, OrtValue **, size_t, char **, size_t, OrtValue **)) api[RUN])(session, options, in_names, in, ins, out_names, outs, out);
 }
 
-static OrtStatus *tensor_over(Api api, void *data, size_t size, int64_t *shape, size_t rank, int dtype, OrtValue **v) {
-	void *memory = NULL;
-	OrtStatus *s = ((OrtStatus * (*)(int, int, void **)) api[CREATE_CPU_MEMORY_INFO])(1, 0, &memory);
-	if (s != NULL) return s;
-	s = ((OrtStatus * (*)(void *, void *, size_t, int64_t *, size_t, int, OrtValue **)) api[CREATE_TENSOR_WITH_DATA])(memory, data, size, shape, rank, dtype, v);
-	((void (*)(void *))api[RELEASE_MEMORY_INFO])(memory);
-	return s;
+static OrtStatus *cpu_memory(Api api, void **memory) {
+	return ((OrtStatus * (*)(int, int, void **)) api[CREATE_CPU_MEMORY_INFO])(1, 0, memory);
+}
+
+static void release_memory(Api api, void *memory) { ((void (*)(void *))api[RELEASE_MEMORY_INFO])(memory); }
+
+static OrtStatus *tensor_over(Api api, void *memory, void *data, size_t size, int64_t *shape, size_t rank, int dtype, OrtValue **v) {
+	return ((OrtStatus * (*)(void *, void *, size_t, int64_t *, size_t, int, OrtValue **)) api[CREATE_TENSOR_WITH_DATA])(memory, data, size, shape, rank, dtype, v);
 }
 
 static OrtStatus *tensor_of_strings(Api api, int64_t *shape, size_t rank, OrtValue **v) {
@@ -127,7 +128,10 @@ import (
 // values and runs are made here, since it has no scalars of the types that Go has
 // not, cannot read outputs of these, panics without inputs, and copies what the
 // library allocates twice.
-type api struct{ c C.Api }
+type api struct {
+	c      C.Api
+	memory unsafe.Pointer // says that data is in the memory of the CPU
+}
 
 // loadAPI is the interface of the library that was loaded from path.
 func loadAPI(path string) (api, error) {
@@ -137,8 +141,15 @@ func loadAPI(path string) (api, error) {
 	if c == nil {
 		return api{}, fmt.Errorf("%s does not offer the C interface of ONNX Runtime", path)
 	}
-	return api{c}, nil
+	a := api{c: c}
+	if err := a.check(C.cpu_memory(c, &a.memory)); err != nil {
+		return api{}, err
+	}
+	return a, nil
 }
+
+// release gives back what loadAPI took.
+func (a api) release() { C.release_memory(a.c, a.memory) }
 
 // handle is the library's own object behind one of the binding's: a pointer that is
 // reached by the names of its fields.
@@ -228,7 +239,7 @@ func (vs *values) over(t tensor.Tensor) (value, error) {
 	vs.pins.Pin(p)
 	var v *C.OrtValue
 	shape, rank := dims(t.Shape)
-	err := vs.api.check(C.tensor_over(vs.api.c, p, C.size_t(len(t.Data)), shape, rank, dtype, &v))
+	err := vs.api.check(C.tensor_over(vs.api.c, vs.api.memory, p, C.size_t(len(t.Data)), shape, rank, dtype, &v))
 	if err != nil {
 		return value{}, err
 	}

@@ -156,6 +156,7 @@ func (l *Library) Close() error {
 		process.Lock()
 		defer process.Unlock()
 		if process.users--; process.users == 0 {
+			process.api.release()
 			err = binding.DestroyEnvironment()
 		}
 	})

@@ -62,8 +62,6 @@ func ParseTensor(b []byte) (name string, t tensor.Tensor, err error) {
 	var data []byte
 	err = fields(b, func(f field) error {
 		switch {
-		case f.num == 3: // segment
-			return errors.New("it is a segment of a tensor")
 		case f.num == rawData && t.DType != tensor.String:
 			data = append(data, f.bytes...)
 			return f.wantBytes()
