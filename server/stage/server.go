@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -49,6 +52,12 @@ type Config struct {
 	// Version and ONNXRuntime are told to those who ask.
 	Version, ONNXRuntime string
 
+	// TLS secures connections; nil is plain text.
+	TLS *tls.Config
+
+	// Services are more gRPC services for the same listener.
+	Services []func(grpc.ServiceRegistrar)
+
 	Log *slog.Logger
 }
 
@@ -75,7 +84,12 @@ func NewServer(c Config) *Server {
 
 		endStreams: make(chan struct{}),
 	}
+	transport := insecure.NewCredentials()
+	if c.TLS != nil {
+		transport = credentials.NewTLS(c.TLS)
+	}
 	s.grpc = grpc.NewServer(
+		grpc.Creds(transport),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(c.MaxMessage),
@@ -87,6 +101,9 @@ func NewServer(c Config) *Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * keepaliveTime, Timeout: keepaliveTime}),
 	)
 	s.grpc.RegisterService(&description, s)
+	for _, register := range c.Services {
+		register(s.grpc)
+	}
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	s.health.SetServingStatus(serviceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(s.grpc)

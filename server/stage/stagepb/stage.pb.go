@@ -25,6 +25,9 @@ const (
 
 type RunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version of this protocol that the caller speaks, 1. A stage that speaks
+	// another refuses with FAILED_PRECONDITION.
+	Protocol uint32 `protobuf:"varint,5,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// The bundle (the SHA-256 of its manifest, 64 hexadecimal digits) and the
 	// rank that the caller means. A stage that holds another refuses with
 	// FAILED_PRECONDITION.
@@ -68,6 +71,13 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
 	return file_stage_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *RunRequest) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
 }
 
 func (x *RunRequest) GetBundle() string {
@@ -144,8 +154,10 @@ func (x *Hop) GetAddresses() []string {
 }
 
 type RunResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tensors       []*Tensor              `protobuf:"bytes,1,rep,name=tensors,proto3" json:"tensors,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Tensors []*Tensor              `protobuf:"bytes,1,rep,name=tensors,proto3" json:"tensors,omitempty"`
+	// What the run took on the stage and on each behind it, in rank order.
+	Timings       []*Timing `protobuf:"bytes,2,rep,name=timings,proto3" json:"timings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -187,6 +199,98 @@ func (x *RunResponse) GetTensors() []*Tensor {
 	return nil
 }
 
+func (x *RunResponse) GetTimings() []*Timing {
+	if x != nil {
+		return x.Timings
+	}
+	return nil
+}
+
+// Where the time of a run went on one stage, in nanoseconds.
+type Timing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rank          uint32                 `protobuf:"varint,1,opt,name=rank,proto3" json:"rank,omitempty"`
+	Waited        uint64                 `protobuf:"varint,2,opt,name=waited,proto3" json:"waited,omitempty"` // for its turn
+	Computed      uint64                 `protobuf:"varint,3,opt,name=computed,proto3" json:"computed,omitempty"`
+	Next          uint64                 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`       // from sending to the next stage until its answer was there
+	Total         uint64                 `protobuf:"varint,5,opt,name=total,proto3" json:"total,omitempty"`     // from the request having arrived until the answer is ready
+	Replays       uint32                 `protobuf:"varint,6,opt,name=replays,proto3" json:"replays,omitempty"` // calls of the next stage that failed and were made again
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Timing) Reset() {
+	*x = Timing{}
+	mi := &file_stage_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timing) ProtoMessage() {}
+
+func (x *Timing) ProtoReflect() protoreflect.Message {
+	mi := &file_stage_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timing.ProtoReflect.Descriptor instead.
+func (*Timing) Descriptor() ([]byte, []int) {
+	return file_stage_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Timing) GetRank() uint32 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+func (x *Timing) GetWaited() uint64 {
+	if x != nil {
+		return x.Waited
+	}
+	return 0
+}
+
+func (x *Timing) GetComputed() uint64 {
+	if x != nil {
+		return x.Computed
+	}
+	return 0
+}
+
+func (x *Timing) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *Timing) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Timing) GetReplays() uint32 {
+	if x != nil {
+		return x.Replays
+	}
+	return 0
+}
+
 type Tensor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -200,7 +304,7 @@ type Tensor struct {
 
 func (x *Tensor) Reset() {
 	*x = Tensor{}
-	mi := &file_stage_proto_msgTypes[3]
+	mi := &file_stage_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -212,7 +316,7 @@ func (x *Tensor) String() string {
 func (*Tensor) ProtoMessage() {}
 
 func (x *Tensor) ProtoReflect() protoreflect.Message {
-	mi := &file_stage_proto_msgTypes[3]
+	mi := &file_stage_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -225,7 +329,7 @@ func (x *Tensor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tensor.ProtoReflect.Descriptor instead.
 func (*Tensor) Descriptor() ([]byte, []int) {
-	return file_stage_proto_rawDescGZIP(), []int{3}
+	return file_stage_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Tensor) GetName() string {
@@ -271,7 +375,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_stage_proto_msgTypes[4]
+	mi := &file_stage_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +387,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stage_proto_msgTypes[4]
+	mi := &file_stage_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,24 +400,31 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_stage_proto_rawDescGZIP(), []int{4}
+	return file_stage_proto_rawDescGZIP(), []int{5}
 }
 
 type DescribeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Bundle        string                 `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
-	Rank          uint32                 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
-	Stages        uint32                 `protobuf:"varint,3,opt,name=stages,proto3" json:"stages,omitempty"`          // how many the bundle has
-	Model         string                 `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`             // its name
-	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`         // of distinfer
-	Onnxruntime   string                 `protobuf:"bytes,6,opt,name=onnxruntime,proto3" json:"onnxruntime,omitempty"` // its version
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Bundle          string                 `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	Rank            uint32                 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
+	Stages          uint32                 `protobuf:"varint,3,opt,name=stages,proto3" json:"stages,omitempty"`                                           // how many the bundle has
+	Model           string                 `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`                                              // its name
+	Version         string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`                                          // of distinfer
+	Onnxruntime     string                 `protobuf:"bytes,6,opt,name=onnxruntime,proto3" json:"onnxruntime,omitempty"`                                  // its version
+	Protocol        uint32                 `protobuf:"varint,7,opt,name=protocol,proto3" json:"protocol,omitempty"`                                       // the version of this protocol
+	Hostname        string                 `protobuf:"bytes,8,opt,name=hostname,proto3" json:"hostname,omitempty"`                                        // of the machine
+	Threads         uint32                 `protobuf:"varint,9,opt,name=threads,proto3" json:"threads,omitempty"`                                         // that a run computes with
+	MemoryUsed      uint64                 `protobuf:"varint,10,opt,name=memory_used,json=memoryUsed,proto3" json:"memory_used,omitempty"`                // bytes the process has resident
+	MemoryAvailable uint64                 `protobuf:"varint,11,opt,name=memory_available,json=memoryAvailable,proto3" json:"memory_available,omitempty"` // bytes the process could take
+	Running         uint32                 `protobuf:"varint,12,opt,name=running,proto3" json:"running,omitempty"`                                        // runs being computed
+	Waiting         uint32                 `protobuf:"varint,13,opt,name=waiting,proto3" json:"waiting,omitempty"`                                        // runs that wait for their turn
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_stage_proto_msgTypes[5]
+	mi := &file_stage_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +436,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stage_proto_msgTypes[5]
+	mi := &file_stage_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +449,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_stage_proto_rawDescGZIP(), []int{5}
+	return file_stage_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DescribeResponse) GetBundle() string {
@@ -383,35 +494,102 @@ func (x *DescribeResponse) GetOnnxruntime() string {
 	return ""
 }
 
+func (x *DescribeResponse) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
+func (x *DescribeResponse) GetHostname() string {
+	if x != nil {
+		return x.Hostname
+	}
+	return ""
+}
+
+func (x *DescribeResponse) GetThreads() uint32 {
+	if x != nil {
+		return x.Threads
+	}
+	return 0
+}
+
+func (x *DescribeResponse) GetMemoryUsed() uint64 {
+	if x != nil {
+		return x.MemoryUsed
+	}
+	return 0
+}
+
+func (x *DescribeResponse) GetMemoryAvailable() uint64 {
+	if x != nil {
+		return x.MemoryAvailable
+	}
+	return 0
+}
+
+func (x *DescribeResponse) GetRunning() uint32 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *DescribeResponse) GetWaiting() uint32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
 var File_stage_proto protoreflect.FileDescriptor
 
 const file_stage_proto_rawDesc = "" +
 	"\n" +
-	"\vstage.proto\x12\x12distinfer.stage.v1\"\x9d\x01\n" +
+	"\vstage.proto\x12\x12distinfer.stage.v1\"\xb9\x01\n" +
 	"\n" +
-	"RunRequest\x12\x16\n" +
+	"RunRequest\x12\x1a\n" +
+	"\bprotocol\x18\x05 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12-\n" +
 	"\x05route\x18\x03 \x03(\v2\x17.distinfer.stage.v1.HopR\x05route\x124\n" +
 	"\atensors\x18\x04 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\"#\n" +
 	"\x03Hop\x12\x1c\n" +
-	"\taddresses\x18\x01 \x03(\tR\taddresses\"C\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"y\n" +
 	"\vRunResponse\x124\n" +
-	"\atensors\x18\x01 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\"t\n" +
+	"\atensors\x18\x01 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\x124\n" +
+	"\atimings\x18\x02 \x03(\v2\x1a.distinfer.stage.v1.TimingR\atimings\"\x94\x01\n" +
+	"\x06Timing\x12\x12\n" +
+	"\x04rank\x18\x01 \x01(\rR\x04rank\x12\x16\n" +
+	"\x06waited\x18\x02 \x01(\x04R\x06waited\x12\x1a\n" +
+	"\bcomputed\x18\x03 \x01(\x04R\bcomputed\x12\x12\n" +
+	"\x04next\x18\x04 \x01(\x04R\x04next\x12\x14\n" +
+	"\x05total\x18\x05 \x01(\x04R\x05total\x12\x18\n" +
+	"\areplays\x18\x06 \x01(\rR\areplays\"t\n" +
 	"\x06Tensor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05dtype\x18\x02 \x01(\x05R\x05dtype\x12\x12\n" +
 	"\x04dims\x18\x03 \x03(\x03R\x04dims\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12\x18\n" +
 	"\astrings\x18\x05 \x03(\fR\astrings\"\x11\n" +
-	"\x0fDescribeRequest\"\xa8\x01\n" +
+	"\x0fDescribeRequest\"\xfa\x02\n" +
 	"\x10DescribeResponse\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12\x16\n" +
 	"\x06stages\x18\x03 \x01(\rR\x06stages\x12\x14\n" +
 	"\x05model\x18\x04 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12 \n" +
-	"\vonnxruntime\x18\x06 \x01(\tR\vonnxruntime2\xa6\x01\n" +
+	"\vonnxruntime\x18\x06 \x01(\tR\vonnxruntime\x12\x1a\n" +
+	"\bprotocol\x18\a \x01(\rR\bprotocol\x12\x1a\n" +
+	"\bhostname\x18\b \x01(\tR\bhostname\x12\x18\n" +
+	"\athreads\x18\t \x01(\rR\athreads\x12\x1f\n" +
+	"\vmemory_used\x18\n" +
+	" \x01(\x04R\n" +
+	"memoryUsed\x12)\n" +
+	"\x10memory_available\x18\v \x01(\x04R\x0fmemoryAvailable\x12\x18\n" +
+	"\arunning\x18\f \x01(\rR\arunning\x12\x18\n" +
+	"\awaiting\x18\r \x01(\rR\awaiting2\xa6\x01\n" +
 	"\x05Stage\x12F\n" +
 	"\x03Run\x12\x1e.distinfer.stage.v1.RunRequest\x1a\x1f.distinfer.stage.v1.RunResponse\x12U\n" +
 	"\bDescribe\x12#.distinfer.stage.v1.DescribeRequest\x1a$.distinfer.stage.v1.DescribeResponseB5Z3github.com/distinfer/distinfer/server/stage/stagepbb\x06proto3"
@@ -428,28 +606,30 @@ func file_stage_proto_rawDescGZIP() []byte {
 	return file_stage_proto_rawDescData
 }
 
-var file_stage_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_stage_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_stage_proto_goTypes = []any{
 	(*RunRequest)(nil),       // 0: distinfer.stage.v1.RunRequest
 	(*Hop)(nil),              // 1: distinfer.stage.v1.Hop
 	(*RunResponse)(nil),      // 2: distinfer.stage.v1.RunResponse
-	(*Tensor)(nil),           // 3: distinfer.stage.v1.Tensor
-	(*DescribeRequest)(nil),  // 4: distinfer.stage.v1.DescribeRequest
-	(*DescribeResponse)(nil), // 5: distinfer.stage.v1.DescribeResponse
+	(*Timing)(nil),           // 3: distinfer.stage.v1.Timing
+	(*Tensor)(nil),           // 4: distinfer.stage.v1.Tensor
+	(*DescribeRequest)(nil),  // 5: distinfer.stage.v1.DescribeRequest
+	(*DescribeResponse)(nil), // 6: distinfer.stage.v1.DescribeResponse
 }
 var file_stage_proto_depIdxs = []int32{
 	1, // 0: distinfer.stage.v1.RunRequest.route:type_name -> distinfer.stage.v1.Hop
-	3, // 1: distinfer.stage.v1.RunRequest.tensors:type_name -> distinfer.stage.v1.Tensor
-	3, // 2: distinfer.stage.v1.RunResponse.tensors:type_name -> distinfer.stage.v1.Tensor
-	0, // 3: distinfer.stage.v1.Stage.Run:input_type -> distinfer.stage.v1.RunRequest
-	4, // 4: distinfer.stage.v1.Stage.Describe:input_type -> distinfer.stage.v1.DescribeRequest
-	2, // 5: distinfer.stage.v1.Stage.Run:output_type -> distinfer.stage.v1.RunResponse
-	5, // 6: distinfer.stage.v1.Stage.Describe:output_type -> distinfer.stage.v1.DescribeResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 1: distinfer.stage.v1.RunRequest.tensors:type_name -> distinfer.stage.v1.Tensor
+	4, // 2: distinfer.stage.v1.RunResponse.tensors:type_name -> distinfer.stage.v1.Tensor
+	3, // 3: distinfer.stage.v1.RunResponse.timings:type_name -> distinfer.stage.v1.Timing
+	0, // 4: distinfer.stage.v1.Stage.Run:input_type -> distinfer.stage.v1.RunRequest
+	5, // 5: distinfer.stage.v1.Stage.Describe:input_type -> distinfer.stage.v1.DescribeRequest
+	2, // 6: distinfer.stage.v1.Stage.Run:output_type -> distinfer.stage.v1.RunResponse
+	6, // 7: distinfer.stage.v1.Stage.Describe:output_type -> distinfer.stage.v1.DescribeResponse
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_stage_proto_init() }
@@ -463,7 +643,7 @@ func file_stage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stage_proto_rawDesc), len(file_stage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
