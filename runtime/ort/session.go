@@ -45,6 +45,22 @@ type Session struct {
 // takes and returns; outputs whose dimensions resolve from those of the inputs
 // are written straight into memory allocated beforehand.
 func (l *Library) Open(path string, inputs, outputs []tensor.Spec, o Options) (*Session, error) {
+	return l.open(path, inputs, outputs, o, func(in, out []string, o *binding.SessionOptions) (*binding.DynamicAdvancedSession, error) {
+		return binding.NewDynamicAdvancedSession(path, in, out, o)
+	})
+}
+
+// OpenBytes loads a model that is in memory, as Open does one in a file. name is
+// what errors call it.
+func (l *Library) OpenBytes(name string, model []byte, inputs, outputs []tensor.Spec, o Options) (*Session, error) {
+	return l.open(name, inputs, outputs, o, func(in, out []string, o *binding.SessionOptions) (*binding.DynamicAdvancedSession, error) {
+		return binding.NewDynamicAdvancedSessionWithONNXData(model, in, out, o)
+	})
+}
+
+func (l *Library) open(name string, inputs, outputs []tensor.Spec, o Options,
+	load func(inputs, outputs []string, o *binding.SessionOptions) (*binding.DynamicAdvancedSession, error),
+) (*Session, error) {
 	var computed []tensor.Spec
 	var passed []string
 	for _, s := range outputs {
@@ -60,9 +76,9 @@ func (l *Library) Open(path string, inputs, outputs []tensor.Spec, o Options) (*
 	}
 	defer func() { _ = options.Destroy() }()
 	defer trim()
-	session, err := binding.NewDynamicAdvancedSession(path, tensor.Names(inputs), tensor.Names(computed), options)
+	session, err := load(tensor.Names(inputs), tensor.Names(computed), options)
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", path, clean(err))
+		return nil, fmt.Errorf("load %s: %w", name, clean(err))
 	}
 	h, err := handle(session, "s", "ortSession")
 	if err != nil {
