@@ -17,6 +17,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/selftest"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/stage"
 )
@@ -26,6 +27,7 @@ import (
 const runsAtOnce = 2
 
 func newServeStage() *cobra.Command {
+	var noModel bool
 	cmd := &cobra.Command{
 		Use:   "serve-stage --rank R",
 		Short: "Run one stage of the model behind gRPC",
@@ -36,24 +38,30 @@ with 0, a second one ends at once.
 The stage listens on localhost only, unless --listen or the configured stages
 name another address of this machine. There is no encryption yet: let only
 machines you trust reach it. The stage also serves the standard gRPC health
-service and server reflection.`,
+service and server reflection.
+
+With --no-model it needs no bundle and computes nothing but the self-test of
+` + "`distinfer check`" + `, so that machines and network can be tried before a model is
+copied.`,
 		Example: `  distinfer serve-stage --rank 0                         # localhost:2222
   distinfer serve-stage --rank 1 --listen 192.168.0.104:2222
   distinfer serve-stage --rank 1 --stages 192.168.0.101:2222,192.168.0.104:2222
-  DISTINFER_RANK=1 distinfer serve-stage --bundle /srv/sentiment`,
+  DISTINFER_RANK=1 distinfer serve-stage --bundle /srv/sentiment
+  distinfer serve-stage --rank 1 --no-model              # for distinfer check only`,
 		Args: arguments(false),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := load(cmd)
 			if err != nil {
 				return err
 			}
-			return s.serveStage(cmd.Context())
+			return s.serveStage(cmd.Context(), noModel)
 		},
 	}
 	f := cmd.Flags()
 	f.Int("rank", -1, "the stage's place in the model, from 0")
 	f.String("listen", "", "`host:port` to listen on (default localhost:2222 plus rank)")
 	f.Int("threads", 0, "`number` of threads to compute with (default one a processor)")
+	f.BoolVar(&noModel, "no-model", false, "serve no model, only the self-test of distinfer check")
 	addStagesFlag(f)
 	addCallFlags(f)
 	f.Int("max-queue", 256, "`number` of runs that may wait, here or for the stages behind; more are refused")
@@ -62,8 +70,12 @@ service and server reflection.`,
 
 // addCallFlags adds the flags of everything that calls stages.
 func addCallFlags(f *pflag.FlagSet) {
-	f.Int("max-message", 64<<20, "largest message between stages, in `bytes`")
+	addMessageFlag(f)
 	f.Duration("dead-after", stage.DefaultDeadAfter, "`time` without a sign of life after which a stage is taken for dead")
+}
+
+func addMessageFlag(f *pflag.FlagSet) {
+	f.Int("max-message", 64<<20, "largest message between stages, in `bytes`")
 }
 
 // stageOptions say how stages are called.
@@ -71,22 +83,19 @@ func (s *settings) stageOptions(log *slog.Logger) stage.Options {
 	return stage.Options{MaxMessage: s.MaxMessage, DeadAfter: s.DeadAfter, Insecure: true, Log: log}
 }
 
-func (s *settings) serveStage(ctx context.Context) error {
+func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 	started := time.Now()
 	if s.Rank < 0 {
 		return usageError{errors.New("--rank is missing; it says which stage this machine runs, from 0")}
 	}
-	b, err := bundle.Open(s.Bundle)
-	if err != nil {
-		return err
-	}
-	if err := b.CheckRank(s.Rank); err != nil {
-		return err
-	}
-	if len(s.Stages) > 0 {
-		if _, err := s.Stages.forStages(len(b.Stages)); err != nil {
+	var b *bundle.Bundle
+	var err error
+	if !noModel {
+		if b, err = s.openForRank(); err != nil {
 			return err
 		}
+	} else if len(s.Stages) > 0 && s.Rank >= len(s.Stages) {
+		return fmt.Errorf("--stages names %d ranks, so there is no rank %d", len(s.Stages), s.Rank)
 	}
 	address := s.Listen
 	if address == "" {
@@ -99,11 +108,28 @@ func (s *settings) serveStage(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = library.Close() }()
-	session, link, err := openStage(library, b, s.Rank, s.Threads)
+	config := stage.Config{
+		Rank:  s.Rank,
+		Peers: s.Stages, MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
+		Version: buildVersion(), ONNXRuntime: library.Version(), Threads: ort.Options{Threads: s.Threads}.Size(),
+		Memory: func() (used, available int64) { return residentMemory("/"), availableMemory("/") },
+	}
+	holds := []any{"model", "none"}
+	if b != nil {
+		session, link, err := openStage(library, b, s.Rank, s.Threads)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = session.Close() }()
+		config.Stage, config.Bundle, config.Stages, config.Model = link, b.ID, len(b.Stages), b.Model.Name
+		holds = []any{"model", b.Model.Name, "bundle", short(b.ID), "stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes)}
+	}
+	tester, err := library.OpenBytes("the self-test", selftest.Model, selftest.Inputs(), selftest.Outputs(), ort.Options{Threads: 1})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = session.Close() }()
+	defer func() { _ = tester.Close() }()
+	config.SelfTest = selftest.Share(tester)
 	debug.FreeOSMemory() // what was needed to load is not needed to serve
 
 	l, err := listen(ctx, address, "--listen")
@@ -111,26 +137,35 @@ func (s *settings) serveStage(ctx context.Context) error {
 		return err
 	}
 	log := s.logger().With("rank", s.Rank)
-	hostname, err := os.Hostname()
-	if err != nil {
+	config.Log, config.Next = log, s.stageOptions(log)
+	if config.Hostname, err = os.Hostname(); err != nil {
 		log.Warn("this machine does not tell its name", "error", err)
 	}
 	warnIfOpen(log, l.Addr())
-	server := stage.NewServer(stage.Config{
-		Stage:  link,
-		Bundle: b.ID, Rank: s.Rank, Stages: len(b.Stages), Model: b.Model.Name,
-		Peers: s.Stages, Next: s.stageOptions(log), MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
-		Version: buildVersion(), ONNXRuntime: library.Version(), Hostname: hostname, Threads: ort.Options{Threads: s.Threads}.Size(),
-		Memory: func() (used, available int64) { return residentMemory("/"), availableMemory("/") },
-		Log: log,
-	})
-	log.Info("stage ready", "listen", l.Addr().String(), "model", b.Model.Name, "bundle", short(b.ID),
-		"stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes), "took", time.Since(started).Round(time.Millisecond))
-	err = server.Serve(ctx, l)
+	log.With(holds...).Info("stage ready", "listen", l.Addr().String(), "took", time.Since(started).Round(time.Millisecond))
+	err = stage.NewServer(config).Serve(ctx, l)
 	if err == nil {
 		log.Info("stage stopped")
 	}
 	return err
+}
+
+// openForRank opens the bundle and checks that it has the rank, and as many stages
+// as are configured.
+func (s *settings) openForRank() (*bundle.Bundle, error) {
+	b, err := bundle.Open(s.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.CheckRank(s.Rank); err != nil {
+		return nil, err
+	}
+	if len(s.Stages) > 0 {
+		if _, err := s.Stages.forStages(len(b.Stages)); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 // openStage checks the file of a stage and loads it.

@@ -163,6 +163,8 @@ func (c *Client) identify(peer string, d *stagepb.DescribeResponse) error {
 	case d.GetProtocol() != protocolVersion:
 		return fault.Errorf(fault.Mismatch, "%s speaks version %d of the stage protocol (distinfer %s), this is version %d; run the same version of distinfer on both sides",
 			peer, d.GetProtocol(), d.GetVersion(), protocolVersion)
+	case d.GetBundle() == "" && c.bundle != SelfTest:
+		return fault.Errorf(fault.Mismatch, "%s has no model, it was started with --no-model; start it with the bundle", peer)
 	case int(d.GetRank()) != c.rank || d.GetBundle() != c.bundle && c.bundle != SelfTest:
 		return fault.Errorf(fault.Mismatch, "%s holds rank %d of bundle %.12s (%s), and rank %d of bundle %.12s is wanted; give both sides the same bundle, and the stages in rank order",
 			peer, d.GetRank(), d.GetBundle(), d.GetModel(), c.rank, c.bundle)
@@ -282,18 +284,10 @@ func describe(ctx context.Context, conn *grpc.ClientConn) (*stagepb.DescribeResp
 
 // Describe asks the stage at an address what it holds.
 func Describe(ctx context.Context, rank int, address string, o Options) (*stagepb.DescribeResponse, error) {
-	c := &Client{Options: o, rank: rank, names: []string{address}}
-	if err := c.allowed(address); err != nil {
+	p, err := Connect(rank, address, o)
+	if err != nil {
 		return nil, err
 	}
-	conn, err := dial(address, address, o)
-	if err != nil {
-		return nil, fault.Errorf(fault.Invalid, "%s: %w", c, err)
-	}
-	defer func() { _ = conn.Close() }()
-	d, err := describe(ctx, conn)
-	if err != nil {
-		return nil, fromStatus(ctx, err, c.String())
-	}
-	return d, nil
+	defer func() { _ = p.Close() }()
+	return p.Describe(ctx)
 }

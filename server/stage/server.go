@@ -47,7 +47,8 @@ type Config struct {
 	SelfTest func(ctx context.Context, left int, in tensor.Bag) (tensor.Bag, error)
 
 	// Bundle is the bundle's ID, Rank the stage's place in it, Stages how many
-	// stages it has, and Model its name.
+	// stages it has, and Model its name. A stage without a bundle has the rank
+	// only; it runs nothing but the self-test.
 	Bundle string
 	Rank   int
 	Stages int
@@ -294,6 +295,8 @@ func (s *Server) accept(in *request) error {
 	case in.protocol != protocolVersion:
 		return fault.Errorf(fault.Mismatch, "stage %d speaks version %d of the stage protocol (distinfer %s), the caller version %d; run the same version of distinfer on both sides",
 			s.Rank, protocolVersion, s.Version, in.protocol)
+	case s.Bundle == "" && in.bundle != SelfTest:
+		return fault.Errorf(fault.Mismatch, "stage %d has no model, it was started with --no-model; start it with the bundle", s.Rank)
 	case in.rank != s.Rank || in.bundle != s.Bundle && in.bundle != SelfTest:
 		return fault.Errorf(fault.Mismatch, "the caller wants rank %d of bundle %.12s, this is rank %d of bundle %.12s (%s); give both sides the same bundle, and the stages in rank order",
 			in.rank, in.bundle, s.Rank, s.Bundle, s.Model)
@@ -301,11 +304,16 @@ func (s *Server) accept(in *request) error {
 		return fault.Errorf(fault.Mismatch, "stage %d has no self-test", s.Rank)
 	}
 	want := s.Stages - 1 - s.Rank
-	if in.bundle == SelfTest {
-		want = len(in.route)
+	var peers [][]string
+	if len(s.Peers) > 0 {
+		peers = s.Peers[s.Rank+1:]
 	}
-	if len(s.Peers) > 0 && !within(in.route, s.Peers[s.Rank+1:]) {
-		in.route = s.Peers[s.Rank+1:]
+	if in.bundle == SelfTest { // it may end before the last stage
+		want = len(in.route)
+		peers = peers[:min(want, len(peers))]
+	}
+	if len(s.Peers) > 0 && !within(in.route, peers) {
+		in.route = peers
 	}
 	if len(in.route) != want || slices.ContainsFunc(in.route, func(hop []string) bool { return len(hop) == 0 }) {
 		return fault.Errorf(fault.Invalid, "behind rank %d there are %d stages; the route names %d", s.Rank, want, len(in.route))

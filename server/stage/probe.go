@@ -1,0 +1,64 @@
+package stage
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/stage/stagepb"
+)
+
+// Protocol is the version of the stage protocol that this package speaks.
+const Protocol = protocolVersion
+
+// A Probe is a connection to one replica, to look at it. Unlike a Client it neither
+// watches the replica nor makes a call again.
+type Probe struct {
+	conn *grpc.ClientConn
+	rank int
+	peer string
+}
+
+// Connect makes a probe of the stage at an address, which connects when it is first
+// used.
+func Connect(rank int, address string, o Options) (*Probe, error) {
+	c := &Client{Options: o, rank: rank, names: []string{address}}
+	if err := c.allowed(address); err != nil {
+		return nil, err
+	}
+	conn, err := dial(address, address, o)
+	if err != nil {
+		return nil, fault.Errorf(fault.Invalid, "%s: %w", c, err)
+	}
+	return &Probe{conn: conn, rank: rank, peer: c.String()}, nil
+}
+
+// Describe asks the stage what it holds.
+func (p *Probe) Describe(ctx context.Context) (*stagepb.DescribeResponse, error) {
+	d, err := describe(ctx, p.conn)
+	if err != nil {
+		return nil, fromStatus(ctx, err, p.peer)
+	}
+	return d, nil
+}
+
+// SelfTest has the stage compute its share of the self-test and push the rest along
+// the route, which names one replica of each rank that follows and may end before
+// the last one. It tells where the time went, in rank order.
+func (p *Probe) SelfTest(ctx context.Context, route []string, in tensor.Bag) (tensor.Bag, []Timing, error) {
+	hops := make([][]string, len(route))
+	for i, address := range route {
+		hops[i] = []string{address}
+	}
+	out := &response{}
+	err := p.conn.Invoke(ctx, runMethod, &request{protocol: protocolVersion, bundle: SelfTest, rank: p.rank, route: hops, tensors: in}, out)
+	if err != nil {
+		return nil, nil, fromStatus(ctx, err, p.peer)
+	}
+	return out.tensors, out.timings, nil
+}
+
+// Close closes the connection.
+func (p *Probe) Close() error { return p.conn.Close() }
