@@ -160,7 +160,7 @@ func (j judge) replicas() {
 		_, port, _ := net.SplitHostPort(p.Address)
 		switch p.State {
 		case State(Forbidden):
-			say("see what it says", "%s", p.Error)
+			say("give certificates with --tls, or allow plain text with --insecure", "it may not be called: %s", p.Error)
 		case State(Unresolved):
 			say("correct the name in --stages, or use an IP address", "the name stands for no address: %s", p.Error)
 		case State(Refused):
@@ -180,11 +180,11 @@ func (j judge) replicas() {
 		case State(Stranger):
 			say("correct --stages, or end what listens there and start the stage with "+start, "something listens there that is not a stage of distinfer: %s", p.Error)
 		case State(Broken):
-			say("look at its log", "it cannot say what it holds: %s", p.Error)
+			say("look at the log of the stage there", "it cannot say what it holds: %s", p.Error)
 		case OtherProtocol:
 			say("run the same version of distinfer everywhere", "it speaks version %d of the stage protocol (distinfer %s), and this is version %d (distinfer %s)", p.Holds.Protocol, p.Holds.Distinfer, j.r.Protocol, j.r.Distinfer)
 		case NotComputing:
-			say("look at its log; a stage of another version of distinfer may have no self-test", "it answers, but does not compute the self-test: %s", p.SelfTest.Error)
+			say("look at the log of the stage there; one of another version of distinfer may have no self-test", "it answers, but does not compute the self-test: %s", p.SelfTest.Error)
 		case Miscomputes:
 			say("do not use this machine before its memory and its ONNX Runtime were examined", "it computes wrongly: the mean is %g there and %g here", p.SelfTest.Mean, j.r.Mean)
 		case NoModel:
@@ -201,7 +201,7 @@ func (j judge) replicas() {
 				"its memory is nearly used up: %s are left, it has %s itself", bytes(h.MemoryAvailable), bytes(h.MemoryUsed))
 		}
 		if h := p.Holds; h != nil && h.Starved && !j.linkless(p) {
-			j.add(kindStarved, where, fmt.Sprintf("see its log, which names the addresses that it tries for rank %d", p.Rank+1), "runs wait there for a stage behind it that it cannot use, though the links tried here work")
+			j.add(kindStarved, where, fmt.Sprintf("see the log of the stage there, which names the addresses that it tries for rank %d", p.Rank+1), "runs wait there for a stage behind it that it cannot use, though the links tried here work")
 		}
 	}
 }
@@ -311,7 +311,7 @@ func (j judge) links() {
 		where := fmt.Sprintf("%s to %s", l.From, l.To)
 		switch {
 		case l.Error != "" && l.From == Here: // it answered before
-			j.add(kindLink, where, "look at its log and try again", "the self-test failed: %s", l.Error)
+			j.add(kindLink, where, "look at the log of the stage there, and try again", "the self-test failed: %s", l.Error)
 		case l.Error != "":
 			remedy, hostOf := "", func(a string) string { h, _, _ := net.SplitHostPort(a); return h }
 			other := ""

@@ -127,7 +127,7 @@ func speaksTLS(ctx context.Context, address string) bool {
 	return err == nil || isAlert(err)
 }
 
-// handshake opens a connection as gRPC does, and fails as the handshake does. A
+// handshake opens a connection with TLS, and fails as the handshake does. A
 // server tells only afterwards that it does not accept a certificate.
 func handshake(ctx context.Context, address string, config *tls.Config) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
@@ -139,7 +139,7 @@ func handshake(ctx context.Context, address string, config *tls.Config) error {
 		_ = conn.SetDeadline(deadline)
 	}
 	config = config.Clone()
-	config.NextProtos = []string{"h2"}
+	config.NextProtos = nil // that it is not for gRPC shows otherwise
 	if config.ServerName == "" {
 		config.ServerName, _, _ = net.SplitHostPort(address)
 	}

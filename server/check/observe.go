@@ -197,32 +197,42 @@ func (c *Config) tryLinks(ctx context.Context, testable [][]*replica) []*link {
 	return links
 }
 
-// choose chooses paths over replicas and links that work, so that every replica
-// that can be reached takes part in one.
+// choose chooses paths over links that work, so that every replica that such a path
+// leads over takes part in one.
 func choose(testable [][]*replica, links []*link) (paths [][]*link) {
+	last := len(testable) - 1
+	leads := map[*replica]bool{} // to the last rank
+	next := func(from *replica) (list []*link) {
+		for _, l := range links {
+			if l.from == from && l.Error == "" && leads[l.to] {
+				list = append(list, l)
+			}
+		}
+		return list
+	}
 	most := 0
-	for _, rank := range testable {
-		most = max(most, len(rank))
+	for rank := last; rank >= 0; rank-- {
+		n := 0
+		for _, r := range testable[rank] {
+			if rank == last || len(next(r)) > 0 {
+				leads[r] = true
+				n++
+			}
+		}
+		most = max(most, n)
 	}
 	for turn := range most {
 		var path []*link
 		var from *replica
 		for range testable {
-			var next []*link
-			for _, l := range links {
-				if l.from == from && l.Error == "" && (from != nil || l.to.Rank == 0) {
-					next = append(next, l)
-				}
+			list := next(from)
+			if len(list) == 0 {
+				return nil
 			}
-			if len(next) == 0 {
-				break
-			}
-			path = append(path, next[turn%len(next)])
+			path = append(path, list[turn%len(list)])
 			from = path[len(path)-1].to
 		}
-		if len(path) == len(testable) {
-			paths = append(paths, path)
-		}
+		paths = append(paths, path)
 	}
 	return paths
 }

@@ -23,18 +23,18 @@ func WriteText(w io.Writer, r Report) error {
 		fmt.Fprintf(t, "%d\t%s\t%s\n", p.Rank, p.Address, strings.Join(row(r, p), "\t"))
 	}
 	_ = t.Flush() // to memory
+	gap := "\n"
 	for _, l := range r.Links {
 		if l.From == Here && l.Error == "" && l.RoundTrip > 0 {
-			fmt.Fprintf(&b, "\nfrom here to %s: %s", l.To, speed(l))
+			fmt.Fprintf(&b, "%sfrom here to %s: %s\n", gap, l.To, speed(l))
+			gap = ""
 		}
 	}
 	if len(r.Problems) > 0 {
-		fmt.Fprintf(&b, "\n\n%s:\n", problems(len(r.Problems)))
-		for _, p := range r.Problems {
-			fmt.Fprintf(&b, "\n%s: %s\n  remedy: %s\n", p.Where, p.What, p.Remedy)
-		}
-	} else {
-		b.WriteString("\n")
+		fmt.Fprintf(&b, "\n%s:\n", problems(len(r.Problems)))
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(&b, "\n%s: %s\n  remedy: %s\n", p.Where, p.What, p.Remedy)
 	}
 	fmt.Fprintf(&b, "\n%s\n", verdict(r))
 	var lines []string
@@ -98,7 +98,7 @@ func row(r Report, p Replica) []string {
 	}
 	return []string{
 		h.Hostname, string(p.State), p.Transport, bundle, h.ONNXRuntime, strconv.Itoa(h.Threads), memory,
-		fmt.Sprintf("%d+%d", h.Running, h.Waiting), fmt.Sprintf("%.1f ms", p.RoundTrip), toNext(r, p),
+		fmt.Sprintf("%d, %d wait", h.Running, h.Waiting), fmt.Sprintf("%.1f ms", p.RoundTrip), toNext(r, p),
 	}
 }
 
