@@ -127,8 +127,12 @@ func speaksTLS(ctx context.Context, address string) bool {
 	return err == nil || isAlert(err)
 }
 
-// handshake opens a connection with TLS, and fails as the handshake does. A
-// server tells only afterwards that it does not accept a certificate.
+// afterwards is how long after a handshake a server may take to say that it does
+// not accept a certificate. One that does may wait for the client to begin.
+const afterwards = time.Second
+
+// handshake opens a connection with TLS, and fails as the handshake does or as the
+// server does right after it.
 func handshake(ctx context.Context, address string, config *tls.Config) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -147,6 +151,7 @@ func handshake(ctx context.Context, address string, config *tls.Config) error {
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return err
 	}
+	_ = conn.SetReadDeadline(time.Now().Add(afterwards))
 	_, err = secured.Read(make([]byte, 1))
 	if isAlert(err) {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -793,3 +794,91 @@ func TestRunsAreLogged(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// adds is a self-test that notes how many stages were left.
+func adds(c *Config) {
+	c.SelfTest = func(_ context.Context, left int, in tensor.Bag) (tensor.Bag, error) {
+		out := tensor.Bag{}
+		for name, t := range in {
+			out[name] = t
+		}
+		out[fmt.Sprint("left", left, "rank", c.Rank)] = tensor.Of(nil, []float32{1})
+		return out, nil
+	}
+}
+
+func TestASelfTestTakesThePathThatItNames(t *testing.T) {
+	t.Parallel()
+	_, behind := chain(t, 3, adds)
+	elsewhere := refusedAddress(t)
+	own := start(t, func() Config {
+		c := config(0, 3)
+		adds(&c)
+		c.Peers = [][]string{{"here:1"}, behind[1], behind[2]}
+		return c
+	}())
+	for name, c := range map[string]struct {
+		first string
+		rank  int
+		route []string
+		want  []string
+	}{
+		"all":                   {behind[0][0], 0, []string{behind[1][0], behind[2][0]}, []string{"left1rank2", "left2rank1", "left3rank0"}},
+		"the first alone":       {behind[0][0], 0, nil, []string{"left1rank0"}},
+		"from the second":       {behind[1][0], 1, behind[2], []string{"left1rank2", "left2rank1"}},
+		"not to the end":        {own.address, 0, behind[1], []string{"left1rank1", "left2rank0"}},
+		"alone, with own peers": {own.address, 0, nil, []string{"left1rank0"}},
+		"not beyond own peers":  {own.address, 0, []string{elsewhere}, []string{"left1rank1", "left2rank0"}},
+	} {
+		p, err := Connect(c.rank, c.first, options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, timings, err := p.SelfTest(testContext(t), c.route, tensor.Bag{})
+		if err != nil || !slices.Equal(out.Names(), c.want) || len(timings) != len(c.want) {
+			t.Errorf("%s: %v, %v, %v; want %v", name, out.Names(), timings, err, c.want)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestASelfTestIsRefusedBeyondTheLastOfOwnPeers(t *testing.T) {
+	t.Parallel()
+	c := config(0, 2)
+	adds(&c)
+	c.Peers = [][]string{{"here:1"}, {"there:1"}}
+	p, err := Connect(0, start(t, c).address, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	_, _, err = p.SelfTest(testContext(t), []string{"there:1", "beyond:1"}, tensor.Bag{})
+	wantFault(t, err, fault.Invalid, "2 stages", "names 1")
+}
+
+func TestAStageWithoutAModelComputesOnlyTheSelfTest(t *testing.T) {
+	t.Parallel()
+	c := config(0, 1)
+	adds(&c)
+	c.Stage, c.Bundle, c.Model, c.Stages = pipeline.Stage{}, "", "", 0
+	s := start(t, c)
+	p, err := Connect(0, s.address, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	if d, err := p.Describe(testContext(t)); err != nil || d.GetBundle() != "" || d.GetStages() != 0 {
+		t.Errorf("%v, %v", d, err)
+	}
+	if out, _, err := p.SelfTest(testContext(t), nil, tensor.Bag{}); err != nil || !slices.Equal(out.Names(), []string{"left1rank0"}) {
+		t.Errorf("%v, %v", out, err)
+	}
+	for _, bundle := range []string{thisBundle, ""} {
+		in := &request{protocol: protocolVersion, bundle: bundle, tensors: input(1, 2)}
+		wantFault(t, fromStatus(testContext(t), p.conn.Invoke(testContext(t), runMethod, in, &response{}), "it"), fault.Mismatch, "stage 0 has no model", "--no-model")
+	}
+	_, err = dialPipeline(t, [][]string{{s.address}}).Run(soon(t), input(1, 2))
+	wantFault(t, err, fault.Mismatch, "has no model", "start it with the bundle")
+}
