@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/distinfer/distinfer/server/stage"
 )
 
 // The kinds of problems besides the states of replicas.
@@ -307,34 +309,40 @@ var called = regexp.MustCompile(`stage \d+ at (\S+)`)
 
 // links finds ways that do not lead from one stage to the next.
 func (j judge) links() {
+	said := map[Link]int{} // who meets with what, by the problem that says so
 	for _, l := range j.r.Links {
 		where := fmt.Sprintf("%s to %s", l.From, l.To)
+		same := Link{From: l.From, Error: l.Error}
+		if i, ok := said[same]; ok && l.Error != "" {
+			j.r.Problems[i].Where += ", " + l.To.String()
+			continue
+		}
+		said[same] = len(j.r.Problems)
 		switch {
 		case l.Error != "" && l.From == Here: // it answered before
 			j.add(kindLink, where, "look at the log of the stage there, and try again", "the self-test failed: %s", l.Error)
 		case l.Error != "":
-			remedy, hostOf := "", func(a string) string { h, _, _ := net.SplitHostPort(a); return h }
-			other := ""
-			if m := called.FindStringSubmatch(l.Error); m != nil && strings.TrimRight(m[1], ":,;") != l.To.Address {
-				other = m[1]
-			}
-			host := hostOf(l.To.Address)
-			ip := net.ParseIP(host)
-			switch {
-			case other != "":
-				remedy = fmt.Sprintf("it calls %s, since it was started with a --stages of its own: start it with the same --stages as here, or with none", other)
-			case strings.Contains(l.Error, "tls: ") || strings.Contains(l.Error, "x509: ") || strings.Contains(l.Error, "authentication handshake"):
-				remedy = "give both stages certificates of the same authority, or neither"
-			case host == "localhost" || ip != nil && ip.IsLoopback():
-				remedy = fmt.Sprintf("%s means the machine itself: if the two are on different machines, use an address in --stages that is right on all of them", host)
-			default:
-				remedy = fmt.Sprintf("on that machine, try to reach %s; its firewall or the other's, or its routes, are in the way", l.To.Address)
-			}
-			j.add(kindLink, where, remedy, "no way, though this machine reaches both: %s", l.Error)
+			j.add(kindLink, where, detour(l), "no way, though this machine reaches both: %s", l.Error)
 		case l.BallastError != "":
 			j.add(kindBandwidth, where, "when the network is slow, give more time with --timeout or a smaller --ballast; when the message is too large, the stages' --max-message is smaller", "the ballast did not get through: %s", l.BallastError)
 		}
 	}
+}
+
+// detour is what to do about a link that does not work between stages that this
+// machine reaches.
+func detour(l Link) string {
+	if m := called.FindStringSubmatch(l.Error); m != nil && strings.TrimRight(m[1], ":,;") != l.To.Address {
+		return fmt.Sprintf("it calls %s, since it was started with a --stages of its own: start it with the same --stages as here, or with none", m[1])
+	}
+	if strings.Contains(l.Error, "tls: ") || strings.Contains(l.Error, "x509: ") || strings.Contains(l.Error, "authentication handshake") {
+		return "give both stages certificates of the same authority, or neither"
+	}
+	if stage.IsLoopback(l.To.Address) {
+		host, _, _ := net.SplitHostPort(l.To.Address)
+		return fmt.Sprintf("%s means the machine itself: if the two are on different machines, use an address in --stages that is right on all of them", host)
+	}
+	return fmt.Sprintf("on that machine, try to reach %s; its firewall or the other's, or its routes, are in the way", l.To.Address)
 }
 
 // paths finds chains of stages that give another mean, though each stage is right.

@@ -144,6 +144,11 @@ var cases = []struct {
 	{"link-of-its-own-stages", func(o *Observation) {
 		o.Links[2] = Link{From: o.Links[2].From, To: o.Links[2].To, Error: "stage 1 at 10.0.0.9:2222 is unreachable: connection refused"}
 	}, []string{"link"}, true},
+	{"link-of-its-own-stages-to-all", func(o *Observation) {
+		for i := range o.Links[2:4] {
+			o.Links[2+i].Error = "stage 1 at 10.0.0.9:2222 is unreachable: connection refused"
+		}
+	}, []string{"link"}, true},
 	{"link-to-localhost", func(o *Observation) {
 		o.Replicas[2].Address, o.Links[2].To.Address = "localhost:2223", "localhost:2223"
 		o.Links[2].Error = "stage 1 at localhost:2223 is unreachable: connection refused"

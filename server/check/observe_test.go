@@ -251,11 +251,6 @@ func TestWhatAnswersIsToldFromWhatDoesNot(t *testing.T) {
 	}
 }
 
-func port(address string) string {
-	_, p, _ := net.SplitHostPort(address)
-	return p
-}
-
 func TestTLSAndItsFaults(t *testing.T) {
 	t.Parallel()
 	ours, theirs := newAuthority(t), newAuthority(t)

@@ -69,7 +69,10 @@ func writeMean(w io.Writer, r Report) {
 
 func writeCluster(w io.Writer, r Report) {
 	model := "no model"
-	if r.Bundle != "" {
+	switch {
+	case slices.ContainsFunc(r.Replicas, func(p Replica) bool { return p.State == OtherBundle }) && r.Bundle == "":
+		model = "different bundles"
+	case r.Bundle != "":
 		model = "bundle " + short(r.Bundle)
 		if r.Model != "" {
 			model = r.Model + ", " + model
