@@ -378,3 +378,14 @@ func resident(t *testing.T) int64 {
 	}
 	return pages * int64(os.Getpagesize())
 }
+
+func TestOpenBytesNamesWhatIsNoModel(t *testing.T) {
+	t.Parallel()
+	library := orttest.Library(t)
+	for _, model := range [][]byte{nil, []byte("no model")} {
+		s, err := library.OpenBytes("the thing", model, nil, nil, ort.Options{Threads: 1})
+		if err == nil || !strings.Contains(err.Error(), "load the thing") {
+			t.Errorf("%v, %v", s, err)
+		}
+	}
+}

@@ -300,16 +300,21 @@ func TestTLSAndItsFaults(t *testing.T) {
 func TestAStageThatDoesNotReachTheNextIsFound(t *testing.T) {
 	t.Parallel()
 	_, refused := bound(t)
-	last := serve(t, 1, nil)
-	lost := serve(t, 0, func(c *stage.Config) { c.Peers = [][]string{{"a:1"}, {refused}} })
-	c := config([]string{lost, serve(t, 0, nil)}, []string{last})
-	c.Timeout = impatience
-	r := observe(t, c)
-	if r.OK || !r.CanServe || len(r.Problems) != 1 || r.Problems[0].Kind != kindLink || !strings.Contains(r.Problems[0].Remedy, "it calls "+refused) {
-		t.Error(text(t, r))
-	}
-	if len(r.Paths) != 1 || r.Paths[0].Error != "" || slices.Contains(r.Paths[0].Addresses, lost) {
-		t.Errorf("%+v", r.Paths)
+	for name, elsewhere := range map[string]string{"refused": refused, "dropped": dropping(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			last := serve(t, 1, nil)
+			lost := serve(t, 0, func(c *stage.Config) { c.Peers = [][]string{{"a:1"}, {elsewhere}} })
+			c := config([]string{lost, serve(t, 0, nil)}, []string{last})
+			c.Timeout = 2 * stage.DefaultDeadAfter
+			r := observe(t, c)
+			if r.OK || !r.CanServe || len(r.Problems) != 1 || r.Problems[0].Kind != kindLink || !strings.Contains(r.Problems[0].Remedy, "it calls "+elsewhere) {
+				t.Error(text(t, r))
+			}
+			if len(r.Paths) != 1 || r.Paths[0].Error != "" || slices.Contains(r.Paths[0].Addresses, lost) {
+				t.Errorf("%+v", r.Paths)
+			}
+		})
 	}
 }
 
