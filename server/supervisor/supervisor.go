@@ -33,10 +33,10 @@ type Supervisor struct {
 	log      *slog.Logger
 	children []Child
 
-	times    Times
-	stop     func()
-	done     sync.WaitGroup
-	starts   chan func()
+	times  Times
+	stop   func()
+	done   sync.WaitGroup
+	starts chan func()
 }
 
 const (
