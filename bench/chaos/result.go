@@ -100,10 +100,10 @@ func newResult(s *scenario, requests []request, faults []fault, retries int, tro
 	r.Recovery, r.Gap = inMillis(spreadOf(times)), inMillis(spreadOf(gaps))
 	r.LongestGap = ms(gap(rightTimes(requests), 0, end))
 
-	// Without a right answer nothing was proved.
-	r.Held = r.Right > 0 && r.Right+r.Allowed == r.Requests && len(troubles) == 0
-	if s.outage { // it must come about, and be over
-		r.Held = r.Held && r.Faults > 0 && r.Unrecovered == 0
+	// Without a right answer or without a fault nothing was proved.
+	r.Held = r.Right > 0 && r.Right+r.Allowed == r.Requests && len(troubles) == 0 && (s.faultless || r.Faults > 0)
+	if s.outage {
+		r.Held = r.Held && r.Unrecovered == 0
 	}
 	return r
 }
@@ -124,12 +124,15 @@ func writeTable(w io.Writer, results []result) error {
 		if !r.Held {
 			verdict = "BROKEN"
 		}
-		after := "-\t-\t-\t-\t-"
-		if r.Faults > 0 {
-			after = fmt.Sprintf("%d\t%.0f\t%.0f\t%.0f\t%.0f", r.Unrecovered, r.Recovery.Median, r.Recovery.Max, r.Gap.Median, r.Gap.Max)
+		recovery, gap := "-\t-", "-\t-"
+		if r.Faults > r.Unrecovered {
+			recovery = fmt.Sprintf("%.0f\t%.0f", r.Recovery.Median, r.Recovery.Max)
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.0f\t%.1f\t%.1f\t%.0f\t%d\t%s\t%.0f\t%s\t\n", r.Scenario, r.Requests, r.Right, r.Wrong, r.Lost, r.Typed, r.Untyped,
-			r.Retries, r.Rate, r.Latency.Median, r.Latency.P99, r.Latency.Max, r.Faults, after, r.LongestGap, verdict)
+		if r.Faults > 0 {
+			gap = fmt.Sprintf("%.0f\t%.0f", r.Gap.Median, r.Gap.Max)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.0f\t%.1f\t%.1f\t%.0f\t%d\t%d\t%s\t%s\t%.0f\t%s\t\n", r.Scenario, r.Requests, r.Right, r.Wrong, r.Lost, r.Typed, r.Untyped,
+			r.Retries, r.Rate, r.Latency.Median, r.Latency.P99, r.Latency.Max, r.Faults, r.Unrecovered, recovery, gap, r.LongestGap, verdict)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -23,13 +23,15 @@ type scenario struct {
 	// inject does the faults until the context ends, and undoes what they leave.
 	// It fails only when a fault could not be done.
 	inject func(context.Context, *injector) error
+	// faultless says that no faults are meant to be done.
+	faultless bool
 	// outage allows typed errors while nothing could have served.
 	outage bool
 }
 
 // scenarios are in the order in which they are run.
 var scenarios = []scenario{
-	{name: "none", about: "no fault", replicas: 2, inject: nothing},
+	{name: "none", about: "no fault", replicas: 2, faultless: true, inject: nothing},
 	{name: "kill", about: "kill -9 of a random replica every 2 s, started again at once", replicas: 2, inject: killEvery(2 * time.Second)},
 	{name: "stop", about: "a random replica stopped (SIGSTOP) for 4 s every 6 s", replicas: 2, inject: stopAndContinue},
 	{name: "reset", about: "the connections of a random link reset every 1 s", replicas: 2, proxied: true, prepare: armResets, inject: reset},
@@ -279,11 +281,11 @@ func rolling(ctx context.Context, in *injector) error {
 		return nil
 	}
 	all := in.cluster.serving()
-	for {
+	for ctx.Err() == nil {
 		in.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		for _, p := range all {
 			if ctx.Err() != nil {
-				return nil
+				break
 			}
 			end := in.begin(fault{what: "restart " + p.name})
 			p.terminate()
@@ -296,6 +298,7 @@ func rolling(ctx context.Context, in *injector) error {
 			end()
 		}
 	}
+	return nil
 }
 
 func gone(ctx context.Context, in *injector) error {
