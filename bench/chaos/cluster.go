@@ -69,7 +69,7 @@ func startCluster(ctx context.Context, launcher launcher, l layout) (*cluster, e
 				return c, err
 			}
 			p := c.process(l, fmt.Sprintf("stage-%d-%c", rank, 'a'+replica), address)
-			p.answers = func(ctx context.Context) error { return healthy(ctx, address) }
+			p.answers = func(ctx context.Context) error { return stageHealthy(ctx, address) }
 			addresses[rank] = append(addresses[rank], address)
 			c.stages[rank] = append(c.stages[rank], p)
 		}
@@ -80,7 +80,7 @@ func startCluster(ctx context.Context, launcher launcher, l layout) (*cluster, e
 			return c, err
 		}
 		p := c.process(l, fmt.Sprintf("front-%c", 'a'+i), address)
-		p.answers = func(ctx context.Context) error { return front(ctx, "http://"+address+"/readyz") }
+		p.answers = func(ctx context.Context) error { return frontReady(ctx, "http://"+address+"/readyz") }
 		p.command = []string{l.binary, "front", "--bundle", l.bundle, "--listen", address, "--timeout", l.timeout.String(), "--log-level", "warn"}
 		c.fronts, c.urls = append(c.fronts, p), append(c.urls, "http://"+address)
 	}
@@ -213,8 +213,8 @@ func (c *cluster) named(message string) string {
 
 var addressPattern = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
 
-// healthy asks a stage with gRPC's health service whether it serves.
-func healthy(ctx context.Context, address string) (err error) {
+// stageHealthy asks a stage with gRPC's health service whether it serves.
+func stageHealthy(ctx context.Context, address string) (err error) {
 	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
 	if err != nil {
 		return err
@@ -230,8 +230,8 @@ func healthy(ctx context.Context, address string) (err error) {
 	return nil
 }
 
-// front asks a front whether it is ready.
-func front(ctx context.Context, url string) error {
+// frontReady asks a front whether it is ready.
+func frontReady(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

@@ -6,7 +6,7 @@
 // It knows distinfer by its command line, its HTTP interface and the health
 // service of its stages only.
 //
-//	go run ./bench/chaos [-only REGEXP] [-seconds 30] [-concurrency 16] [-model MODEL] [-json FILE] [-keep]
+//	make chaos ARGS='[-only REGEXP] [-seconds 30] [-concurrency 16] [-model MODEL] [-json FILE] [-keep]'
 package main
 
 import (

@@ -169,10 +169,13 @@ func TestResultCounts(t *testing.T) {
 		t.Errorf("reasons: %+v", got.Reasons)
 	}
 	var table strings.Builder
-	if err := writeTable(&table, []result{got, got}); err != nil {
+	fast, slow := got, got
+	fast.Scenario, fast.Unrecovered, fast.Recovery.Max = "kill", 0, 999
+	slow.Scenario = "kill"
+	if err := writeTable(&table, []result{fast, slow}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"BROKEN", "2 times typed error 503: port a port", "14 requests in all"} {
+	for _, want := range []string{"BROKEN", "2 times typed error 503: port a port", "14 requests in all", "second replica: met", "second replica: MISSED"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())
 		}
