@@ -25,8 +25,7 @@ const tolerance = 1e-4
 
 // A question is a text and the answer that the whole model gives to it.
 type question struct {
-	text   string
-	body   []byte // of the request
+	body   []byte // of the request, with the text
 	label  string
 	scores map[string]float64
 }
@@ -157,7 +156,7 @@ func parseAnswers(output []byte, sentences []string) ([]question, error) {
 		if err != nil {
 			return nil, err
 		}
-		questions[i] = question{sentences[i], body, a.Label, a.Scores}
+		questions[i] = question{body, a.Label, a.Scores}
 	}
 	return questions, nil
 }
