@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 ORT_DIR := .setup/onnxruntime
 LINTER := .setup/bin/golangci-lint
+TOXIPROXY := .setup/bin/toxiproxy-server
 
 # Where there is a git checkout, the version is recorded in the binary.
 VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true || echo false)
@@ -38,7 +39,12 @@ lint: $(LINTER) ## check style, likely bugs and who imports whom
 
 $(LINTER): scripts/tools/go.mod scripts/tools/go.sum
 	@echo 'building the linter (some minutes, once)'
-	@go -C scripts/tools build -o ../../.setup/bin/ tool
+	@go -C scripts/tools build -o ../../.setup/bin/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint google.golang.org/protobuf/cmd/protoc-gen-go
+	@touch $@
+
+$(TOXIPROXY): scripts/tools/go.mod scripts/tools/go.sum
+	@echo 'building toxiproxy (once)'
+	@go -C scripts/tools build -o ../../$@ github.com/Shopify/toxiproxy/v2/cmd/server
 	@touch $@
 
 .PHONY: bench
@@ -54,6 +60,12 @@ conformance: setup build ## split 2,100 models of public packages and compare ea
 bench-split: setup build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')
 	@scripts/bench-split/setup.sh
 	@go run ./bench/split $(ARGS)
+
+# Not `go run`, which a SIGTERM ends without the program that it runs.
+.PHONY: chaos
+chaos: setup build $(TOXIPROXY) ## make replicas fail under load and count what is lost (ARGS='-only kill')
+	@go build -o .setup/bin/chaos ./bench/chaos
+	@.setup/bin/chaos $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
