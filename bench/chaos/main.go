@@ -203,5 +203,7 @@ func play(ctx context.Context, o options, s *scenario, launcher launcher, questi
 	}
 	// Ended first, so that nothing that happens then is told as trouble.
 	c.stop()
-	return newResult(s, requests, in.faults, int(l.retries.Load()), c.told(), c.named), nil
+	r := newResult(s, requests, in.faults, int(l.retries.Load()), c.told(), c.named)
+	r.Memory = in.memory
+	return r, nil
 }

@@ -34,6 +34,8 @@ type result struct {
 	Gap         millis  `json:"gap_after_fault_ms"`
 	LongestGap  float64 `json:"longest_gap_ms"` // of all the load
 
+	Memory []memory `json:"memory,omitempty"`
+
 	Troubles []string `json:"troubles,omitempty"`
 	Held     bool     `json:"invariant_held"`
 }
@@ -142,6 +144,14 @@ func writeTable(w io.Writer, results []result) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	for _, r := range results {
+		if len(r.Memory) > 0 {
+			fmt.Fprintf(w, "\n%s, resident memory in MB over %.0f s:\n", r.Scenario, r.Seconds)
+			for _, m := range r.Memory {
+				fmt.Fprintf(w, "  %-10s after warming up %.1f, at the end %.1f, at most %.1f; %+.2f a minute in the second half\n", m.Process, m.Start, m.End, m.Max, m.Slope)
+			}
+		}
 	}
 	for _, r := range results {
 		if len(r.Reasons)+len(r.Troubles) == 0 {

@@ -67,6 +67,8 @@ type injector struct {
 	clock   clock
 	timeout time.Duration // of a front
 
+	memory []memory // of the processes, when that was watched
+
 	mu     sync.Mutex
 	faults []fault
 }
@@ -117,11 +119,6 @@ func every(ctx context.Context, interval time.Duration, do func() error) error {
 			return nil
 		}
 	}
-}
-
-func nothing(ctx context.Context, _ *injector) error {
-	<-ctx.Done()
-	return nil
 }
 
 // settled is for how long a replica must have been ready before the other one of
