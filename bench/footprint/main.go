@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,7 +107,7 @@ func measure(ctx context.Context, binary, dir string) (rows []row, err error) {
 		rows = append(rows, r)
 		addresses = append(addresses, []string{address})
 	}
-	p, err := stage.NewPipeline(b.ID, addresses, 64<<20)
+	p, err := stage.NewPipeline(b.ID, addresses, stage.Options{MaxMessage: 64 << 20, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}

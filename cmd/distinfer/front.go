@@ -6,15 +6,20 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
+	"reflect"
 	"strconv"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
-	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/stage"
 )
@@ -31,7 +36,11 @@ machines. Only the front needs to know where the stages are.
   GET  /healthz   whether the front runs
   GET  /readyz    whether every stage can be used
 
-The front listens on localhost only, unless --listen names another address.`,
+The front listens on localhost only, unless --listen names another address.
+
+On SIGHUP it reads its configuration and the bundle again. When they are others it
+goes on answering with what it has until every stage of the new bundle can be
+used, and then follows; each request is answered wholly by one of the two.`,
 		Example: `  distinfer front --port 8008
   distinfer front --stages 192.168.0.101:2222,192.168.0.104:2222
   distinfer front --listen 0.0.0.0:80 --bundle /srv/sentiment
@@ -43,25 +52,19 @@ The front listens on localhost only, unless --listen names another address.`,
 			if err != nil {
 				return err
 			}
-			b, err := bundle.Open(s.Bundle)
-			if err != nil {
-				return err
-			}
-			addresses, err := s.Stages.forStages(len(b.Stages))
-			if err != nil {
-				return err
-			}
 			l, err := s.listenHTTP(cmd.Context())
 			if err != nil {
 				return err
 			}
-			f, err := s.newFront(b, addresses)
+			m, err := s.openModel()
 			if err != nil {
 				return errors.Join(err, l.Close())
 			}
-			defer f.close()
-			go f.watch(cmd.Context())
-			return f.Serve(cmd.Context(), l)
+			f := s.newFront(m)
+			defer f.Close()
+			follow := f.followOnHangup(cmd, m)
+			defer follow()
+			return f.serve(cmd.Context(), l, m)
 		},
 	}
 	addFrontFlags(cmd.Flags())
@@ -76,7 +79,7 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Duration("timeout", 30*time.Second, "longest `time` a request may take")
 	f.Int64("max-body", 4<<20, "largest body of a request, in `bytes`")
 	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
-	addMessageFlag(f)
+	addCallFlags(f)
 }
 
 func (s *settings) listenHTTP(ctx context.Context) (net.Listener, error) {
@@ -86,59 +89,143 @@ func (s *settings) listenHTTP(ctx context.Context) (net.Listener, error) {
 	return listen(ctx, net.JoinHostPort("localhost", strconv.Itoa(s.Port)), "--port")
 }
 
-// A frontProcess is a front with its connections to the stages.
-type frontProcess struct {
-	*front.Front
-	pipeline *stage.Pipeline
-	stages   []*stage.Client
-	bundle   *bundle.Bundle
-	log      *slog.Logger
+// A model is a bundle with the stages that compute it.
+type model struct {
+	front.Model
+	bundle    *bundle.Bundle
+	addresses [][]string
+	pipeline  *stage.Pipeline
 }
 
-func (s *settings) newFront(b *bundle.Bundle, addresses [][]string) (*frontProcess, error) {
-	log := s.logger()
-	p := &frontProcess{bundle: b, log: log}
-	var err error
-	if p.pipeline, err = stage.NewPipeline(b.ID, addresses, s.MaxMessage); err != nil {
+// openModel opens the bundle and connects to its stages.
+func (s *settings) openModel() (*model, error) {
+	b, err := bundle.Open(s.Bundle)
+	if err != nil {
 		return nil, err
 	}
-	for rank, replicas := range addresses {
-		client, err := stage.Dial(rank, replicas, s.MaxMessage)
-		if err != nil {
-			return nil, err
-		}
-		p.stages = append(p.stages, client)
+	addresses, err := s.Stages.forStages(len(b.Stages))
+	if err != nil {
+		return nil, err
 	}
-	config := front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Ready: p.ready, Log: log}
-	config.Classifier, err = classify.New(b, p.pipeline, 2*len(addresses))
+	return s.connect(b, addresses)
+}
+
+func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, error) {
+	log := s.logger()
+	pipeline, err := stage.NewPipeline(b.ID, addresses, s.stageOptions(log))
+	if err != nil {
+		return nil, err
+	}
+	m := &model{bundle: b, addresses: addresses, pipeline: pipeline}
+	m.Ready = func(context.Context) error { return pipeline.Ready() }
+	m.Close = func() { _ = pipeline.Close() }
+	m.Classifier, err = classify.New(b, pipeline, 2*len(addresses))
 	switch {
 	case errors.Is(err, bundle.ErrNoFile):
-		config.Classifier = nil
-		config.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
-		log.Warn("no text route: " + config.NoText)
+		m.Classifier = nil
+		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
+		log.Warn("no text route: " + m.NoText)
 	case err != nil:
+		m.Close()
 		return nil, err
 	}
-	p.Front = front.New(config)
-	return p, nil
+	return m, nil
 }
 
-func (p *frontProcess) close() {
-	_ = p.pipeline.Close()
-	for _, c := range p.stages {
-		_ = c.Close()
-	}
+// A frontProcess is a front that tells what it does.
+type frontProcess struct {
+	*front.Front
+	log *slog.Logger
 }
 
-// Serve says where, and serves.
-func (p *frontProcess) Serve(ctx context.Context, l net.Listener) error {
-	warnIfOpen(p.log, l.Addr())
-	p.log.Info("front listening", "url", url(l.Addr()), "model", p.bundle.Model.Name, "bundle", short(p.bundle.ID), "stages", len(p.stages))
-	err := p.Front.Serve(ctx, l)
+func (s *settings) newFront(m *model) *frontProcess {
+	log := s.logger()
+	return &frontProcess{front.New(front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Log: log}, m.Model), log}
+}
+
+// serve says where, and serves.
+func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
+	warnIfOpen(f.log, l.Addr())
+	f.log.Info("front listening", "url", url(l.Addr()), "model", m.bundle.Model.Name, "bundle", short(m.bundle.ID), "stages", len(m.addresses))
+	err := f.Serve(ctx, l)
 	if err == nil {
-		p.log.Info("front stopped")
+		f.log.Info("front stopped")
 	}
 	return err
+}
+
+// followOnHangup reads configuration and bundle again on every SIGHUP, and has the
+// front answer with what they say once all stages of it can be used. On a terminal
+// the signal ends the front, since it says that the terminal is gone.
+func (f *frontProcess) followOnHangup(cmd *cobra.Command, current *model) (end func()) {
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		return func() {}
+	}
+	hangup := make(chan os.Signal, 1)
+	signal.Ignore(syscall.SIGHUP) // or it would end the process
+	signal.Notify(hangup, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(cmd.Context())
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+			}
+			next, err := f.next(ctx, cmd, current, hangup)
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
+				f.log.Error("the front goes on with what it has", "bundle", short(current.bundle.ID), "error", err)
+			case next != nil:
+				f.Follow(next.Model)
+				f.log.Info("front follows", "model", next.bundle.Model.Name, "bundle", short(next.bundle.ID), "before", short(current.bundle.ID), "stages", len(next.addresses))
+				current = next
+			}
+		}
+	})
+	return func() {
+		cancel()
+		work.Wait()
+		signal.Stop(hangup)
+	}
+}
+
+// next opens the model that the configuration names by now, and waits until all
+// its stages can be used or it is asked to look again.
+func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *model, hangup chan os.Signal) (*model, error) {
+	s, err := load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.openModel()
+	if err != nil {
+		return nil, err
+	}
+	if m.bundle.ID == current.bundle.ID && reflect.DeepEqual(m.addresses, current.addresses) {
+		f.log.Info("neither bundle nor stages have changed", "bundle", short(m.bundle.ID))
+		m.Close()
+		return nil, nil
+	}
+	f.log.Info("waiting for the stages of another bundle", "bundle", short(m.bundle.ID), "stages", len(m.addresses))
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := m.pipeline.Ready()
+		if err == nil {
+			return m, nil
+		}
+		select {
+		case <-tick.C:
+			continue
+		case again := <-hangup:
+			hangup <- again
+		case <-ctx.Done():
+		}
+		m.Close()
+		return nil, fmt.Errorf("the stages of bundle %s were not ready before the front was asked again: %w", short(m.bundle.ID), err)
+	}
 }
 
 // url is the address to reach a listener at from this machine.
@@ -152,63 +239,4 @@ func url(a net.Addr) string {
 		host = "localhost"
 	}
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
-}
-
-// ready fails unless every stage can be reached and holds what it should.
-func (p *frontProcess) ready(ctx context.Context) error {
-	for rank := range p.stages {
-		if err := p.stageReady(ctx, rank); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *frontProcess) stageReady(ctx context.Context, rank int) error {
-	d, err := p.stages[rank].Describe(ctx)
-	if err != nil {
-		return err
-	}
-	if d.GetBundle() != p.bundle.ID || int(d.GetRank()) != rank {
-		return fault.Errorf(fault.Mismatch, "%s holds rank %d of bundle %s (%s), the front has bundle %s (%s); give both the same bundle, and the stages in rank order",
-			p.stages[rank], d.GetRank(), short(d.GetBundle()), d.GetModel(), short(p.bundle.ID), p.bundle.Model.Name)
-	}
-	return nil
-}
-
-// watch logs when each stage can first be used, and until then what is wrong
-// with it, once for every new reason.
-func (p *frontProcess) watch(ctx context.Context) {
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	said := make([]string, len(p.stages))
-	for left := len(p.stages); left > 0; {
-		for rank, c := range p.stages {
-			if said[rank] == "ready" {
-				continue
-			}
-			try, cancel := context.WithTimeout(ctx, 2*time.Second)
-			err := p.stageReady(try, rank)
-			cancel()
-			switch {
-			case ctx.Err() != nil:
-				return
-			case err == nil:
-				p.log.Info("stage can be used", "stage", c.String())
-				said[rank] = "ready"
-				left--
-			case said[rank] != err.Error():
-				p.log.Warn("stage cannot be used yet", "error", err)
-				said[rank] = err.Error()
-			}
-		}
-		if left == 0 {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }

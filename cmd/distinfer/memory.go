@@ -48,6 +48,20 @@ func availableMemory(root string) int64 {
 	return max(least, 1)
 }
 
+// residentMemory is how many bytes of memory this process has; 0 when the system
+// does not tell. root is the root of the file system.
+func residentMemory(root string) int64 {
+	fields := strings.Fields(content(root, "proc/self/statm"))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
 // left is what a control group leaves. Pages of files that it uses can be had back.
 func left(root, dir, limit, usage string) int64 {
 	most, err := strconv.ParseInt(strings.TrimSpace(content(root, dir, limit)), 10, 64)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -55,13 +56,20 @@ service and server reflection.`,
 	f.String("listen", "", "`host:port` to listen on (default localhost:2222 plus rank)")
 	f.Int("threads", 0, "`number` of threads to compute with (default one a processor)")
 	addStagesFlag(f)
-	addMessageFlag(f)
-	f.Int("max-queue", 256, "`number` of runs that may wait; more are refused")
+	addCallFlags(f)
+	f.Int("max-queue", 256, "`number` of runs that may wait, here or for the stages behind; more are refused")
 	return cmd
 }
 
-func addMessageFlag(f *pflag.FlagSet) {
+// addCallFlags adds the flags of everything that calls stages.
+func addCallFlags(f *pflag.FlagSet) {
 	f.Int("max-message", 64<<20, "largest message between stages, in `bytes`")
+	f.Duration("dead-after", stage.DefaultDeadAfter, "`time` without a sign of life after which a stage is taken for dead")
+}
+
+// stageOptions say how stages are called.
+func (s *settings) stageOptions(log *slog.Logger) stage.Options {
+	return stage.Options{MaxMessage: s.MaxMessage, DeadAfter: s.DeadAfter, Insecure: true, Log: log}
 }
 
 func (s *settings) serveStage(ctx context.Context) error {
@@ -104,12 +112,18 @@ func (s *settings) serveStage(ctx context.Context) error {
 		return err
 	}
 	log := s.logger().With("rank", s.Rank)
+	hostname, err := os.Hostname()
+	if err != nil {
+		log.Warn("this machine does not tell its name", "error", err)
+	}
 	warnIfOpen(log, l.Addr())
 	server := stage.NewServer(stage.Config{
 		Stage:  link,
 		Bundle: b.ID, Rank: s.Rank, Stages: len(b.Stages), Model: b.Model.Name,
-		Peers: s.Stages, MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
-		Version: buildVersion(), ONNXRuntime: library.Version(), Log: log,
+		Peers: s.Stages, Next: s.stageOptions(log), MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
+		Version: buildVersion(), ONNXRuntime: library.Version(), Hostname: hostname, Threads: ort.Options{Threads: s.Threads}.Size(),
+		Memory: func() (used, available int64) { return residentMemory("/"), availableMemory("/") },
+		Log: log,
 	})
 	log.Info("stage ready", "listen", l.Addr().String(), "model", b.Model.Name, "bundle", short(b.ID),
 		"stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes), "took", time.Since(started).Round(time.Millisecond))

@@ -363,7 +363,7 @@ func TestAFrontToldOfNoStagesUsesTheUsualPortsAndNamesTheOneThatIsMissing(t *tes
 	if status, _ := fetch(t, "GET", url+"/healthz", ""); status != 200 {
 		t.Errorf("healthz: %d", status)
 	}
-	if e := f.entry(t, "stage cannot be used yet", 1); !strings.Contains(fmt.Sprint(e["error"]), "stage 1 at") {
+	if e := f.entry(t, "stage cannot be used", 1); !strings.Contains(fmt.Sprint(e["error"]), "stage 1 at") {
 		t.Errorf("the log says %v", e)
 	}
 }

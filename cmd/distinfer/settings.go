@@ -41,6 +41,7 @@ type settings struct {
 	Listen      string        `mapstructure:"listen"`
 	Port        int           `mapstructure:"port"`
 	Timeout     time.Duration `mapstructure:"timeout"`
+	DeadAfter   time.Duration `mapstructure:"dead-after"`
 	MaxBody     int64         `mapstructure:"max-body"`
 	MaxMessage  int           `mapstructure:"max-message"`
 	MaxQueue    int           `mapstructure:"max-queue"`
@@ -216,6 +217,7 @@ func (s *settings) check() error {
 		{"max-texts", int64(s.MaxTexts), 1, 1 << 20},
 		{"max-queue", int64(s.MaxQueue), 0, 1 << 20},
 		{"timeout", int64(s.Timeout), int64(time.Millisecond), int64(24 * time.Hour)},
+		{"dead-after", int64(s.DeadAfter), int64(100 * time.Millisecond), int64(time.Hour)},
 	} {
 		// A command without the flag has the setting only if somebody set it.
 		if l.value != 0 && (l.value < l.least || l.value > l.most) || l.value == 0 && s.given(l.name) && l.least > 0 {
@@ -231,8 +233,9 @@ func (s *settings) check() error {
 
 // bounds names a range, in the unit of the setting.
 func bounds(name string, least, most int64) string {
-	if name == "timeout" {
-		return fmt.Sprintf("%s to %s, such as 30s", time.Duration(least), time.Duration(most))
+	switch name {
+	case "timeout", "dead-after":
+		return fmt.Sprintf("%s to %s, such as 3s", time.Duration(least), time.Duration(most))
 	}
 	return fmt.Sprintf("%d to %d", least, most)
 }

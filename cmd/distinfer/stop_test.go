@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -46,7 +47,7 @@ func call(t *testing.T, dir, address string, times int64) <-chan error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := stageclient.NewPipeline(b.ID, [][]string{{address}}, 1<<20)
+	p, err := stageclient.NewPipeline(b.ID, [][]string{{address}}, stageclient.Options{MaxMessage: 1 << 20, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

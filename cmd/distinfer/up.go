@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	neturl "net/url"
@@ -98,27 +99,27 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 	if err != nil {
 		return err
 	}
-	children, closeAll, err := s.stageProcesses(addresses)
+	children, err := s.stageProcesses(addresses)
 	if err != nil {
 		return err
 	}
-	defer closeAll()
 	log := s.logger()
 	stages, err := supervisor.Start(ctx, log, stopTime, children)
 	if err != nil {
 		return err
 	}
 	defer stages.Stop()
-	f, err := s.newFront(b, addresses)
+	m, err := s.connect(b, addresses)
 	if err != nil {
 		return err
 	}
-	defer f.close()
+	f := s.newFront(m)
+	defer f.Close()
 
 	served := make(chan error, 1)
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() { served <- f.Serve(serving, l) }()
+	go func() { served <- f.serve(serving, l, m) }()
 	if err := s.greet(ctx, out, url(l.Addr()), ask); err != nil {
 		stop()
 		return errors.Join(err, <-served)
@@ -150,34 +151,22 @@ func (s *settings) localStages(ctx context.Context, n int) ([][]string, error) {
 }
 
 // stageProcesses are the stages as processes that run this same program.
-func (s *settings) stageProcesses(addresses [][]string) (_ []supervisor.Child, closeAll func(), err error) {
+func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, nil, fmt.Errorf("find this program's file: %w", err)
+		return nil, fmt.Errorf("find this program's file: %w", err)
 	}
 	ranks := make([]string, len(addresses))
 	for rank, replicas := range addresses {
 		ranks[rank] = strings.Join(replicas, "|")
 	}
-	var clients []*stage.Client
-	closeAll = func() {
-		for _, c := range clients {
-			_ = c.Close()
-		}
-	}
 	var children []supervisor.Child
 	for rank, replicas := range addresses {
 		for _, address := range replicas {
-			client, err := stage.Dial(rank, []string{address}, s.MaxMessage)
-			if err != nil {
-				closeAll()
-				return nil, nil, err
-			}
-			clients = append(clients, client)
 			args := []string{
 				"serve-stage", "--rank", strconv.Itoa(rank), "--listen", address, "--bundle", s.Bundle,
 				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads),
-				"--max-message", strconv.Itoa(s.MaxMessage), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
+				"--max-message", strconv.Itoa(s.MaxMessage), "--dead-after", s.DeadAfter.String(), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
 			}
 			if s.file != "" {
 				args = append(args, "--config", s.file)
@@ -186,20 +175,20 @@ func (s *settings) stageProcesses(addresses [][]string) (_ []supervisor.Child, c
 				args = append(args, "--onnxruntime", s.ONNXRuntime)
 			}
 			children = append(children, supervisor.Child{
-				Name: client.String(),
+				Name: fmt.Sprintf("stage %d at %s", rank, address),
 				Command: func() *exec.Cmd {
 					cmd := exec.Command(self, args...) //nolint:noctx // the supervisor ends it, and asks first
 					cmd.Stderr = os.Stderr
 					return cmd
 				},
 				Ready: func(ctx context.Context) error {
-					_, err := client.Describe(ctx)
+					_, err := stage.Describe(ctx, rank, address, s.stageOptions(slog.New(slog.DiscardHandler)))
 					return err
 				},
 			})
 		}
 	}
-	return children, closeAll, nil
+	return children, nil
 }
 
 // greet tells how to use what is up now, with an answered example.

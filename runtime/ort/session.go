@@ -74,17 +74,21 @@ func (l *Library) Open(path string, inputs, outputs []tensor.Spec, o Options) (*
 	}, nil
 }
 
+// Size is how many threads a session has.
+func (o Options) Size() int {
+	if o.Threads > 0 {
+		return o.Threads
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
 func (o Options) binding() (*binding.SessionOptions, error) {
 	options, err := binding.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("make session options: %w", clean(err))
 	}
-	threads := o.Threads
-	if threads <= 0 {
-		threads = runtime.GOMAXPROCS(0)
-	}
 	err = errors.Join(
-		options.SetIntraOpNumThreads(threads),
+		options.SetIntraOpNumThreads(o.Size()),
 		options.SetInterOpNumThreads(1),
 		options.SetLogSeverityLevel(binding.LoggingLevelFatal), // errors are returned
 		// Threads that spin after a run take the processor from the other

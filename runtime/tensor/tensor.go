@@ -151,6 +151,15 @@ func (t Tensor) Check() error {
 	return nil
 }
 
+// Bytes is about how much memory the tensor's elements take.
+func (t Tensor) Bytes() int64 {
+	n := int64(len(t.Data))
+	for _, s := range t.Strs {
+		n += int64(len(s)) + 16
+	}
+	return n
+}
+
 // New makes a tensor of zeros, aligned for its element type. It fails for
 // types without a fixed size and on a shape that Elements refuses.
 func New(d DType, shape []int64) (Tensor, error) {

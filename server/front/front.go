@@ -26,16 +26,8 @@ import (
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
-// Config says what a Front serves.
+// Config says how a Front serves.
 type Config struct {
-	// Classifier answers texts. When it is nil there are no text routes, and
-	// NoText says why.
-	Classifier *classify.Classifier
-	NoText     string
-
-	// Ready fails while some stage cannot be used.
-	Ready func(context.Context) error
-
 	MaxBody  int64         // bytes of a request's body
 	MaxTexts int           // texts that are waiting or being computed
 	Timeout  time.Duration // for one request
@@ -46,14 +38,16 @@ type Config struct {
 // A Front is an http.Handler.
 type Front struct {
 	Config
-	mux  *http.ServeMux
+	models models
+	mux    *http.ServeMux
 	busy atomic.Int64 // texts waiting or being computed
 	held atomic.Int64 // bytes of bodies being received or read
 }
 
-// New makes a front.
-func New(c Config) *Front {
+// New makes a front that answers with the given model.
+func New(c Config, m Model) *Front {
 	f := &Front{Config: c, mux: http.NewServeMux()}
+	f.models.follow(m)
 	f.mux.HandleFunc("/{$}", f.methods(map[string]http.HandlerFunc{"GET": f.label, "POST": f.predict}))
 	f.mux.HandleFunc("/predict", f.methods(map[string]http.HandlerFunc{"POST": f.predict}))
 	f.mux.HandleFunc("/healthz", f.methods(map[string]http.HandlerFunc{"GET": f.alive}))
@@ -63,6 +57,13 @@ func New(c Config) *Front {
 	})
 	return f
 }
+
+// Follow has requests that come from now on answered with another model. Those
+// under way are answered with the one they began with, which is closed after them.
+func (f *Front) Follow(m Model) { f.models.follow(m) }
+
+// Close closes the model, after the requests under way.
+func (f *Front) Close() { f.models.follow(Model{}) }
 
 // drainTime is how long requests under way may take when the front is to stop.
 const drainTime = 30 * time.Second
@@ -160,7 +161,9 @@ func (f *Front) alive(w http.ResponseWriter, _ *http.Request) { writePlain(w, ht
 func (f *Front) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	if err := f.Ready(ctx); err != nil {
+	m, done := f.models.use()
+	defer done()
+	if err := m.Ready(ctx); err != nil {
 		note(w, err)
 		writePlain(w, http.StatusServiceUnavailable, err.Error())
 		return
@@ -172,9 +175,11 @@ func (f *Front) ready(w http.ResponseWriter, r *http.Request) {
 func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	texts, given := query["text"]
+	m, done := f.models.use()
+	defer done()
 	switch {
-	case f.Classifier == nil:
-		err = f.noText()
+	case m.Classifier == nil:
+		err = noTextError{m.NoText}
 	case err != nil:
 		err = fault.Errorf(fault.Invalid, "the query is not URL-encoded: %w", err)
 	case !given:
@@ -186,7 +191,7 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	}
 	var answers []classify.Answer
 	if err == nil {
-		answers, err = f.classify(w, r, texts)
+		answers, err = f.classify(m, w, r, texts)
 	}
 	if err != nil {
 		note(w, err)
@@ -220,8 +225,10 @@ func (f *Front) predict(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Front) results(w http.ResponseWriter, r *http.Request) ([][]text.Result, error) {
-	if f.Classifier == nil {
-		return nil, f.noText()
+	m, done := f.models.use()
+	defer done()
+	if m.Classifier == nil {
+		return nil, noTextError{m.NoText}
 	}
 	b, err := f.readBody(w, r)
 	if err != nil {
@@ -231,7 +238,7 @@ func (f *Front) results(w http.ResponseWriter, r *http.Request) ([][]text.Result
 	if err != nil {
 		return nil, err
 	}
-	answers, err := f.classify(w, r, texts)
+	answers, err := f.classify(m, w, r, texts)
 	if err != nil {
 		return nil, err
 	}
@@ -328,7 +335,7 @@ func textsOf(inputs json.RawMessage) ([]string, error) {
 }
 
 // classify admits the texts, or refuses them at once, and has them answered.
-func (f *Front) classify(w http.ResponseWriter, r *http.Request, texts []string) ([]classify.Answer, error) {
+func (f *Front) classify(m Model, w http.ResponseWriter, r *http.Request, texts []string) ([]classify.Answer, error) {
 	n := int64(len(texts))
 	limit := int64(f.MaxTexts)
 	if n > limit {
@@ -343,7 +350,7 @@ func (f *Front) classify(w http.ResponseWriter, r *http.Request, texts []string)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), f.Timeout)
 	defer cancel()
-	answers, err := f.Classifier.Classify(ctx, texts)
+	answers, err := m.Classifier.Classify(ctx, texts)
 	if err != nil {
 		if r.Context().Err() == nil && ctx.Err() != nil {
 			return nil, fault.Errorf(fault.Deadline, "there was no answer within %s", f.Timeout)
@@ -357,8 +364,6 @@ func (f *Front) classify(w http.ResponseWriter, r *http.Request, texts []string)
 	}
 	return answers, nil
 }
-
-func (f *Front) noText() error { return noTextError{f.NoText} }
 
 type noTextError struct{ why string }
 

@@ -162,6 +162,7 @@ func (b *logBuffer) lines(t testing.TB, want int) []string {
 
 // A site is a front that is being served.
 type site struct {
+	front  *front.Front
 	url    string
 	judge  *judge
 	log    *logBuffer
@@ -185,21 +186,25 @@ func (s *site) wait(t testing.TB) {
 	})
 }
 
-func usualConfig(t testing.TB, j *judge) (front.Config, *logBuffer) {
+// A setup is all that a front is made of.
+type setup struct {
+	front.Config
+	front.Model
+}
+
+func usualSetup(t testing.TB, j *judge) (setup, *logBuffer) {
 	log := &logBuffer{}
-	return front.Config{
-		Classifier: newClassifier(t, j),
-		Ready:      func(context.Context) error { return nil },
-		MaxBody:    4096, MaxTexts: 8, Timeout: patience,
-		Log: slog.New(slog.NewTextHandler(log, nil)),
+	return setup{
+		front.Config{MaxBody: 4096, MaxTexts: 8, Timeout: patience, Log: slog.New(slog.NewTextHandler(log, nil))},
+		front.Model{Classifier: newClassifier(t, j), Ready: func(context.Context) error { return nil }},
 	}, log
 }
 
 // serve serves a front, changed by change, until the test ends.
-func serve(t testing.TB, change func(*front.Config, *judge)) *site {
+func serve(t testing.TB, change func(*setup, *judge)) *site {
 	t.Helper()
 	j := newJudge()
-	c, log := usualConfig(t, j)
+	c, log := usualSetup(t, j)
 	if change != nil {
 		change(&c, j)
 	}
@@ -210,10 +215,11 @@ func serve(t testing.TB, change func(*front.Config, *judge)) *site {
 	ctx, cancel := context.WithCancel(t.Context())
 	transport := &http.Transport{}
 	s := &site{
+		front: front.New(c.Config, c.Model),
 		url: "http://" + l.Addr().String(), judge: j, log: log, stop: cancel, served: make(chan error, 1),
 		client: &http.Client{Transport: transport, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
-	go func() { s.served <- front.New(c).Serve(ctx, l) }()
+	go func() { s.served <- s.front.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		cancel()
@@ -548,7 +554,7 @@ func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 
 func TestFullFrontRefusesUntilThereIsRoom(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *front.Config, _ *judge) { c.MaxTexts = 2 })
+	s := serve(t, func(c *setup, _ *judge) { c.MaxTexts = 2 })
 	first := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
 	receive(t, "the run", s.judge.running)
 	for range 2 { // a request that was refused leaves nothing behind
@@ -585,7 +591,7 @@ func TestEveryFaultHasItsStatus(t *testing.T) {
 	} {
 		t.Run(c.err.Error()+" "+fault.CodeOf(c.err).String(), func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, func(_ *front.Config, j *judge) { j.err = c.err })
+			s := serve(t, func(_ *setup, j *judge) { j.err = c.err })
 			a := s.ask(t, "good")
 			a.wantPlain(t, c.status, c.err.Error())
 			if got := a.header.Get("Retry-After") != ""; got != c.retry {
@@ -616,7 +622,7 @@ func TestTextThatCannotBeScoredFailsItsRequest(t *testing.T) {
 
 func TestSlowAnswerIsATimeout(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *front.Config, _ *judge) { c.Timeout = 50 * time.Millisecond })
+	s := serve(t, func(c *setup, _ *judge) { c.Timeout = 50 * time.Millisecond })
 	s.ask(t, "block").wantPlain(t, http.StatusGatewayTimeout, "no answer within 50ms")
 	s.do(t, http.MethodPost, "/predict", `{"inputs": "block"}`).wantProblem(t, http.StatusGatewayTimeout, "no answer within 50ms")
 }
@@ -708,7 +714,7 @@ func TestUnknownPathsAreNotFound(t *testing.T) {
 func TestWithoutTokenizerTextsAreNotFound(t *testing.T) {
 	t.Parallel()
 	const why = "bundle stages: tokenizer.json: the bundle has no such file"
-	s := serve(t, func(c *front.Config, _ *judge) { c.Classifier, c.NoText = nil, why })
+	s := serve(t, func(c *setup, _ *judge) { c.Classifier, c.NoText = nil, why })
 	s.ask(t, "good").wantPlain(t, http.StatusNotFound, why)
 	for _, path := range []string{"/", "/predict"} {
 		s.do(t, http.MethodPost, path, `{"inputs": "good"}`).wantProblem(t, http.StatusNotFound, why)
@@ -717,11 +723,38 @@ func TestWithoutTokenizerTextsAreNotFound(t *testing.T) {
 	s.do(t, http.MethodGet, "/readyz", "").wantPlain(t, http.StatusOK, "ready")
 }
 
+// A request is answered wholly by the model that it began with.
+func TestFrontFollowsAnotherModel(t *testing.T) {
+	t.Parallel()
+	closed := make(chan string, 2)
+	s := serve(t, func(c *setup, _ *judge) { c.Close = func() { closed <- "first" } })
+	before := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
+	receive(t, "the run", s.judge.running)
+	other := newJudge()
+	other.err = fault.Errorf(fault.Unavailable, "the other model")
+	s.front.Follow(front.Model{Classifier: newClassifier(t, other), Close: func() { closed <- "second" }, Ready: func(context.Context) error { return nil }})
+	s.ask(t, "good").wantPlain(t, http.StatusServiceUnavailable, "the other model")
+	select {
+	case <-closed:
+		t.Error("the model was closed under a request")
+	default:
+	}
+	s.judge.release <- struct{}{}
+	receive(t, "the answer", before).wantPlain(t, http.StatusOK, "positive")
+	if got := receive(t, "the end of the first model", closed); got != "first" {
+		t.Errorf("the %s model was closed", got)
+	}
+	s.front.Close()
+	if got := receive(t, "the end of the second model", closed); got != "second" {
+		t.Errorf("the %s model was closed", got)
+	}
+}
+
 func TestHealthAndReadiness(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var state error
-	s := serve(t, func(c *front.Config, _ *judge) {
+	s := serve(t, func(c *setup, _ *judge) {
 		c.Ready = func(ctx context.Context) error {
 			if _, limited := ctx.Deadline(); !limited {
 				return errors.New("there is no deadline")
@@ -806,20 +839,20 @@ func TestStopFinishesRequestsUnderWay(t *testing.T) {
 
 func TestServeFailsWithItsListener(t *testing.T) {
 	t.Parallel()
-	c, _ := usualConfig(t, newJudge())
+	c, _ := usualSetup(t, newJudge())
 	l, err := net.Listen("tcp", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = l.Close()
-	if err := front.New(c).Serve(t.Context(), l); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
+	if err := front.New(c.Config, c.Model).Serve(t.Context(), l); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestConcurrentRequestsGetTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *front.Config, _ *judge) { c.MaxTexts = 64 })
+	s := serve(t, func(c *setup, _ *judge) { c.MaxTexts = 64 })
 	want := map[string]string{"good": "positive\n", "bad": "negative\n"}
 	var wg sync.WaitGroup
 	for i := range 32 {
@@ -851,9 +884,9 @@ func FuzzPost(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	c, _ := usualConfig(f, &judge{})
+	c, _ := usualSetup(f, &judge{})
 	c.Log = slog.New(slog.DiscardHandler)
-	handler := front.New(c)
+	handler := front.New(c.Config, c.Model)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if bytes.Contains(body, []byte("nan")) || bytes.Contains(body, []byte("block")) || bytes.Contains(body, []byte(`\u`)) {
 			t.Skip("may spell one of the words for which the judge does not answer")

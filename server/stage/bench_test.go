@@ -25,7 +25,7 @@ func BenchmarkHop(b *testing.B) {
 			c := config(0, 1)
 			c.MaxMessage = limit
 			c.Stage = pipeline.Stage{Inputs: []string{"x"}, Runner: runnerFunc(func(_ context.Context, in tensor.Bag) (tensor.Bag, error) { return in, nil })}
-			p, err := NewPipeline(thisBundle, [][]string{{start(b, c).address}}, limit)
+			p, err := NewPipeline(thisBundle, [][]string{{start(b, c).address}}, Options{MaxMessage: limit, Log: discard})
 			if err != nil {
 				b.Fatal(err)
 			}

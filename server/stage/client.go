@@ -2,126 +2,428 @@ package stage
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
-	_ "google.golang.org/grpc/health" // health checks of connections
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/server/stage/stagepb"
+	"github.com/distinfer/distinfer/server/replica"
 )
 
-// Sizes of the transport. Both windows are set, since the smaller one binds.
-const (
-	streamWindow = 8 << 20
-	connWindow   = 16 << 20
-)
+// Options say how stages are called.
+type Options struct {
+	MaxMessage int // bytes, in both directions
 
-// keepaliveTime is how long a connection may be silent before it is probed.
-const keepaliveTime = 20 * time.Second
+	// TLS secures connections; nil is plain text, which goes to other machines
+	// only with Insecure.
+	TLS      *tls.Config
+	Insecure bool
 
-// balancing spreads calls over the replicas of a rank that report to be healthy.
-const balancing = `{"loadBalancingConfig":[{"round_robin":{}}],"healthCheckConfig":{"serviceName":"` + serviceName + `"}}`
+	// DeadAfter is how long a replica may leave a question for its state
+	// unanswered before it is taken for dead.
+	DeadAfter time.Duration
 
-// A Client calls the replicas of one rank.
-type Client struct {
-	conn *grpc.ClientConn
-	rank int
-	name string
+	// Lookup resolves the host of an address that names several replicas.
+	Lookup func(ctx context.Context, host string) ([]string, error)
+
+	Log *slog.Logger
 }
 
-// Dial makes a client of the stage of the given rank, which any of the addresses
-// (host:port) serves. It connects when it is first used, and again whenever a
-// connection is lost. maxMessage bounds messages in both directions, in bytes.
-func Dial(rank int, addresses []string, maxMessage int) (*Client, error) {
-	state := resolver.State{}
+// DefaultDeadAfter is far longer than a stage needs to answer, however busy it is.
+const DefaultDeadAfter = 2 * time.Second
+
+const (
+	// lookupEvery is how often names that stand for several replicas are resolved.
+	lookupEvery = 5 * time.Second
+	// longestWait bounds the wait for a replica when the caller sets no deadline.
+	longestWait = 30 * time.Second
+	// manyReplicas prefixes an address whose name stands for several replicas; it
+	// is how gRPC writes names to be resolved.
+	manyReplicas = "dns:///"
+)
+
+// A Client calls the replicas of one rank of a bundle. It watches all of them:
+// each is asked for its state several times in DeadAfter, and one that does not
+// answer is not used, and calls under way to it are made again on another.
+type Client struct {
+	Options
+	bundle string
+	rank   int
+	names  []string // the addresses as given
+
+	mu      sync.Mutex
+	set     *replica.Set
+	links   map[string]*link
+	waiting int
+	changed chan struct{} // closed when a replica can be used, or none ever will
+
+	ctx    context.Context //nolint:containedctx // its lifetime is the client's
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+}
+
+// Dial makes a client of the stage of the given rank of a bundle. An address is
+// host:port, one replica, or dns:///host:port, one replica for each IP address
+// that the name stands for. Dial itself connects to nothing: it fails only when an
+// address must not be used.
+func Dial(bundle string, rank int, addresses []string, o Options) (*Client, error) {
+	if o.DeadAfter == 0 {
+		o.DeadAfter = DefaultDeadAfter
+	}
+	if o.Lookup == nil {
+		o.Lookup = net.DefaultResolver.LookupHost
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Client{
+		Options: o, bundle: bundle, rank: rank, names: addresses,
+		set: replica.New(replica.DefaultPolicy), links: map[string]*link{}, changed: make(chan struct{}),
+		ctx: ctx, cancel: cancel,
+	}
+	var single, several []string
 	for _, a := range addresses {
-		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: a}}})
+		host := a
+		if name, many := strings.CutPrefix(a, manyReplicas); many {
+			host = name
+			several = append(several, name)
+		} else {
+			single = append(single, a)
+		}
+		if err := c.allowed(host); err != nil {
+			cancel()
+			return nil, err
+		}
 	}
-	replicas := manual.NewBuilderWithScheme("stage")
-	replicas.InitialState(state)
-	conn, err := grpc.NewClient("stage:///"+addresses[0],
-		grpc.WithResolvers(replicas),
-		grpc.WithDefaultServiceConfig(balancing),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDisableRetry(),
-		grpc.WithNoProxy(), // a proxy for the Web is not the way to a stage
-		grpc.WithInitialWindowSize(streamWindow),
-		grpc.WithInitialConnWindowSize(connWindow),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: 5 * time.Second}),
-		// A stage that was restarted should be found soon.
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
-			MinConnectTimeout: 5 * time.Second,
-		}),
-		grpc.WithDefaultCallOptions(
-			grpc.ForceCodecV2(newCodec()),
-			grpc.MaxCallRecvMsgSize(maxMessage),
-			grpc.MaxCallSendMsgSize(maxMessage),
-		),
-	)
-	name := fmt.Sprintf("stage %d at %s", rank, strings.Join(addresses, " | "))
+	c.keep(targets(single, nil))
+	if len(several) > 0 {
+		c.work.Go(func() { c.resolve(single, several) })
+	}
+	return c, nil
+}
+
+// allowed refuses what would go to another machine in plain text.
+func (c *Client) allowed(address string) error {
+	if c.TLS != nil || c.Insecure || IsLoopback(address) {
+		return nil
+	}
+	return fault.Errorf(fault.Invalid, "stage %d at %s is on another machine, and what is sent there would not be encrypted: give certificates with --tls, or allow it with --insecure", c.rank, address)
+}
+
+// IsLoopback reports whether host:port is on this machine by its form: localhost
+// or a loopback address. Other names are not resolved.
+func IsLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fault.Errorf(fault.Invalid, "%s: %w", name, err)
+		return false
 	}
-	return &Client{conn: conn, rank: rank, name: name}, nil
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// A target is an address to connect to, and the name that its certificate must
+// have.
+type target struct{ address, name string }
+
+func targets(single []string, resolved []target) []target {
+	list := make([]target, 0, len(single)+len(resolved))
+	for _, a := range single {
+		list = append(list, target{a, a})
+	}
+	return append(list, resolved...)
+}
+
+// keep has a link for each target, and for no other.
+func (c *Client) keep(list []target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	addresses := make([]string, len(list))
+	for i, t := range list {
+		addresses[i] = t.address
+	}
+	added, gone := c.set.Keep(addresses)
+	for _, a := range added {
+		l := newLink(c, list[slices.IndexFunc(list, func(t target) bool { return t.address == a })])
+		c.links[a] = l
+		c.work.Go(l.watch)
+	}
+	for _, a := range gone {
+		c.links[a].leave()
+		delete(c.links, a)
+	}
+}
+
+// resolve keeps the replicas of names that stand for several.
+func (c *Client) resolve(single, several []string) {
+	known := map[string][]target{}
+	tick := time.NewTicker(lookupEvery)
+	defer tick.Stop()
+	for {
+		var all []target
+		for _, name := range several {
+			host, port, _ := net.SplitHostPort(name)
+			ctx, cancel := context.WithTimeout(c.ctx, lookupEvery)
+			ips, err := c.Lookup(ctx, host)
+			cancel()
+			switch {
+			case c.ctx.Err() != nil:
+				return
+			case err != nil: // what was known may still be right
+				c.Log.Warn("cannot resolve the replicas of a stage", "stage", c.rank, "name", name, "error", err)
+			default:
+				known[name] = nil
+				for _, ip := range ips {
+					known[name] = append(known[name], target{net.JoinHostPort(ip, port), name})
+				}
+			}
+			all = append(all, known[name]...)
+		}
+		c.keep(targets(single, all))
+		select {
+		case <-tick.C:
+		case <-c.ctx.Done():
+			return
+		}
+	}
 }
 
 // Close closes the client's connections; calls under way fail.
-func (c *Client) Close() error { return c.conn.Close() }
-
-// run has the stage compute on the tensors and push the result along the route.
-func (c *Client) run(ctx context.Context, bundle string, route [][]string, in tensor.Bag) (tensor.Bag, error) {
-	out := &response{}
-	err := c.conn.Invoke(ctx, runMethod, &request{bundle: bundle, rank: c.rank, route: route, tensors: in}, out)
-	if err != nil {
-		return nil, fromStatus(ctx, err, c.name)
+func (c *Client) Close() error {
+	c.cancel()
+	c.mu.Lock()
+	for _, l := range c.links {
+		l.leave()
 	}
-	return out.tensors, nil
+	c.mu.Unlock()
+	c.work.Wait()
+	return nil
 }
 
-// Describe asks one replica what it holds.
-func (c *Client) Describe(ctx context.Context) (*stagepb.DescribeResponse, error) {
-	out := &stagepb.DescribeResponse{}
-	if err := c.conn.Invoke(ctx, describeMethod, &stagepb.DescribeRequest{}, out); err != nil {
-		return nil, fromStatus(ctx, err, c.name)
-	}
-	return out, nil
+// String names the stage and its addresses.
+func (c *Client) String() string {
+	return fmt.Sprintf("stage %d at %s", c.rank, strings.Join(c.names, " | "))
 }
+
+// Ready fails while no replica can be used, and says why.
+func (c *Client) Ready() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unusable()
+}
+
+// unusable is the fault that calls get while no replica can be used; c.mu is held.
+func (c *Client) unusable() error {
+	err := c.set.Err()
+	switch {
+	case err == nil:
+		return nil
+	case c.set.Hopeless():
+		return fault.Wrap(fault.Mismatch, err)
+	case len(c.links) == 0:
+		return fault.Errorf(fault.Unavailable, "%s has no address: its name cannot be resolved", c)
+	}
+	return fault.Wrap(fault.Unavailable, err)
+}
+
+// Replicas tells the state of each replica.
+func (c *Client) Replicas() []replica.Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.set.Status(time.Now())
+}
+
+// starved reports whether calls wait for a replica and there is none.
+func (c *Client) starved() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting > 0 && !c.set.Usable()
+}
+
+// news wakes those who wait for a replica; c.mu is held.
+func (c *Client) news() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// run has a replica compute on the tensors and push the result along the route.
+// When the replica dies or is taken for dead, the call is made again on another.
+// While there is none, it waits for one for as long as the caller waits.
+func (c *Client) run(ctx context.Context, route [][]string, in tensor.Bag) (*response, error) {
+	started := time.Now()
+	refused := map[string]error{}
+	var replays uint32
+	for {
+		l, err := c.pick(ctx, started, refused)
+		if err != nil {
+			return nil, err
+		}
+		out, err := l.run(ctx, route, in)
+		if err == nil {
+			out.replays = replays
+			return out, nil
+		}
+		switch again := new(hopError); {
+		case errors.As(err, &again):
+			c.mu.Lock()
+			may := c.set.Replay()
+			c.mu.Unlock()
+			if !may {
+				return nil, fmt.Errorf("%w (not tried again: too many calls fail)", err)
+			}
+			if again.refused {
+				refused[l.address] = err
+			}
+			replays++
+		default:
+			return nil, err
+		}
+	}
+}
+
+// pick chooses a replica, and waits for one that can be used when there is none.
+// It fails when there is none in time, when waiting is of no use, and when all
+// that can be used have refused.
+func (c *Client) pick(ctx context.Context, started time.Time, refused map[string]error) (*link, error) {
+	// The reason should reach the caller before its time is up.
+	last := started.Add(longestWait)
+	if deadline, ok := ctx.Deadline(); ok {
+		last = deadline.Add(-min(max(deadline.Sub(started)/10, 10*time.Millisecond), time.Second/2))
+	}
+	timeout := time.NewTimer(time.Until(last))
+	defer timeout.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		address, ok := c.set.Pick(time.Now(), func(a string) bool { return refused[a] != nil })
+		if ok {
+			return c.links[address], nil
+		}
+		if c.set.Usable() {
+			for _, err := range refused {
+				return nil, err
+			}
+		}
+		if c.set.Hopeless() {
+			return nil, c.unusable()
+		}
+		clear(refused) // whoever comes back may have room
+		changed := c.changed
+		c.waiting++
+		c.mu.Unlock()
+		var err error
+		late := false
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-timeout.C:
+			late = true
+		case <-c.ctx.Done():
+			err = fault.Errorf(fault.Unavailable, "%s is no longer called", c)
+		}
+		c.mu.Lock()
+		c.waiting--
+		if err != nil {
+			return nil, err
+		}
+		if err := c.unusable(); late && err != nil {
+			return nil, err
+		}
+	}
+}
+
+// A hopError is a call that failed between this process and the replica: another
+// replica may do better.
+type hopError struct {
+	error
+	refused bool // by the replica, which is well
+}
+
+func (e hopError) Unwrap() error { return e.error }
 
 // A Pipeline is all the stages of a bundle, as a pipeline.Runner: it calls the
-// first stage, and the stages push from one to the next.
+// first stage, and the stages push from one to the next. It watches the replicas
+// of all ranks.
 type Pipeline struct {
-	first  *Client
-	bundle string
+	stages []*Client
 	route  [][]string
 }
 
 // NewPipeline makes a pipeline over the addresses of every rank of the bundle
-// with the given ID. A client outlives the loss of its connections.
-func NewPipeline(bundle string, addresses [][]string, maxMessage int) (*Pipeline, error) {
-	first, err := Dial(0, addresses[0], maxMessage)
-	if err != nil {
-		return nil, err
+// with the given ID.
+func NewPipeline(bundle string, addresses [][]string, o Options) (*Pipeline, error) {
+	p := &Pipeline{route: addresses[1:]}
+	for rank, replicas := range addresses {
+		c, err := Dial(bundle, rank, replicas, o)
+		if err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+		p.stages = append(p.stages, c)
 	}
-	return &Pipeline{first: first, bundle: bundle, route: addresses[1:]}, nil
+	return p, nil
 }
 
 // Run implements pipeline.Runner.
 func (p *Pipeline) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
-	return p.first.run(ctx, p.bundle, p.route, in)
+	out, _, err := p.Trace(ctx, in)
+	return out, err
 }
 
-// Close closes the connection to the first stage.
-func (p *Pipeline) Close() error { return p.first.Close() }
+// Trace runs the pipeline, and tells where the time went, in rank order.
+func (p *Pipeline) Trace(ctx context.Context, in tensor.Bag) (tensor.Bag, []Timing, error) {
+	if err := check(in); err != nil {
+		return nil, nil, err
+	}
+	out, err := p.stages[0].run(ctx, p.route, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	return out.tensors, out.timings, nil
+}
 
-// String names the stage and its addresses.
-func (c *Client) String() string { return c.name }
+// Ready fails while some rank has no replica that can be used, and says why.
+func (p *Pipeline) Ready() error {
+	var all []error
+	for _, c := range p.stages {
+		all = append(all, c.Ready())
+	}
+	return errors.Join(all...)
+}
+
+// Replicas tells the state of each replica of each rank.
+func (p *Pipeline) Replicas() [][]replica.Status {
+	list := make([][]replica.Status, len(p.stages))
+	for rank, c := range p.stages {
+		list[rank] = c.Replicas()
+	}
+	return list
+}
+
+// Close closes the connections to all stages.
+func (p *Pipeline) Close() error {
+	for _, c := range p.stages {
+		_ = c.Close()
+	}
+	return nil
+}
+
+// isHop reports whether a call failed on its way to a stage or back, and not in
+// one. ctx is the call's.
+func isHop(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	switch status.Code(err) {
+	case codes.Unavailable, codes.Canceled, codes.Internal, codes.Unknown, codes.DataLoss:
+		return true
+	}
+	return false
+}

@@ -8,13 +8,18 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 )
 
-// maxClients bounds the routes that a stage keeps connections for.
-const maxClients = 64
+const (
+	// maxClients bounds the routes that a stage keeps connections for.
+	maxClients = 64
+	// idleTime is how long a route may be without a call until its connections are
+	// closed, and its replicas no longer watched.
+	idleTime = time.Minute
+)
 
 // clients are the connections of a stage to the stages behind it, one for each
 // route that callers sent. The one unused for longest makes room for a new one.
 type clients struct {
-	maxMessage int
+	options Options
 
 	mu   sync.Mutex
 	byID map[string]*shared
@@ -24,11 +29,12 @@ type shared struct {
 	*Client
 	users int
 	last  time.Time
+	idle  *time.Timer
 }
 
-// get returns the client of a rank's replicas. done gives it back.
-func (c *clients) get(rank int, addresses []string) (_ *Client, done func(), err error) {
-	id := fmt.Sprintf("%d %q", rank, addresses)
+// get returns the client of the replicas of a bundle's rank. done gives it back.
+func (c *clients) get(bundle string, rank int, addresses []string) (_ *Client, done func(), err error) {
+	id := fmt.Sprintf("%s %d %q", bundle, rank, addresses)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.byID[id]
@@ -36,11 +42,12 @@ func (c *clients) get(rank int, addresses []string) (_ *Client, done func(), err
 		if err := c.makeRoom(); err != nil {
 			return nil, nil, err
 		}
-		client, err := Dial(rank, addresses, c.maxMessage)
+		client, err := Dial(bundle, rank, addresses, c.options)
 		if err != nil {
 			return nil, nil, err
 		}
 		s = &shared{Client: client}
+		s.idle = time.AfterFunc(idleTime, func() { c.forget(id, s) })
 		if c.byID == nil {
 			c.byID = map[string]*shared{}
 		}
@@ -52,7 +59,33 @@ func (c *clients) get(rank int, addresses []string) (_ *Client, done func(), err
 		defer c.mu.Unlock()
 		s.users--
 		s.last = time.Now()
+		s.idle.Reset(idleTime)
 	}, nil
+}
+
+// forget closes a client that was not used for idleTime.
+func (c *clients) forget(id string, s *shared) {
+	c.mu.Lock()
+	idle := c.byID[id] == s && s.users == 0 && time.Since(s.last) >= idleTime
+	if idle {
+		delete(c.byID, id)
+	}
+	c.mu.Unlock()
+	if idle {
+		_ = s.Close()
+	}
+}
+
+// starved reports whether calls wait for a stage of which no replica can be used.
+func (c *clients) starved() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.byID {
+		if s.starved() {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *clients) makeRoom() error {
@@ -68,6 +101,7 @@ func (c *clients) makeRoom() error {
 	if oldest == "" {
 		return fault.Errorf(fault.Overloaded, "calls along %d different routes are under way", maxClients)
 	}
+	c.byID[oldest].idle.Stop()
 	_ = c.byID[oldest].Close()
 	delete(c.byID, oldest)
 	return nil
@@ -77,6 +111,7 @@ func (c *clients) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, s := range c.byID {
+		s.idle.Stop()
 		_ = s.Close()
 		delete(c.byID, id)
 	}

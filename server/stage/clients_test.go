@@ -4,25 +4,30 @@ import (
 	"fmt"
 	"testing"
 
-	"google.golang.org/grpc/connectivity"
-
 	"github.com/distinfer/distinfer/runtime/fault"
 )
 
+// elsewhere are options for addresses that are never connected to.
+func elsewhere() Options {
+	o := options()
+	o.Insecure = true
+	return o
+}
+
 func getClient(t *testing.T, c *clients, rank int, addresses ...string) (*Client, func()) {
 	t.Helper()
-	client, done, err := c.get(rank, addresses)
+	client, done, err := c.get(thisBundle, rank, addresses)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return client, done
 }
 
-func isClosed(c *Client) bool { return c.conn.GetState() == connectivity.Shutdown }
+func isClosed(c *Client) bool { return c.ctx.Err() != nil }
 
 func TestRoutesShareClients(t *testing.T) {
 	t.Parallel()
-	c := &clients{maxMessage: maxMessage}
+	c := &clients{options: elsewhere()}
 	defer c.close()
 	one, done := getClient(t, c, 1, "a:1", "b:2")
 	defer done()
@@ -48,7 +53,7 @@ func TestRoutesShareClients(t *testing.T) {
 
 func TestUnusedClientsMakeRoom(t *testing.T) {
 	t.Parallel()
-	c := &clients{maxMessage: maxMessage}
+	c := &clients{options: elsewhere()}
 	busy, done := getClient(t, c, 1, "busy:1")
 	var idle []*Client
 	for i := range maxClients + 10 {
@@ -82,13 +87,13 @@ func TestUnusedClientsMakeRoom(t *testing.T) {
 
 func TestRoutesInUseAreBounded(t *testing.T) {
 	t.Parallel()
-	c := &clients{maxMessage: maxMessage}
+	c := &clients{options: elsewhere()}
 	defer c.close()
 	var last func()
 	for i := range maxClients {
 		_, last = getClient(t, c, 1, fmt.Sprintf("busy:%d", i))
 	}
-	_, _, err := c.get(1, []string{"other:1"})
+	_, _, err := c.get(thisBundle, 1, []string{"other:1"})
 	wantFault(t, err, fault.Overloaded, "different routes")
 	last()
 	_, done := getClient(t, c, 1, "other:1")

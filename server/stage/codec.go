@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/encoding"
@@ -16,10 +18,11 @@ import (
 
 // A request is a RunRequest, and a response a RunResponse, of stage.proto.
 type request struct {
-	bundle  string
-	rank    int
-	route   [][]string
-	tensors tensor.Bag
+	protocol uint64
+	bundle   string
+	rank     int
+	route    [][]string
+	tensors  tensor.Bag
 
 	// malformed says why the message could not be read. The transport would
 	// answer that with an error of its own; so the handler can.
@@ -28,6 +31,19 @@ type request struct {
 
 type response struct {
 	tensors tensor.Bag
+	timings []Timing
+
+	replays uint32 // made by this process before the call succeeded
+}
+
+// A Timing is where the time of a run went on one stage.
+type Timing struct {
+	Rank     int
+	Waited   time.Duration // for its turn
+	Computed time.Duration
+	Next     time.Duration // from sending to the next stage until its answer was there
+	Total    time.Duration // from the request having arrived until the answer was ready
+	Replays  int           // calls of the next stage that failed and were made again
 }
 
 // codec is protobuf on the wire. Generated code would copy every tensor into a
@@ -45,6 +61,9 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	case *response:
 		e := &encoder{}
 		err := e.bag(1, v.tensors)
+		for _, t := range v.timings {
+			e.timing(2, t)
+		}
 		return e.buffers(), err
 	}
 	return c.CodecV2.Marshal(v)
@@ -60,8 +79,11 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return nil
 	case *response:
 		return d.fields(func(d *decoder, num protowire.Number, typ protowire.Type) error {
-			if num == 1 && typ == protowire.BytesType {
+			switch {
+			case num == 1 && typ == protowire.BytesType:
 				return d.tensor(&v.tensors)
+			case num == 2 && typ == protowire.BytesType:
+				return d.timing(&v.timings)
 			}
 			return d.skip(num, typ)
 		})
@@ -71,6 +93,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 
 func (r *request) encode() (mem.BufferSlice, error) {
 	e := &encoder{}
+	e.number(5, r.protocol)
 	e.text(1, r.bundle)
 	e.number(2, uint64(r.rank))
 	for _, replicas := range r.route {
@@ -109,6 +132,10 @@ func (r *request) decode(d *decoder) error {
 				return fmt.Errorf("rank %d is out of range", n)
 			}
 			r.rank = int(n)
+			return err
+		case num == 5 && typ == protowire.VarintType:
+			var err error
+			r.protocol, err = d.varint()
 			return err
 		case num == 3 && typ == protowire.BytesType:
 			if len(r.route) == maxRoute {
@@ -159,6 +186,23 @@ func (e *encoder) text(num protowire.Number, s string) {
 func (e *encoder) number(num protowire.Number, n uint64) {
 	e.head = protowire.AppendTag(e.head, num, protowire.VarintType)
 	e.head = protowire.AppendVarint(e.head, n)
+}
+
+// values are the fields of a Timing in the order of their numbers.
+func (t *Timing) values() [6]uint64 {
+	return [...]uint64{uint64(t.Rank), uint64(t.Waited), uint64(t.Computed), uint64(t.Next), uint64(t.Total), uint64(t.Replays)}
+}
+
+func (e *encoder) timing(num protowire.Number, t Timing) {
+	size := 0
+	for i, v := range t.values() {
+		size += protowire.SizeTag(protowire.Number(i+1)) + protowire.SizeVarint(v)
+	}
+	e.head = protowire.AppendTag(e.head, num, protowire.BytesType)
+	e.head = protowire.AppendVarint(e.head, uint64(size))
+	for i, v := range t.values() {
+		e.number(protowire.Number(i+1), v)
+	}
 }
 
 // inline is the size in bytes up to which a tensor's data is copied beside the
@@ -409,6 +453,38 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 	}
 	(*bag)[name] = t
 	return nil
+}
+
+// timing reads one more Timing.
+func (d *decoder) timing(list *[]Timing) error {
+	if len(*list) == maxRoute {
+		return fmt.Errorf("more than %d timings", maxRoute)
+	}
+	var t Timing
+	err := d.message(func(d *decoder, num protowire.Number, typ protowire.Type) error {
+		if typ != protowire.VarintType {
+			return d.skip(num, typ)
+		}
+		v, err := d.varint()
+		v = min(v, math.MaxInt32<<31) // more is nonsense, and should not be negative
+		switch num {
+		case 1:
+			t.Rank = int(v)
+		case 2:
+			t.Waited = time.Duration(v)
+		case 3:
+			t.Computed = time.Duration(v)
+		case 4:
+			t.Next = time.Duration(v)
+		case 5:
+			t.Total = time.Duration(v)
+		case 6:
+			t.Replays = int(v)
+		}
+		return err
+	})
+	*list = append(*list, t)
+	return err
 }
 
 // dim reads one more dimension of a tensor.

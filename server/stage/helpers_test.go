@@ -79,13 +79,13 @@ type runnerFunc func(context.Context, tensor.Bag) (tensor.Bag, error)
 
 func (f runnerFunc) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) { return f(ctx, in) }
 
-// link is stage rank of a chain that computes, from x0 and keep,
+// double is stage rank of a chain that computes, from x0 and keep,
 //
 //	x1 = 2·x0 + 1, x2 = 2·x1 + 10, x3 = 2·x2 + 100, …
 //
 // and adds keep in the last stage, to which all others forward it. A stage that
 // is left out, run twice or run out of order gives another answer.
-func link(rank, stages int) pipeline.Stage {
+func double(rank, stages int) pipeline.Stage {
 	in, out := fmt.Sprint("x", rank), fmt.Sprint("x", rank+1)
 	s := pipeline.Stage{Inputs: []string{in}, Forward: []string{"keep"}}
 	last := rank == stages-1
@@ -165,12 +165,27 @@ func (p *process) wait(t testing.TB) {
 	})
 }
 
+var discard = slog.New(slog.DiscardHandler)
+
+// options are those of callers which do not say otherwise.
+func options() Options { return Options{MaxMessage: maxMessage, DeadAfter: deadAfter, Log: discard} }
+
+// deadAfter is far longer than a stage of a test needs to answer.
+const deadAfter = 2 * time.Second
+
+// soon is for calls that are to wait for a stage in vain.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // config is that of a link, with everything else usual.
 func config(rank, stages int) Config {
 	return Config{
-		Stage: link(rank, stages), Bundle: thisBundle, Rank: rank, Stages: stages, Model: "model",
+		Stage: double(rank, stages), Bundle: thisBundle, Rank: rank, Stages: stages, Model: "model",
 		MaxMessage: maxMessage, Runs: 2, MaxQueue: 256, Version: "v1", ONNXRuntime: "1.0",
-		Log: slog.New(slog.DiscardHandler),
+		Next: options(), Log: discard,
 	}
 }
 
@@ -221,7 +236,7 @@ func chain(t testing.TB, stages int, change func(*Config)) ([]*process, [][]stri
 
 func dialPipeline(t testing.TB, addresses [][]string) *Pipeline {
 	t.Helper()
-	p, err := NewPipeline(thisBundle, addresses, maxMessage)
+	p, err := NewPipeline(thisBundle, addresses, options())
 	if err != nil {
 		t.Fatal(err)
 	}

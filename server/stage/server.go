@@ -20,6 +20,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
 
@@ -30,9 +31,20 @@ const (
 	describeMethod = "/" + serviceName + "/Describe"
 )
 
+// protocolVersion is the version of the protocol that this package speaks.
+const protocolVersion = 1
+
+// SelfTest is the bundle that a request names which is to run the self-test of the
+// stage and not its model.
+const SelfTest = "self-test"
+
 // Config says what a Server serves.
 type Config struct {
 	Stage pipeline.Stage
+
+	// SelfTest computes its share of the self-test, of which left stages are yet to
+	// compute theirs, this one among them. What it answers goes to the next one.
+	SelfTest func(ctx context.Context, left int, in tensor.Bag) (tensor.Bag, error)
 
 	// Bundle is the bundle's ID, Rank the stage's place in it, Stages how many
 	// stages it has, and Model its name.
@@ -45,14 +57,22 @@ type Config struct {
 	// is where the caller's route says.
 	Peers [][]string
 
-	// MaxMessage bounds messages, in bytes. Runs is how many runs may be under
-	// way at once, and MaxQueue how many more may wait.
+	// Next says how the next stage is called.
+	Next Options
+
+	// MaxMessage bounds messages, in bytes. Runs is how many runs are computed at
+	// once, and MaxQueue how many more may be here: those that wait for their turn
+	// and those that a later stage computes. What they hold is bounded as well, by
+	// what maxHeld of the largest messages have.
 	MaxMessage, Runs, MaxQueue int
 
-	// Version and ONNXRuntime are told to those who ask.
-	Version, ONNXRuntime string
+	// Version, ONNXRuntime, Hostname and Threads are told to those who ask, as is
+	// the memory that the process uses and could take, in bytes.
+	Version, ONNXRuntime, Hostname string
+	Threads                        int
+	Memory                         func() (used, available int64)
 
-	// TLS secures connections; nil is plain text.
+	// TLS secures the listener; nil is plain text.
 	TLS *tls.Config
 
 	// Services are more gRPC services for the same listener.
@@ -70,6 +90,8 @@ type Server struct {
 
 	slots   chan struct{}
 	waiting atomic.Int64
+	here    atomic.Int64 // runs
+	held    atomic.Int64 // bytes of their tensors
 
 	endStreams chan struct{} // closed when streams have to end
 }
@@ -79,7 +101,7 @@ func NewServer(c Config) *Server {
 	s := &Server{
 		Config: c,
 		health: health.NewServer(),
-		next:   &clients{maxMessage: c.MaxMessage},
+		next:   &clients{options: c.Next},
 		slots:  make(chan struct{}, c.Runs),
 
 		endStreams: make(chan struct{}),
@@ -114,27 +136,22 @@ func NewServer(c Config) *Server {
 // messages have a codec of their own.
 var description = grpc.ServiceDesc{
 	ServiceName: serviceName,
-	HandlerType: (*handler)(nil),
+	HandlerType: (*any)(nil),
 	Methods: []grpc.MethodDesc{
-		{MethodName: "Run", Handler: unary(runMethod, handler.run)},
-		{MethodName: "Describe", Handler: unary(describeMethod, handler.describe)},
+		{MethodName: "Run", Handler: unary(runMethod, (*Server).run)},
+		{MethodName: "Describe", Handler: unary(describeMethod, (*Server).describe)},
 	},
 	Metadata: "stage.proto",
 }
 
-type handler interface {
-	run(context.Context, *request) (*response, error)
-	describe(context.Context, *stagepb.DescribeRequest) (*stagepb.DescribeResponse, error)
-}
-
-func unary[In, Out any](method string, call func(handler, context.Context, *In) (*Out, error)) grpc.MethodHandler {
+func unary[In, Out any](method string, call func(*Server, context.Context, *In) (*Out, error)) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
 		in := new(In)
 		if err := decode(in); err != nil {
 			return nil, err // the transport has answered it already
 		}
 		do := func(ctx context.Context, in any) (any, error) {
-			out, err := call(srv.(handler), ctx, in.(*In))
+			out, err := call(srv.(*Server), ctx, in.(*In))
 			if err != nil {
 				return nil, toStatus(err)
 			}
@@ -193,61 +210,167 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.DescribeResponse, error) {
-	return &stagepb.DescribeResponse{
-		Bundle: s.Bundle, Rank: uint32(s.Rank), Stages: uint32(s.Stages), Model: s.Model,
-		Version: s.Version, Onnxruntime: s.ONNXRuntime,
-	}, nil
+	d := &stagepb.DescribeResponse{
+		Protocol: protocolVersion, Bundle: s.Bundle, Rank: uint32(s.Rank), Stages: uint32(s.Stages), Model: s.Model,
+		Version: s.Version, Onnxruntime: s.ONNXRuntime, Hostname: s.Hostname, Threads: uint32(s.Threads),
+		Running: uint32(len(s.slots)), Waiting: uint32(max(0, s.waiting.Load())), Starved: s.next.starved(),
+	}
+	if s.Memory != nil {
+		used, available := s.Memory()
+		d.MemoryUsed, d.MemoryAvailable = uint64(used), uint64(available)
+	}
+	return d, nil
 }
 
 func (s *Server) run(ctx context.Context, in *request) (*response, error) {
+	t := Timing{Rank: s.Rank}
 	started := time.Now()
 	if in.malformed != nil {
 		return nil, fault.Errorf(fault.Invalid, "stage %d: %w", s.Rank, in.malformed)
 	}
 	if err := s.accept(in); err != nil {
-		return nil, err
+		return nil, &refusal{err}
 	}
+	here, err := s.admit(in.tensors)
+	if err != nil {
+		return nil, &refusal{err}
+	}
+	defer here.leave()
 	release, err := s.slot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	waited := time.Since(started)
-	out, err := s.Stage.Run(ctx, in.tensors)
+	t.Waited = time.Since(started)
+	var out tensor.Bag
+	if in.bundle == SelfTest {
+		out, err = s.SelfTest(ctx, len(in.route)+1, in.tensors)
+	} else {
+		out, err = s.Stage.Run(ctx, in.tensors)
+	}
 	release()
-	computed := time.Since(started) - waited
+	t.Computed = time.Since(started) - t.Waited
+	if err == nil {
+		err = check(out) // the transport could not say what is wrong with it
+	}
 	if err != nil {
 		return nil, fmt.Errorf("stage %d: %w", s.Rank, err)
 	}
+	answer := &response{tensors: out}
 	in.tensors = nil // the next stage's run may be long; what came in is not needed for it
-	if s.Rank < s.Stages-1 {
-		client, done, err := s.next.get(s.Rank+1, in.route[0])
+	here.holds(out)
+	if len(in.route) > 0 {
+		client, done, err := s.next.get(in.bundle, s.Rank+1, in.route[0])
 		if err != nil {
 			return nil, err
 		}
 		defer done()
-		if out, err = client.run(ctx, s.Bundle, in.route[1:], out); err != nil {
+		sent := time.Now()
+		if answer, err = client.run(ctx, in.route[1:], out); err != nil {
 			return nil, err
 		}
+		t.Next, t.Replays = time.Since(sent), int(answer.replays)
 	}
+	t.Total = time.Since(started)
+	answer.timings = append([]Timing{t}, answer.timings...)
 	if s.Log.Enabled(ctx, slog.LevelDebug) {
-		s.Log.Debug("run", "waited", waited, "computed", computed, "total", time.Since(started))
+		s.Log.Debug("run", "waited", t.Waited, "computed", t.Computed, "next", t.Next, "total", t.Total)
 	}
-	return &response{tensors: out}, nil
+	return answer, nil
+}
+
+// check fails when a tensor is not what it says it is.
+func check(bag tensor.Bag) error {
+	for name, t := range bag {
+		if err := t.Check(); err != nil {
+			return fmt.Errorf("tensor %q: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // accept checks that the caller means this stage, and completes the route.
 func (s *Server) accept(in *request) error {
-	if in.bundle != s.Bundle || in.rank != s.Rank {
+	switch {
+	case in.protocol != protocolVersion:
+		return fault.Errorf(fault.Mismatch, "stage %d speaks version %d of the stage protocol (distinfer %s), the caller version %d; run the same version of distinfer on both sides",
+			s.Rank, protocolVersion, s.Version, in.protocol)
+	case in.rank != s.Rank || in.bundle != s.Bundle && in.bundle != SelfTest:
 		return fault.Errorf(fault.Mismatch, "the caller wants rank %d of bundle %.12s, this is rank %d of bundle %.12s (%s); give both sides the same bundle, and the stages in rank order",
 			in.rank, in.bundle, s.Rank, s.Bundle, s.Model)
+	case in.bundle == SelfTest && s.SelfTest == nil:
+		return fault.Errorf(fault.Mismatch, "stage %d has no self-test", s.Rank)
 	}
-	if len(s.Peers) > 0 {
+	want := s.Stages - 1 - s.Rank
+	if in.bundle == SelfTest {
+		want = len(in.route)
+	}
+	if len(s.Peers) > 0 && !within(in.route, s.Peers[s.Rank+1:]) {
 		in.route = s.Peers[s.Rank+1:]
 	}
-	if want := s.Stages - 1 - s.Rank; len(in.route) != want || slices.ContainsFunc(in.route, func(hop []string) bool { return len(hop) == 0 }) {
+	if len(in.route) != want || slices.ContainsFunc(in.route, func(hop []string) bool { return len(hop) == 0 }) {
 		return fault.Errorf(fault.Invalid, "behind rank %d there are %d stages; the route names %d", s.Rank, want, len(in.route))
 	}
 	return nil
+}
+
+// within reports whether a route goes only to addresses that are configured: it
+// may choose among the replicas of a rank.
+func within(route, peers [][]string) bool {
+	if len(route) != len(peers) {
+		return false
+	}
+	for i, hop := range route {
+		if len(hop) == 0 || slices.ContainsFunc(hop, func(a string) bool { return !slices.Contains(peers[i], a) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// maxHeld is how many messages of the largest size the runs that are here may hold.
+const maxHeld = 4
+
+// A stay is a run that is here, with the bytes its tensors hold.
+type stay struct {
+	server *Server
+	bytes  int64
+}
+
+func bytesOf(bag tensor.Bag) (n int64) {
+	for _, t := range bag {
+		n += t.Bytes()
+	}
+	return n
+}
+
+// admit counts a run in, or refuses it when there are too many or they hold too
+// much.
+func (s *Server) admit(in tensor.Bag) (*stay, error) {
+	a := &stay{server: s}
+	runs := s.here.Add(1)
+	a.holds(in)
+	others := s.held.Load() - a.bytes
+	switch {
+	case runs > int64(s.Runs+s.MaxQueue):
+		a.leave()
+		return nil, fault.Errorf(fault.Overloaded, "stage %d has %d runs already; send fewer at a time, or raise its --max-queue", s.Rank, s.Runs+s.MaxQueue)
+	case others > 0 && others+a.bytes > int64(maxHeld*s.MaxMessage):
+		a.leave()
+		return nil, fault.Errorf(fault.Overloaded, "stage %d holds %d bytes for other runs already; send fewer at a time, or raise its --max-message", s.Rank, others)
+	}
+	return a, nil
+}
+
+// holds notes what a run holds from now on.
+func (a *stay) holds(bag tensor.Bag) {
+	n := bytesOf(bag)
+	a.server.held.Add(n - a.bytes)
+	a.bytes = n
+}
+
+func (a *stay) leave() {
+	a.server.here.Add(-1)
+	a.server.held.Add(-a.bytes)
 }
 
 // slot waits for a place among the runs under way.
@@ -258,10 +381,7 @@ func (s *Server) slot(ctx context.Context) (release func(), err error) {
 		return release, nil
 	default:
 	}
-	if s.waiting.Add(1) > int64(s.MaxQueue) {
-		s.waiting.Add(-1)
-		return nil, fault.Errorf(fault.Overloaded, "stage %d has %d runs waiting already", s.Rank, s.MaxQueue)
-	}
+	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
 	select {
 	case s.slots <- struct{}{}:

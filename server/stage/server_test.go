@@ -112,22 +112,20 @@ func TestBigTensorsTravelTheChain(t *testing.T) {
 
 func TestDescribeTellsWhatTheStageHolds(t *testing.T) {
 	t.Parallel()
-	p := start(t, config(1, 3))
-	c, err := Dial(1, []string{p.address}, maxMessage)
+	c := config(1, 3)
+	c.Hostname, c.Threads = "here", 7
+	c.Memory = func() (used, available int64) { return 5, 6 }
+	p := start(t, c)
+	got, err := Describe(testContext(t), 1, p.address, options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = c.Close() }()
-	got, err := c.Describe(testContext(t))
-	if err != nil {
-		t.Fatal(err)
+	want := &stagepb.DescribeResponse{
+		Protocol: 1, Bundle: thisBundle, Rank: 1, Stages: 3, Model: "model", Version: "v1", Onnxruntime: "1.0",
+		Hostname: "here", Threads: 7, MemoryUsed: 5, MemoryAvailable: 6,
 	}
-	want := &stagepb.DescribeResponse{Bundle: thisBundle, Rank: 1, Stages: 3, Model: "model", Version: "v1", Onnxruntime: "1.0"}
 	if !proto.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
-	}
-	if want := "stage 1 at " + p.address; c.String() != want {
-		t.Errorf("the client is called %q, want %q", c, want)
 	}
 }
 
@@ -144,8 +142,8 @@ func TestWrongBundleOrRankIsAMismatch(t *testing.T) {
 	}{
 		"other bundle behind": {[][]string{{first.address}, {foreign.address}}, []string{thisBundle[:12], otherBundle[:12], "rank 1"}},
 		"other bundle first":  {[][]string{{foreign.address}, {last.address}}, []string{thisBundle[:12], otherBundle[:12]}},
-		"last rank first":     {[][]string{{last.address}, {first.address}}, []string{"wants rank 0", "this is rank 1"}},
-		"first rank twice":    {[][]string{{first.address}, {first.address}}, []string{"wants rank 1", "this is rank 0"}},
+		"last rank first":     {[][]string{{last.address}, {first.address}}, []string{"rank 0 of", "rank 1 of"}},
+		"first rank twice":    {[][]string{{first.address}, {first.address}}, []string{"rank 1 of", "rank 0 of"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := dialPipeline(t, c.route).Run(testContext(t), input(1, 1))
@@ -190,7 +188,7 @@ func TestUnreachableStageIsNamed(t *testing.T) {
 		"next":  {[][]string{{first.address}, {nowhere}}, "stage 1 at " + nowhere},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := dialPipeline(t, c.addresses).Run(testContext(t), input(1, 1))
+			_, err := dialPipeline(t, c.addresses).Run(soon(t), input(1, 1))
 			wantFault(t, err, fault.Unavailable, c.want, "connection refused")
 			if err != nil && strings.Count(err.Error(), nowhere) > 2 {
 				t.Errorf("the message repeats itself: %v", err)
@@ -202,9 +200,14 @@ func TestUnreachableStageIsNamed(t *testing.T) {
 // Callers of a stage are not trusted with its process.
 func TestRouteOfNonsenseFailsOneCall(t *testing.T) {
 	t.Parallel()
-	_, addresses := chain(t, 2, nil)
+	_, addresses := chain(t, 2, func(c *Config) { c.Next.Insecure = true })
 	for _, address := range []string{"", "nonsense", "a:b:c", "127.0.0.1:99999999", "%zz:1", "a b\x7f:1", "passthrough:///127.0.0.1:1", "unix:///nowhere", "|"} {
-		_, err := dialPipeline(t, [][]string{addresses[0], {address}}).Run(testContext(t), input(1, 1))
+		first, err := Dial(thisBundle, 0, addresses[0], options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = first.run(soon(t), [][]string{{address}}, input(1, 1))
+		_ = first.Close()
 		if code := fault.CodeOf(err); err == nil || code != fault.Unavailable && code != fault.Invalid {
 			t.Errorf("address %q: %q (%v)", address, code, err)
 		}
@@ -381,7 +384,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 	eventually(t, "the second call waits", func() bool { return last.waiting.Load() == 1 })
 	for range 3 {
 		_, err := p.Run(ctx, input(3, 0))
-		wantFault(t, err, fault.Overloaded, "stage 1", "1 runs waiting")
+		wantFault(t, err, fault.Overloaded, "stage 0 has 2 runs", "--max-queue")
 	}
 	close(b.release)
 	for _, what := range []string{"the first answer", "the second answer"} {
@@ -451,9 +454,9 @@ func TestMessageOverTheLimitIsTooLarge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, addresses := chain(t, len(c.stages), func(config *Config) {
-				config.Stage, config.MaxMessage = c.stages[config.Rank], c.limits[config.Rank]
+				config.Stage, config.MaxMessage, config.Next.MaxMessage = c.stages[config.Rank], c.limits[config.Rank], c.limits[config.Rank]
 			})
-			p, err := NewPipeline(thisBundle, addresses, c.client)
+			p, err := NewPipeline(thisBundle, addresses, Options{MaxMessage: c.client, Log: discard})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -480,7 +483,7 @@ func TestStageThatIsStartedAgainIsFoundAgain(t *testing.T) {
 
 	last.stop()
 	last.wait(t)
-	_, err = p.Run(ctx, input(1, 2))
+	_, err = p.Run(soon(t), input(1, 2))
 	wantFault(t, err, fault.Unavailable, "stage 1 at "+address)
 
 	startOn(t, config(1, 2), listenAt(t, address))
@@ -528,7 +531,7 @@ func TestStopFinishesWhatRunsAndRefusesTheRest(t *testing.T) {
 		}
 		return err != nil
 	})
-	_, err = dialPipeline(t, b.addresses).Run(ctx, input(1, 1))
+	_, err = dialPipeline(t, b.addresses).Run(soon(t), input(1, 1))
 	wantFault(t, err, fault.Unavailable, "stage 0 at "+address)
 	select {
 	case err := <-server.served:
@@ -671,7 +674,7 @@ func TestGeneratedClientCanRun(t *testing.T) {
 	t.Parallel()
 	_, addresses := chain(t, 2, nil)
 	conn := dialPlain(t, addresses[0][0])
-	r := &request{bundle: thisBundle, route: addresses[1:], tensors: input(7, 8)}
+	r := &request{protocol: 1, bundle: thisBundle, route: addresses[1:], tensors: input(7, 8)}
 	out := &stagepb.RunResponse{}
 	if err := conn.Invoke(testContext(t), runMethod, toProto(r), out); err != nil {
 		t.Fatal(err)
@@ -686,7 +689,7 @@ func TestGeneratedClientCanRun(t *testing.T) {
 	if err := conn.Invoke(testContext(t), runMethod, toProto(r), out); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("another bundle: %v", err)
 	}
-	r = &request{bundle: thisBundle, route: nil, tensors: input(7, 8)}
+	r = &request{protocol: 1, bundle: thisBundle, route: nil, tensors: input(7, 8)}
 	if err := conn.Invoke(testContext(t), runMethod, toProto(r), out); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("no route: %v", err)
 	}

@@ -28,6 +28,23 @@ var grpcCodes = map[fault.Code]codes.Code{
 	fault.Canceled:    codes.Canceled,
 }
 
+// refusedKey is the key of the metadata of a refusal.
+const refusedKey = "refused"
+
+// A refusal is an error of a stage that computed nothing for the call: another
+// replica may take it.
+type refusal struct{ error }
+
+func (e *refusal) Unwrap() error { return e.error }
+
+// An answered error is one that a stage answered, as against one of the way there.
+type answered struct {
+	error
+	refused bool // by the stage that was called, not by one behind it
+}
+
+func (e *answered) Unwrap() error { return e.error }
+
 // toStatus makes a gRPC status of an error. The fault's own name goes along, so
 // that nothing is lost on the way up a chain of stages.
 func toStatus(err error) error {
@@ -35,10 +52,14 @@ func toStatus(err error) error {
 		return nil
 	}
 	code := fault.CodeOf(err)
+	info := &errdetails.ErrorInfo{Domain: domain, Reason: code.String()}
+	if errors.As(err, new(*refusal)) {
+		info.Metadata = map[string]string{refusedKey: "true"}
+	}
 	// A status travels as protobuf, whose strings are UTF-8; a message may quote
 	// bytes that are not.
 	s := status.New(grpcCodes[code], strings.ToValidUTF8(err.Error(), "\ufffd"))
-	if detailed, errDetail := s.WithDetails(&errdetails.ErrorInfo{Domain: domain, Reason: code.String()}); errDetail == nil {
+	if detailed, errDetail := s.WithDetails(info); errDetail == nil {
 		s = detailed
 	}
 	return s.Err()
@@ -62,7 +83,7 @@ func fromStatus(ctx context.Context, err error, peer string) error {
 		}
 		for code := range grpcCodes {
 			if code.String() == info.GetReason() {
-				return fault.Wrap(code, errors.New(s.Message()))
+				return &answered{fault.Wrap(code, errors.New(s.Message())), info.GetMetadata()[refusedKey] != ""}
 			}
 		}
 	}

@@ -418,8 +418,10 @@ type DescribeResponse struct {
 	MemoryAvailable uint64                 `protobuf:"varint,11,opt,name=memory_available,json=memoryAvailable,proto3" json:"memory_available,omitempty"` // bytes the process could take
 	Running         uint32                 `protobuf:"varint,12,opt,name=running,proto3" json:"running,omitempty"`                                        // runs being computed
 	Waiting         uint32                 `protobuf:"varint,13,opt,name=waiting,proto3" json:"waiting,omitempty"`                                        // runs that wait for their turn
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Whether runs wait for a replica of the next rank, and none can be used.
+	Starved       bool `protobuf:"varint,14,opt,name=starved,proto3" json:"starved,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescribeResponse) Reset() {
@@ -543,6 +545,13 @@ func (x *DescribeResponse) GetWaiting() uint32 {
 	return 0
 }
 
+func (x *DescribeResponse) GetStarved() bool {
+	if x != nil {
+		return x.Starved
+	}
+	return false
+}
+
 var File_stage_proto protoreflect.FileDescriptor
 
 const file_stage_proto_rawDesc = "" +
@@ -573,7 +582,7 @@ const file_stage_proto_rawDesc = "" +
 	"\x04dims\x18\x03 \x03(\x03R\x04dims\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12\x18\n" +
 	"\astrings\x18\x05 \x03(\fR\astrings\"\x11\n" +
-	"\x0fDescribeRequest\"\xfa\x02\n" +
+	"\x0fDescribeRequest\"\x94\x03\n" +
 	"\x10DescribeResponse\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12\x16\n" +
@@ -589,7 +598,8 @@ const file_stage_proto_rawDesc = "" +
 	"memoryUsed\x12)\n" +
 	"\x10memory_available\x18\v \x01(\x04R\x0fmemoryAvailable\x12\x18\n" +
 	"\arunning\x18\f \x01(\rR\arunning\x12\x18\n" +
-	"\awaiting\x18\r \x01(\rR\awaiting2\xa6\x01\n" +
+	"\awaiting\x18\r \x01(\rR\awaiting\x12\x18\n" +
+	"\astarved\x18\x0e \x01(\bR\astarved2\xa6\x01\n" +
 	"\x05Stage\x12F\n" +
 	"\x03Run\x12\x1e.distinfer.stage.v1.RunRequest\x1a\x1f.distinfer.stage.v1.RunResponse\x12U\n" +
 	"\bDescribe\x12#.distinfer.stage.v1.DescribeRequest\x1a$.distinfer.stage.v1.DescribeResponseB5Z3github.com/distinfer/distinfer/server/stage/stagepbb\x06proto3"

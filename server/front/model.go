@@ -1,0 +1,73 @@
+package front
+
+import (
+	"context"
+	"sync"
+
+	"github.com/distinfer/distinfer/runtime/classify"
+)
+
+// A Model is what a Front answers with.
+type Model struct {
+	// Classifier answers texts. When it is nil there are no text routes, and
+	// NoText says why.
+	Classifier *classify.Classifier
+	NoText     string
+
+	// Ready fails while some stage cannot be used.
+	Ready func(context.Context) error
+
+	// Close is called when the model is used no more; it may be nil.
+	Close func()
+}
+
+// models are the model that new requests are answered with, and those before it
+// that some are still answered with.
+type models struct {
+	mu      sync.Mutex
+	current *used
+}
+
+type used struct {
+	Model
+	requests int
+	left     bool // for another model
+}
+
+// follow makes a model the current one.
+func (m *models) follow(next Model) {
+	m.mu.Lock()
+	old := m.current
+	m.current = &used{Model: next}
+	idle := old != nil && old.requests == 0
+	if old != nil {
+		old.left = true
+	}
+	m.mu.Unlock()
+	if idle {
+		old.close()
+	}
+}
+
+// use returns the current model, which is not closed before done is called.
+func (m *models) use() (_ Model, done func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	u := m.current
+	u.requests++
+	return u.Model, func() {
+		m.mu.Lock()
+		u.requests--
+		last := u.left && u.requests == 0
+		m.mu.Unlock()
+		if last {
+			u.close()
+		}
+	}
+}
+
+func (u *used) close() {
+	if u.Close != nil {
+		u.Close()
+	}
+}

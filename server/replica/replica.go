@@ -1,0 +1,316 @@
+// Package replica decides to which replica of a rank a call goes, which replicas
+// are left alone and for how long, and whether a call that failed may be made
+// again.
+//
+// It is a state machine without I/O: it is told what happened and when, and knows
+// no connection, clock or goroutine. The caller makes sure that one thing happens
+// at a time.
+package replica
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Policy holds the times and limits of a Set.
+type Policy struct {
+	// A replica that cannot be used is tried again after Retry, then after twice
+	// that, and so on up to MaxRetry.
+	Retry, MaxRetry time.Duration
+
+	// A replica that can be used but should not be, since it is slow or cannot
+	// reach the stage behind it, rests for Rest, the next time for twice that, and
+	// so on up to MaxRest. It is still used when no other can be.
+	Rest, MaxRest time.Duration
+
+	// A replica that was well for Proven is trusted as at first: the next time it
+	// is tried again after Retry, or rests for Rest.
+	Proven time.Duration
+
+	// A replica is slow when its calls take SlowFactor times as long as those of
+	// the median of the others, and longer than SlowFloor. Each must have made
+	// SlowCalls calls since it last rested.
+	SlowFactor float64
+	SlowFloor  time.Duration
+	SlowCalls  int
+
+	// Replays calls may be made again at once; every call that succeeds allows for
+	// ReplayShare of another.
+	Replays, ReplayShare float64
+}
+
+// DefaultPolicy is a policy for replicas on one local network.
+var DefaultPolicy = Policy{
+	Retry: 50 * time.Millisecond, MaxRetry: time.Second,
+	Rest: time.Second, MaxRest: 30 * time.Second,
+	Proven:     10 * time.Second,
+	SlowFactor: 4, SlowFloor: 20 * time.Millisecond, SlowCalls: 16,
+	Replays: 256, ReplayShare: 0.2,
+}
+
+// A Condition says whether a replica can be used.
+type Condition int
+
+// The conditions.
+const (
+	Unknown Condition = iota // it was not heard of yet
+	Ready                    // it answers, and serves what it should
+	Down                     // it cannot be reached, or does not answer
+	Wrong                    // it answers, but serves something else
+)
+
+// String is the condition's name.
+func (c Condition) String() string {
+	return [...]string{"unknown", "ready", "down", "wrong"}[c]
+}
+
+// A Set is the replicas of one rank.
+type Set struct {
+	policy   Policy
+	replicas []*replica
+	turn     int // of the replica that is asked next, of equals
+	replays  float64
+}
+
+type replica struct {
+	address   string
+	condition Condition
+	why       error     // it is not Ready
+	since     time.Time // it is in this condition
+	calls     int       // under way
+
+	retry growth // of the time until it is tried again
+	rest  growth
+	until time.Time // when its rest ends
+
+	// The mean time of a call, over the last ones made.
+	mean  time.Duration
+	count int
+}
+
+// A growth doubles a time whenever it is used.
+type growth struct{ times int }
+
+func (g *growth) next(first, longest time.Duration) time.Duration {
+	d := first << min(g.times, 30)
+	g.times++
+	if d > longest || d <= 0 {
+		return longest
+	}
+	return d
+}
+
+// New makes a set without replicas.
+func New(p Policy) *Set { return &Set{policy: p, replays: p.Replays} }
+
+// Keep makes the set hold the replicas at the given addresses, and says which are
+// new to it and which it held and no longer does.
+func (s *Set) Keep(addresses []string) (added, gone []string) {
+	for _, a := range addresses {
+		if s.find(a) == nil {
+			s.replicas = append(s.replicas, &replica{address: a})
+			added = append(added, a)
+		}
+	}
+	s.replicas = slices.DeleteFunc(s.replicas, func(r *replica) bool {
+		left := !slices.Contains(addresses, r.address)
+		if left {
+			gone = append(gone, r.address)
+		}
+		return left
+	})
+	return added, gone
+}
+
+func (s *Set) find(address string) *replica {
+	for _, r := range s.replicas {
+		if r.address == address {
+			return r
+		}
+	}
+	return nil
+}
+
+// Ready notes that a replica can be used, and reports whether that is news.
+func (s *Set) Ready(now time.Time, address string) (news bool) {
+	r := s.find(address)
+	if r == nil {
+		return false
+	}
+	if r.condition == Ready {
+		if now.Sub(r.since) > s.policy.Proven {
+			r.retry.times = 0
+		}
+		return false
+	}
+	r.condition, r.why, r.since = Ready, nil, now
+	r.mean, r.count = 0, 0
+	return true
+}
+
+// Fail notes that a replica is Down or Wrong and why, and says when to try it
+// again and whether that is news.
+func (s *Set) Fail(now time.Time, address string, c Condition, why error) (retry time.Duration, news bool) {
+	r := s.find(address)
+	if r == nil {
+		return s.policy.MaxRetry, false
+	}
+	news = r.condition != c || r.why == nil || r.why.Error() != why.Error()
+	if r.condition == Ready && now.Sub(r.since) > s.policy.Proven {
+		r.retry.times = 0
+	}
+	if r.condition != c {
+		r.since = now
+	}
+	r.condition, r.why = c, why
+	return r.retry.next(s.policy.Retry, s.policy.MaxRetry), news
+}
+
+// Rest has a replica rest, and reports whether there is another to use meanwhile.
+func (s *Set) Rest(now time.Time, address string) bool {
+	r := s.find(address)
+	if r == nil || r.condition != Ready {
+		return false
+	}
+	if !slices.ContainsFunc(s.replicas, func(o *replica) bool { return o != r && o.usable(now) }) {
+		return false
+	}
+	if now.Sub(r.until) > s.policy.Proven {
+		r.rest.times = 0
+	}
+	r.until = now.Add(r.rest.next(s.policy.Rest, s.policy.MaxRest))
+	r.mean, r.count = 0, 0
+	return true
+}
+
+func (r *replica) usable(now time.Time) bool { return r.condition == Ready && !r.until.After(now) }
+
+// Pick chooses the replica that a call goes to: of those that can be used the one
+// with the fewest calls under way, and of equals each in turn. skip leaves out
+// some. Every Pick must be followed by a Done.
+func (s *Set) Pick(now time.Time, skip func(address string) bool) (address string, ok bool) {
+	var best *replica
+	better := func(r *replica) bool {
+		if best == nil || r.usable(now) != best.usable(now) {
+			return best == nil || r.usable(now)
+		}
+		return r.calls < best.calls
+	}
+	n := len(s.replicas)
+	for i := range n {
+		at := (s.turn + i) % n
+		if r := s.replicas[at]; r.condition == Ready && !skip(r.address) && better(r) {
+			best = r
+		}
+	}
+	if best == nil {
+		return "", false
+	}
+	s.turn = (slices.Index(s.replicas, best) + 1) % n
+	best.calls++
+	return best.address, true
+}
+
+// Done notes that a call that Pick chose the replica for has ended. took is the
+// time the replica and the way to it needed for it, or negative when the call did
+// not succeed.
+func (s *Set) Done(now time.Time, address string, took time.Duration) {
+	r := s.find(address)
+	if took >= 0 {
+		s.replays = min(s.policy.Replays, s.replays+s.policy.ReplayShare)
+	}
+	if r == nil { // it left meanwhile
+		return
+	}
+	r.calls = max(0, r.calls-1)
+	if took < 0 {
+		return
+	}
+	r.count++
+	r.mean += (took - r.mean) / time.Duration(min(r.count, s.policy.SlowCalls))
+	if s.slow(r) {
+		s.Rest(now, address)
+	}
+}
+
+// slow compares a replica with the median of the others.
+func (s *Set) slow(r *replica) bool {
+	if r.count < s.policy.SlowCalls || r.mean < s.policy.SlowFloor {
+		return false
+	}
+	var others []time.Duration
+	for _, o := range s.replicas {
+		if o != r && o.condition == Ready && o.count >= s.policy.SlowCalls {
+			others = append(others, o.mean)
+		}
+	}
+	if len(others) == 0 {
+		return false
+	}
+	slices.Sort(others)
+	return float64(r.mean) > s.policy.SlowFactor*float64(others[(len(others)-1)/2])
+}
+
+// Replay reports whether a call that failed may be made again, and counts it.
+func (s *Set) Replay() bool {
+	if s.replays < 1 {
+		return false
+	}
+	s.replays--
+	return true
+}
+
+// A Status is what is known of one replica.
+type Status struct {
+	Address   string
+	Condition Condition
+	Resting   bool  // it is left alone for now
+	Calls     int   // under way
+	Err       error // why it is not Ready
+}
+
+// Status lists the replicas by address.
+func (s *Set) Status(now time.Time) []Status {
+	list := make([]Status, len(s.replicas))
+	for i, r := range s.replicas {
+		list[i] = Status{r.address, r.condition, r.condition == Ready && !r.usable(now), r.calls, r.why}
+	}
+	slices.SortFunc(list, func(a, b Status) int { return cmp.Compare(a.Address, b.Address) })
+	return list
+}
+
+// Usable reports whether some replica can be used, and Hopeless whether none can
+// and that is nothing that waiting mends: all are Wrong.
+func (s *Set) Usable() bool {
+	return slices.ContainsFunc(s.replicas, func(r *replica) bool { return r.condition == Ready })
+}
+
+// Hopeless is documented at Usable.
+func (s *Set) Hopeless() bool {
+	return len(s.replicas) > 0 && !slices.ContainsFunc(s.replicas, func(r *replica) bool { return r.condition != Wrong })
+}
+
+// Err says why no replica can be used, or is nil when one can.
+func (s *Set) Err() error {
+	if s.Usable() {
+		return nil
+	}
+	var reasons []string
+	for _, r := range s.replicas {
+		why := errors.New("it was not heard of yet")
+		if r.why != nil {
+			why = r.why
+		}
+		reasons = append(reasons, why.Error())
+	}
+	slices.Sort(reasons)
+	reasons = slices.Compact(reasons)
+	if len(reasons) == 0 {
+		return errors.New("it has no replicas")
+	}
+	return fmt.Errorf("%s", strings.Join(reasons, "; "))
+}

@@ -1,0 +1,299 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/replica"
+	"github.com/distinfer/distinfer/server/stage/stagepb"
+)
+
+// Sizes of the transport. Both windows are set, since the smaller one binds.
+const (
+	streamWindow = 8 << 20
+	connWindow   = 16 << 20
+)
+
+// keepaliveTime is how long a connection may be silent before it is probed.
+const keepaliveTime = 20 * time.Second
+
+// beats is how many times a replica is asked for its state in the time after which
+// it is taken for dead.
+const beats = 8
+
+// A link is the connection of a client to one replica.
+type link struct {
+	client  *Client
+	address string
+	name    string // that its certificate must have
+	peer    string // for errors
+	look    chan struct{}
+	gone    context.Context //nolint:containedctx // its lifetime is the link's
+	leave   context.CancelFunc
+
+	mu   sync.Mutex
+	conn *grpc.ClientConn
+}
+
+func newLink(c *Client, t target) *link {
+	l := &link{client: c, address: t.address, name: t.name, look: make(chan struct{}, 1)}
+	l.peer = (&Client{rank: c.rank, names: []string{t.address}}).String()
+	l.gone, l.leave = context.WithCancel(c.ctx)
+	return l
+}
+
+// dial makes a connection to a stage, which connects when it is first used.
+func dial(address, name string, o Options) (*grpc.ClientConn, error) {
+	transport := insecure.NewCredentials()
+	if o.TLS != nil {
+		transport = credentials.NewTLS(o.TLS)
+	}
+	return grpc.NewClient("dns:///"+address,
+		grpc.WithAuthority(name),
+		grpc.WithTransportCredentials(transport),
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithNoProxy(), // a proxy for the Web is not the way to a stage
+		grpc.WithIdleTimeout(0),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: 5 * time.Second}),
+		// The link decides when to try again; the connection is to follow at once.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1, MaxDelay: 10 * time.Millisecond},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+		grpc.WithDefaultCallOptions(
+			grpc.ForceCodecV2(newCodec()),
+			grpc.MaxCallRecvMsgSize(o.MaxMessage),
+			grpc.MaxCallSendMsgSize(o.MaxMessage),
+		),
+	)
+}
+
+// connection is the connection to use now.
+func (l *link) connection() (*grpc.ClientConn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.gone.Err(); err != nil {
+		return nil, err
+	}
+	if l.conn == nil {
+		var err error
+		if l.conn, err = dial(l.address, l.name, l.client.Options); err != nil {
+			return nil, fault.Errorf(fault.Invalid, "%s: %w", l.peer, err)
+		}
+	}
+	return l.conn, nil
+}
+
+// breakOff ends the calls under way; the next one gets a new connection.
+func (l *link) breakOff() {
+	l.mu.Lock()
+	old := l.conn
+	l.conn = nil
+	l.mu.Unlock()
+	if old != nil {
+		_ = old.Close()
+	}
+}
+
+// watch asks the replica for its state until the link is left.
+func (l *link) watch() {
+	defer l.breakOff()
+	for {
+		wait := time.NewTimer(l.beat())
+		select {
+		case <-wait.C:
+		case <-l.look:
+			wait.Stop()
+		case <-l.gone.Done():
+			wait.Stop()
+			return
+		}
+	}
+}
+
+// beat asks the replica for its state once, and says when to ask again.
+func (l *link) beat() time.Duration {
+	c := l.client
+	conn, err := l.connection()
+	if err != nil {
+		return l.failed(replica.Down, err)
+	}
+	ctx, cancel := context.WithTimeout(l.gone, c.DeadAfter)
+	defer cancel()
+	d, err := describe(ctx, conn)
+	switch {
+	case l.gone.Err() != nil:
+		return c.DeadAfter
+	case ctx.Err() != nil:
+		wait := l.failed(replica.Down, fault.Errorf(fault.Unavailable, "%s has not answered for %s", l.peer, c.DeadAfter))
+		l.breakOff()
+		return wait
+	case err != nil:
+		err = fromStatus(ctx, err, l.peer)
+		if fault.CodeOf(err) == fault.Mismatch {
+			return l.failed(replica.Wrong, err)
+		}
+		return l.failed(replica.Down, err)
+	}
+	if err := c.identify(l.peer, d); err != nil {
+		return l.failed(replica.Wrong, err)
+	}
+	l.well(d.GetStarved())
+	return c.DeadAfter / beats
+}
+
+// identify fails when a stage is not the one that the client calls.
+func (c *Client) identify(peer string, d *stagepb.DescribeResponse) error {
+	switch {
+	case d.GetProtocol() != protocolVersion:
+		return fault.Errorf(fault.Mismatch, "%s speaks version %d of the stage protocol (distinfer %s), this is version %d; run the same version of distinfer on both sides",
+			peer, d.GetProtocol(), d.GetVersion(), protocolVersion)
+	case int(d.GetRank()) != c.rank || d.GetBundle() != c.bundle && c.bundle != SelfTest:
+		return fault.Errorf(fault.Mismatch, "%s holds rank %d of bundle %.12s (%s), and rank %d of bundle %.12s is wanted; give both sides the same bundle, and the stages in rank order",
+			peer, d.GetRank(), d.GetBundle(), d.GetModel(), c.rank, c.bundle)
+	}
+	return nil
+}
+
+// well notes that the replica answers. One that cannot reach the stage behind it
+// rests, when another can be used, and the calls that wait there are made again.
+func (l *link) well(starved bool) {
+	c := l.client
+	now := time.Now()
+	c.mu.Lock()
+	news := c.set.Ready(now, l.address)
+	rests := starved && c.set.Rest(now, l.address)
+	if news {
+		c.news()
+	}
+	c.mu.Unlock()
+	if news {
+		c.Log.Info("stage can be used", "stage", l.peer)
+	}
+	if rests {
+		c.Log.Warn("stage is left alone for a while: it cannot reach the one behind it", "stage", l.peer)
+		l.breakOff()
+	}
+}
+
+// failed notes that the replica cannot be used, and says when to look again.
+func (l *link) failed(condition replica.Condition, why error) time.Duration {
+	c := l.client
+	c.mu.Lock()
+	retry, news := c.set.Fail(time.Now(), l.address, condition, why)
+	if c.set.Hopeless() {
+		c.news()
+	}
+	c.mu.Unlock()
+	if news && l.gone.Err() == nil {
+		c.Log.Warn("stage cannot be used", "error", why)
+	}
+	return retry
+}
+
+// run makes one call of the replica that was picked.
+func (l *link) run(ctx context.Context, route [][]string, in tensor.Bag) (*response, error) {
+	c := l.client
+	out := &response{}
+	started := time.Now()
+	conn, err := l.connection()
+	if err == nil {
+		err = conn.Invoke(ctx, runMethod, &request{protocol: protocolVersion, bundle: c.bundle, rank: c.rank, route: route, tensors: in}, out)
+	}
+	took := time.Duration(-1)
+	if err == nil {
+		if took = time.Since(started); len(out.timings) > 0 {
+			took = max(0, took-out.timings[0].Next)
+		}
+	}
+	c.mu.Lock()
+	c.set.Done(time.Now(), l.address, took)
+	c.mu.Unlock()
+	if err == nil {
+		return out, nil
+	}
+	return nil, l.explain(ctx, conn, err)
+}
+
+// explain makes of what the transport says an error, which is a hopError if
+// another replica may do better.
+func (l *link) explain(ctx context.Context, conn *grpc.ClientConn, err error) error {
+	coded := fromStatus(ctx, err, l.peer)
+	var answer *answered
+	if errors.As(coded, &answer) {
+		switch {
+		case !answer.refused: // by the replica; errors from behind it were dealt with there
+		case fault.CodeOf(coded) == fault.Overloaded:
+			return hopError{coded, true}
+		case fault.CodeOf(coded) == fault.Mismatch:
+			l.broke(conn, replica.Wrong, coded)
+			return hopError{coded, false}
+		}
+		return coded
+	}
+	switch {
+	case status.Code(err) == codes.Unimplemented:
+		l.broke(conn, replica.Wrong, coded)
+		return hopError{coded, false}
+	case isHop(ctx, err):
+		l.broke(conn, replica.Down, coded)
+		return hopError{fault.Wrap(fault.Unavailable, coded), false}
+	}
+	return coded
+}
+
+// broke notes that a call over a connection failed, unless the connection is not
+// the one in use any more: then that was dealt with. The replica is looked at
+// again soon.
+func (l *link) broke(conn *grpc.ClientConn, condition replica.Condition, why error) {
+	l.mu.Lock()
+	current := conn != nil && l.conn == conn
+	l.mu.Unlock()
+	if !current {
+		return
+	}
+	l.failed(condition, why)
+	select {
+	case l.look <- struct{}{}:
+	default:
+	}
+}
+
+func describe(ctx context.Context, conn *grpc.ClientConn) (*stagepb.DescribeResponse, error) {
+	out := &stagepb.DescribeResponse{}
+	err := conn.Invoke(ctx, describeMethod, &stagepb.DescribeRequest{}, out)
+	return out, err
+}
+
+// Describe asks the stage at an address what it holds.
+func Describe(ctx context.Context, rank int, address string, o Options) (*stagepb.DescribeResponse, error) {
+	c := &Client{Options: o, rank: rank, names: []string{address}}
+	if err := c.allowed(address); err != nil {
+		return nil, err
+	}
+	conn, err := dial(address, address, o)
+	if err != nil {
+		return nil, fault.Errorf(fault.Invalid, "%s: %w", c, err)
+	}
+	defer func() { _ = conn.Close() }()
+	d, err := describe(ctx, conn)
+	if err != nil {
+		return nil, fromStatus(ctx, err, c.String())
+	}
+	return d, nil
+}
