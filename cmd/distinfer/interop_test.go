@@ -116,7 +116,7 @@ func (f *foreigner) run(t *testing.T, address string, request *stagepb.RunReques
 	return f.receive(t)
 }
 
-// compute is run for a call that has to succeed.
+// compute is run for a call that has to succeed on as many stages as it has hops.
 func (f *foreigner) compute(t *testing.T, address string, request *stagepb.RunRequest) tensor.Bag {
 	t.Helper()
 	a := f.run(t, address, request)
@@ -126,6 +126,14 @@ func (f *foreigner) compute(t *testing.T, address string, request *stagepb.RunRe
 	response := &stagepb.RunResponse{}
 	if err := protojson.Unmarshal(a.Response, response); err != nil {
 		t.Fatal(err)
+	}
+	if n := len(response.GetTimings()); n != 1+len(request.GetRoute()) {
+		t.Errorf("timings of %d stages", n)
+	}
+	for rank, m := range response.GetTimings() {
+		if m.GetRank() != uint32(rank) || m.GetComputed() == 0 || m.GetTotal() < m.GetWaited()+m.GetComputed()+m.GetNext() {
+			t.Errorf("the timings of rank %d are %v", rank, m)
+		}
 	}
 	out := tensor.Bag{}
 	for _, m := range response.GetTensors() {
@@ -409,9 +417,11 @@ func TestAPythonClientLearnsWhyItIsRefused(t *testing.T) {
 		change             func(*stagepb.RunRequest)
 		code, reason, says string
 	}{
+		{"no version of the protocol", first, func(r *stagepb.RunRequest) { r.Protocol = 0 }, "FAILED_PRECONDITION", "mismatch", "speaks version 1 of the stage protocol"},
+		{"another version of the protocol", first, func(r *stagepb.RunRequest) { r.Protocol = 2 }, "FAILED_PRECONDITION", "mismatch", "the caller version 2"},
 		{"another bundle", first, func(r *stagepb.RunRequest) { r.Bundle = strings.Repeat("0", 64) }, "FAILED_PRECONDITION", "mismatch", "rank 0 of bundle 000000000000"},
 		{"another rank", second, func(*stagepb.RunRequest) {}, "FAILED_PRECONDITION", "mismatch", "this is rank 1"},
-		{"stages in the wrong order", first, func(r *stagepb.RunRequest) { r.Route[0].Addresses[0] = first }, "FAILED_PRECONDITION", "mismatch", "wants rank 1"},
+		{"stages in the wrong order", first, func(r *stagepb.RunRequest) { r.Route[0].Addresses[0] = first }, "FAILED_PRECONDITION", "mismatch", "in rank order"},
 		{"no route", first, func(r *stagepb.RunRequest) { r.Route = nil }, "INVALID_ARGUMENT", "invalid", "behind rank 0"},
 		{"a missing tensor", first, func(r *stagepb.RunRequest) { r.Tensors = nil }, "INVALID_ARGUMENT", "invalid", `"input_ids" is missing`},
 		{"another rank of a tensor", first, func(r *stagepb.RunRequest) { r.Tensors[0].Dims = []int64{50} }, "INVALID_ARGUMENT", "invalid", "has shape [50]"},
