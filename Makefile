@@ -47,7 +47,7 @@ $(LINTER): scripts/tools/go.mod scripts/tools/go.sum
 	@touch $@
 
 .PHONY: bench
-bench: runtime build ## measure accuracy, parity, start-up, memory and the parts of a request
+bench: runtime build ## measure accuracy, start-up, memory, what stages cost, and the parts of a request
 	@scripts/bench.sh
 
 .PHONY: conformance
@@ -59,6 +59,10 @@ conformance: runtime build ## split 2,100 models of public packages and compare 
 bench-split: runtime build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')
 	@scripts/bench-split/setup.sh
 	@go run ./bench/split $(ARGS)
+
+.PHONY: bench-hop
+bench-hop: runtime ## measure a hop to a stage beside generated protobuf (ARGS='-repeats 9 -time 2s')
+	@go run ./bench/hop $(ARGS)
 
 .PHONY: fuzz
 fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
