@@ -123,7 +123,7 @@ func (s *settings) serveStage(ctx context.Context) error {
 		Peers: s.Stages, Next: s.stageOptions(log), MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
 		Version: buildVersion(), ONNXRuntime: library.Version(), Hostname: hostname, Threads: ort.Options{Threads: s.Threads}.Size(),
 		Memory: func() (used, available int64) { return residentMemory("/"), availableMemory("/") },
-		Log: log,
+		Log:    log,
 	})
 	log.Info("stage ready", "listen", l.Addr().String(), "model", b.Model.Name, "bundle", short(b.ID),
 		"stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes), "took", time.Since(started).Round(time.Millisecond))

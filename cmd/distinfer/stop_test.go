@@ -100,12 +100,10 @@ func TestASecondSignalEndsAStageAtOnce(t *testing.T) {
 	}
 	// It drains: it is still there after a while, and takes nothing new.
 	eventually(t, "new calls are refused", func() bool {
-		select {
-		case err := <-call(t, dir, address, 1):
-			return err != nil
-		case <-time.After(time.Second):
-			return false
-		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := stageclient.Describe(ctx, 0, address, stageclient.Options{MaxMessage: 1 << 20})
+		return err != nil
 	})
 	select {
 	case <-s.ended:
