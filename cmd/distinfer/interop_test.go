@@ -28,8 +28,9 @@ import (
 // A foreigner is a client of stages that was not written in Go: the Python program
 // scripts/interop/client.py, which generates its code from stage.proto.
 type foreigner struct {
-	say  *json.Encoder
-	hear *bufio.Reader
+	process *os.Process
+	say     *json.Encoder
+	hear    *bufio.Reader
 }
 
 func newForeigner(t *testing.T) *foreigner {
@@ -53,15 +54,19 @@ func newForeigner(t *testing.T) *foreigner {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// Whatever it hangs in, a test that waits for its answer goes on.
-	timer := time.AfterFunc(2*patience, func() { _ = cmd.Process.Kill() })
+	f := &foreigner{process: cmd.Process, say: json.NewEncoder(stdin), hear: bufio.NewReader(stdout)}
 	t.Cleanup(func() {
-		defer timer.Stop()
+		defer f.hurry()()
 		if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
 			t.Errorf("client.py: %v\n%s", err, stderr.String())
 		}
 	})
-	return &foreigner{say: json.NewEncoder(stdin), hear: bufio.NewReader(stdout)}
+	return f
+}
+
+// hurry ends the client if it hangs, until the function it returns is called.
+func (f *foreigner) hurry() (stop func() bool) {
+	return time.AfterFunc(2*patience, func() { _ = f.process.Kill() }).Stop
 }
 
 // A foreignCall is one line for client.py.
@@ -98,6 +103,7 @@ func (f *foreigner) send(t *testing.T, c foreignCall, request proto.Message) {
 // receive waits for the answer of the call that was sent.
 func (f *foreigner) receive(t *testing.T) foreignAnswer {
 	t.Helper()
+	defer f.hurry()()
 	line, err := f.hear.ReadBytes('\n')
 	if err != nil {
 		t.Fatalf("no answer of client.py: %v", err)

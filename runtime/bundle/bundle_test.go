@@ -363,6 +363,7 @@ func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
 		"a negative dimension":     {`"dims": [`, `"dims": [-1,`, `dimension -1`},
 		"too many dimensions":      {`"dims": [`, `"dims": [` + strings.Repeat("null,", 63), `65 dimensions`},
 		"a long name":              {`"name": "x"`, `"name": "` + strings.Repeat("x", 4097) + `"`, `name of 4097 bytes`},
+		"a long name of the model": {`"name": "m"`, `"name": "` + strings.Repeat("m", 4097) + `"`, "name of the model"},
 		"a long dimension":         {`"batch"`, `"` + strings.Repeat("x", 4097) + `"`, `name of 4097 bytes`},
 		"a long forward":           {`"forward": [`, `"forward": ["` + strings.Repeat("x", 4097) + `",`, `4097 bytes`},
 		"dimensions and no rank":   {`"dtype": "float32",`, `"dtype": "float32", "any_rank": true,`, `no known number`},
@@ -383,7 +384,7 @@ func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
 		}
 	}
 	// What stands in a string is not counted.
-	named := strings.Replace(good, `"name": "m"`, `"name": "`+strings.Repeat(`,{[\"`, 1<<20)+`"`, 1)
+	named := strings.Replace(good, `"name": "m"`, `"name": "m", "producer": "`+strings.Repeat(`,{[\"`, 1<<20)+`"`, 1)
 	if _, err := Decode([]byte(named)); err != nil {
 		t.Errorf("a name with commas and quotes: %.200s", err)
 	}

@@ -103,7 +103,7 @@ const (
 	maxObjects   = 1 << 17
 	maxValues    = 1 << 20
 	maxStages    = 1024
-	maxName      = 4096    // bytes of the name of a tensor or a dimension
+	maxName      = 4096    // bytes of the name of a tensor, a dimension or the model
 	maxReference = 1 << 20 // the size of a dimension
 )
 
@@ -193,6 +193,9 @@ func (m *Manifest) check() error {
 	if len(m.Stages) > maxStages {
 		return fmt.Errorf("the manifest names %d stages, more than %d", len(m.Stages), maxStages)
 	}
+	if n := len(m.Model.Name); n > maxName {
+		return fmt.Errorf("the name of the model has %d bytes, more than %d", n, maxName)
+	}
 	seen := map[string]bool{ManifestName: true}
 	for _, f := range m.files() {
 		if err := f.check(); err != nil {
@@ -207,7 +210,7 @@ func (m *Manifest) check() error {
 		return err
 	}
 	for name, size := range m.Reference {
-		if size < 0 || size > maxReference {
+		if len(name) > maxName || size < 0 || size > maxReference {
 			return fmt.Errorf("the reference size of dimension %.100q is %d; it can be 0 to %d", name, size, maxReference)
 		}
 	}
@@ -222,7 +225,7 @@ func (m *Manifest) check() error {
 func (f File) check() error {
 	switch {
 	case !plainName.MatchString(f.Name) || filepath.Base(f.Name) != f.Name:
-		return fmt.Errorf("%q is not a plain file name", f.Name)
+		return fmt.Errorf("%.200q is not a plain file name", f.Name)
 	case !hexHash.MatchString(f.SHA256):
 		return fmt.Errorf("the sha256 of %s is not 64 hexadecimal digits", f.Name)
 	case f.Bytes < 0:
