@@ -16,7 +16,12 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## fetch ONNX Runtime and the Go modules, once; works offline afterwards
+setup: runtime ## fetch ONNX Runtime, the Go modules and what the tests need, once; works offline afterwards
+	@scripts/interop/setup.sh
+
+# What it takes to build and run; the tests need more.
+.PHONY: runtime
+runtime:
 	@python3 scripts/onnxruntime/fetch.py $(ORT_DIR)
 	@go mod download
 
@@ -25,7 +30,7 @@ build: ## build bin/distinfer
 	@CGO_ENABLED=1 go build -trimpath -buildvcs=$(VCS) -ldflags='-s -w' -o bin/distinfer ./cmd/distinfer
 
 .PHONY: demo
-demo: setup build ## serve the default model in two stages on this machine, until Ctrl-C
+demo: runtime build ## serve the default model in two stages on this machine, until Ctrl-C
 	@bin/distinfer up models/sst2-minilm/model.onnx --stages 2 --ask 'a moving film, full of quiet humour'
 
 .PHONY: test
@@ -48,27 +53,31 @@ $(TOXIPROXY): scripts/tools/go.mod scripts/tools/go.sum
 	@touch $@
 
 .PHONY: bench
-bench: setup build ## measure accuracy, parity, start-up, memory and the parts of a request
+bench: runtime build ## measure accuracy, start-up, memory, what stages cost, and the parts of a request
 	@scripts/bench.sh
 
 .PHONY: conformance
-conformance: setup build ## split 2,100 models of public packages and compare each with the whole (ARGS='--only lstm')
+conformance: runtime build ## split 2,100 models of public packages and compare each with the whole (ARGS='--only lstm')
 	@scripts/conformance/setup.sh
 	@.setup/conformance/venv/bin/python scripts/conformance/compare.py $(ARGS)
 
 .PHONY: bench-split
-bench-split: setup build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')
+bench-split: runtime build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')
 	@scripts/bench-split/setup.sh
 	@go run ./bench/split $(ARGS)
 
 # Not `go run`, which a SIGTERM ends without the program that it runs.
 .PHONY: chaos
-chaos: setup build $(TOXIPROXY) ## make replicas fail under load and count what is lost (ARGS='-only kill')
+chaos: runtime build $(TOXIPROXY) ## make replicas fail under load and count what is lost (ARGS='-only kill')
 	@go build -o .setup/bin/chaos ./bench/chaos
 	@.setup/bin/chaos $(ARGS)
 
+.PHONY: bench-hop
+bench-hop: runtime ## measure a hop to a stage beside generated protobuf (ARGS='-repeats 9 -time 2s')
+	@go run ./bench/hop $(ARGS)
+
 .PHONY: fuzz
-fuzz: setup ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
+fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
 	@scripts/fuzz.sh
 
 .PHONY: proto
