@@ -118,6 +118,42 @@ func TestTimeUntilATryGrowsAndIsShortAgainOnceProven(t *testing.T) {
 	}
 }
 
+// Many calls fail at once when a replica dies; that is one failure.
+func TestCallsThatFailDoNotDelayTheNextTry(t *testing.T) {
+	t.Parallel()
+	s := set("a")
+	if !s.Lost(start, "a", replica.Down, boom) {
+		t.Error("the first call that fails is no news")
+	}
+	for range 20 {
+		if s.Lost(start, "a", replica.Down, boom) {
+			t.Error("the others are news")
+		}
+	}
+	if s.Usable() || s.Err() == nil {
+		t.Error("it can be used")
+	}
+	if d, news := s.Fail(start, "a", replica.Down, boom); d != 50*time.Millisecond || news {
+		t.Errorf("it is looked at again after %v, news %v", d, news)
+	}
+	// One that keeps dying is given time all the same.
+	for _, want := range []time.Duration{100, 200, 400} {
+		s.Ready(start, "a")
+		s.Lost(start, "a", replica.Wrong, boom)
+		if d, _ := s.Fail(start, "a", replica.Wrong, boom); d != want*time.Millisecond {
+			t.Errorf("after %v, want %v ms", d, int64(want))
+		}
+	}
+	s.Ready(start, "a")
+	s.Lost(start.Add(time.Minute), "a", replica.Down, boom)
+	if d, _ := s.Fail(start.Add(time.Minute), "a", replica.Down, boom); d != 50*time.Millisecond {
+		t.Errorf("after a long while: %v", d)
+	}
+	if s.Lost(start, "b", replica.Down, boom) {
+		t.Error("one that is not there is news")
+	}
+}
+
 func TestNewsAreTold(t *testing.T) {
 	t.Parallel()
 	s := replica.New(policy)
