@@ -60,7 +60,7 @@ fuzz: setup ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
 	@scripts/fuzz.sh
 
 .PHONY: proto
-proto: $(LINTER) ## write the Go code of the stage protocol again
+proto: $(LINTER) ## write the Go code of the protocols again
 	@scripts/proto.sh
 
 .PHONY: clean

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes stage.pb.go from stage.proto, with the protoc that grpcio-tools carries.
+# Writes the .pb.go file beside every .proto, with the protoc that grpcio-tools carries.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,5 +8,8 @@ if [ ! -x $venv/bin/python ]; then
 	python3 -m venv $venv
 	$venv/bin/pip install --quiet --disable-pip-version-check grpcio-tools==1.85.1
 fi
-PATH=$PWD/.setup/bin:$PATH $venv/bin/python -m grpc_tools.protoc \
-	-Iserver/stage/stagepb --go_out=server/stage/stagepb --go_opt=paths=source_relative stage.proto
+for proto in server/stage/stagepb/stage.proto server/share/sharepb/share.proto; do
+	dir=$(dirname $proto)
+	PATH=$PWD/.setup/bin:$PATH $venv/bin/python -m grpc_tools.protoc \
+		-I$dir --go_out=$dir --go_opt=paths=source_relative "$(basename $proto)"
+done

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxManifest and maxTextFile bound what is read into memory, in bytes.
+// MaxManifest and maxTextFile bound what is read into memory, in bytes.
 const (
-	maxManifest = 64 << 20
+	MaxManifest = 64 << 20
 	maxTextFile = 64 << 20
 )
 
@@ -31,7 +31,7 @@ type Bundle struct {
 
 // Open reads the bundle in folder dir.
 func Open(dir string) (*Bundle, error) {
-	b, err := readFile(filepath.Join(dir, ManifestName), maxManifest)
+	b, err := readFile(filepath.Join(dir, ManifestName), MaxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, errDir := os.Stat(dir); errDir != nil {
 			return nil, fmt.Errorf("bundle %s: there is no such folder; make it with `distinfer split model.onnx --out %s`, or name another with --bundle", dir, dir)
@@ -45,8 +45,13 @@ func Open(dir string) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %s: %w", dir, ManifestName, err)
 	}
-	sum := sha256.Sum256(b)
-	return &Bundle{Manifest: *m, Dir: dir, ID: hex.EncodeToString(sum[:])}, nil
+	return &Bundle{Manifest: *m, Dir: dir, ID: identity(b)}, nil
+}
+
+// identity is the ID of the bundle with the given manifest.
+func identity(manifest []byte) string {
+	sum := sha256.Sum256(manifest)
+	return hex.EncodeToString(sum[:])
 }
 
 // CheckRank fails when the bundle has no stage of the given rank.
@@ -70,6 +75,58 @@ func (b *Bundle) StagePath(rank int) (string, error) {
 		}
 	}
 	return filepath.Join(b.Dir, s.Name), b.check(s.File)
+}
+
+// ReadManifest reads the manifest as it is on the disk. It fails when that is no
+// longer the manifest the bundle was opened with.
+func (b *Bundle) ReadManifest() ([]byte, error) {
+	data, err := readFile(filepath.Join(b.Dir, ManifestName), MaxManifest)
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
+	}
+	if id := identity(data); id != b.ID {
+		return nil, fmt.Errorf("bundle %s: another bundle stands there now: it was %.12s…, it is %.12s…", b.Dir, b.ID, id)
+	}
+	return data, nil
+}
+
+// OpenFile opens the file with the given sha256, of which it has checked no more
+// than the size. It fails with ErrNoFile when the manifest names no such file, or
+// when the file is not there.
+func (b *Bundle) OpenFile(sha256 string) (*os.File, File, error) {
+	for _, f := range b.files() {
+		if f.SHA256 != sha256 {
+			continue
+		}
+		r, err := open(filepath.Join(b.Dir, f.Name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, f, fmt.Errorf("bundle %s: %s is not there: %w", b.Dir, f.Name, ErrNoFile)
+		case err != nil:
+			return nil, f, fmt.Errorf("bundle %s: %w", b.Dir, err)
+		}
+		info, err := r.Stat()
+		if err == nil && info.Size() != f.Bytes {
+			err = fmt.Errorf("bundle %s: %s has %d bytes, %s says %d", b.Dir, f.Name, info.Size(), ManifestName, f.Bytes)
+		}
+		if err != nil {
+			_ = r.Close()
+			return nil, f, err
+		}
+		return r, f, nil
+	}
+	return nil, File{}, fmt.Errorf("bundle %s: a file with sha256 %.12s…: %w", b.Dir, sha256, ErrNoFile)
+}
+
+// Missing are those of the files that are not there, or not as the manifest says.
+func (b *Bundle) Missing(files []File) []File {
+	var missing []File
+	for _, f := range files {
+		if b.check(f) != nil {
+			missing = append(missing, f)
+		}
+	}
+	return missing
 }
 
 // check compares a file with its entry in the manifest.

@@ -20,6 +20,10 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
+// maxObjects bounds what a manifest may hold, since a short text may describe a
+// long list: "{}" is two bytes there, and hundreds in memory.
+const maxObjects = 1 << 20
+
 // Format is the version of the manifest that this package writes and reads.
 const Format = 1
 
@@ -100,6 +104,9 @@ var (
 // does not know are refused: they come from a newer version, which means
 // something by them.
 func Decode(b []byte) (*Manifest, error) {
+	if n := bytes.Count(b, []byte("{")); n > maxObjects {
+		return nil, fmt.Errorf("not a manifest: it has %d objects, at most %d are read", n, maxObjects)
+	}
 	var version struct {
 		Format int `json:"format"`
 	}
@@ -131,6 +138,20 @@ func (m *Manifest) Encode() ([]byte, error) {
 		return nil, err
 	}
 	return append(b, '\n'), nil
+}
+
+// StageFiles are the files that a machine needs for the stage of the given rank,
+// besides the manifest.
+func (m *Manifest) StageFiles(rank int) ([]File, error) {
+	if rank < 0 || rank >= len(m.Stages) {
+		return nil, fmt.Errorf("the bundle has %d stages: there is no rank %d (ranks are 0 to %d)", len(m.Stages), rank, len(m.Stages)-1)
+	}
+	s := m.Stages[rank]
+	list := []File{s.File}
+	if s.Data != nil {
+		list = append(list, *s.Data)
+	}
+	return list, nil
 }
 
 // files are all files of the bundle but the manifest itself.
