@@ -11,11 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
@@ -31,10 +33,17 @@ machines. Only the front needs to know where the stages are.
   GET  /healthz   whether the front runs
   GET  /readyz    whether every stage can be used
 
-The front listens on localhost only, unless --listen names another address.`,
+The front listens on localhost only, unless --listen names another address.
+
+With --share it also gives the bundle's files, by gRPC on an address of its own, to
+machines that fetch them; the bundle then has to be on this machine only. With
+--fetch it is the other way round: what the front needs (the manifest, the
+tokenizer and its configuration) is fetched from a machine that has it.`,
 		Example: `  distinfer front --port 8008
   distinfer front --stages 192.168.0.101:2222,192.168.0.104:2222
   distinfer front --listen 0.0.0.0:80 --bundle /srv/sentiment
+  distinfer front --share 192.168.0.101:2221
+  distinfer front --fetch 192.168.0.101:2222
   curl 'http://localhost:8008/?text=a+lovely+film'
   curl localhost:8008/predict -d '{"inputs": ["a lovely film", "a waste of time"]}'`,
 		Args: arguments(false),
@@ -43,30 +52,48 @@ The front listens on localhost only, unless --listen names another address.`,
 			if err != nil {
 				return err
 			}
-			b, err := bundle.Open(s.Bundle)
-			if err != nil {
-				return err
-			}
-			addresses, err := s.Stages.forStages(len(b.Stages))
-			if err != nil {
-				return err
-			}
-			l, err := s.listenHTTP(cmd.Context())
-			if err != nil {
-				return err
-			}
-			f, err := s.newFront(b, addresses)
-			if err != nil {
-				return errors.Join(err, l.Close())
-			}
-			defer f.close()
-			go f.watch(cmd.Context())
-			return f.Serve(cmd.Context(), l)
+			return s.front(cmd.Context())
 		},
 	}
 	addFrontFlags(cmd.Flags())
 	addStagesFlag(cmd.Flags())
+	addFetchFlags(cmd.Flags())
+	cmd.Flags().String("share", "", "`host:port` to give the bundle's files to other machines on (default: they are not given)")
 	return cmd
+}
+
+func (s *settings) front(ctx context.Context) error {
+	b, err := s.openBundle(ctx, textFiles)
+	if err != nil {
+		return err
+	}
+	addresses, err := s.Stages.forStages(len(b.Stages))
+	if err != nil {
+		return err
+	}
+	l, err := s.listenHTTP(ctx)
+	if err != nil {
+		return err
+	}
+	f, err := s.newFront(b, addresses)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer f.close()
+	// Whichever of the two ends takes the other with it.
+	work, ctx := errgroup.WithContext(ctx)
+	if s.Share != "" {
+		shared, err := listen(ctx, s.Share, "--share")
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		warnIfOpen(f.log, shared.Addr())
+		f.log.Info("sharing the bundle", "listen", shared.Addr().String(), "bundle", short(b.ID))
+		work.Go(func() error { return share.NewServer(b, s.MaxMessage).Serve(ctx, shared, nil) })
+	}
+	go f.watch(ctx)
+	work.Go(func() error { return f.Serve(ctx, l) })
+	return work.Wait()
 }
 
 // addFrontFlags adds the flags of everything that has a front.

@@ -311,22 +311,56 @@ func (f *fetcher) read(ctx context.Context, p *peer, part *bundle.Partial) error
 		return nil
 	}
 	in := &sharepb.ReadRequest{Sha256: part.SHA256, Offset: part.Have()}
-	return p.receive(ctx, readMethod, in, f.stall, func(b []byte) error {
+	// While a piece is written, the next ones come in.
+	pieces := make(chan []byte, ahead)
+	failed := make(chan struct{})
+	wrote := make(chan error, 1)
+	go func() {
+		for b := range pieces {
+			if err := f.write(part, b); err != nil {
+				close(failed)
+				wrote <- err
+				return
+			}
+		}
+		wrote <- nil
+	}()
+	err := p.receive(ctx, readMethod, in, f.stall, func(b []byte) error {
 		if len(b) == 0 {
 			return lastingError{errors.New("it sends messages with nothing in them")}
 		}
-		n, err := part.Write(b)
-		f.received += int64(n)
-		f.moved = time.Now()
-		f.add(int64(n))
-		switch {
-		case errors.Is(err, bundle.ErrTooLong):
-			return lastingError{err}
-		case err != nil:
-			return localError{err}
+		select {
+		case pieces <- b:
+			return nil
+		case <-failed:
+			return errStopped
 		}
-		return nil
 	})
+	close(pieces)
+	if errWrite := <-wrote; errWrite != nil {
+		return errWrite
+	}
+	return err
+}
+
+// ahead is how many pieces may wait to be written.
+const ahead = 4
+
+// errStopped ends a stream whose pieces cannot be written.
+var errStopped = errors.New("writing failed")
+
+func (f *fetcher) write(part *bundle.Partial, b []byte) error {
+	n, err := part.Write(b)
+	f.received += int64(n)
+	f.moved = time.Now()
+	f.add(int64(n))
+	switch {
+	case errors.Is(err, bundle.ErrTooLong):
+		return lastingError{err}
+	case err != nil:
+		return localError{err}
+	}
+	return nil
 }
 
 // add counts bytes that are there, and tells of them now and then.
