@@ -298,9 +298,11 @@ func (f *fetcher) file(ctx context.Context, g *bundle.Gathering, file bundle.Fil
 		}
 		again = true
 		f.add(-part.Have())
-		if part, err = g.Resume(ctx, file); err != nil {
+		anew, err := g.Resume(ctx, file)
+		if err != nil {
 			return localError{err}
 		}
+		part = anew
 		return fmt.Errorf("%w; it is fetched once more", wrong)
 	})
 }
