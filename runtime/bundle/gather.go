@@ -164,10 +164,8 @@ func (g *Gathering) recover() error {
 // it can be moved into it.
 func (g *Gathering) checkMount() error {
 	var own, parent unix.Stat_t
-	if len(g.missing) == 0 || unix.Stat(g.dir, &own) != nil || unix.Stat(filepath.Dir(g.dir), &parent) != nil {
-		return nil
-	}
-	if own.Dev != parent.Dev {
+	known := unix.Stat(g.dir, &own) == nil && unix.Stat(filepath.Dir(g.dir), &parent) == nil
+	if known && own.Dev != parent.Dev && len(g.missing) > 0 {
 		return fmt.Errorf("%s is a file system of its own, so a bundle cannot be put there in one step; name a folder in it, such as --bundle %s",
 			g.dir, filepath.Join(g.dir, "stages"))
 	}
@@ -207,6 +205,15 @@ func megabytes(n uint64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) 
 // Missing are the files that have to be gathered.
 func (g *Gathering) Missing() []File { return g.missing }
 
+// Replaces is the ID of another bundle in the folder, which Commit removes, or
+// nothing.
+func (g *Gathering) Replaces() string {
+	if g.foundID == g.id {
+		return ""
+	}
+	return g.foundID
+}
+
 func (g *Gathering) path(f File) string { return filepath.Join(g.staging(), f.Name) }
 
 // A Partial is a file of which the first bytes are there.
@@ -239,7 +246,7 @@ func (g *Gathering) Resume(ctx context.Context, file File) (*Partial, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Partial{File: file, path: g.path(file), sync: g.found == holdsBundle && g.foundID != g.id, f: f}
+	p := &Partial{File: file, path: g.path(file), sync: g.Replaces() != "", f: f}
 	sum := sha256.New()
 	have, err := hashInto(ctx, sum, f, file.Bytes)
 	if err != nil {

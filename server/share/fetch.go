@@ -246,6 +246,9 @@ func (f *fetcher) gather(ctx context.Context, dir string, manifest []byte) (_ *b
 		log.Info("bundle is here already")
 		return g.Commit()
 	}
+	if old := g.Replaces(); old != "" {
+		log.Warn("another bundle is here, and will be replaced", "folder", dir, "old", short(old))
+	}
 	for _, file := range g.Missing() {
 		f.total += file.Bytes
 	}

@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,65 +157,6 @@ func shared(t testing.TB, b *bundle.Bundle) string {
 	l := listen(t, "localhost:0")
 	serve(t, NewServer(b, maxMessage), l)
 	return l.Addr().String()
-}
-
-// A wire is a TCP proxy that counts the bytes from the server, and may cut them off.
-type wire struct {
-	address string
-	bytes   atomic.Int64
-	// cut is asked before bytes go on, and says how many may before the
-	// connection breaks; more than n is all.
-	cut func(n int) int
-}
-
-func newWire(t testing.TB, to string, cut func(n int) int) *wire {
-	l := listen(t, "localhost:0")
-	w := &wire{address: l.Addr().String(), cut: cut}
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	var open []net.Conn
-	all.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := (&net.Dialer{}).Dial("tcp", to)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			mu.Lock()
-			open = append(open, in, out)
-			mu.Unlock()
-			all.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() })
-			all.Go(func() {
-				defer func() { _, _ = in.Close(), out.Close() }()
-				buffer := make([]byte, 32<<10)
-				for {
-					n, err := out.Read(buffer)
-					pass := n
-					if w.cut != nil {
-						pass = min(n, w.cut(n))
-					}
-					w.bytes.Add(int64(pass))
-					if _, errWrite := in.Write(buffer[:pass]); err != nil || errWrite != nil || pass < n {
-						return
-					}
-				}
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		mu.Lock()
-		for _, c := range open {
-			_ = c.Close()
-		}
-		mu.Unlock()
-		all.Wait()
-	})
-	return w
 }
 
 // A logbook is a log that a test can read.

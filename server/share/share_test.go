@@ -25,14 +25,15 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/share/sharepb"
+	"github.com/distinfer/distinfer/server/share/sharetest"
 )
 
 func TestASliceIsFetchedAndOthersAreAdded(t *testing.T) {
 	t.Parallel()
 	made := newBundle(t, 1, 3<<20)
-	w := newWire(t, shared(t, made), nil)
+	w := sharetest.NewWire(t, shared(t, made), nil)
 	dir := filepath.Join(t.TempDir(), "deep", "stages")
-	b, err := Fetch(testContext(t), dir, slice(1), options(w.address))
+	b, err := Fetch(testContext(t), dir, slice(1), options(w.Address))
 	if err != nil || b.ID != made.ID {
 		t.Fatal(err)
 	}
@@ -40,19 +41,19 @@ func TestASliceIsFetchedAndOthersAreAdded(t *testing.T) {
 	if _, err := b.StagePath(1); err != nil {
 		t.Error(err)
 	}
-	if n := w.bytes.Load(); n < 4<<20 || n > 5<<20 {
+	if n := w.Bytes(); n < 4<<20 || n > 5<<20 {
 		t.Errorf("%d bytes for a slice of 4.5 MB", n)
 	}
 
-	before := w.bytes.Load()
-	if _, err := Fetch(testContext(t), dir, slice(1), options(w.address)); err != nil {
+	before := w.Bytes()
+	if _, err := Fetch(testContext(t), dir, slice(1), options(w.Address)); err != nil {
 		t.Fatal(err)
 	}
-	if n := w.bytes.Load() - before; n > 10_000 {
+	if n := w.Bytes() - before; n > 10_000 {
 		t.Errorf("%d bytes for what is there already", n)
 	}
 	for _, want := range []func(*bundle.Manifest) ([]bundle.File, error){texts, slice(0)} {
-		if _, err := Fetch(testContext(t), dir, want, options(w.address)); err != nil {
+		if _, err := Fetch(testContext(t), dir, want, options(w.Address)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,12 +66,12 @@ func TestASliceIsFetchedAndOthersAreAdded(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "stage-1.onnx"), noise(9, 3<<20+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Fetch(testContext(t), dir, slice(1), options(w.address)); err != nil {
+	if _, err := Fetch(testContext(t), dir, slice(1), options(w.Address)); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, made, "stage-0.onnx", "stage-1.onnx", "stage-1.data", bundle.TokenizerName, bundle.ConfigName)
 
-	if _, err := Fetch(testContext(t), dir, slice(2), options(w.address)); err == nil || !strings.Contains(err.Error(), "no rank 2") {
+	if _, err := Fetch(testContext(t), dir, slice(2), options(w.Address)); err == nil || !strings.Contains(err.Error(), "no rank 2") {
 		t.Errorf("a rank there is not: %v", err)
 	}
 }
@@ -88,10 +89,16 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 	if err := errors.Join(err, os.MkdirAll(filepath.Join(filepath.Dir(dir), ".stages.fetch-0123456789ab"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Fetch(testContext(t), dir, slice(0), options(shared(t, newer))); err != nil {
+	var log logbook
+	replacing := options(shared(t, newer))
+	replacing.Log = log.logger()
+	if _, err := Fetch(testContext(t), dir, slice(0), replacing); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, newer, "stage-0.onnx")
+	if s := log.String(); !strings.Contains(s, "level=WARN") || !strings.Contains(s, "old="+older.ID[:12]) {
+		t.Errorf("the log says %s", s)
+	}
 
 	// Whoever wants a certain one gets no other.
 	o := options(shared(t, older))
@@ -191,17 +198,17 @@ func TestTheNextPeerTakesOver(t *testing.T) {
 	}
 	lacks := shared(t, b)
 	var passed atomic.Int64
-	broken := newWire(t, shared(t, made), func(n int) int {
+	broken := sharetest.NewWire(t, shared(t, made), func(n int) int {
 		return int(max(0, 1<<20-passed.Add(int64(n))+int64(n)))
 	})
 	dir := filepath.Join(t.TempDir(), "stages")
-	good := newWire(t, shared(t, made), nil)
-	if _, err := Fetch(testContext(t), dir, slice(1), options(nowhere(t), lacks, broken.address, good.address)); err != nil {
+	good := sharetest.NewWire(t, shared(t, made), nil)
+	if _, err := Fetch(testContext(t), dir, slice(1), options(nowhere(t), lacks, broken.Address, good.Address)); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, made, "stage-1.onnx", "stage-1.data")
 	// What the broken one gave was not fetched again: its last message at most.
-	if n := good.bytes.Load(); n > 3<<20+200_000 {
+	if n := good.Bytes(); n > 3<<20+200_000 {
 		t.Errorf("%d bytes from the last peer, though others gave the first of 3 MB", n)
 	}
 
@@ -217,14 +224,14 @@ func TestATransferGoesOnWhenThePeerComesBack(t *testing.T) {
 	made := newBundle(t, 1, 40<<20)
 	l := listen(t, "localhost:0")
 	stop := serve(t, NewServer(made, maxMessage), l)
-	slow := newWire(t, l.Addr().String(), func(n int) int { time.Sleep(time.Millisecond); return n })
+	slow := sharetest.NewWire(t, l.Addr().String(), func(n int) int { time.Sleep(time.Millisecond); return n })
 	dir := filepath.Join(t.TempDir(), "stages")
 	ended := make(chan error, 1)
 	go func() {
-		_, err := Fetch(testContext(t), dir, slice(0), options(slow.address))
+		_, err := Fetch(testContext(t), dir, slice(0), options(slow.Address))
 		ended <- err
 	}()
-	eventually(t, "some of it has come", func() bool { return slow.bytes.Load() > 4<<20 })
+	eventually(t, "some of it has come", func() bool { return slow.Bytes() > 4<<20 })
 	stop() // ends the stream
 	select {
 	case err := <-ended:
@@ -236,7 +243,7 @@ func TestATransferGoesOnWhenThePeerComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, made, "stage-0.onnx")
-	if n := slow.bytes.Load(); n > 40<<20+24<<20 { // what was on its way is lost
+	if n := slow.Bytes(); n > 40<<20+24<<20 { // what was on its way is lost
 		t.Errorf("%d bytes for 40 MB", n)
 	}
 }
@@ -260,10 +267,12 @@ func TestRandomCutsGiveTheRightFiles(t *testing.T) {
 			l := listen(t, "localhost:0")
 			serve(t, server, l)
 			left := 20_000
-			w := newWire(t, l.Addr().String(), func(n int) int {
-				pass := min(n, left) // there is one connection at a time
+			w := sharetest.NewWire(t, l.Addr().String(), func(n int) int {
+				mu.Lock()
+				defer mu.Unlock()
+				pass := min(n, left)
 				if left -= pass; left == 0 {
-					left = 5_000 + roll(size/2)
+					left = 5_000 + dice.IntN(size/2)
 					return pass
 				}
 				return n
@@ -273,7 +282,7 @@ func TestRandomCutsGiveTheRightFiles(t *testing.T) {
 				// Some fetchers are ended from outside.
 				at := int64(roll(size))
 				ctx, cancel := context.WithCancel(testContext(t))
-				o := options(w.address)
+				o := options(w.Address)
 				o.Progress = func(done, _ int64) {
 					if done > at {
 						cancel()
@@ -372,7 +381,12 @@ func (l liar) serve(t testing.TB) string {
 	at := listen(t, "localhost:0")
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(at) }()
-	t.Cleanup(func() { s.Stop(); <-served })
+	t.Cleanup(func() {
+		s.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
 	return at.Addr().String()
 }
 
@@ -417,17 +431,17 @@ func TestALyingPeerIsFoundOut(t *testing.T) {
 		"more bytes": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
 			return sends(s, append(real(in.GetSha256()), 0))
 		}, []string{"more bytes than the manifest says", "300000"}},
-		"bytes without end": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"bytes without end": {func(_ *sharepb.ReadRequest, s grpc.ServerStream) error {
 			for {
 				if err := sends(s, make([]byte, 1<<20)); err != nil {
 					return err
 				}
 			}
 		}, []string{"more bytes than the manifest says"}},
-		"too large a message": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"too large a message": {func(_ *sharepb.ReadRequest, s grpc.ServerStream) error {
 			return sends(s, make([]byte, 3<<20))
 		}, []string{"larger than max"}},
-		"empty messages": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"empty messages": {func(_ *sharepb.ReadRequest, s grpc.ServerStream) error {
 			for {
 				if err := sends(s, nil); err != nil {
 					return err
@@ -435,7 +449,10 @@ func TestALyingPeerIsFoundOut(t *testing.T) {
 			}
 		}, []string{"nothing in them"}},
 		"fewer bytes": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
-			return sends(s, real(in.GetSha256())[min(1000, in.GetOffset()):1000])
+			if in.GetOffset() > 0 {
+				return nil
+			}
+			return sends(s, real(in.GetSha256())[:1000])
 		}, []string{"it ended after 1000 of 300000 bytes"}},
 		"nothing": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
 			<-s.Context().Done()
@@ -663,7 +680,9 @@ func TestMessagesStayWithinTheLimit(t *testing.T) {
 			t.Errorf("limit %d: %v", limit, err)
 		}
 		server.Stop()
-		<-served
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
 	}
 }
 
