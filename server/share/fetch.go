@@ -57,24 +57,21 @@ func Fetch(ctx context.Context, dir string, want func(*bundle.Manifest) ([]bundl
 		defer func() { _ = p.conn.Close() }()
 		f.peers = append(f.peers, p)
 	}
-	// Equal IDs are equal bundles: there is nothing to ask.
-	if cached := f.cached(dir); o.ID != "" && cached != nil {
-		f.Log.Info("bundle is here already", "bundle", short(cached.ID))
+	if o.ID != "" { // equal IDs are equal bundles: there is nothing to ask
+		if b := f.cached(dir); b != nil {
+			f.Log.Info("bundle is here already", "bundle", short(b.ID))
+			return b, nil
+		}
+	}
+	manifest, cached, err := f.manifest(ctx, dir)
+	switch {
+	case err != nil:
+		return nil, err
+	case cached != nil:
+		f.Log.Warn("no peer tells which bundle to use; the one that is here is used", "bundle", short(cached.ID), "error", f.reasons())
 		return cached, nil
 	}
-	data, err := f.manifest(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	if data == nil {
-		b := f.cached(dir)
-		if b == nil {
-			return nil, fmt.Errorf("%s changed in the meantime; start again", dir)
-		}
-		f.Log.Warn("no peer tells which bundle to use; the one that is here is used", "bundle", short(b.ID), "error", f.reasons())
-		return b, nil
-	}
-	return f.gather(ctx, dir, data)
+	return f.gather(ctx, dir, manifest)
 }
 
 // A fetcher fetches once.
@@ -173,22 +170,25 @@ func (f *fetcher) reasons() string {
 	return strings.Join(list, "; ")
 }
 
-// manifest fetches the manifest from the first peer that has a right one. It is
-// nil when none has after one round, and dir holds a bundle that can be used.
-func (f *fetcher) manifest(ctx context.Context, dir string) ([]byte, error) {
-	var data []byte
+// manifest fetches the manifest from the first peer that has a right one. When none
+// has after one round, and dir holds a bundle that can be used, it returns that.
+func (f *fetcher) manifest(ctx context.Context, dir string) (data []byte, cached *bundle.Bundle, err error) {
 	try := func(p *peer) (err error) {
 		data, err = f.manifestOf(ctx, p)
 		return err
 	}
-	ok, _, err := f.round(ctx, try)
+	ok, again, err := f.round(ctx, try)
 	if ok || err != nil {
-		return data, err
+		return data, nil, err
 	}
-	if f.cached(dir) != nil {
-		return nil, nil
+	if b := f.cached(dir); b != nil {
+		return nil, b, nil
 	}
-	return data, f.persist(ctx, "its manifest", try)
+	if !again {
+		return nil, nil, fmt.Errorf("no peer gives its manifest: %s", f.reasons())
+	}
+	err = f.persist(ctx, "its manifest", try)
+	return data, nil, err
 }
 
 func (f *fetcher) manifestOf(ctx context.Context, p *peer) ([]byte, error) {

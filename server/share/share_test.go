@@ -454,7 +454,7 @@ func TestALyingPeerIsFoundOut(t *testing.T) {
 			}
 			return sends(s, real(in.GetSha256())[:1000])
 		}, []string{"it ended after 1000 of 300000 bytes"}},
-		"nothing": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"nothing": {func(_ *sharepb.ReadRequest, s grpc.ServerStream) error {
 			<-s.Context().Done()
 			return nil
 		}, []string{"sent nothing for too long"}},
@@ -606,7 +606,7 @@ func TestAServerSharesOnlyWhatTheManifestNames(t *testing.T) {
 
 func TestAFileThatChangesUnderneathIsNeverSilentlyWrong(t *testing.T) {
 	t.Parallel()
-	const size = 64 << 20 // more than is on its way at a time
+	const size = 32 << 20 // more than is on its way at a time
 	for what, change := range map[string]func(*os.File) error{
 		"truncated": func(f *os.File) error { return f.Truncate(size / 2) },
 		"written": func(f *os.File) error {
@@ -632,7 +632,7 @@ func TestAFileThatChangesUnderneathIsNeverSilentlyWrong(t *testing.T) {
 
 func TestAServerBoundsItsStreams(t *testing.T) {
 	t.Parallel()
-	made := newBundle(t, 1, 64<<20)
+	made := newBundle(t, 1, 32<<20)
 	s := NewServer(made, maxMessage)
 	s.slots = make(chan struct{}, 1)
 	s.stall = time.Second
@@ -688,7 +688,7 @@ func TestMessagesStayWithinTheLimit(t *testing.T) {
 
 func TestAServerIsHealthyAndStopsInOrder(t *testing.T) {
 	t.Parallel()
-	made := newBundle(t, 1, 64<<20)
+	made := newBundle(t, 1, 32<<20)
 	l := listen(t, "localhost:0")
 	stop := serve(t, NewServer(made, maxMessage), l)
 	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
