@@ -16,11 +16,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
@@ -38,12 +40,19 @@ machines. Only the front needs to know where the stages are.
 
 The front listens on localhost only, unless --listen names another address.
 
+With --share it also gives the bundle's files, by gRPC on an address of its own, to
+machines that fetch them; the bundle then has to be on this machine only. With
+--fetch it is the other way round: what the front needs (the manifest, the
+tokenizer and its configuration) is fetched from a machine that has it.
+
 On SIGHUP it reads its configuration and the bundle again. When they are others it
 goes on answering with what it has until every stage of the new bundle can be
 used, and then follows; each request is answered wholly by one of the two.`,
 		Example: `  distinfer front --port 8008
   distinfer front --stages 192.168.0.101:2222,192.168.0.104:2222
   distinfer front --listen 0.0.0.0:80 --bundle /srv/sentiment
+  distinfer front --share 192.168.0.101:2221
+  distinfer front --fetch 192.168.0.101:2222
   curl 'http://localhost:8008/?text=a+lovely+film'
   curl localhost:8008/predict -d '{"inputs": ["a lovely film", "a waste of time"]}'`,
 		Args: arguments(false),
@@ -52,24 +61,43 @@ used, and then follows; each request is answered wholly by one of the two.`,
 			if err != nil {
 				return err
 			}
-			l, err := s.listenHTTP(cmd.Context())
-			if err != nil {
-				return err
-			}
-			m, err := s.openModel()
-			if err != nil {
-				return errors.Join(err, l.Close())
-			}
-			f := s.newFront(m)
-			defer f.Close()
-			follow := f.followOnHangup(cmd, m)
-			defer follow()
-			return f.serve(cmd.Context(), l, m)
+			return s.front(cmd)
 		},
 	}
 	addFrontFlags(cmd.Flags())
 	addStagesFlag(cmd.Flags())
+	addFetchFlags(cmd.Flags())
+	cmd.Flags().String("share", "", "`host:port` to give the bundle's files to other machines on (default: they are not given)")
 	return cmd
+}
+
+func (s *settings) front(cmd *cobra.Command) error {
+	m, err := s.openModel(cmd.Context())
+	if err != nil {
+		return err
+	}
+	f := s.newFront(m)
+	defer f.Close()
+	l, err := s.listenHTTP(cmd.Context())
+	if err != nil {
+		return err
+	}
+	// Whichever of the two ends takes the other with it.
+	work, ctx := errgroup.WithContext(cmd.Context())
+	if s.Share != "" {
+		shared, err := listen(ctx, s.Share, "--share")
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		warnIfOpen(f.log, shared.Addr())
+		f.log.Info("sharing the bundle", "listen", shared.Addr().String(), "bundle", short(m.bundle.ID))
+		f.share = share.NewServer(m.bundle, s.MaxMessage)
+		work.Go(func() error { return f.share.Serve(ctx, shared, nil) })
+	}
+	unfollow := f.followOnHangup(cmd, m)
+	defer unfollow()
+	work.Go(func() error { return f.serve(ctx, l, m) })
+	return work.Wait()
 }
 
 // addFrontFlags adds the flags of everything that has a front.
@@ -97,9 +125,9 @@ type model struct {
 	pipeline  *stage.Pipeline
 }
 
-// openModel opens the bundle and connects to its stages.
-func (s *settings) openModel() (*model, error) {
-	b, err := bundle.Open(s.Bundle)
+// openModel opens the bundle, which it fetches if so configured, and connects to its stages.
+func (s *settings) openModel(ctx context.Context) (*model, error) {
+	b, err := s.openBundle(ctx, textFiles)
 	if err != nil {
 		return nil, err
 	}
@@ -135,12 +163,16 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 // A frontProcess is a front that tells what it does.
 type frontProcess struct {
 	*front.Front
-	log *slog.Logger
+	share *share.Server // nil when the bundle is not shared
+	log   *slog.Logger
 }
 
 func (s *settings) newFront(m *model) *frontProcess {
 	log := s.logger()
-	return &frontProcess{front.New(front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Log: log}, m.Model), log}
+	return &frontProcess{
+		Front: front.New(front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Log: log}, m.Model),
+		log:   log,
+	}
 }
 
 // serve says where, and serves.
@@ -180,6 +212,9 @@ func (f *frontProcess) followOnHangup(cmd *cobra.Command, current *model) (end f
 				f.log.Error("the front goes on with what it has", "bundle", short(current.bundle.ID), "error", err)
 			case next != nil:
 				f.Follow(next.Model)
+				if f.share != nil {
+					f.share.Follow(next.bundle)
+				}
 				f.log.Info("front follows", "model", next.bundle.Model.Name, "bundle", short(next.bundle.ID), "before", short(current.bundle.ID), "stages", len(next.addresses))
 				current = next
 			}
@@ -199,7 +234,7 @@ func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *mo
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.openModel()
+	m, err := s.openModel(ctx)
 	if err != nil {
 		return nil, err
 	}

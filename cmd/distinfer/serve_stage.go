@@ -13,11 +13,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/split/onnxfile"
 )
@@ -37,10 +39,17 @@ with 0, a second one ends at once.
 The stage listens on localhost only, unless --listen or the configured stages
 name another address of this machine. There is no encryption yet: let only
 machines you trust reach it. The stage also serves the standard gRPC health
-service and server reflection.`,
+service and server reflection, and gives the files of the bundle that it has to
+machines that fetch them.
+
+With --fetch no copy of the model is needed: what this stage needs and --bundle
+does not hold is fetched from a machine that has it, by hash. Any stage gives what
+it has, and so does a front with --share. A transfer that broke off goes on where
+it was, also at the next start.`,
 		Example: `  distinfer serve-stage --rank 0                         # localhost:2222
   distinfer serve-stage --rank 1 --listen 192.168.0.104:2222
   distinfer serve-stage --rank 1 --stages 192.168.0.101:2222,192.168.0.104:2222
+  distinfer serve-stage --rank 1 --fetch 192.168.0.101:2221
   DISTINFER_RANK=1 distinfer serve-stage --bundle /srv/sentiment`,
 		Args: arguments(false),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,6 +65,7 @@ service and server reflection.`,
 	f.String("listen", "", "`host:port` to listen on (default localhost:2222 plus rank)")
 	f.Int("threads", 0, "`number` of threads to compute with (default one a processor)")
 	addStagesFlag(f)
+	addFetchFlags(f)
 	addCallFlags(f)
 	f.Int("max-queue", 256, "`number` of runs that may wait, here or for the stages behind; more are refused")
 	return cmd
@@ -77,7 +87,7 @@ func (s *settings) serveStage(ctx context.Context) error {
 	if s.Rank < 0 {
 		return usageError{errors.New("--rank is missing; it says which stage this machine runs, from 0")}
 	}
-	b, err := bundle.Open(s.Bundle)
+	b, err := s.openBundle(ctx, sliceOf(s.Rank))
 	if err != nil {
 		return err
 	}
@@ -122,8 +132,9 @@ func (s *settings) serveStage(ctx context.Context) error {
 		Bundle: b.ID, Rank: s.Rank, Stages: len(b.Stages), Model: b.Model.Name,
 		Peers: s.Stages, Next: s.stageOptions(log), MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
 		Version: buildVersion(), ONNXRuntime: library.Version(), Hostname: hostname, Threads: ort.Options{Threads: s.Threads}.Size(),
-		Memory: func() (used, available int64) { return residentMemory("/"), availableMemory("/") },
-		Log:    log,
+		Memory:   func() (used, available int64) { return residentMemory("/"), availableMemory("/") },
+		Services: []func(grpc.ServiceRegistrar){share.NewServer(b, s.MaxMessage).Register},
+		Log:      log,
 	})
 	log.Info("stage ready", "listen", l.Addr().String(), "model", b.Model.Name, "bundle", short(b.ID),
 		"stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes), "took", time.Since(started).Round(time.Millisecond))

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,8 @@ type settings struct {
 	Bundle      string        `mapstructure:"bundle"`
 	Stages      addresses     `mapstructure:"stages"`
 	Machines    machines      `mapstructure:"machines"`
+	Fetch       peers         `mapstructure:"fetch"`
+	BundleID    string        `mapstructure:"bundle-id"`
 	ONNXRuntime string        `mapstructure:"onnxruntime"`
 	Threads     int           `mapstructure:"threads"`
 	Output      string        `mapstructure:"output"`
@@ -39,6 +42,7 @@ type settings struct {
 	LogFormat   string        `mapstructure:"log-format"`
 	Rank        int           `mapstructure:"rank"`
 	Listen      string        `mapstructure:"listen"`
+	Share       string        `mapstructure:"share"`
 	Port        int           `mapstructure:"port"`
 	Timeout     time.Duration `mapstructure:"timeout"`
 	DeadAfter   time.Duration `mapstructure:"dead-after"`
@@ -54,7 +58,7 @@ type settings struct {
 
 // Settings that differ from process to process, so that a file which all of
 // them share cannot hold them.
-var notInFile = []string{"rank", "listen", "output"}
+var notInFile = []string{"rank", "listen", "share", "output"}
 
 func addGlobalFlags(f *pflag.FlagSet) {
 	f.String("config", "", "config `file` (default "+defaultConfig+", if it is there)")
@@ -122,6 +126,7 @@ func load(cmd *cobra.Command) (*settings, error) {
 	s := &settings{file: file, formats: formats, given: func(key string) bool { return v.Get(key) != nil }}
 	err := v.UnmarshalExact(s, viper.DecodeHook(mapstructure.ComposeDecodeHookFunc(
 		decodeAddresses,
+		decodePeers,
 		refuseLossy,
 		mapstructure.StringToTimeDurationHookFunc(),
 	)))
@@ -193,6 +198,9 @@ func reason(err error) error {
 	return err
 }
 
+// beginOfID is enough of a bundle's ID to mean one bundle.
+var beginOfID = regexp.MustCompile(`^[0-9a-f]{12,64}$`)
+
 func (s *settings) check() error {
 	bad := func(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 	switch {
@@ -204,6 +212,10 @@ func (s *settings) check() error {
 		return bad("--threads is %d; it can be 1 or more, or 0 for one a processor", s.Threads)
 	case s.Listen != "" && !isListenAddress(s.Listen):
 		return bad("--listen is %q; it can be such as localhost:8008 or 0.0.0.0:8008", s.Listen)
+	case s.Share != "" && !isListenAddress(s.Share):
+		return bad("--share is %q; it can be such as 192.168.0.101:2221", s.Share)
+	case s.BundleID != "" && !beginOfID.MatchString(s.BundleID):
+		return bad("--bundle-id is %q; it can be 12 to 64 hexadecimal digits, such as `distinfer split` prints them", s.BundleID)
 	case s.Port < 0 || s.Port > 65535:
 		return bad("--port is %d; ports are 0 to 65535", s.Port)
 	}

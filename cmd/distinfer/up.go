@@ -167,6 +167,7 @@ func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, err
 				"serve-stage", "--rank", strconv.Itoa(rank), "--listen", address, "--bundle", s.Bundle,
 				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads),
 				"--max-message", strconv.Itoa(s.MaxMessage), "--dead-after", s.DeadAfter.String(), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
+				"--fetch", "", "--bundle-id", "", // the bundle is here, whatever the config file says
 			}
 			if s.file != "" {
 				args = append(args, "--config", s.file)
