@@ -214,6 +214,15 @@ func (g *Gathering) Replaces() string {
 	return g.foundID
 }
 
+// ReplacesWhole reports whether the bundle that Commit removes has all its files.
+func (g *Gathering) ReplacesWhole() bool {
+	if g.Replaces() == "" {
+		return false
+	}
+	b, err := Open(g.dir)
+	return err == nil && len(b.Missing(b.files())) == 0
+}
+
 func (g *Gathering) path(f File) string { return filepath.Join(g.staging(), f.Name) }
 
 // A Partial is a file of which the first bytes are there.

@@ -247,6 +247,11 @@ func (f *fetcher) gather(ctx context.Context, dir string, manifest []byte) (_ *b
 		return g.Commit()
 	}
 	if old := g.Replaces(); old != "" {
+		// A slice was fetched; a whole bundle may be the only copy of a newer one.
+		if f.ID == "" && g.ReplacesWhole() {
+			return nil, fmt.Errorf("%s holds a whole bundle (%.12s…), and %s has another (%.12s…): name the one to use with --bundle-id, leave out --fetch to use the one that is here, or remove the folder",
+				dir, old, f.peers[f.turn].address, identity(manifest))
+		}
 		log.Warn("another bundle is here, and will be replaced", "folder", dir, "old", short(old))
 	}
 	for _, file := range g.Missing() {

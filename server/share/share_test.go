@@ -81,6 +81,14 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 	older, newer := newBundle(t, 1, 1<<20), newBundle(t, 7, 1<<20)
 	dir := filepath.Join(t.TempDir(), "stages")
 	makeBundle(t, dir, 1, 1<<20)
+	// A whole bundle may be the only copy of it, and newer than the peer's.
+	if _, err := Fetch(testContext(t), dir, slice(0), options(shared(t, newer))); err == nil || !strings.Contains(err.Error(), "holds a whole bundle ("+older.ID[:12]) || !strings.Contains(err.Error(), "--bundle-id") {
+		t.Errorf("a whole bundle: %v", err)
+	}
+	wantFiles(t, dir, older, "config.json", "stage-0.onnx", "stage-1.data", "stage-1.onnx", "tokenizer.json")
+	if err := os.Remove(filepath.Join(dir, "stage-1.onnx")); err != nil {
+		t.Fatal(err)
+	}
 	// Begun for the old one and never ended.
 	g, err := bundle.Gather(t.Context(), dir, readFile(t, newBundle(t, 3, 100).Dir, bundle.ManifestName), nil, nil)
 	if err == nil {
