@@ -315,7 +315,10 @@ func TestChangedFilesAreUsedForNewConnectionsAndOldOnesLive(t *testing.T) {
 	if err := os.RemoveAll(serverDir); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the loss is logged", func() bool { serials(t, address, client.Client()); return strings.Contains(log.String(), "no such file") })
+	eventually(t, "the loss is logged", func() bool {
+		serials(t, address, client.Client())
+		return strings.Contains(log.String(), "no such file")
+	})
 	if strings.Contains(log.String(), "PRIVATE KEY-----\\n") {
 		t.Error("a key is in the log")
 	}
