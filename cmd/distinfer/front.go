@@ -36,14 +36,17 @@ machines. Only the front needs to know where the stages are.
   GET  /healthz   whether the front runs
   GET  /readyz    whether every stage can be used
 
-The front listens on localhost only, unless --listen names another address.
+The front listens on localhost only, unless --listen names another address, which
+needs --https-cert and --https-key. Stages on other machines need --tls, a folder
+that ` + "`distinfer certs`" + ` makes. With --tokens, only those who send one of the tokens
+in the file are answered.
 
 On SIGHUP it reads its configuration and the bundle again. When they are others it
 goes on answering with what it has until every stage of the new bundle can be
 used, and then follows; each request is answered wholly by one of the two.`,
 		Example: `  distinfer front --port 8008
-  distinfer front --stages 192.168.0.101:2222,192.168.0.104:2222
-  distinfer front --listen 0.0.0.0:80 --bundle /srv/sentiment
+  distinfer front --stages 192.168.0.101:2222,192.168.0.104:2222 --tls tls
+  distinfer front --listen 0.0.0.0:443 --https-cert cert.pem --https-key key.pem --tokens tokens.txt
   curl 'http://localhost:8008/?text=a+lovely+film'
   curl localhost:8008/predict -d '{"inputs": ["a lovely film", "a waste of time"]}'`,
 		Args: arguments(false),
@@ -60,7 +63,10 @@ used, and then follows; each request is answered wholly by one of the two.`,
 			if err != nil {
 				return errors.Join(err, l.Close())
 			}
-			f := s.newFront(m)
+			f, err := s.newFront(m)
+			if err != nil {
+				return errors.Join(err, l.Close())
+			}
 			defer f.Close()
 			follow := f.followOnHangup(cmd, m)
 			defer follow()
@@ -69,6 +75,7 @@ used, and then follows; each request is answered wholly by one of the two.`,
 	}
 	addFrontFlags(cmd.Flags())
 	addStagesFlag(cmd.Flags())
+	addTLSFlag(cmd.Flags())
 	return cmd
 }
 
@@ -80,10 +87,14 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Int64("max-body", 4<<20, "largest body of a request, in `bytes`")
 	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
 	addCallFlags(f)
+	addHTTPSFlags(f)
 }
 
 func (s *settings) listenHTTP(ctx context.Context) (net.Listener, error) {
 	if s.Listen != "" {
+		if err := s.permit(s.logger(), frontListener(s.Listen, s.HTTPSCert != "")); err != nil {
+			return nil, err
+		}
 		return listen(ctx, s.Listen, "--listen")
 	}
 	return listen(ctx, net.JoinHostPort("localhost", strconv.Itoa(s.Port)), "--port")
@@ -107,12 +118,19 @@ func (s *settings) openModel() (*model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.permitStages(s.logger(), addresses, 0); err != nil {
+		return nil, err
+	}
 	return s.connect(b, addresses)
 }
 
 func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, error) {
 	log := s.logger()
-	pipeline, err := stage.NewPipeline(b.ID, addresses, s.stageOptions(log))
+	machine, err := s.stageTLS(log)
+	if err != nil {
+		return nil, err
+	}
+	pipeline, err := stage.NewPipeline(b.ID, addresses, s.stageOptions(log, machine))
 	if err != nil {
 		return nil, err
 	}
@@ -138,15 +156,25 @@ type frontProcess struct {
 	log *slog.Logger
 }
 
-func (s *settings) newFront(m *model) *frontProcess {
+// newFront makes a front that answers with the model, which it closes when it
+// cannot be made.
+func (s *settings) newFront(m *model) (*frontProcess, error) {
 	log := s.logger()
-	return &frontProcess{front.New(front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Log: log}, m.Model), log}
+	config := front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Log: log}
+	var err error
+	if config.TLS, err = s.httpsTLS(log); err == nil {
+		config.Tokens, err = s.tokens(log)
+	}
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return &frontProcess{front.New(config, m.Model), log}, nil
 }
 
 // serve says where, and serves.
 func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
-	warnIfOpen(f.log, l.Addr())
-	f.log.Info("front listening", "url", url(l.Addr()), "model", m.bundle.Model.Name, "bundle", short(m.bundle.ID), "stages", len(m.addresses))
+	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.bundle.Model.Name, "bundle", short(m.bundle.ID), "stages", len(m.addresses))
 	err := f.Serve(ctx, l)
 	if err == nil {
 		f.log.Info("front stopped")
@@ -228,15 +256,19 @@ func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *mo
 	}
 }
 
-// url is the address to reach a listener at from this machine.
-func url(a net.Addr) string {
-	tcp, ok := a.(*net.TCPAddr)
+// url is the address to reach the front at from this machine.
+func (f *frontProcess) url(l net.Listener) string {
+	tcp, ok := l.Addr().(*net.TCPAddr)
 	if !ok {
-		return a.String()
+		return l.Addr().String()
+	}
+	scheme := "http"
+	if f.TLS != nil {
+		scheme = "https"
 	}
 	host := tcp.IP.String()
 	if tcp.IP.IsLoopback() || tcp.IP.IsUnspecified() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }

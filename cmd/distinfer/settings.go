@@ -46,6 +46,11 @@ type settings struct {
 	MaxMessage  int           `mapstructure:"max-message"`
 	MaxQueue    int           `mapstructure:"max-queue"`
 	MaxTexts    int           `mapstructure:"max-texts"`
+	TLS         string        `mapstructure:"tls"`
+	Insecure    bool          `mapstructure:"insecure"`
+	HTTPSCert   string        `mapstructure:"https-cert"`
+	HTTPSKey    string        `mapstructure:"https-key"`
+	Tokens      string        `mapstructure:"tokens"`
 
 	file    string                // the config file, if one was read
 	formats []string              // that --output may name
@@ -128,6 +133,13 @@ func load(cmd *cobra.Command) (*settings, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("configuration: %w", plain(err))}
 	}
+	// A script whose variable is empty must not turn off what it asks for.
+	for _, key := range []string{"tokens", "https-cert", "https-key"} {
+		f := cmd.Flags().Lookup(key)
+		if asked := f != nil && f.Changed || v.InConfig(key); asked && v.GetString(key) == "" {
+			return nil, usageError{fmt.Errorf("--%s is empty; name a file, or leave it out", key)}
+		}
+	}
 	return s, s.check()
 }
 
@@ -206,6 +218,8 @@ func (s *settings) check() error {
 		return bad("--listen is %q; it can be such as localhost:8008 or 0.0.0.0:8008", s.Listen)
 	case s.Port < 0 || s.Port > 65535:
 		return bad("--port is %d; ports are 0 to 65535", s.Port)
+	case (s.HTTPSCert == "") != (s.HTTPSKey == ""):
+		return bad("--https-cert and --https-key belong together; give both, or neither for plain HTTP")
 	}
 	for _, l := range []struct {
 		name        string

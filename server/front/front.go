@@ -48,8 +48,8 @@ type Front struct {
 	Config
 	models models
 	mux    *http.ServeMux
-	busy atomic.Int64 // texts waiting or being computed
-	held atomic.Int64 // bytes of bodies being received or read
+	busy   atomic.Int64 // texts waiting or being computed
+	held   atomic.Int64 // bytes of bodies being received or read
 }
 
 // New makes a front that answers with the given model.

@@ -216,7 +216,7 @@ func serve(t testing.TB, change func(*setup, *judge)) *site {
 	transport := &http.Transport{}
 	s := &site{
 		front: front.New(c.Config, c.Model),
-		url: "http://" + l.Addr().String(), judge: j, log: log, stop: cancel, served: make(chan error, 1),
+		url:   "http://" + l.Addr().String(), judge: j, log: log, stop: cancel, served: make(chan error, 1),
 		client: &http.Client{Transport: transport, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	go func() { s.served <- s.front.Serve(ctx, l) }()

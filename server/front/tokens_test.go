@@ -60,7 +60,7 @@ func TestOnlyBearersOfATokenAreAnswered(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens")
 	tokensFile(t, path, "# who may ask\n\n  "+alice+"\r\n"+carol)
-	s := serve(t, func(c *front.Config, _ *judge) {
+	s := serve(t, func(c *setup, _ *judge) {
 		var err error
 		if c.Tokens, err = front.LoadTokens(path, c.Log); err != nil {
 			t.Fatal(err)
@@ -111,7 +111,7 @@ func TestATokenThatIsTakenOutOfTheFileIsRevoked(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens")
 	tokensFile(t, path, alice+"\n")
-	s := serve(t, func(c *front.Config, _ *judge) {
+	s := serve(t, func(c *setup, _ *judge) {
 		var err error
 		if c.Tokens, err = front.LoadTokens(path, c.Log); err != nil {
 			t.Fatal(err)
@@ -209,7 +209,7 @@ func serveTLS(t *testing.T) (s *site, ca *mtlstest.CA, dir string, h1 *http.Clie
 	t.Helper()
 	ca = mtlstest.NewCA(t, "web")
 	dir = ca.Folder(t, nil)
-	s = serve(t, func(c *front.Config, _ *judge) {
+	s = serve(t, func(c *setup, _ *judge) {
 		certificate, err := mtls.LoadCertificate(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), c.Log)
 		if err != nil {
 			t.Fatal(err)

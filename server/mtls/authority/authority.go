@@ -151,12 +151,10 @@ type Machine struct {
 	Renewed  bool // there was one before
 }
 
-// Folder is the folder of a machine with the given first name.
-func (a *Authority) Folder(name string) string { return filepath.Join(a.dir, name) }
-
-// Exists reports whether there is something where the machine's folder would be.
-func (a *Authority) Exists(name string) bool {
-	_, err := os.Lstat(a.Folder(name))
+// Exists reports whether there is something where the folder of a machine with the
+// given first name would be, beside an authority in dir.
+func Exists(dir, name string) bool {
+	_, err := os.Lstat(filepath.Join(dir, name))
 	return err == nil
 }
 
@@ -170,7 +168,7 @@ func (a *Authority) Issue(names []string, valid time.Duration, renew bool) (Mach
 			return Machine{}, err
 		}
 	}
-	m := Machine{Folder: a.Folder(names[0]), Names: names, Renewed: a.Exists(names[0])}
+	m := Machine{Folder: filepath.Join(a.dir, names[0]), Names: names, Renewed: Exists(a.dir, names[0])}
 	if m.Renewed && !renew {
 		return Machine{}, fmt.Errorf("%s is there already", m.Folder)
 	}
