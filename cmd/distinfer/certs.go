@@ -153,7 +153,11 @@ func (m *madeCerts) print(out io.Writer) error {
 		if strings.Contains(host, ":") {
 			host = "[" + host + "]"
 		}
-		fmt.Fprintf(out, "  scp -r %s %s:tls\n", machine.Folder, host)
+		if machine.Renewed { // the folder is there, and would get another one inside
+			fmt.Fprintf(out, "  scp %s/*.pem %s:tls/\n", machine.Folder, host)
+		} else {
+			fmt.Fprintf(out, "  scp -r %s %s:tls\n", machine.Folder, host)
+		}
 	}
 	_, err := fmt.Fprintf(out, `
   distinfer serve-stage --rank R --listen HOST:2222 --tls tls

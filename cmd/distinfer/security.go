@@ -18,6 +18,10 @@ func addTLSFlag(f *pflag.FlagSet) {
 	f.String("tls", "", "`folder` with ca.pem, cert.pem and key.pem, for TLS between front and stages and among these")
 }
 
+func addInsecureFlag(f *pflag.FlagSet) {
+	f.Bool("insecure", false, "let traffic to and from other machines go unencrypted")
+}
+
 func addHTTPSFlags(f *pflag.FlagSet) {
 	f.String("https-cert", "", "`file` of the certificate to answer HTTPS with, instead of plain HTTP")
 	f.String("https-key", "", "`file` of the certificate's key")

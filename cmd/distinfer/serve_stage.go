@@ -67,7 +67,7 @@ gRPC health service and server reflection.`,
 func addCallFlags(f *pflag.FlagSet) {
 	f.Int("max-message", 64<<20, "largest message between stages, in `bytes`")
 	f.Duration("dead-after", stage.DefaultDeadAfter, "`time` without a sign of life after which a stage is taken for dead")
-	f.Bool("insecure", false, "let traffic to and from other machines go unencrypted")
+	addInsecureFlag(f)
 }
 
 // stageOptions say how stages are called, by the machine with the given
