@@ -55,6 +55,10 @@ used, and then follows; each request is answered wholly by one of the two.`,
 			if err != nil {
 				return err
 			}
+			config, err := s.frontConfig()
+			if err != nil {
+				return err
+			}
 			l, err := s.listenHTTP(cmd.Context())
 			if err != nil {
 				return err
@@ -63,10 +67,7 @@ used, and then follows; each request is answered wholly by one of the two.`,
 			if err != nil {
 				return errors.Join(err, l.Close())
 			}
-			f, err := s.newFront(m)
-			if err != nil {
-				return errors.Join(err, l.Close())
-			}
+			f := newFrontProcess(config, m)
 			defer f.Close()
 			follow := f.followOnHangup(cmd, m)
 			defer follow()
@@ -156,20 +157,18 @@ type frontProcess struct {
 	log *slog.Logger
 }
 
-// newFront makes a front that answers with the model, which it closes when it
-// cannot be made.
-func (s *settings) newFront(m *model) (*frontProcess, error) {
-	log := s.logger()
-	config := front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Log: log}
+// frontConfig says how the front serves, whichever model.
+func (s *settings) frontConfig() (front.Config, error) {
+	c := front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Log: s.logger()}
 	var err error
-	if config.TLS, err = s.httpsTLS(log); err == nil {
-		config.Tokens, err = s.tokens(log)
+	if c.TLS, err = s.httpsTLS(c.Log); err == nil {
+		c.Tokens, err = s.tokens(c.Log)
 	}
-	if err != nil {
-		m.Close()
-		return nil, err
-	}
-	return &frontProcess{front.New(config, m.Model), log}, nil
+	return c, err
+}
+
+func newFrontProcess(c front.Config, m *model) *frontProcess {
+	return &frontProcess{front.New(c, m.Model), c.Log}
 }
 
 // serve says where, and serves.

@@ -45,7 +45,11 @@ func (r *remoteFlags) open(s *settings) (*remote, error) {
 		if token = strings.TrimSpace(string(data)); !front.CanBeToken(token) {
 			return nil, fmt.Errorf("--token-file: %s must hold one token, and nothing else", r.tokenFile)
 		}
-		if err := s.permit(s.logger(), traffic{"sending the token to", net.JoinHostPort(url.Hostname(), url.Port()), url.Scheme == "https", "use an https:// URL"}); err != nil {
+		port := url.Port()
+		if port == "" {
+			port = url.Scheme // a name of the port
+		}
+		if err := s.permit(s.logger(), traffic{"sending the token to", net.JoinHostPort(url.Hostname(), port), url.Scheme == "https", "use an https:// URL"}); err != nil {
 			return nil, err
 		}
 	}

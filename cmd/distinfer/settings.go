@@ -94,8 +94,8 @@ func load(cmd *cobra.Command) (*settings, error) {
 	case err != nil:
 		return nil, usageError{fmt.Errorf("config file %s: %w", file, reason(err))}
 	}
-	known := keys()
-	for _, key := range v.AllKeys() {
+	known, written := keys(), v.AllKeys()
+	for _, key := range written {
 		switch {
 		case !slices.Contains(known, key):
 			return nil, usageError{fmt.Errorf("config file %s: unknown key %q; known are %s", file, key, strings.Join(inFile(), ", "))}
@@ -136,7 +136,7 @@ func load(cmd *cobra.Command) (*settings, error) {
 	// A script whose variable is empty must not turn off what it asks for.
 	for _, key := range []string{"tokens", "https-cert", "https-key"} {
 		f := cmd.Flags().Lookup(key)
-		if asked := f != nil && f.Changed || v.InConfig(key); asked && v.GetString(key) == "" {
+		if asked := f != nil && f.Changed || slices.Contains(written, key); asked && v.GetString(key) == "" {
 			return nil, usageError{fmt.Errorf("--%s is empty; name a file, or leave it out", key)}
 		}
 	}

@@ -90,6 +90,10 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 	if err != nil {
 		return err
 	}
+	config, err := s.frontConfig()
+	if err != nil {
+		return err
+	}
 	l, err := s.listenHTTP(ctx)
 	if err != nil {
 		return err
@@ -117,10 +121,7 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 	if err != nil {
 		return err
 	}
-	f, err := s.newFront(m)
-	if err != nil {
-		return err
-	}
+	f := newFrontProcess(config, m)
 	defer f.Close()
 
 	served := make(chan error, 1)
