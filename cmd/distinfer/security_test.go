@@ -197,7 +197,7 @@ func trusting(t *testing.T, ca string) *http.Client {
 
 func bearing(t *testing.T, client *http.Client, url, token string) (int, string) {
 	t.Helper()
-	r, err := http.NewRequest("GET", url, nil)
+	r, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

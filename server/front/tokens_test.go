@@ -252,7 +252,10 @@ func TestHTTPSWithBothVersionsOfHTTP(t *testing.T) {
 	if response.StatusCode != http.StatusBadRequest {
 		t.Errorf("plain HTTP: %s", response.Status)
 	}
-	if _, err := http.Get(s.url); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+	if response, err := http.Get(s.url); err == nil {
+		_ = response.Body.Close()
+		t.Error("a client without the authority got an answer")
+	} else if !strings.Contains(err.Error(), "unknown authority") {
 		t.Errorf("without the authority: %v", err)
 	}
 }
@@ -287,7 +290,7 @@ func TestHTTPSStopsInOrder(t *testing.T) {
 	s, _, _, _ := serveTLS(t)
 	answered := make(chan int, 1)
 	go func() {
-		r, err := http.NewRequestWithContext(context.Background(), "GET", s.url+"/?text=block", nil)
+		r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.url+"/?text=block", nil)
 		if err == nil {
 			var response *http.Response
 			if response, err = s.client.Do(r); err == nil {

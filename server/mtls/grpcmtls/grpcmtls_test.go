@@ -183,7 +183,12 @@ func TestAClientThatReconnectsTrustsTheNewAuthority(t *testing.T) {
 		grpc_health_v1.RegisterHealthServer(s, health.NewServer())
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()
-		return func() { s.Stop(); <-served }
+		return func() {
+			s.Stop()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		}
 	}
 	stop := run(l, ca)
 	conn := dial(t, address, grpcmtls.Client(client.Client))
