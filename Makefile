@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 ORT_DIR := .setup/onnxruntime
 LINTER := .setup/bin/golangci-lint
+TOXIPROXY := .setup/bin/toxiproxy-server
 
 # Where there is a git checkout, the version is recorded in the binary.
 VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true || echo false)
@@ -15,7 +16,12 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## fetch ONNX Runtime and the Go modules, once; works offline afterwards
+setup: runtime ## fetch ONNX Runtime, the Go modules and what the tests need, once; works offline afterwards
+	@scripts/interop/setup.sh
+
+# What it takes to build and run; the tests need more.
+.PHONY: runtime
+runtime:
 	@python3 scripts/onnxruntime/fetch.py $(ORT_DIR)
 	@go mod download
 
@@ -24,7 +30,7 @@ build: ## build bin/distinfer
 	@CGO_ENABLED=1 go build -trimpath -buildvcs=$(VCS) -ldflags='-s -w' -o bin/distinfer ./cmd/distinfer
 
 .PHONY: demo
-demo: setup build ## serve the default model in two stages on this machine, until Ctrl-C
+demo: runtime build ## serve the default model in two stages on this machine, until Ctrl-C
 	@bin/distinfer up models/sst2-minilm/model.onnx --stages 2 --ask 'a moving film, full of quiet humour'
 
 .PHONY: test
@@ -38,25 +44,40 @@ lint: $(LINTER) ## check style, likely bugs and who imports whom
 
 $(LINTER): scripts/tools/go.mod scripts/tools/go.sum
 	@echo 'building the linter (some minutes, once)'
-	@go -C scripts/tools build -o ../../.setup/bin/ tool
+	@go -C scripts/tools build -o ../../.setup/bin/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint google.golang.org/protobuf/cmd/protoc-gen-go
+	@touch $@
+
+$(TOXIPROXY): scripts/tools/go.mod scripts/tools/go.sum
+	@echo 'building toxiproxy (once)'
+	@go -C scripts/tools build -o ../../$@ github.com/Shopify/toxiproxy/v2/cmd/server
 	@touch $@
 
 .PHONY: bench
-bench: setup build ## measure accuracy, parity, start-up, memory and the parts of a request
+bench: runtime build ## measure accuracy, start-up, memory, what stages cost, and the parts of a request
 	@scripts/bench.sh
 
 .PHONY: conformance
-conformance: setup build ## split 2,100 models of public packages and compare each with the whole (ARGS='--only lstm')
+conformance: runtime build ## split 2,100 models of public packages and compare each with the whole (ARGS='--only lstm')
 	@scripts/conformance/setup.sh
 	@.setup/conformance/venv/bin/python scripts/conformance/compare.py $(ARGS)
 
 .PHONY: bench-split
-bench-split: setup build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')
+bench-split: runtime build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')
 	@scripts/bench-split/setup.sh
 	@go run ./bench/split $(ARGS)
 
+# Not `go run`, which a SIGTERM ends without the program that it runs.
+.PHONY: chaos
+chaos: runtime build $(TOXIPROXY) ## make replicas fail under load and count what is lost (ARGS='-only kill')
+	@go build -o .setup/bin/chaos ./bench/chaos
+	@.setup/bin/chaos $(ARGS)
+
+.PHONY: bench-hop
+bench-hop: runtime ## measure a hop to a stage beside generated protobuf (ARGS='-repeats 9 -time 2s')
+	@go run ./bench/hop $(ARGS)
+
 .PHONY: fuzz
-fuzz: setup ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
+fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
 	@scripts/fuzz.sh
 
 .PHONY: proto

@@ -7,5 +7,9 @@ go run ./bench/accuracy
 echo
 go run ./bench/footprint
 echo
+go run ./bench/overhead
+echo
+go run ./bench/hop
+echo
 echo "Parts of a request"
-go test -run '^$' -bench . -benchtime 1s ./runtime/text ./server/stage | grep -E '^(Benchmark|cpu)'
+go test -run '^$' -bench . -benchtime 1s ./runtime/text | grep -E '^(Benchmark|cpu)'

@@ -3,10 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-venv=.setup/proto
-if [ ! -x $venv/bin/python ]; then
-	python3 -m venv $venv
-	$venv/bin/pip install --quiet --disable-pip-version-check grpcio-tools==1.85.1
-fi
-PATH=$PWD/.setup/bin:$PATH $venv/bin/python -m grpc_tools.protoc \
+scripts/interop/setup.sh
+PATH=$PWD/.setup/bin:$PATH .setup/interop/bin/python -m grpc_tools.protoc \
 	-Iserver/stage/stagepb --go_out=server/stage/stagepb --go_opt=paths=source_relative stage.proto

@@ -67,8 +67,15 @@ func Verify(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOptions) (*
 		return nil, err
 	}
 	var paths []string
-	for _, s := range b.Stages {
-		paths = append(paths, filepath.Join(b.Dir, s.Name))
+	for rank, s := range b.Stages {
+		path, data := filepath.Join(b.Dir, s.Name), ""
+		if s.Data != nil {
+			data = s.Data.Name
+		}
+		if err := onnxfile.CheckExternal(path, data); err != nil {
+			return nil, fmt.Errorf("stage %d of bundle %s: %w", rank, b.Dir, err)
+		}
+		paths = append(paths, path)
 	}
 	v, err := verify(ctx, e, b, paths, o)
 	if err != nil {

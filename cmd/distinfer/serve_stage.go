@@ -20,6 +20,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/stage"
+	"github.com/distinfer/distinfer/split/onnxfile"
 )
 
 // runsAtOnce is how many runs a stage computes at a time: a second one uses the
@@ -156,16 +157,24 @@ func (s *settings) serveStage(ctx context.Context) error {
 	return err
 }
 
-// openStage checks the file of a stage and loads it.
+// openStage checks the files of a stage and loads them. The bundle may be anybody's:
+// its model file must not have ONNX Runtime open files that the manifest has no hash
+// of, and all must still be those that were checked when it has.
 func openStage(library *ort.Library, b *bundle.Bundle, rank, threads int) (*ort.Session, pipeline.Stage, error) {
-	path, err := b.StagePath(rank)
+	files, err := b.CheckStage(rank)
 	if err != nil {
 		return nil, pipeline.Stage{}, err
 	}
 	entry := b.Stages[rank]
-	session, err := library.Open(path, entry.Inputs, entry.Outputs, ort.Options{Threads: threads})
+	if err := onnxfile.CheckExternal(files.Model, files.Data); err != nil {
+		return nil, pipeline.Stage{}, fmt.Errorf("stage %d of bundle %s: %w; take a bundle of somebody you trust, or split the model again", rank, b.Dir, err)
+	}
+	session, err := library.Open(files.Model, entry.Inputs, entry.Outputs, ort.Options{Threads: threads})
 	if err != nil {
 		return nil, pipeline.Stage{}, fmt.Errorf("stage %d of bundle %s: %w", rank, b.Dir, err)
+	}
+	if err := files.Unchanged(); err != nil {
+		return nil, pipeline.Stage{}, errors.Join(err, session.Close())
 	}
 	return session, pipeline.Stage{Runner: session, Inputs: tensor.Names(entry.Inputs), Forward: entry.Forward}, nil
 }

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/http"
 	neturl "net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -375,7 +377,7 @@ func TestStagesOfDifferentBundlesAreNeverMixed(t *testing.T) {
 	_, other := stage(t, three, 1)
 	_, url := front(t, two, []string{first, other})
 	status, body := fetch(t, "GET", url+"/?text=good", "")
-	if status != 503 || !strings.Contains(body, "the caller wants rank 1 of bundle") || !strings.Contains(body, "this is rank 1 of bundle") {
+	if status != 503 || !strings.Contains(body, "stage 1 at "+other+" holds rank 1 of bundle") || !strings.Contains(body, "and rank 1 of bundle") {
 		t.Errorf("%d %q", status, body)
 	}
 	// Stages in the wrong order.
@@ -415,7 +417,7 @@ func TestAStageStopsInOrderAndComesBackOnItsPort(t *testing.T) {
 	bundle := split(t, "seed-rnn", 2)
 	_, first := stage(t, bundle, 0)
 	s, second := stage(t, bundle, 1)
-	_, url := front(t, bundle, []string{first, second})
+	_, url := front(t, bundle, []string{first, second}, "--timeout", "3s")
 	ask := func() int { status, _ := fetch(t, "GET", url+"/?text=good", ""); return status }
 	if got := ask(); got != 200 {
 		t.Fatalf("status %d", got)
@@ -428,4 +430,135 @@ func TestAStageStopsInOrderAndComesBackOnItsPort(t *testing.T) {
 	}
 	start(t, bundle, "serve-stage", "--bundle", bundle, "--rank", "1", "--listen", second).entry(t, "stage ready", 1)
 	eventually(t, "the front finds the stage again", func() bool { return ask() == 200 })
+}
+
+// underLoad asks a front of seed-rnn for labels, four at a time, until stop is
+// called, and checks that each is answered right.
+func underLoad(t *testing.T, url string) (stop func()) {
+	t.Helper()
+	want := wholeModel(t, "seed-rnn")
+	samples := dataset(t, "dev.tsv")
+	ended := make(chan struct{})
+	var asked atomic.Int64
+	var work sync.WaitGroup
+	const workers = 4
+	for worker := range workers {
+		work.Go(func() {
+			for i := worker; ; i += workers {
+				select {
+				case <-ended:
+					return
+				default:
+				}
+				text := samples[i%len(samples)].text
+				response, err := http.Get(url + "/?text=" + neturl.QueryEscape(text))
+				if err != nil {
+					t.Errorf("%q: %v", text, err)
+					return
+				}
+				body, _ := io.ReadAll(response.Body)
+				_ = response.Body.Close()
+				if label := want.results(t, text)[0].Label; response.StatusCode != http.StatusOK || string(body) != label+"\n" {
+					t.Errorf("%q: %d %s, want %s", text, response.StatusCode, body, label)
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	stop = sync.OnceFunc(func() {
+		close(ended)
+		work.Wait()
+		t.Logf("%d requests", asked.Load())
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// The bundle is replaced while requests come in: each is answered, and the front
+// does not end.
+func TestAFrontFollowsAnotherBundleWithoutLosingARequest(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	bundle := filepath.Join(dir, "stages")
+	ok(t, dir, "", "split", modelFile(t, "seed-rnn"), "--stages", "2")
+	configure := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "distinfer.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var old, next []string
+	var before []*server
+	for rank := range 2 {
+		s, address := stage(t, bundle, rank)
+		before, old = append(before, s), append(old, address)
+	}
+	configure("stages: [" + strings.Join(old, ", ") + "]\n")
+	f := start(t, dir, "front", "--port", "0")
+	url := f.entry(t, "front listening", 1)["url"].(string)
+	stop := underLoad(t, url)
+	hangUp := func() {
+		t.Helper()
+		if err := f.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hangUp()
+	f.entry(t, "neither bundle nor stages have changed", 1)
+	configure("stagse: nonsense\n")
+	hangUp()
+	f.entry(t, "the front goes on with what it has", 1)
+
+	ok(t, t.TempDir(), "", "split", modelFile(t, "seed-rnn"), "--stages", "3", "--force", "--out", bundle)
+	for rank := range 3 {
+		if rank == 2 { // until the last one is there, the front waits
+			configure("stages: [" + strings.Join(append(next, "localhost:1"), ", ") + "]\n")
+			hangUp()
+			f.entry(t, "waiting for the stages of another bundle", 1)
+		}
+		_, address := stage(t, bundle, rank)
+		next = append(next, address)
+	}
+	configure("stages: [" + strings.Join(next, ", ") + "]\n")
+	hangUp()
+	f.entry(t, "the front goes on with what it has", 2)
+	f.entry(t, "front follows", 1)
+	for _, s := range before {
+		if code := s.stop(t, syscall.SIGTERM); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	}
+	eventually(t, "some requests are answered by the other bundle", func() bool {
+		status, _ := fetch(t, "GET", url+"/?text=good", "")
+		return status == 200
+	})
+	stop()
+	if code := f.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code of the front %d", code)
+	}
+}
+
+// Every process is restarted under load, and one of each pair is killed.
+func TestRequestsSurviveRestartsOfEveryStage(t *testing.T) {
+	t.Parallel()
+	bundle := split(t, "seed-rnn", 2)
+	var replicas [2][]string
+	var processes []*server
+	for rank := range replicas {
+		for range 2 {
+			s, address := stage(t, bundle, rank)
+			processes, replicas[rank] = append(processes, s), append(replicas[rank], address)
+		}
+	}
+	_, url := front(t, bundle, []string{strings.Join(replicas[0], "|"), strings.Join(replicas[1], "|")})
+	stop := underLoad(t, url)
+	for i, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGKILL, syscall.SIGTERM} {
+		rank := i / 2
+		if code := processes[i].stop(t, signal); signal == syscall.SIGTERM && code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		s := start(t, bundle, "serve-stage", "--bundle", bundle, "--rank", strconv.Itoa(rank), "--listen", replicas[rank][i%2])
+		s.entry(t, "stage ready", 1)
+	}
+	stop()
 }

@@ -43,6 +43,13 @@ func slowBundle(t *testing.T) string {
 // call runs the slow model, and tells when the call has ended.
 func call(t *testing.T, dir, address string, times int64) <-chan error {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return callUntil(ctx, t, dir, address, times)
+}
+
+func callUntil(ctx context.Context, t *testing.T, dir, address string, times int64) <-chan error {
+	t.Helper()
 	b, err := bundle.Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -52,8 +59,6 @@ func call(t *testing.T, dir, address string, times int64) <-chan error {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Close() })
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := p.Run(ctx, tensor.Bag{"times": tensor.Of(nil, []int64{times}), "x": tensor.Of([]int64{64, 64}, make([]float32, 64*64))})
@@ -89,6 +94,36 @@ func TestAStageAskedToStopFinishesWhatRuns(t *testing.T) {
 	}
 }
 
+// A deadline or a caller that leaves ends the computation in ONNX Runtime, and not
+// just the wait for it.
+func TestAStageComputesForNobody(t *testing.T) {
+	t.Parallel()
+	dir := slowBundle(t)
+	s, address := stage(t, dir, 0)
+	for name, leave := range map[string]func() (context.Context, context.CancelFunc){
+		"cancelled": func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) },
+		"too late": func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(context.Background(), 5*time.Second)
+		},
+	} {
+		ctx, cancel := leave()
+		ended := callUntil(ctx, t, dir, address, 1<<40)
+		busy(t, s.cmd.Process.Pid)
+		if name == "cancelled" {
+			cancel()
+		}
+		if err := <-ended; err == nil {
+			t.Errorf("%s: the call was answered", name)
+		}
+		cancel()
+		eventually(t, "the stage is idle", func() bool {
+			before := processorTime(t, s.cmd.Process.Pid)
+			time.Sleep(500 * time.Millisecond)
+			return processorTime(t, s.cmd.Process.Pid) < before+10
+		})
+	}
+}
+
 func TestASecondSignalEndsAStageAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := slowBundle(t)
@@ -100,12 +135,10 @@ func TestASecondSignalEndsAStageAtOnce(t *testing.T) {
 	}
 	// It drains: it is still there after a while, and takes nothing new.
 	eventually(t, "new calls are refused", func() bool {
-		select {
-		case err := <-call(t, dir, address, 1):
-			return err != nil
-		case <-time.After(time.Second):
-			return false
-		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := stageclient.Describe(ctx, 0, address, stageclient.Options{MaxMessage: 1 << 20})
+		return err != nil
 	})
 	select {
 	case <-s.ended:

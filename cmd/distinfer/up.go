@@ -23,9 +23,9 @@ import (
 	"github.com/distinfer/distinfer/split"
 )
 
-// stopTime is how long a stage may take to end: somewhat more than the calls under
-// way may take.
-const stopTime = 35 * time.Second
+// stageTimes are how long a stage may take: to end, somewhat more than the calls
+// under way may; without an answer, far more than a busy machine needs.
+var stageTimes = supervisor.Times{Stop: 35 * time.Second, Hang: 15 * time.Second}
 
 func newUp() *cobra.Command {
 	var o split.Options
@@ -38,8 +38,8 @@ func newUp() *cobra.Command {
 MODEL it is split first, into a temporary folder; without one the bundle is
 served.
 
-A stage that dies is started again. Ctrl-C stops everything and leaves no process
-behind. The stages are on localhost, without TLS; the front can have HTTPS and
+A stage that dies or hangs is started again. Ctrl-C stops everything and leaves no
+process behind. The stages are on localhost, without TLS; the front can have HTTPS and
 tokens.`,
 		Example: `  distinfer up model.onnx --stages 2
   distinfer up --bundle stages --port 8008
@@ -112,7 +112,7 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 		return err
 	}
 	log := s.logger()
-	stages, err := supervisor.Start(ctx, log, stopTime, children)
+	stages, err := supervisor.Start(ctx, log, stageTimes, children)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ type Bundle struct {
 
 // Open reads the bundle in folder dir.
 func Open(dir string) (*Bundle, error) {
-	b, err := readFile(filepath.Join(dir, ManifestName), maxManifest)
+	b, err := readManifest(filepath.Join(dir, ManifestName))
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, errDir := os.Stat(dir); errDir != nil {
 			return nil, fmt.Errorf("bundle %s: there is no such folder; make it with `distinfer split model.onnx --out %s`, or name another with --bundle", dir, dir)
@@ -57,34 +57,110 @@ func (b *Bundle) CheckRank(rank int) error {
 	return nil
 }
 
+// StageFiles are the files of a stage as they were when they were checked.
+type StageFiles struct {
+	Model string // the path of the model file
+	Data  string // the name of the file of external data beside it, or ""
+
+	bundle *Bundle
+	names  []string
+	seen   []unix.Stat_t
+}
+
+// CheckStage checks the files of the stage of the given rank against the manifest.
+// Whoever opens them by their names afterwards may get others, since somebody may
+// have put them there in the meantime; Unchanged tells.
+func (b *Bundle) CheckStage(rank int) (*StageFiles, error) {
+	if err := b.CheckRank(rank); err != nil {
+		return nil, err
+	}
+	s := b.Stages[rank]
+	files := []File{s.File}
+	checked := &StageFiles{Model: filepath.Join(b.Dir, s.Name), bundle: b}
+	if s.Data != nil {
+		files, checked.Data = append(files, *s.Data), s.Data.Name
+	}
+	for _, f := range files {
+		stat, err := b.check(f)
+		if err != nil {
+			return nil, err
+		}
+		checked.names, checked.seen = append(checked.names, f.Name), append(checked.seen, stat)
+	}
+	return checked, nil
+}
+
+// Unchanged fails when a file is not the one that was checked, or was written to or
+// renamed since. To be called once the files were loaded.
+//
+// It goes by what the system says of the file, and by when that was last changed,
+// which no program can set. So it misses a change that is undone again if both
+// fall into one tick of that clock, which is some milliseconds on older systems.
+// And it says nothing of what comes later: a runtime may map external data into
+// memory, where what is written to the file can be seen. So nobody but the user that
+// serves a bundle should be able to write into its folder.
+func (s *StageFiles) Unchanged() error {
+	for i, name := range s.names {
+		var now unix.Stat_t
+		if err := unix.Lstat(filepath.Join(s.bundle.Dir, name), &now); err != nil {
+			return fmt.Errorf("bundle %s: %s is gone since it was checked: %w", s.bundle.Dir, name, err)
+		}
+		then := s.seen[i]
+		if now.Dev != then.Dev || now.Ino != then.Ino || now.Size != then.Size || now.Mtim != then.Mtim || now.Ctim != then.Ctim {
+			return fmt.Errorf("bundle %s: %s was changed while it was loaded; start again when the bundle is written", s.bundle.Dir, name)
+		}
+	}
+	return nil
+}
+
 // StagePath checks the files of the stage of the given rank against the
 // manifest, and returns the path of its model file.
 func (b *Bundle) StagePath(rank int) (string, error) {
-	if err := b.CheckRank(rank); err != nil {
+	s, err := b.CheckStage(rank)
+	if err != nil {
 		return "", err
 	}
-	s := b.Stages[rank]
-	if s.Data != nil {
-		if err := b.check(*s.Data); err != nil {
-			return "", err
-		}
-	}
-	return filepath.Join(b.Dir, s.Name), b.check(s.File)
+	return s.Model, nil
 }
 
-// check compares a file with its entry in the manifest.
-func (b *Bundle) check(f File) error {
-	r, err := open(filepath.Join(b.Dir, f.Name))
+// check compares a file with its entry in the manifest, its size first: a file that
+// has another is not read. It returns what the system says of the file.
+func (b *Bundle) check(f File) (unix.Stat_t, error) {
+	var stat unix.Stat_t
+	r, err := b.open(f)
 	if err != nil {
-		return fmt.Errorf("bundle %s: %w", b.Dir, err)
+		return stat, err
 	}
 	defer func() { _ = r.Close() }()
-	hash := sha256.New()
-	n, err := io.Copy(hash, r)
-	if err != nil {
-		return fmt.Errorf("bundle %s: read %s: %w", b.Dir, f.Name, err)
+	if err := unix.Fstat(int(r.Fd()), &stat); err != nil {
+		return stat, fmt.Errorf("bundle %s: %s: %w", b.Dir, f.Name, err)
 	}
-	return b.same(f, n, hex.EncodeToString(hash.Sum(nil)))
+	if stat.Nlink > 1 {
+		return stat, fmt.Errorf("bundle %s: %s is a hard link, so that it can be changed under its other name; make a copy of it", b.Dir, f.Name)
+	}
+	hash := sha256.New()
+	if _, err := io.Copy(hash, io.LimitReader(r, f.Bytes)); err != nil {
+		return stat, fmt.Errorf("bundle %s: read %s: %w", b.Dir, f.Name, err)
+	}
+	return stat, b.same(f, hash.Sum(nil))
+}
+
+// open opens a file of the bundle, which has the size that the manifest says.
+func (b *Bundle) open(f File) (*os.File, error) {
+	r, err := open(filepath.Join(b.Dir, f.Name))
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
+	}
+	info, err := r.Stat()
+	if err == nil && info.Size() != f.Bytes {
+		err = fmt.Errorf("bundle %s: %s is not the file that %s speaks of: it has %d bytes, the manifest says %d; the bundle is made of mixed files, split the model again",
+			b.Dir, f.Name, ManifestName, info.Size(), f.Bytes)
+	}
+	if err != nil {
+		_ = r.Close()
+		return nil, err
+	}
+	return r, nil
 }
 
 // Check compares every file of the bundle with the manifest, and returns the names
@@ -93,7 +169,7 @@ func (b *Bundle) Check() (extra []string, err error) {
 	own := map[string]bool{ManifestName: true}
 	for _, f := range b.files() {
 		own[f.Name] = true
-		err := b.check(f)
+		_, err := b.check(f)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("bundle %s: %s is missing; copy the bundle again, or split the model again", b.Dir, f.Name)
 		}
@@ -123,22 +199,33 @@ func (b *Bundle) ReadFile(name string) ([]byte, error) {
 		if f.Name != name {
 			continue
 		}
-		data, err := readFile(filepath.Join(b.Dir, name), maxTextFile)
+		if f.Bytes > maxTextFile {
+			return nil, fmt.Errorf("bundle %s: %s is larger than %d MB", b.Dir, name, maxTextFile>>20)
+		}
+		r, err := b.open(f)
 		if err != nil {
-			return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
+			return nil, err
+		}
+		defer func() { _ = r.Close() }()
+		data, err := io.ReadAll(io.LimitReader(r, f.Bytes))
+		if err != nil {
+			return nil, fmt.Errorf("bundle %s: read %s: %w", b.Dir, name, err)
 		}
 		sum := sha256.Sum256(data)
-		return data, b.same(f, int64(len(data)), hex.EncodeToString(sum[:]))
+		if err := b.same(f, sum[:]); err != nil {
+			return nil, err
+		}
+		return data, nil
 	}
 	return nil, fmt.Errorf("bundle %s: %s: %w", b.Dir, name, ErrNoFile)
 }
 
-func (b *Bundle) same(f File, bytes int64, hash string) error {
-	if hash == f.SHA256 {
+func (b *Bundle) same(f File, hash []byte) error {
+	if hex.EncodeToString(hash) == f.SHA256 {
 		return nil
 	}
-	return fmt.Errorf("bundle %s: %s is not the file that %s speaks of: it has sha256 %.12s… and %d bytes, the manifest says %.12s… and %d; the bundle is made of mixed files, split the model again",
-		b.Dir, f.Name, ManifestName, hash, bytes, f.SHA256, f.Bytes)
+	return fmt.Errorf("bundle %s: %s is not the file that %s speaks of: it has sha256 %x…, the manifest says %.12s…; the bundle is made of mixed files, split the model again",
+		b.Dir, f.Name, ManifestName, hash[:6], f.SHA256)
 }
 
 // open opens a regular file, and no link to one.
@@ -161,18 +248,19 @@ func open(path string) (*os.File, error) {
 	return f, nil
 }
 
-func readFile(path string, limit int64) ([]byte, error) {
+// readManifest reads a file of at most maxManifest bytes.
+func readManifest(path string) ([]byte, error) {
 	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d MB", path, limit>>20)
+	if len(b) > maxManifest {
+		return nil, fmt.Errorf("%s is larger than %d MB", path, maxManifest>>20)
 	}
 	return b, nil
 }

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
@@ -223,6 +226,106 @@ func TestLinksAndMixedFilesAreRefused(t *testing.T) {
 	}
 }
 
+// The size is looked at first, so that a file is never read beyond it.
+func TestFilesOfAnotherSizeAreNotRead(t *testing.T) {
+	t.Parallel()
+	b := make2(t, filepath.Join(t.TempDir(), "stages"), "one", false)
+	for name, use := range map[string]func() error{
+		"stage-0.onnx": func() error { _, err := b.StagePath(0); return err },
+		ConfigName:     func() error { _, err := b.ReadFile(ConfigName); return err },
+	} {
+		// A file that takes no room on the disk and would be read for minutes.
+		if err := os.Truncate(filepath.Join(b.Dir, name), 1<<40); err != nil {
+			t.Fatal(err)
+		}
+		if err := use(); err == nil || !strings.Contains(err.Error(), "it has 1099511627776 bytes") || !strings.Contains(err.Error(), "mixed files") {
+			t.Errorf("%s is large: %v", name, err)
+		}
+		if err := os.Truncate(filepath.Join(b.Dir, name), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := use(); err == nil || !strings.Contains(err.Error(), "it has 0 bytes") {
+			t.Errorf("%s is empty: %v", name, err)
+		}
+	}
+	b.Files[0].Bytes = maxTextFile + 1
+	if _, err := b.ReadFile(ConfigName); err == nil || !strings.Contains(err.Error(), "larger than 64 MB") {
+		t.Errorf("a text file that is declared large: %v", err)
+	}
+}
+
+func TestNothingButRegularFilesIsOpened(t *testing.T) {
+	t.Parallel()
+	for what, put := range map[string]func(path string) error{
+		"not a regular file": func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"is a symbolic link": func(path string) error { return os.Symlink("/dev/zero", path) },
+	} {
+		b := make2(t, filepath.Join(t.TempDir(), "stages"), "one", false)
+		for _, name := range []string{ManifestName, ConfigName, "stage-0.onnx"} {
+			path := filepath.Join(b.Dir, name)
+			if err := errors.Join(os.Remove(path), put(path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := b.StagePath(0); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("a stage: %v", err)
+		}
+		if _, err := b.ReadFile(ConfigName); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("a text file: %v", err)
+		}
+		if _, err := Open(b.Dir); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("the manifest: %v", err)
+		}
+	}
+	b := make2(t, filepath.Join(t.TempDir(), "stages"), "one", false)
+	if err := os.Link(filepath.Join(b.Dir, "stage-1.onnx"), filepath.Join(t.TempDir(), "other")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.StagePath(1); err == nil || !strings.Contains(err.Error(), "hard link") {
+		t.Errorf("a hard link: %v", err)
+	}
+}
+
+func TestAStageThatChangesWhileItIsLoadedIsNoticed(t *testing.T) {
+	t.Parallel()
+	for what, change := range map[string]func(path string, data []byte) error{
+		"written to": func(path string, data []byte) error {
+			return os.WriteFile(path, append([]byte("x"), data[1:]...), 0o600)
+		},
+		"written to, with its time put back": func(path string, data []byte) error {
+			info, err := os.Stat(path)
+			return errors.Join(err, os.WriteFile(path, data, 0o600), os.Chtimes(path, info.ModTime(), info.ModTime()))
+		},
+		"another": func(path string, data []byte) error {
+			return errors.Join(os.WriteFile(path+"2", data, 0o600), os.Rename(path+"2", path))
+		},
+		"away for a while": func(path string, data []byte) error {
+			return errors.Join(os.Rename(path, path+"2"), os.WriteFile(path, data, 0o600), os.Rename(path+"2", path))
+		},
+		"gone": func(path string, _ []byte) error { return os.Remove(path) },
+	} {
+		b := make2(t, filepath.Join(t.TempDir(), "stages"), "one", false)
+		files, err := b.CheckStage(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := files.Unchanged(); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(files.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond) // more than a tick of the file system's clock
+		if err := change(files.Model, data); err != nil {
+			t.Fatal(err)
+		}
+		if err := files.Unchanged(); err == nil || !strings.Contains(err.Error(), "stage-0.onnx") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
 	t.Parallel()
 	w, err := Create(filepath.Join(t.TempDir(), "stages"), false)
@@ -241,18 +344,33 @@ func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
 	if _, err := Decode([]byte(good)); err != nil {
 		t.Fatal(err)
 	}
-	for what, change := range map[string][2]string{
-		"another format":      {`"format": 1`, `"format": 2`},
-		"an unknown field":    {`"format": 1`, `"format": 1, "extra": 0`},
-		"a path":              {`"stage-0.onnx"`, `"../stage-0.onnx"`},
-		"an absolute path":    {`"stage-0.onnx"`, `"/etc/passwd"`},
-		"a name twice":        {`"stage-0.onnx"`, `"stage-1.onnx"`},
-		"the manifest itself": {`"stage-0.onnx"`, `"manifest.json"`},
-		"a short hash":        {`"sha256": "`, `"sha256": "ab`},
-		"a missing forward":   {`"forward": [`, `"forward": ["nothing",`},
-		"an unknown dtype":    {`"float32"`, `"float33"`},
-		"a negative size":     {`"bytes": 2`, `"bytes": -2`},
-		"trailing text":       {"\n}\n", "\n} {}"},
+	for what, change := range map[string][3]string{ // what, by what, and what the error says
+		"another format":           {`"format": 1`, `"format": 2`},
+		"an unknown field":         {`"format": 1`, `"format": 1, "extra": 0`},
+		"a path":                   {`"stage-0.onnx"`, `"../stage-0.onnx"`},
+		"an absolute path":         {`"stage-0.onnx"`, `"/etc/passwd"`},
+		"a name twice":             {`"stage-0.onnx"`, `"stage-1.onnx"`},
+		"the manifest itself":      {`"stage-0.onnx"`, `"manifest.json"`},
+		"a short hash":             {`"sha256": "`, `"sha256": "ab`},
+		"a missing forward":        {`"forward": [`, `"forward": ["nothing",`},
+		"an unknown dtype":         {`"float32"`, `"float33"`},
+		"a negative size":          {`"bytes": 2`, `"bytes": -2`},
+		"trailing text":            {"\n}\n", "\n} {}"},
+		"a file of another format": {`"stage-0.onnx"`, `"stage-0.ort"`, `does not end in .onnx`},
+		"a stage beyond 2 GiB":     {`"bytes": 2`, `"bytes": 2147483648`, `more than an ONNX file`},
+		"a size beyond int64":      {`"bytes": 2`, `"bytes": 9223372036854775808`, `int64`},
+		"a negative count":         {`"parameters": 0`, `"parameters": -1`, `is negative`},
+		"a negative dimension":     {`"dims": [`, `"dims": [-1,`, `dimension -1`},
+		"too many dimensions":      {`"dims": [`, `"dims": [` + strings.Repeat("null,", 63), `65 dimensions`},
+		"a long name":              {`"name": "x"`, `"name": "` + strings.Repeat("x", 4097) + `"`, `name of 4097 bytes`},
+		"a long name of the model": {`"name": "m"`, `"name": "` + strings.Repeat("m", 4097) + `"`, "name of the model"},
+		"a long dimension":         {`"batch"`, `"` + strings.Repeat("x", 4097) + `"`, `name of 4097 bytes`},
+		"a long forward":           {`"forward": [`, `"forward": ["` + strings.Repeat("x", 4097) + `",`, `4097 bytes`},
+		"dimensions and no rank":   {`"dtype": "float32",`, `"dtype": "float32", "any_rank": true,`, `no known number`},
+		"a huge reference":         {`"reference": null`, `"reference": {"batch": 1048577}`, `"batch" is 1048577`},
+		"too many stages":          {`"stages": [`, `"stages": [` + strings.Repeat("{},", 1024), `1026 stages`},
+		"too many objects":         {`"stages": [`, `"stages": [` + strings.Repeat("{},", 1<<17), `it holds`},
+		"too many values":          {`"dims": [`, `"dims": [` + strings.Repeat("1,", 1<<20), `it holds`},
 	} {
 		changed := strings.Replace(good, change[0], change[1], 1)
 		if changed == good {
@@ -261,9 +379,14 @@ func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
 		if what == "a short hash" { // the first is the model's, which is not checked
 			changed = strings.ReplaceAll(good, change[0], change[1])
 		}
-		if _, err := Decode([]byte(changed)); err == nil {
-			t.Errorf("%s was accepted", what)
+		if _, err := Decode([]byte(changed)); err == nil || !strings.Contains(err.Error(), change[2]) {
+			t.Errorf("%s: %.500v", what, err)
 		}
+	}
+	// What stands in a string is not counted.
+	named := strings.Replace(good, `"name": "m"`, `"name": "m", "producer": "`+strings.Repeat(`,{[\"`, 1<<20)+`"`, 1)
+	if _, err := Decode([]byte(named)); err != nil {
+		t.Errorf("a name with commas and quotes: %.200s", err)
 	}
 	broken := strings.Replace(good, `"name": "h"`, `"name": "g"`, 1)
 	if _, err := Decode([]byte(broken)); err == nil || !strings.Contains(err.Error(), `stage 1 needs "h"`) {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -96,6 +97,40 @@ var (
 	hexHash   = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
+// What a manifest may hold. Objects and values are counted before it is read: two
+// bytes of an empty object become the several hundred of a Stage.
+const (
+	maxObjects   = 1 << 17
+	maxValues    = 1 << 20
+	maxStages    = 1024
+	maxName      = 4096    // bytes of the name of a tensor, a dimension or the model
+	maxReference = 1 << 20 // the size of a dimension
+)
+
+// countable fails when JSON holds more than a manifest may. A comma or a bracket
+// stands before each value; those in strings are not counted.
+func countable(b []byte) error {
+	objects, values, inString := 0, 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{':
+			objects++
+			values++
+		case c == '[', c == ',':
+			values++
+		}
+	}
+	if objects > maxObjects || values > maxValues {
+		return fmt.Errorf("it holds %d objects and %d values, more than %d and %d", objects, values, maxObjects, maxValues)
+	}
+	return nil
+}
+
 // Decode reads a manifest and checks that it is whole and consistent. Fields it
 // does not know are refused: they come from a newer version, which means
 // something by them.
@@ -108,6 +143,9 @@ func Decode(b []byte) (*Manifest, error) {
 	}
 	if version.Format != Format {
 		return nil, fmt.Errorf("manifest format %d is not known to this version of distinfer, which reads format %d", version.Format, Format)
+	}
+	if err := countable(b); err != nil {
+		return nil, fmt.Errorf("not a manifest: %w", err)
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -130,6 +168,9 @@ func (m *Manifest) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := countable(b); err != nil {
+		return nil, err
+	}
 	return append(b, '\n'), nil
 }
 
@@ -149,27 +190,94 @@ func (m *Manifest) check() error {
 	if len(m.Stages) == 0 {
 		return errors.New("the manifest names no stage")
 	}
+	if len(m.Stages) > maxStages {
+		return fmt.Errorf("the manifest names %d stages, more than %d", len(m.Stages), maxStages)
+	}
+	if n := len(m.Model.Name); n > maxName {
+		return fmt.Errorf("the name of the model has %d bytes, more than %d", n, maxName)
+	}
 	seen := map[string]bool{ManifestName: true}
-	file := func(f File) error {
-		switch {
-		case !plainName.MatchString(f.Name) || filepath.Base(f.Name) != f.Name:
-			return fmt.Errorf("%q is not a plain file name", f.Name)
-		case seen[f.Name]:
+	for _, f := range m.files() {
+		if err := f.check(); err != nil {
+			return err
+		}
+		if seen[f.Name] {
 			return fmt.Errorf("file %q is named twice", f.Name)
-		case !hexHash.MatchString(f.SHA256):
-			return fmt.Errorf("the sha256 of %s is not 64 hexadecimal digits", f.Name)
-		case f.Bytes < 0:
-			return fmt.Errorf("the size of %s is negative", f.Name)
 		}
 		seen[f.Name] = true
-		return nil
 	}
-	for _, f := range m.files() {
-		if err := file(f); err != nil {
+	if err := checkSpecs("the model", m.Inputs, m.Outputs); err != nil {
+		return err
+	}
+	for name, size := range m.Reference {
+		if len(name) > maxName || size < 0 || size > maxReference {
+			return fmt.Errorf("the reference size of dimension %.100q is %d; it can be 0 to %d", name, size, maxReference)
+		}
+	}
+	for rank, s := range m.Stages {
+		if err := s.check(fmt.Sprintf("stage %d", rank)); err != nil {
 			return err
 		}
 	}
-	// What is there before each stage must be what it takes and passes on.
+	return m.fits()
+}
+
+func (f File) check() error {
+	switch {
+	case !plainName.MatchString(f.Name) || filepath.Base(f.Name) != f.Name:
+		return fmt.Errorf("%.200q is not a plain file name", f.Name)
+	case !hexHash.MatchString(f.SHA256):
+		return fmt.Errorf("the sha256 of %s is not 64 hexadecimal digits", f.Name)
+	case f.Bytes < 0:
+		return fmt.Errorf("the size of %s is negative", f.Name)
+	}
+	return nil
+}
+
+// check checks a stage by itself; what says which one it is.
+func (s *Stage) check(what string) error {
+	switch {
+	// ONNX Runtime goes by the name: one that ends in .ort has another format, in
+	// which nothing here could find external data.
+	case filepath.Ext(s.Name) != ".onnx":
+		return fmt.Errorf("the file of %s is %q, which does not end in .onnx", what, s.Name)
+	case s.Bytes > math.MaxInt32:
+		return fmt.Errorf("%s has %d bytes, more than an ONNX file can have", s.Name, s.Bytes)
+	case s.Nodes < 0 || s.Parameters < 0 || s.ParameterBytes < 0 || s.BytesIn < 0 || s.BytesOut < 0 || s.Cost < 0:
+		return fmt.Errorf("a count of %s is negative", what)
+	}
+	for _, name := range s.Forward {
+		if len(name) > maxName {
+			return fmt.Errorf("%s forwards a value whose name has %d bytes, more than %d", what, len(name), maxName)
+		}
+	}
+	return checkSpecs(what, s.Inputs, s.Outputs)
+}
+
+// checkSpecs checks the inputs and outputs of a stage or of the whole model.
+func checkSpecs(what string, lists ...[]tensor.Spec) error {
+	for _, list := range lists {
+		for _, spec := range list {
+			switch {
+			case len(spec.Name) > maxName:
+				return fmt.Errorf("a value of %s has a name of %d bytes, more than %d", what, len(spec.Name), maxName)
+			case len(spec.Dims) > tensor.MaxRank:
+				return fmt.Errorf("%q of %s has %d dimensions, more than %d", spec.Name, what, len(spec.Dims), tensor.MaxRank)
+			case spec.AnyRank && len(spec.Dims) > 0:
+				return fmt.Errorf("%q of %s has dimensions and no known number of them", spec.Name, what)
+			}
+			for _, d := range spec.Dims {
+				if len(d.Name) > maxName {
+					return fmt.Errorf("a dimension of %q of %s has a name of %d bytes, more than %d", spec.Name, what, len(d.Name), maxName)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// fits fails unless each stage gets what it takes and passes on from the one before.
+func (m *Manifest) fits() error {
 	there := map[string]bool{}
 	for _, s := range m.Inputs {
 		there[s.Name] = true

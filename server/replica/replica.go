@@ -152,8 +152,8 @@ func (s *Set) Ready(now time.Time, address string) (news bool) {
 	return true
 }
 
-// Fail notes that a replica is Down or Wrong and why, and says when to try it
-// again and whether that is news.
+// Fail notes that a replica that was looked at is Down or Wrong and why, and says
+// when to look again and whether that is news.
 func (s *Set) Fail(now time.Time, address string, c Condition, why error) (retry time.Duration, news bool) {
 	r := s.find(address)
 	if r == nil {
@@ -168,6 +168,20 @@ func (s *Set) Fail(now time.Time, address string, c Condition, why error) (retry
 	}
 	r.condition, r.why = c, why
 	return r.retry.next(s.policy.Retry, s.policy.MaxRetry), news
+}
+
+// Lost notes that a call to a replica failed, and reports whether that is news: then
+// the replica is Down or Wrong as of now, and should be looked at again at once.
+func (s *Set) Lost(now time.Time, address string, c Condition, why error) (news bool) {
+	r := s.find(address)
+	if r == nil || r.condition != Ready {
+		return false
+	}
+	if now.Sub(r.since) > s.policy.Proven {
+		r.retry.times = 0
+	}
+	r.condition, r.why, r.since = c, why, now
+	return true
 }
 
 // Rest has a replica rest, and reports whether there is another to use meanwhile.

@@ -270,21 +270,20 @@ func (c *Client) run(ctx context.Context, route [][]string, in tensor.Bag) (*res
 			out.replays = replays
 			return out, nil
 		}
-		switch again := new(hopError); {
-		case errors.As(err, &again):
-			c.mu.Lock()
-			may := c.set.Replay()
-			c.mu.Unlock()
-			if !may {
-				return nil, fmt.Errorf("%w (not tried again: too many calls fail)", err)
-			}
-			if again.refused {
-				refused[l.address] = err
-			}
-			replays++
-		default:
+		var hop hopError
+		if !errors.As(err, &hop) {
 			return nil, err
 		}
+		c.mu.Lock()
+		may := c.set.Replay()
+		c.mu.Unlock()
+		if !may {
+			return nil, fmt.Errorf("%w (not tried again: too many calls fail)", err)
+		}
+		if hop.refused {
+			refused[l.address] = err
+		}
+		replays++
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 
 // A request is a RunRequest, and a response a RunResponse, of stage.proto.
 type request struct {
-	protocol uint64
+	protocol uint32
 	bundle   string
 	rank     int
 	route    [][]string
@@ -93,7 +93,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 
 func (r *request) encode() (mem.BufferSlice, error) {
 	e := &encoder{}
-	e.number(5, r.protocol)
+	e.number(5, uint64(r.protocol))
 	e.text(1, r.bundle)
 	e.number(2, uint64(r.rank))
 	for _, replicas := range r.route {
@@ -134,8 +134,8 @@ func (r *request) decode(d *decoder) error {
 			r.rank = int(n)
 			return err
 		case num == 5 && typ == protowire.VarintType:
-			var err error
-			r.protocol, err = d.varint()
+			n, err := d.varint()
+			r.protocol = uint32(n) // as protobuf has it
 			return err
 		case num == 3 && typ == protowire.BytesType:
 			if len(r.route) == maxRoute {

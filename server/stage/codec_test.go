@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"google.golang.org/grpc/mem"
@@ -80,7 +81,7 @@ func everyRequest(t testing.TB) map[string]*request {
 
 // toProto is the message that generated code has for a request.
 func toProto(r *request) *stagepb.RunRequest {
-	m := &stagepb.RunRequest{Protocol: uint32(r.protocol), Bundle: r.bundle, Rank: uint32(r.rank), Tensors: tensorsToProto(r.tensors)}
+	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: r.bundle, Rank: uint32(r.rank), Tensors: tensorsToProto(r.tensors)}
 	for _, hop := range r.route {
 		m.Route = append(m.Route, &stagepb.Hop{Addresses: hop})
 	}
@@ -98,6 +99,19 @@ func tensorsToProto(bag tensor.Bag) []*stagepb.Tensor {
 		list = append(list, p)
 	}
 	return list
+}
+
+// timings are those of some response.
+var timings = []Timing{{Rank: 0, Waited: 1, Computed: 2 * time.Second, Next: 3 * time.Hour, Total: 4 * time.Hour, Replays: 5}, {}, {Rank: 1023}}
+
+func timingsToProto(list []Timing) []*stagepb.Timing {
+	var all []*stagepb.Timing
+	for _, t := range list {
+		all = append(all, &stagepb.Timing{
+			Rank: uint32(t.Rank), Waited: uint64(t.Waited), Computed: uint64(t.Computed), Next: uint64(t.Next), Total: uint64(t.Total), Replays: uint32(t.Replays),
+		})
+	}
+	return all
 }
 
 // pieces cuts a message into buffers of the given sizes, the last one for all
@@ -143,7 +157,7 @@ func TestEncodingIsWhatGeneratedCodeReads(t *testing.T) {
 				t.Errorf("%d bytes are unknown to generated code", len(unknown))
 			}
 
-			buffers, err = newCodec().Marshal(&response{tensors: r.tensors})
+			buffers, err = newCodec().Marshal(&response{tensors: r.tensors, timings: timings})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +165,7 @@ func TestEncodingIsWhatGeneratedCodeReads(t *testing.T) {
 			if err := proto.Unmarshal(buffers.Materialize(), answer); err != nil {
 				t.Fatal(err)
 			}
-			if want := (&stagepb.RunResponse{Tensors: tensorsToProto(r.tensors)}); !proto.Equal(answer, want) {
+			if want := (&stagepb.RunResponse{Tensors: tensorsToProto(r.tensors), Timings: timingsToProto(timings)}); !proto.Equal(answer, want) {
 				t.Error("generated code reads another response")
 			}
 		})
@@ -174,7 +188,7 @@ func TestGeneratedEncodingIsRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		encodedResponse, err := proto.Marshal(&stagepb.RunResponse{Tensors: tensorsToProto(r.tensors)})
+		encodedResponse, err := proto.Marshal(&stagepb.RunResponse{Tensors: tensorsToProto(r.tensors), Timings: timingsToProto(timings)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +203,7 @@ func TestGeneratedEncodingIsRead(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got.bundle != r.bundle || got.rank != r.rank || !slices.EqualFunc(got.route, r.route, slices.Equal) {
+				if got.protocol != r.protocol || got.bundle != r.bundle || got.rank != r.rank || !slices.EqualFunc(got.route, r.route, slices.Equal) {
 					t.Errorf("got %q, %d, %q", got.bundle, got.rank, got.route)
 				}
 				if !equalBags(got.tensors, r.tensors) {
@@ -199,8 +213,8 @@ func TestGeneratedEncodingIsRead(t *testing.T) {
 				if err := newCodec().Unmarshal(pieces(encodedResponse, size), out); err != nil {
 					t.Fatal(err)
 				}
-				if !equalBags(out.tensors, r.tensors) {
-					t.Error("the response's tensors differ")
+				if !equalBags(out.tensors, r.tensors) || !slices.Equal(out.timings, timings) {
+					t.Error("the response differs")
 				}
 				for name, x := range out.tensors {
 					if len(x.Data) > 0 && uintptr(unsafe.Pointer(&x.Data[0]))%8 != 0 {
@@ -548,6 +562,33 @@ func FuzzDecodeRequest(f *testing.F) {
 		}
 		if !proto.Equal(toProto(again), toProto(r)) {
 			t.Errorf("%v became %v", r, again)
+		}
+	})
+}
+
+// A stage need not be what it says it is.
+func FuzzDecodeResponse(f *testing.F) {
+	for _, list := range [][]Timing{nil, timings} {
+		b, err := proto.Marshal(&stagepb.RunResponse{Tensors: tensorsToProto(input(1, 2)), Timings: timingsToProto(list)})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, uint8(0))
+	}
+	f.Add(field(2, varint(1, 1<<63), varint(2, 1<<63), varint(6, 1<<63)), uint8(1))
+	f.Add(field(2, text(1, "x")), uint8(2))
+	f.Fuzz(func(t *testing.T, encoded []byte, size uint8) {
+		out := &response{}
+		if err := newCodec().Unmarshal(pieces(encoded, int(size)), out); err != nil {
+			return
+		}
+		for _, x := range out.timings {
+			if x.Waited < 0 || x.Computed < 0 || x.Next < 0 || x.Total < 0 || x.Rank < 0 || x.Replays < 0 {
+				t.Errorf("%+v", x)
+			}
+		}
+		if err := check(out.tensors); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -191,11 +191,22 @@ func (l *link) well(starved bool) {
 	}
 }
 
-// failed notes that the replica cannot be used, and says when to look again.
+// failed notes that the replica that was looked at cannot be used, and says when to
+// look again.
 func (l *link) failed(condition replica.Condition, why error) time.Duration {
 	c := l.client
 	c.mu.Lock()
 	retry, news := c.set.Fail(time.Now(), l.address, condition, why)
+	c.mu.Unlock()
+	l.tell(news, why)
+	return retry
+}
+
+// tell logs that the replica cannot be used, and tells those who wait for one when
+// that is of no use any more.
+func (l *link) tell(news bool, why error) {
+	c := l.client
+	c.mu.Lock()
 	if c.set.Hopeless() {
 		c.news()
 	}
@@ -203,7 +214,6 @@ func (l *link) failed(condition replica.Condition, why error) time.Duration {
 	if news && l.gone.Err() == nil {
 		c.Log.Warn("stage cannot be used", "error", why)
 	}
-	return retry
 }
 
 // run makes one call of the replica that was picked.
@@ -259,7 +269,7 @@ func (l *link) explain(ctx context.Context, conn *grpc.ClientConn, err error) er
 
 // broke notes that a call over a connection failed, unless the connection is not
 // the one in use any more: then that was dealt with. The replica is looked at
-// again soon.
+// again at once.
 func (l *link) broke(conn *grpc.ClientConn, condition replica.Condition, why error) {
 	l.mu.Lock()
 	current := conn != nil && l.conn == conn
@@ -267,10 +277,16 @@ func (l *link) broke(conn *grpc.ClientConn, condition replica.Condition, why err
 	if !current {
 		return
 	}
-	l.failed(condition, why)
-	select {
-	case l.look <- struct{}{}:
-	default:
+	c := l.client
+	c.mu.Lock()
+	news := c.set.Lost(time.Now(), l.address, condition, why)
+	c.mu.Unlock()
+	l.tell(news, why)
+	if news {
+		select {
+		case l.look <- struct{}{}:
+		default:
+		}
 	}
 }
 

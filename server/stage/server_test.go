@@ -201,17 +201,22 @@ func TestUnreachableStageIsNamed(t *testing.T) {
 func TestRouteOfNonsenseFailsOneCall(t *testing.T) {
 	t.Parallel()
 	_, addresses := chain(t, 2, func(c *Config) { c.Next.Insecure = true })
-	for _, address := range []string{"", "nonsense", "a:b:c", "127.0.0.1:99999999", "%zz:1", "a b\x7f:1", "passthrough:///127.0.0.1:1", "unix:///nowhere", "|"} {
-		first, err := Dial(thisBundle, 0, addresses[0], options())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = first.run(soon(t), [][]string{{address}}, input(1, 1))
-		_ = first.Close()
-		if code := fault.CodeOf(err); err == nil || code != fault.Unavailable && code != fault.Invalid {
-			t.Errorf("address %q: %q (%v)", address, code, err)
-		}
+	var calls sync.WaitGroup
+	for _, address := range []string{"", "nonsense", "a:b:c", "127.0.0.1:99999999", "%zz:1", "a b\x7f:1", "passthrough:///127.0.0.1:1", "unix:///nowhere", "dns:///", "|"} {
+		calls.Go(func() {
+			first, err := Dial(thisBundle, 0, addresses[0], options())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, err = first.run(soon(t), [][]string{{address}}, input(1, 1))
+			_ = first.Close()
+			if code := fault.CodeOf(err); err == nil || code != fault.Unavailable && code != fault.Invalid {
+				t.Errorf("address %q: %q (%v)", address, code, err)
+			}
+		})
 	}
+	calls.Wait()
 	out, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
 	wantAnswer(t, 2, 1, 1, out, err)
 }
@@ -759,8 +764,10 @@ func TestStageThatDiesIsUnavailable(t *testing.T) {
 	b := block(t, 2, nil)
 	p := dialPipeline(t, b.addresses)
 	failed := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(testContext(t), 3*time.Second)
+	defer cancel()
 	go func() {
-		_, err := p.Run(testContext(t), input(1, 1))
+		_, err := p.Run(ctx, input(1, 1))
 		failed <- err
 	}()
 	receive(t, "the run", b.running)

@@ -1,5 +1,5 @@
 // Package supervisor keeps child processes running: it starts them, starts them
-// again when they die, and leaves none behind.
+// again when they die or hang, and leaves none behind.
 //
 // It knows nothing of what the processes do.
 package supervisor
@@ -23,8 +23,8 @@ type Child struct {
 	Name string
 	// Command makes the command of a new start.
 	Command func() *exec.Cmd
-	// Ready returns nil once the process does its work, and is called until it
-	// does.
+	// Ready returns nil while the process does its work. It is called until it
+	// first does, and from time to time afterwards.
 	Ready func(context.Context) error
 }
 
@@ -33,10 +33,10 @@ type Supervisor struct {
 	log      *slog.Logger
 	children []Child
 
-	stopTime time.Duration
-	stop     func()
-	done     sync.WaitGroup
-	starts   chan func()
+	times  Times
+	stop   func()
+	done   sync.WaitGroup
+	starts chan func()
 }
 
 const (
@@ -46,12 +46,17 @@ const (
 	healthyAfter = 10 * time.Second
 )
 
+// Times are how long children may take.
+type Times struct {
+	Stop time.Duration // to end once asked to, before they are killed
+	Hang time.Duration // without being ready, once they were; then they are killed
+}
+
 // Start starts the children and waits until all are ready. It fails, with none
-// left running, when one of them ends before. The children live until Stop, and
-// stopTime is how long one may then take to end before it is killed.
-func Start(ctx context.Context, log *slog.Logger, stopTime time.Duration, children []Child) (*Supervisor, error) {
+// left running, when one of them ends before. The children live until Stop.
+func Start(ctx context.Context, log *slog.Logger, times Times, children []Child) (*Supervisor, error) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Supervisor{log: log, children: children, stopTime: stopTime, starts: make(chan func())}
+	s := &Supervisor{log: log, children: children, times: times, starts: make(chan func())}
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		s.done.Wait()
@@ -147,36 +152,63 @@ func (s *Supervisor) once(ctx context.Context, c Child, ready func()) error {
 		outcome = cmd.Wait()
 	}()
 
-	poll := time.NewTicker(pollEvery)
-	defer poll.Stop()
-	up := false
-	for {
+	watching, done := context.WithCancel(ctx)
+	hung := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		if s.watch(watching, c, ready) {
+			close(hung)
+		}
+	})
+	defer watch.Wait()
+	defer done()
+	select {
+	case <-ended:
+		if outcome == nil {
+			return errors.New("it ended by itself")
+		}
+		return outcome
+	case <-hung:
+		_ = cmd.Process.Kill()
+		<-ended
+		return fmt.Errorf("it did not answer for %s and was killed", s.times.Hang)
+	case <-ctx.Done():
+		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:
-			if outcome == nil {
-				return errors.New("it ended by itself")
-			}
-			return outcome
+		case <-time.After(s.times.Stop):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+		return ctx.Err()
+	}
+}
+
+// watch asks a child whether it is ready until ctx ends, tells when it first is,
+// and reports true once it has not been for too long after it was.
+func (s *Supervisor) watch(ctx context.Context, c Child, ready func()) (hung bool) {
+	every := pollEvery
+	var well time.Time
+	for {
+		select {
 		case <-ctx.Done():
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-			select {
-			case <-ended:
-			case <-time.After(s.stopTime):
-				_ = cmd.Process.Kill()
-				<-ended
-			}
-			return ctx.Err()
-		case <-poll.C:
-			if up {
-				poll.Stop()
-				continue
-			}
-			try, cancel := context.WithTimeout(ctx, time.Second)
-			up = c.Ready(try) == nil
-			cancel()
-			if up {
-				ready()
-			}
+			return false
+		case <-time.After(every):
+		}
+		try, cancel := context.WithTimeout(ctx, time.Second)
+		err := c.Ready(try)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err == nil && well.IsZero():
+			ready()
+			every = min(time.Second, s.times.Hang/4)
+			well = time.Now()
+		case err == nil:
+			well = time.Now()
+		case !well.IsZero() && time.Since(well) > s.times.Hang:
+			return true
 		}
 	}
 }

@@ -28,8 +28,8 @@ const (
 	folderVariable = "SUPERVISOR_TEST_FOLDER"
 )
 
-// stopTime is how long a child that will not end is waited for.
-const stopTime = 5 * time.Second
+// times are how long a child that will not end is waited for, and one that hangs.
+var times = Times{Stop: 5 * time.Second, Hang: 3 * time.Second}
 
 // patience bounds waits that end sooner unless something is broken.
 const patience = 20 * time.Second
@@ -80,7 +80,7 @@ func play(role, folder string) {
 	case "ends":
 		os.Exit(0)
 	case "supervises": // a child that serves in the same folder
-		if _, err := Start(context.Background(), slog.New(slog.DiscardHandler), stopTime, []Child{child("serves", folder)}); err != nil {
+		if _, err := Start(context.Background(), slog.New(slog.DiscardHandler), times, []Child{child("serves", folder)}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(5)
 		}
@@ -270,7 +270,7 @@ func start(t testing.TB, log *slog.Logger, children int) (s *Supervisor, folders
 		folders = append(folders, folder)
 		list = append(list, child("serves", folder))
 	}
-	s, err := Start(testContext(t), log, stopTime, list)
+	s, err := Start(testContext(t), log, times, list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +321,7 @@ func TestStopAsksBeforeItKills(t *testing.T) {
 func TestStopKillsWhoeverDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	s, err := Start(testContext(t), discard, stopTime, []Child{child("is stubborn", folder)})
+	s, err := Start(testContext(t), discard, times, []Child{child("is stubborn", folder)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,6 +331,32 @@ func TestStopKillsWhoeverDoesNotEnd(t *testing.T) {
 		t.Errorf("it was not asked first: %v", err)
 	}
 	wantNone(t, folder)
+}
+
+func TestChildThatHangsIsKilledAndStartedAgain(t *testing.T) {
+	t.Parallel()
+	log := &logBuffer{}
+	s, folders := start(t, slog.New(slog.NewTextHandler(log, nil)), 1)
+	pid := mustAsk(t, folders[0])
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patience); !log.has("started again"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not started again")
+		}
+	}
+	if alive(pid) {
+		t.Error("the one that hung is still there")
+	}
+	if !log.has("did not answer for 3s") {
+		t.Error("the log does not say why")
+	}
+	if next := mustAsk(t, folders[0]); next == pid {
+		t.Errorf("process %d is back", pid)
+	}
+	s.Stop()
+	wantNone(t, folders[0])
 }
 
 func TestChildThatDiesIsStartedAgain(t *testing.T) {
@@ -390,7 +416,7 @@ func TestStartFailsWithAChild(t *testing.T) {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
 			good, bad := t.TempDir(), t.TempDir()
-			s, err := Start(testContext(t), discard, stopTime, []Child{child("serves", good), child(role, bad)})
+			s, err := Start(testContext(t), discard, times, []Child{child("serves", good), child(role, bad)})
 			if s != nil || err == nil || !strings.Contains(err.Error(), "the child that "+role+" did not start") || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, %v", s, err)
 			}
@@ -404,7 +430,7 @@ func TestStartFailsWithoutTheProgram(t *testing.T) {
 	good := t.TempDir()
 	missing := child("serves", good)
 	missing.Name, missing.Command = "nobody", func() *exec.Cmd { return exec.Command(filepath.Join(good, "nothing")) }
-	_, err := Start(testContext(t), discard, stopTime, []Child{missing, child("serves", good)})
+	_, err := Start(testContext(t), discard, times, []Child{missing, child("serves", good)})
 	if err == nil || !strings.Contains(err.Error(), "nobody did not start") || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
@@ -417,7 +443,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	failed := make(chan error, 1)
 	go func() {
-		_, err := Start(ctx, discard, stopTime, []Child{child("serves", good), child("never ready", slow)})
+		_, err := Start(ctx, discard, times, []Child{child("serves", good), child("never ready", slow)})
 		failed <- err
 	}()
 	eventually(t, "both run", func() bool { return len(processes(t, good)) == 1 && len(processes(t, slow)) == 1 })
@@ -444,7 +470,7 @@ func TestChildrenOutliveTheContextOfStart(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	ctx, cancel := context.WithCancel(testContext(t))
-	s, err := Start(ctx, discard, stopTime, []Child{child("serves", folder)})
+	s, err := Start(ctx, discard, times, []Child{child("serves", folder)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -473,7 +499,7 @@ func TestChildrenOutliveTheThreadOfStart(t *testing.T) {
 	started := make(chan result)
 	go func() {
 		runtime.LockOSThread()
-		s, err := Start(testContext(t), discard, stopTime, []Child{child("serves", folder)})
+		s, err := Start(testContext(t), discard, times, []Child{child("serves", folder)})
 		started <- result{s, err}
 	}()
 	r := <-started
@@ -509,7 +535,7 @@ func TestReadinessIsAskedWithADeadline(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s, err := Start(testContext(t), discard, stopTime, []Child{c})
+		s, err := Start(testContext(t), discard, times, []Child{c})
 		if err != nil {
 			t.Error(err)
 			return

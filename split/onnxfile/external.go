@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -237,6 +238,8 @@ const (
 	nodeMessage
 	graphMessage
 	functionMessage
+	trainingMessage
+	modelMessage
 )
 
 // inside tells by which fields of a message tensors are reached.
@@ -270,6 +273,17 @@ func inside(m message, num protowire.Number) (message, bool) {
 			return nodeMessage, true
 		case 11:
 			return attributeMessage, true
+		}
+	case trainingMessage:
+		return graphMessage, num == 1 || num == 2
+	case modelMessage:
+		switch num {
+		case 7:
+			return graphMessage, true
+		case 20:
+			return trainingMessage, true
+		case 25:
+			return functionMessage, true
 		}
 	}
 	return 0, false
@@ -321,4 +335,102 @@ func (t Initializer) takeIn(data []byte) []byte {
 	return edit(t.raw, tensorMessage, func(Initializer) ([]byte, []protowire.Number) {
 		return protowire.AppendBytes(protowire.AppendTag(nil, 9, protowire.BytesType), data), []protowire.Number{9, 13, 14}
 	})
+}
+
+// CheckExternal fails when a tensor anywhere in the model file at path may have its
+// data in another file than the one named data in the same folder; with data "",
+// when it may have it in any. A runtime that loads the model then opens no others.
+//
+// It does not read the model as Parse does, since the runtime might read a malformed
+// one in another way: what looks like a reference is taken for one, whether or not
+// the tensor says that its data is external, and however often a field is there.
+func CheckExternal(path, data string) error {
+	b, err := mapFile(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Munmap(b) }()
+	if err := checkExternal(b, data); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func checkExternal(model []byte, data string) error {
+	return tensors(model, modelMessage, 0, func(tensor []byte) error {
+		err := fields(tensor, func(f field) error {
+			if f.num != 13 || f.typ != protowire.BytesType { // external_data
+				return nil
+			}
+			key, value, err := entry(f.bytes)
+			switch {
+			case err != nil:
+				return err
+			case key != "location" || value == data && data != "":
+				return nil
+			case data == "":
+				return fmt.Errorf("its data is in the file %q, but the model should need no other file", value)
+			}
+			return fmt.Errorf("its data is in the file %q; the model's data may be in %q only", value, data)
+		})
+		if err != nil {
+			name, _ := nameOf(tensor) // a malformed one has none
+			return fmt.Errorf("tensor %q: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// maxMessages bounds how deep messages with tensors may be nested: a body is a graph
+// of nodes of attributes, and bodies are nested less than maxDepth deep.
+const maxMessages = 3*maxDepth + 8
+
+// tensors calls visit with every tensor in a message.
+func tensors(b []byte, m message, depth int, visit func(tensor []byte) error) error {
+	if m == tensorMessage {
+		return visit(b)
+	}
+	if depth > maxMessages {
+		return fmt.Errorf("graphs are nested more than %d deep", maxDepth)
+	}
+	return fields(b, func(f field) error {
+		sub, ok := inside(m, f.num)
+		if !ok || f.typ != protowire.BytesType {
+			return nil
+		}
+		return tensors(f.bytes, sub, depth+1, visit)
+	})
+}
+
+// entry reads an entry of external_data. Both of its fields are there once at most.
+func entry(b []byte) (key, value string, err error) {
+	var there [3]bool
+	err = fields(b, func(f field) error {
+		var to *string
+		switch f.num {
+		case 1:
+			to = &key
+		case 2:
+			to = &value
+		default:
+			return nil
+		}
+		if there[f.num] {
+			return errors.New("an entry of its external data says something twice")
+		}
+		there[f.num] = true
+		return f.str(to)
+	})
+	return key, value, err
+}
+
+// nameOf is the name that a tensor says it has.
+func nameOf(tensor []byte) (name string, err error) {
+	err = fields(tensor, func(f field) error {
+		if f.num == 8 {
+			return f.str(&name)
+		}
+		return nil
+	})
+	return name, err
 }

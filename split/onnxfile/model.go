@@ -28,6 +28,21 @@ type File struct {
 
 // Open maps and reads the model file at path.
 func Open(path string) (*File, error) {
+	data, err := mapFile(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := Parse(data)
+	if err != nil {
+		_ = unix.Munmap(data)
+		return nil, fmt.Errorf("%s is not a valid ONNX model: %w", path, err)
+	}
+	m.release = release
+	return &File{Model: *m, Data: data, unmap: true}, nil
+}
+
+// mapFile maps a file that holds something into memory.
+func mapFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -46,13 +61,7 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", path, err)
 	}
-	m, err := Parse(data)
-	if err != nil {
-		_ = unix.Munmap(data)
-		return nil, fmt.Errorf("%s is not a valid ONNX model: %w", path, err)
-	}
-	m.release = release
-	return &File{Model: *m, Data: data, unmap: true}, nil
+	return data, nil
 }
 
 // release tells the system that a part of a mapped file is not needed for now, so

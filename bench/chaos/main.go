@@ -1,0 +1,209 @@
+// Command chaos proves that no request is lost while replicas fail. It serves a
+// model with two replicas of every rank and two fronts, all on this machine,
+// asks them questions whose answers are known, and does one kind of fault after
+// the other to them: docs/failures.md says which, and what is counted.
+//
+// It knows distinfer by its command line, its HTTP interface and the health
+// service of its stages only.
+//
+//	make chaos ARGS='[-only REGEXP] [-seconds 30] [-concurrency 16] [-model MODEL] [-json FILE] [-keep]'
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	binary, toxiproxy string
+	model, cache      string
+	stages            int
+	only              *regexp.Regexp
+	seconds           int
+	concurrency       int
+	timeout           time.Duration
+	texts             int
+	seed              uint64
+	json              string
+	keep              bool
+}
+
+func main() {
+	var o options
+	only := flag.String("only", "", "regular expression that the whole of a scenario's name must match")
+	flag.StringVar(&o.binary, "binary", "bin/distinfer", "the program to measure")
+	flag.StringVar(&o.toxiproxy, "toxiproxy", ".setup/bin/toxiproxy-server", "toxiproxy's server")
+	flag.StringVar(&o.model, "model", "models/seed-rnn/model.onnx", "a text model")
+	flag.StringVar(&o.cache, "cache", ".setup/chaos", "folder for the right answers, which are computed once")
+	flag.IntVar(&o.stages, "stages", 2, "stages to split the model into")
+	flag.IntVar(&o.seconds, "seconds", 30, "length of each scenario")
+	flag.IntVar(&o.concurrency, "concurrency", 16, "requests under way at a time")
+	flag.DurationVar(&o.timeout, "timeout", 10*time.Second, "of the fronts; a client waits 2 s longer")
+	flag.IntVar(&o.texts, "texts", 20000, "sentences to choose the questions from")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of what is random")
+	flag.StringVar(&o.json, "json", "", "file to write the results into as well")
+	flag.BoolVar(&o.keep, "keep", false, "keep the logs, which else are kept only when the invariant is broken")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	var err error
+	if o.only, err = regexp.Compile("^(?:" + *only + ")$"); err == nil {
+		if *only == "" {
+			o.only = regexp.MustCompile("")
+		}
+		err = run(ctx, o)
+	}
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	var chosen []*scenario
+	names := ""
+	for i := range scenarios {
+		s := &scenarios[i]
+		names += " " + s.name
+		if o.only.MatchString(s.name) {
+			chosen = append(chosen, s)
+		}
+	}
+	switch {
+	case len(chosen) == 0:
+		return fmt.Errorf("-only names no scenario; there are%s", names)
+	case o.seconds < 1 || o.concurrency < 1 || o.stages < 1 || o.texts < 1 || o.timeout < time.Second:
+		return errors.New("-seconds, -concurrency, -stages, -texts can be 1 or more, -timeout 1s or more")
+	}
+	tmp, err := os.MkdirTemp("", "distinfer-chaos-")
+	if err != nil {
+		return err
+	}
+	broken := false
+	logs := filepath.Join(tmp, "logs")
+	defer func() {
+		if o.keep || broken || err != nil && ctx.Err() == nil {
+			fmt.Fprintf(os.Stderr, "the logs are in %s\n", logs)
+			err = errors.Join(err, os.RemoveAll(filepath.Join(tmp, "whole")), os.RemoveAll(filepath.Join(tmp, "stages")))
+			return
+		}
+		err = errors.Join(err, os.RemoveAll(tmp))
+	}()
+	questions, err := prepare(ctx, o, tmp)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s in %d stages, two replicas a rank unless said otherwise, two fronts, %d requests at a time,\n%d texts that can be told apart by their scores; seed %d\n\n",
+		o.model, o.stages, o.concurrency, len(questions), o.seed)
+
+	launcher := newLauncher()
+	defer close(launcher)
+	var results []result
+	for _, s := range chosen {
+		fmt.Fprintf(os.Stderr, "%s: %s\n", s.name, s.about)
+		r, err := play(ctx, o, s, launcher, questions, tmp, filepath.Join(logs, s.name))
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		broken = broken || !r.Held
+		results = append(results, r)
+	}
+	if err := writeTable(os.Stdout, results); err != nil {
+		return err
+	}
+	if o.json != "" {
+		if err := writeJSON(o.json, o.seed, results); err != nil {
+			return err
+		}
+	}
+	if broken {
+		return errors.New("the invariant is broken: see above")
+	}
+	return nil
+}
+
+// prepare splits the model into tmp and makes the questions.
+func prepare(ctx context.Context, o options, tmp string) ([]question, error) {
+	for name, stages := range map[string]int{"whole": 1, "stages": o.stages} {
+		cmd := exec.CommandContext(ctx, o.binary, "split", o.model, "--stages", strconv.Itoa(stages), "--out", filepath.Join(tmp, name))
+		cmd.Env = environment()
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("split the model: %w: %s", err, output)
+		}
+	}
+	texts, err := sentences("models/testdata/sst2", o.texts)
+	if err != nil {
+		return nil, err
+	}
+	all, err := answered(ctx, o.binary, filepath.Join(tmp, "whole"), o.cache, texts)
+	if err != nil {
+		return nil, err
+	}
+	questions := distinct(all)
+	if least := 4 * o.concurrency; len(questions) < least {
+		return nil, fmt.Errorf("only %d of %d texts can be told apart by their scores, and %d are needed; raise -texts or lower -concurrency", len(questions), len(all), least)
+	}
+	return questions, nil
+}
+
+// play runs one scenario on a cluster of its own.
+func play(ctx context.Context, o options, s *scenario, launcher launcher, questions []question, tmp, logs string) (result, error) {
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return result{}, err
+	}
+	c, err := startCluster(ctx, launcher, layout{
+		binary: o.binary, toxiproxy: o.toxiproxy, bundle: filepath.Join(tmp, "stages"), logs: logs,
+		ranks: o.stages, replicas: s.replicas, proxied: s.proxied, timeout: o.timeout,
+	})
+	defer c.stop()
+	if err == nil && s.prepare != nil {
+		err = s.prepare(ctx, c)
+	}
+	if err != nil {
+		return result{}, err
+	}
+	random := rand.New(rand.NewPCG(o.seed, 0))
+	shuffled := append([]question(nil), questions...)
+	random.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+
+	length := time.Duration(o.seconds) * time.Second
+	if s.least > 0 {
+		length = max(length, s.least+o.timeout)
+	}
+	clock := clock{time.Now()}
+	during, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	in := &injector{cluster: c, random: random, clock: clock, timeout: o.timeout}
+	injected := make(chan error, 1)
+	go func() {
+		err := s.inject(during, in)
+		if err != nil {
+			cancel() // there is nothing more to see
+		}
+		injected <- err
+	}()
+	l := newLoad(shuffled, c.urls, o.concurrency, o.timeout+2*time.Second, clock)
+	requests := l.run(ctx, during)
+	if err := <-injected; err != nil {
+		return result{}, err
+	}
+	// Ended first, so that nothing that happens then is told as trouble.
+	c.stop()
+	r := newResult(s, requests, in.faults, int(l.retries.Load()), c.told(), c.named)
+	r.Memory = in.memory
+	return r, nil
+}

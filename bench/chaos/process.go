@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// patience is how long a process may take to be ready, and bounds all waits on
+	// one. It is far more than it takes.
+	patience = time.Minute
+	// drainTime is how long a process may take to end after SIGTERM: both kinds
+	// allow their requests 30 s.
+	drainTime = 40 * time.Second
+	pollEvery = 20 * time.Millisecond
+)
+
+// A launcher starts processes from one thread that lives as long as they do: the
+// kernel ends a child whose parent thread is gone (see attributes).
+type launcher chan func()
+
+func newLauncher() launcher {
+	l := make(launcher)
+	go func() {
+		runtime.LockOSThread()
+		for start := range l {
+			start()
+		}
+	}()
+	return l
+}
+
+func (l launcher) start(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = attributes()
+	err := make(chan error)
+	l <- func() { err <- cmd.Start() }
+	return <-err
+}
+
+// A process is a program with its arguments. It is run, ended and run again.
+type process struct {
+	name     string
+	command  []string
+	log      string // the file that its output is added to
+	launcher launcher
+	// answers returns nil once the program does its work.
+	answers func(context.Context) error
+	// trouble is told what nobody asked for, such as an end by itself.
+	trouble func(string)
+
+	mu  sync.Mutex
+	now *lifetime // nil before the first start
+}
+
+// A lifetime is one run of a process.
+type lifetime struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed once it is over
+	ready chan struct{} // closed once it answers
+
+	mu    sync.Mutex
+	since time.Time // when it was ready
+	asked bool      // whether its end was asked for
+}
+
+// start runs the program. It does not wait until it is ready.
+func (p *process) start() error {
+	log, err := os.OpenFile(p.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()                                                                                        // the child has its own
+	l := &lifetime{cmd: exec.Command(p.command[0], p.command[1:]...), ended: make(chan struct{}), ready: make(chan struct{})} //nolint:noctx // it ends when the scenario says
+	l.cmd.Stdout, l.cmd.Stderr = log, log
+	l.cmd.Env = environment()
+	if err := p.launcher.start(l.cmd); err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
+	}
+	p.mu.Lock()
+	p.now = l
+	p.mu.Unlock()
+	go func() {
+		err := l.cmd.Wait()
+		close(l.ended)
+		if !l.wasAsked() {
+			p.trouble(fmt.Sprintf("%s ended by itself: %v", p.name, err))
+		}
+	}()
+	go p.watch(l)
+	return nil
+}
+
+// environment is that of the harness without what would configure distinfer, but
+// for where the library is.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(e string) bool {
+		return strings.HasPrefix(e, "DISTINFER_") && !strings.HasPrefix(e, "DISTINFER_ONNXRUNTIME=")
+	})
+}
+
+// watch notes when the program is ready.
+func (p *process) watch(l *lifetime) {
+	for {
+		try, cancel := context.WithTimeout(context.Background(), time.Second)
+		err := p.answers(try)
+		cancel()
+		if err == nil {
+			l.mu.Lock()
+			l.since = time.Now()
+			l.mu.Unlock()
+			close(l.ready)
+			return
+		}
+		select {
+		case <-l.ended:
+			return
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+func (l *lifetime) ask() {
+	l.mu.Lock()
+	l.asked = true
+	l.mu.Unlock()
+}
+
+func (l *lifetime) wasAsked() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked
+}
+
+func (p *process) life() *lifetime {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now
+}
+
+// awaitReady returns when the program does its work.
+func (p *process) awaitReady(ctx context.Context) error {
+	l := p.life()
+	select {
+	case <-l.ready:
+		return nil
+	case <-l.ended:
+		return fmt.Errorf("%s ended before it was ready", p.name)
+	case <-time.After(patience):
+		return fmt.Errorf("%s was not ready after %s", p.name, patience)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// readyFor is for how long the program has done its work; 0 if it does not.
+func (p *process) readyFor() time.Duration {
+	l := p.life()
+	if l == nil {
+		return 0
+	}
+	select {
+	case <-l.ended:
+		return 0
+	default:
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.asked || l.since.IsZero() {
+		return 0
+	}
+	return time.Since(l.since)
+}
+
+// kill ends the program without giving it a chance, and returns when it is gone.
+func (p *process) kill() {
+	l := p.life()
+	if l == nil {
+		return
+	}
+	l.ask()
+	_ = l.cmd.Process.Kill() // it fails only when the process is gone
+	<-l.ended
+}
+
+// terminate asks the program to end, and returns when it has. It is told as
+// trouble when the program does not end, or not well.
+func (p *process) terminate() {
+	l := p.life()
+	l.ask()
+	_ = l.cmd.Process.Signal(syscall.SIGTERM) // as above
+	select {
+	case <-l.ended:
+		if code := l.cmd.ProcessState.ExitCode(); code != 0 {
+			p.trouble(fmt.Sprintf("%s ended with code %d after SIGTERM", p.name, code))
+		}
+	case <-time.After(drainTime):
+		p.trouble(fmt.Sprintf("%s did not end within %s after SIGTERM", p.name, drainTime))
+		p.kill()
+	}
+}
+
+// signal sends a signal that does not end the program.
+func (p *process) signal(s syscall.Signal) error {
+	if err := p.life().cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("send %s to %s: %w", s, p.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A scenario is one kind of fault, done to a cluster of its own again and again
+// while requests are made.
+type scenario struct {
+	name, about string
+	replicas    int           // of each rank
+	proxied     bool          // the links go through toxiproxy
+	least       time.Duration // of the load, beside the front's timeout
+	// prepare is done before the load begins; nil is nothing.
+	prepare func(context.Context, *cluster) error
+	// inject does the faults until the context ends, and undoes what they leave.
+	// It fails only when a fault could not be done.
+	inject func(context.Context, *injector) error
+	// faultless says that no faults are meant to be done.
+	faultless bool
+	// outage allows typed errors while nothing could have served.
+	outage bool
+}
+
+// scenarios are in the order in which they are run.
+var scenarios = []scenario{
+	{name: "none", about: "no fault", replicas: 2, faultless: true, inject: nothing},
+	{name: "kill", about: "kill -9 of a random replica every 2 s, started again at once", replicas: 2, inject: killEvery(2 * time.Second)},
+	{name: "stop", about: "a random replica stopped (SIGSTOP) for 4 s every 6 s", replicas: 2, inject: stopAndContinue},
+	{name: "reset", about: "the connections of a random link reset every 1 s", replicas: 2, proxied: true, prepare: armResets, inject: reset},
+	{name: "latency", about: "300 ms ± 100 ms on all links of one replica, another one every 3 s", replicas: 2, proxied: true, inject: delay},
+	{name: "partition", about: "no byte passes a random link for 4 s every 6 s", replicas: 2, proxied: true, inject: partition},
+	{name: "rolling", about: "SIGTERM and restart of every process, one after the other", replicas: 2, inject: rolling},
+	{name: "single", about: "one replica a rank: kill -9 of one every 6 s, started again at once", replicas: 1, inject: killEvery(6 * time.Second)},
+	{name: "gone", about: "all replicas of the last rank killed, for longer than the front's timeout", replicas: 2, least: 12 * time.Second, outage: true, inject: gone},
+}
+
+// warmUp is how long there is load before the first fault.
+const warmUp = 2 * time.Second
+
+// grace is how long after an outage there may still be errors: what waits before
+// it is tried again was chosen while nothing was there.
+const grace = 2 * time.Second
+
+// allowed reports whether a request that was not answered right may be so.
+func (s *scenario) allowed(r request, faults []fault) bool {
+	if !s.outage || r.verdict.outcome != typed ||
+		r.verdict.status != http.StatusServiceUnavailable && r.verdict.status != http.StatusGatewayTimeout {
+		return false
+	}
+	return slices.ContainsFunc(faults, func(f fault) bool {
+		return f.outage && r.end >= f.at && r.start <= f.until+grace
+	})
+}
+
+// An injector does faults to a cluster and notes them.
+type injector struct {
+	cluster *cluster
+	random  *rand.Rand
+	clock   clock
+	timeout time.Duration // of a front
+
+	memory []memory // of the processes, when that was watched
+
+	mu     sync.Mutex
+	faults []fault
+}
+
+// begin notes a fault that is about to be done. The function it returns notes
+// its end.
+func (in *injector) begin(f fault) (end func()) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	f.at = in.clock.now()
+	f.until = f.at
+	i := len(in.faults)
+	in.faults = append(in.faults, f)
+	return func() {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.faults[i].until = in.clock.now()
+	}
+}
+
+// sleep reports whether the time passed before the context ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// every does something at once and then again and again, as the interval says,
+// for as long as the context lives.
+func every(ctx context.Context, interval time.Duration, do func() error) error {
+	if !sleep(ctx, warmUp) {
+		return nil
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		if err := do(); err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// settled is for how long a replica must have been ready before the other one of
+// its rank is killed: until then its callers may not know that it is back.
+const settled = time.Second
+
+// victim is a random replica of a rank all of whose replicas are there. It waits
+// for one, and is nil when the context ends before.
+func (in *injector) victim(ctx context.Context) *process {
+	for {
+		var candidates []*process
+		for _, replicas := range in.cluster.stages {
+			if !slices.ContainsFunc(replicas, func(p *process) bool { return p.readyFor() < settled }) {
+				candidates = append(candidates, replicas...)
+			}
+		}
+		if len(candidates) > 0 {
+			return candidates[in.random.IntN(len(candidates))]
+		}
+		if !sleep(ctx, pollEvery) {
+			return nil
+		}
+	}
+}
+
+func killEvery(interval time.Duration) func(context.Context, *injector) error {
+	return func(ctx context.Context, in *injector) (err error) {
+		var restarts sync.WaitGroup
+		defer restarts.Wait()
+		return every(ctx, interval, func() error {
+			p := in.victim(ctx)
+			if p == nil {
+				return nil
+			}
+			end := in.begin(fault{what: "kill " + p.name})
+			p.kill()
+			if err := p.start(); err != nil {
+				return err
+			}
+			restarts.Go(func() {
+				if err := p.awaitReady(context.WithoutCancel(ctx)); err != nil {
+					in.cluster.trouble(err.Error())
+				}
+				end()
+			})
+			return nil
+		})
+	}
+}
+
+func stopAndContinue(ctx context.Context, in *injector) error {
+	return every(ctx, 6*time.Second, func() error {
+		p := in.victim(ctx)
+		if p == nil {
+			return nil
+		}
+		end := in.begin(fault{what: "stop " + p.name})
+		if err := p.signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		sleep(ctx, 4*time.Second)
+		defer end()
+		return p.signal(syscall.SIGCONT)
+	})
+}
+
+func (in *injector) link() link {
+	return in.cluster.links[in.random.IntN(len(in.cluster.links))]
+}
+
+// armResets adds the toxic to every link, for no connection yet. Only those that
+// are made while it is there are really reset; others would just be closed.
+func armResets(ctx context.Context, c *cluster) error {
+	for _, l := range c.links {
+		for _, stream := range streams {
+			if err := c.proxies.addToxic(ctx, l.proxy, toxic{Name: "reset_" + stream, Type: "reset_peer", Stream: stream, Attributes: map[string]int{"timeout": 0}}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func reset(ctx context.Context, in *injector) error {
+	set := func(l link, toxicity float64) error {
+		var err error
+		for _, stream := range streams {
+			err = errors.Join(err, in.cluster.proxies.setToxicity(context.WithoutCancel(ctx), l.proxy, "reset_"+stream, toxicity))
+		}
+		return err
+	}
+	return every(ctx, time.Second, func() error {
+		l := in.link()
+		end := in.begin(fault{what: "reset " + l.proxy})
+		defer end()
+		err := set(l, 1)
+		sleep(ctx, 200*time.Millisecond)
+		return errors.Join(err, set(l, 0))
+	})
+}
+
+// poison adds a toxic to some of the links, and takes it off after a while.
+func (in *injector) poison(ctx context.Context, links []link, t toxic, streams []string, d time.Duration) error {
+	uncanceled := context.WithoutCancel(ctx)
+	var err error
+	added := map[string][]string{}
+	for _, l := range links {
+		for _, stream := range streams {
+			t.Name, t.Stream, t.Toxicity = t.Type+"_"+stream, stream, 1
+			if e := in.cluster.proxies.addToxic(uncanceled, l.proxy, t); e != nil {
+				err = errors.Join(err, e)
+				continue
+			}
+			added[l.proxy] = append(added[l.proxy], t.Name)
+		}
+	}
+	if err == nil {
+		sleep(ctx, d)
+	}
+	for proxy, names := range added {
+		for _, name := range names {
+			err = errors.Join(err, in.cluster.proxies.removeToxic(uncanceled, proxy, name))
+		}
+	}
+	return err
+}
+
+func delay(ctx context.Context, in *injector) error {
+	var last *process
+	return every(ctx, 3*time.Second, func() error {
+		p := in.victim(ctx)
+		for p == last && p != nil {
+			p = in.victim(ctx)
+		}
+		if p == nil {
+			return nil
+		}
+		last = p
+		links := slices.DeleteFunc(slices.Clone(in.cluster.links), func(l link) bool { return l.from != p && l.to != p })
+		end := in.begin(fault{what: "delay " + p.name})
+		defer end()
+		return in.poison(ctx, links, toxic{Type: "latency", Attributes: map[string]int{"latency": 300, "jitter": 100}}, []string{"downstream"}, 2800*time.Millisecond)
+	})
+}
+
+func partition(ctx context.Context, in *injector) error {
+	return every(ctx, 6*time.Second, func() error {
+		l := in.link()
+		end := in.begin(fault{what: "partition " + l.proxy})
+		defer end()
+		return in.poison(ctx, []link{l}, toxic{Type: "timeout", Attributes: map[string]int{"timeout": 0}}, streams, 4*time.Second)
+	})
+}
+
+func rolling(ctx context.Context, in *injector) error {
+	if !sleep(ctx, warmUp) {
+		return nil
+	}
+	all := in.cluster.serving()
+	for ctx.Err() == nil {
+		in.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for _, p := range all {
+			if ctx.Err() != nil {
+				break
+			}
+			end := in.begin(fault{what: "restart " + p.name})
+			p.terminate()
+			if err := p.start(); err != nil {
+				return err
+			}
+			if err := p.awaitReady(context.WithoutCancel(ctx)); err != nil {
+				return err
+			}
+			end()
+		}
+	}
+	return nil
+}
+
+func gone(ctx context.Context, in *injector) error {
+	if !sleep(ctx, warmUp) {
+		return nil
+	}
+	rank := in.cluster.stages[len(in.cluster.stages)-1]
+	end := in.begin(fault{what: "outage of the last rank", outage: true})
+	for _, p := range rank {
+		p.kill()
+	}
+	sleep(ctx, in.timeout+2*time.Second)
+	for _, p := range rank {
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	for _, p := range rank {
+		if err := p.awaitReady(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+	}
+	end()
+	<-ctx.Done()
+	return nil
+}

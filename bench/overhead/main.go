@@ -1,0 +1,305 @@
+// Command overhead measures what it costs to serve sst2-minilm in two stages, as
+// processes on this machine, beside ONNX Runtime itself:
+//
+//   - the share of a request of 32 sentences that is spent outside of ONNX Runtime,
+//     by the stages' own account of the request;
+//   - the median time of one sentence at a time, beside the unsplit model in this
+//     process with the same number of threads, by turns.
+//
+// The sentences are those of SST-2 dev.
+//
+//	go run ./bench/overhead [-threads 1] [-rounds 5] [-sentences 200] [-binary bin/distinfer]
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/server/stage"
+)
+
+// The goals; docs/performance.md names them as well.
+const (
+	mostOutside = 0.05 // of a request of a batch
+	mostOfWhole = 1.10 // times the median of the unsplit model
+)
+
+const (
+	folder = "models/sst2-minilm"
+	batch  = 32
+)
+
+type options struct {
+	binary, library            string
+	threads, rounds, sentences int
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.binary, "binary", "bin/distinfer", "the program to measure")
+	flag.StringVar(&o.library, "onnxruntime", filepath.Join(ort.SetupDir, "libonnxruntime.so"), "file of the ONNX Runtime library")
+	flag.IntVar(&o.threads, "threads", 1, "threads of each stage, and of the unsplit model")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds over the sentences")
+	flag.IntVar(&o.sentences, "sentences", 200, "sentences of a round that are sent alone; all are sent in batches")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "overhead:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	alone, batches, err := requests(o.sentences)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "distinfer-overhead-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	stages := filepath.Join(dir, "stages")
+	if output, err := exec.CommandContext(ctx, o.binary, "split", filepath.Join(folder, "model.onnx"), "--stages", "2", "--out", stages, "--onnxruntime", o.library).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, output)
+	}
+	b, err := bundle.Open(stages)
+	if err != nil {
+		return err
+	}
+	pipeline, stop, err := serve(ctx, o, b)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	library, err := ort.Load(o.library)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, library.Close()) }()
+	whole, err := library.Open(filepath.Join(folder, "model.onnx"), b.Inputs, b.Outputs, ort.Options{Threads: o.threads})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, whole.Close()) }()
+
+	fmt.Printf("sst2-minilm in two stages over loopback, %d threads each, beside the unsplit model in one process with as many; %d rounds\n", o.threads, o.rounds)
+	var share, ratio, pipelined, unsplit []float64
+	for round := range o.rounds + 1 {
+		outside, err := outsideOf(ctx, pipeline, batches)
+		if err != nil {
+			return err
+		}
+		medians, err := byTurns(ctx, alone, pipeline.run, func(ctx context.Context, in tensor.Bag) (time.Duration, error) {
+			started := time.Now()
+			_, err := whole.Run(ctx, in)
+			return time.Since(started), err
+		})
+		if err != nil {
+			return err
+		}
+		if round == 0 {
+			continue // it warms up
+		}
+		share = append(share, outside)
+		pipelined, unsplit = append(pipelined, medians[0]), append(unsplit, medians[1])
+		ratio = append(ratio, medians[0]/medians[1])
+	}
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\tmedian of the rounds\tleast\tmost\tgoal")
+	row := func(what, format string, scale float64, values []float64, goal string) {
+		fmt.Fprintf(t, "%s\t"+format+"\t"+format+"\t"+format+"\t%s\n", what, scale*median(values), scale*slices.Min(values), scale*slices.Max(values), goal)
+	}
+	row(fmt.Sprintf("outside of ONNX Runtime, of a request of %d sentences", batch), "%.2f%%", 100, share, fmt.Sprintf("under %.0f%%", 100*mostOutside))
+	row("one sentence, two stages (p50)", "%.2f ms", 1, pipelined, "")
+	row("one sentence, unsplit (p50)", "%.2f ms", 1, unsplit, "")
+	row("two stages / unsplit", "%.3f", 1, ratio, fmt.Sprintf("at most %.2f", mostOfWhole))
+	return t.Flush()
+}
+
+// requests makes inputs of the sentences of SST-2 dev: of single ones, and of all
+// in batches of sentences that are about as long, as the front makes them.
+func requests(single int) (alone, batches []tensor.Bag, err error) {
+	file, err := os.Open(filepath.Join(folder, bundle.TokenizerName))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = file.Close() }()
+	tokenizer, err := text.LoadTokenizer(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	table, err := os.ReadFile("models/testdata/sst2/dev.tsv")
+	if err != nil {
+		return nil, nil, err
+	}
+	var encodings []text.Encoding
+	for _, line := range strings.Split(strings.TrimSuffix(string(table), "\n"), "\n")[1:] { // the first is the header
+		_, sentence, _ := strings.Cut(line, "\t")
+		e, err := tokenizer.Encode(sentence)
+		if err != nil {
+			return nil, nil, err
+		}
+		encodings = append(encodings, e)
+	}
+	if single < 1 || single > len(encodings) {
+		return nil, nil, fmt.Errorf("-sentences can be 1 to %d", len(encodings))
+	}
+	request := func(encodings []text.Encoding) (tensor.Bag, error) {
+		b, err := tokenizer.Pad(encodings)
+		shape := []int64{int64(b.Rows), int64(b.Length)}
+		return tensor.Bag{"input_ids": tensor.Of(shape, b.IDs), "attention_mask": tensor.Of(shape, b.AttentionMask)}, err
+	}
+	for i := range single {
+		in, err := request(encodings[i : i+1])
+		if err != nil {
+			return nil, nil, err
+		}
+		alone = append(alone, in)
+	}
+	slices.SortStableFunc(encodings, func(a, b text.Encoding) int { return len(a.IDs) - len(b.IDs) })
+	for chunk := range slices.Chunk(encodings, batch) {
+		if len(chunk) < batch {
+			break
+		}
+		in, err := request(chunk)
+		if err != nil {
+			return nil, nil, err
+		}
+		batches = append(batches, in)
+	}
+	return alone, batches, nil
+}
+
+// A served is a bundle that is served on this machine.
+type served struct{ *stage.Pipeline }
+
+// run runs the pipeline, and tells how long that took.
+func (s served) run(ctx context.Context, in tensor.Bag) (time.Duration, error) {
+	started := time.Now()
+	_, err := s.Run(ctx, in)
+	return time.Since(started), err
+}
+
+// serve starts every stage of a bundle as a process.
+func serve(ctx context.Context, o options, b *bundle.Bundle) (s served, stop func() error, err error) {
+	var processes []*exec.Cmd
+	stop = func() (err error) {
+		if s.Pipeline != nil {
+			err = s.Close()
+		}
+		for _, p := range processes {
+			err = errors.Join(err, p.Process.Signal(syscall.SIGTERM), p.Wait())
+		}
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, stop())
+		}
+	}()
+	var addresses [][]string
+	for rank := range b.Stages {
+		cmd := exec.CommandContext(ctx, o.binary, "serve-stage", "--bundle", b.Dir, "--rank", strconv.Itoa(rank), "--listen", "localhost:0",
+			"--threads", strconv.Itoa(o.threads), "--log-format", "json", "--onnxruntime", o.library)
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			return s, stop, err
+		}
+		if err := cmd.Start(); err != nil {
+			return s, stop, err
+		}
+		processes = append(processes, cmd)
+		address, err := listening(stderr)
+		if err != nil {
+			return s, stop, err
+		}
+		addresses = append(addresses, []string{address})
+	}
+	s.Pipeline, err = stage.NewPipeline(b.ID, addresses, stage.Options{MaxMessage: 64 << 20, Log: slog.New(slog.DiscardHandler)})
+	return s, stop, err
+}
+
+// listening reads a stage's log until it says where it listens, and drops the
+// rest.
+func listening(log io.Reader) (string, error) {
+	lines := bufio.NewScanner(log)
+	var last string
+	for lines.Scan() {
+		last = lines.Text()
+		var entry struct{ Msg, Listen string }
+		if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Msg == "stage ready" {
+			go func() { _, _ = io.Copy(io.Discard, log) }()
+			return entry.Listen, nil
+		}
+	}
+	return "", fmt.Errorf("the stage ended: %s", last)
+}
+
+// outsideOf is the share of the time of all requests that no stage computed in.
+func outsideOf(ctx context.Context, s served, requests []tensor.Bag) (float64, error) {
+	var all, computed time.Duration
+	for _, in := range requests {
+		started := time.Now()
+		_, timings, err := s.Trace(ctx, in)
+		if err != nil {
+			return 0, err
+		}
+		all += time.Since(started)
+		for _, t := range timings {
+			computed += t.Computed
+		}
+	}
+	if computed == 0 {
+		return 0, errors.New("the stages do not tell how long they compute")
+	}
+	return 1 - computed.Seconds()/all.Seconds(), nil
+}
+
+// byTurns runs each request on both sides, each side first every other time, and
+// returns the medians of their times in milliseconds.
+func byTurns(ctx context.Context, requests []tensor.Bag, sides ...func(context.Context, tensor.Bag) (time.Duration, error)) ([]float64, error) {
+	times := make([][]float64, len(sides))
+	for i, in := range requests {
+		for k := range sides {
+			side := (i + k) % len(sides)
+			took, err := sides[side](ctx, in)
+			if err != nil {
+				return nil, err
+			}
+			times[side] = append(times[side], took.Seconds()*1e3)
+		}
+	}
+	var medians []float64
+	for _, t := range times {
+		medians = append(medians, median(t))
+	}
+	return medians, nil
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
