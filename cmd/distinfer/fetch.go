@@ -71,7 +71,20 @@ func (s *settings) openBundle(ctx context.Context, want func(*bundle.Manifest) (
 }
 
 func (s *settings) fetch(ctx context.Context, want func(*bundle.Manifest) ([]bundle.File, error)) (*bundle.Bundle, error) {
-	o := share.Options{Peers: s.Fetch, ID: s.BundleID, Log: s.logger()}
+	log := s.logger()
+	for _, address := range s.Fetch {
+		if err := s.permit(log, traffic{"fetching from", address, s.TLS != "", stageRemedy}); err != nil {
+			return nil, err
+		}
+	}
+	machine, err := s.stageTLS(log)
+	if err != nil {
+		return nil, err
+	}
+	o := share.Options{Peers: s.Fetch, ID: s.BundleID, Log: log}
+	if machine != nil {
+		o.TLS = machine.Client
+	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		var bar *progressbar.ProgressBar
 		o.Progress = func(done, total int64) {

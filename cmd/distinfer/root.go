@@ -50,6 +50,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
 		newUp(),
 		newPredict(),
 		newTokenize(),
+		newCerts(),
 		newVersion(),
 	)
 	return root

@@ -19,6 +19,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/split/onnxfile"
@@ -37,19 +38,20 @@ interrupted. The first signal (Ctrl-C or SIGTERM) finishes what runs and exits
 with 0, a second one ends at once.
 
 The stage listens on localhost only, unless --listen or the configured stages
-name another address of this machine. There is no encryption yet: let only
-machines you trust reach it. The stage also serves the standard gRPC health
-service and server reflection, and gives the files of the bundle that it has to
-machines that fetch them.
+name another address of this machine. To be reached from other machines it needs
+--tls, a folder that ` + "`distinfer certs`" + ` makes: then only machines with a
+certificate of the same authority can use it. The stage also serves the standard
+gRPC health service and server reflection, and gives the files of the bundle that it
+has to machines that fetch them.
 
 With --fetch no copy of the model is needed: what this stage needs and --bundle
 does not hold is fetched from a machine that has it, by hash. Any stage gives what
 it has, and so does a front with --share. A transfer that broke off goes on where
 it was, also at the next start.`,
 		Example: `  distinfer serve-stage --rank 0                         # localhost:2222
-  distinfer serve-stage --rank 1 --listen 192.168.0.104:2222
-  distinfer serve-stage --rank 1 --stages 192.168.0.101:2222,192.168.0.104:2222
-  distinfer serve-stage --rank 1 --fetch 192.168.0.101:2221
+  distinfer serve-stage --rank 1 --listen 192.168.0.104:2222 --tls tls
+  distinfer serve-stage --rank 1 --stages 192.168.0.101:2222,192.168.0.104:2222 --tls tls
+  distinfer serve-stage --rank 1 --fetch 192.168.0.101:2221 --tls tls
   DISTINFER_RANK=1 distinfer serve-stage --bundle /srv/sentiment`,
 		Args: arguments(false),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,6 +69,7 @@ it was, also at the next start.`,
 	addStagesFlag(f)
 	addFetchFlags(f)
 	addCallFlags(f)
+	addTLSFlag(f)
 	f.Int("max-queue", 256, "`number` of runs that may wait, here or for the stages behind; more are refused")
 	return cmd
 }
@@ -75,11 +78,17 @@ it was, also at the next start.`,
 func addCallFlags(f *pflag.FlagSet) {
 	f.Int("max-message", 64<<20, "largest message between stages, in `bytes`")
 	f.Duration("dead-after", stage.DefaultDeadAfter, "`time` without a sign of life after which a stage is taken for dead")
+	addInsecureFlag(f)
 }
 
-// stageOptions say how stages are called.
-func (s *settings) stageOptions(log *slog.Logger) stage.Options {
-	return stage.Options{MaxMessage: s.MaxMessage, DeadAfter: s.DeadAfter, Insecure: true, Log: log}
+// stageOptions say how stages are called, by the machine with the given
+// credentials, which may be nil.
+func (s *settings) stageOptions(log *slog.Logger, machine *mtls.Credentials) stage.Options {
+	o := stage.Options{MaxMessage: s.MaxMessage, DeadAfter: s.DeadAfter, Insecure: s.Insecure, Log: log}
+	if machine != nil {
+		o.TLS = machine.Client
+	}
+	return o
 }
 
 func (s *settings) serveStage(ctx context.Context) error {
@@ -105,6 +114,18 @@ func (s *settings) serveStage(ctx context.Context) error {
 			return err
 		}
 	}
+	log := s.logger().With("rank", s.Rank)
+	if err := s.permit(log, stageListener(address, s.TLS != "")); err != nil {
+		return err
+	}
+	// A stage calls those behind it.
+	if err := s.permitStages(log, s.Stages, s.Rank+1); err != nil {
+		return err
+	}
+	machine, err := s.stageTLS(log)
+	if err != nil {
+		return err
+	}
 	library, err := s.library()
 	if err != nil {
 		return err
@@ -121,22 +142,24 @@ func (s *settings) serveStage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log := s.logger().With("rank", s.Rank)
 	hostname, err := os.Hostname()
 	if err != nil {
 		log.Warn("this machine does not tell its name", "error", err)
 	}
-	warnIfOpen(log, l.Addr())
-	server := stage.NewServer(stage.Config{
+	config := stage.Config{
 		Stage:  link,
 		Bundle: b.ID, Rank: s.Rank, Stages: len(b.Stages), Model: b.Model.Name,
-		Peers: s.Stages, Next: s.stageOptions(log), MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
+		Peers: s.Stages, Next: s.stageOptions(log, machine), MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
 		Version: buildVersion(), ONNXRuntime: library.Version(), Hostname: hostname, Threads: ort.Options{Threads: s.Threads}.Size(),
 		Memory:   func() (used, available int64) { return residentMemory("/"), availableMemory("/") },
 		Services: []func(grpc.ServiceRegistrar){share.NewServer(b, s.MaxMessage).Register},
 		Log:      log,
-	})
-	log.Info("stage ready", "listen", l.Addr().String(), "model", b.Model.Name, "bundle", short(b.ID),
+	}
+	if machine != nil {
+		config.TLS = machine.Server()
+	}
+	server := stage.NewServer(config)
+	log.Info("stage ready", "listen", l.Addr().String(), "tls", machine != nil, "model", b.Model.Name, "bundle", short(b.ID),
 		"stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes), "took", time.Since(started).Round(time.Millisecond))
 	err = server.Serve(ctx, l)
 	if err == nil {
@@ -177,12 +200,6 @@ func listen(ctx context.Context, address, flag string) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with %s", address, err, flag)
 	}
 	return l, nil
-}
-
-func warnIfOpen(log *slog.Logger, a net.Addr) {
-	if tcp, ok := a.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-		log.Warn("listening beyond this machine without encryption: whoever reaches the address can use it", "listen", a.String())
-	}
 }
 
 // short is enough of a hash to tell it from others.

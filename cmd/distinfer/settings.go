@@ -50,6 +50,11 @@ type settings struct {
 	MaxMessage  int           `mapstructure:"max-message"`
 	MaxQueue    int           `mapstructure:"max-queue"`
 	MaxTexts    int           `mapstructure:"max-texts"`
+	TLS         string        `mapstructure:"tls"`
+	Insecure    bool          `mapstructure:"insecure"`
+	HTTPSCert   string        `mapstructure:"https-cert"`
+	HTTPSKey    string        `mapstructure:"https-key"`
+	Tokens      string        `mapstructure:"tokens"`
 
 	file    string                // the config file, if one was read
 	formats []string              // that --output may name
@@ -93,8 +98,8 @@ func load(cmd *cobra.Command) (*settings, error) {
 	case err != nil:
 		return nil, usageError{fmt.Errorf("config file %s: %w", file, reason(err))}
 	}
-	known := keys()
-	for _, key := range v.AllKeys() {
+	known, written := keys(), v.AllKeys()
+	for _, key := range written {
 		switch {
 		case !slices.Contains(known, key):
 			return nil, usageError{fmt.Errorf("config file %s: unknown key %q; known are %s", file, key, strings.Join(inFile(), ", "))}
@@ -132,6 +137,13 @@ func load(cmd *cobra.Command) (*settings, error) {
 	)))
 	if err != nil {
 		return nil, usageError{fmt.Errorf("configuration: %w", plain(err))}
+	}
+	// A script whose variable is empty must not turn off what it asks for.
+	for _, key := range []string{"tokens", "https-cert", "https-key"} {
+		f := cmd.Flags().Lookup(key)
+		if asked := f != nil && f.Changed || slices.Contains(written, key); asked && v.GetString(key) == "" {
+			return nil, usageError{fmt.Errorf("--%s is empty; name a file, or leave it out", key)}
+		}
 	}
 	return s, s.check()
 }
@@ -218,6 +230,8 @@ func (s *settings) check() error {
 		return bad("--bundle-id is %q; it can be 12 to 64 hexadecimal digits, such as `distinfer split` prints them", s.BundleID)
 	case s.Port < 0 || s.Port > 65535:
 		return bad("--port is %d; ports are 0 to 65535", s.Port)
+	case (s.HTTPSCert == "") != (s.HTTPSKey == ""):
+		return bad("--https-cert and --https-key belong together; give both, or neither for plain HTTP")
 	}
 	for _, l := range []struct {
 		name        string

@@ -22,8 +22,8 @@ type Options struct {
 	// Peers are the addresses (host:port) of machines that share a bundle. The
 	// first that answers says which bundle it is; its files may come from any.
 	Peers []string
-	// TLS secures connections; nil is plain text.
-	TLS *tls.Config
+	// TLS secures connections, and is asked anew for each; nil is plain text.
+	TLS func() *tls.Config
 	// ID is what the bundle's ID has to begin with.
 	ID string
 	// Patience is how long no peer may give anything before Fetch gives up; 0 is

@@ -12,12 +12,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/share/sharepb"
 )
 
@@ -37,10 +37,10 @@ type peer struct {
 	err     error // of the last try
 }
 
-func dial(address string, secure *tls.Config) (*peer, error) {
+func dial(address string, secure func() *tls.Config) (*peer, error) {
 	transport := insecure.NewCredentials()
 	if secure != nil {
-		transport = credentials.NewTLS(secure)
+		transport = grpcmtls.Client(secure)
 	}
 	conn, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(transport),
