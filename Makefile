@@ -81,7 +81,7 @@ fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1
 	@scripts/fuzz.sh
 
 .PHONY: proto
-proto: $(LINTER) ## write the Go code of the stage protocol again
+proto: $(LINTER) ## write the Go code of the protocols again
 	@scripts/proto.sh
 
 .PHONY: clean

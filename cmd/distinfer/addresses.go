@@ -7,13 +7,16 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/distinfer/distinfer/server/stage"
 )
 
 // addresses are the replicas of each rank.
 type addresses [][]string
 
 // parseAddresses reads "host:port,host:port|host:port": ranks parted by commas,
-// replicas of a rank by bars.
+// replicas of a rank by bars. dns:///host:port is a replica for each address that
+// the name stands for.
 func parseAddresses(s string) (addresses, error) {
 	if strings.TrimSpace(s) == "" {
 		return nil, nil
@@ -23,7 +26,7 @@ func parseAddresses(s string) (addresses, error) {
 		var r []string
 		for _, a := range strings.Split(replicas, "|") {
 			a = strings.TrimSpace(a)
-			if err := checkAddress(a); err != nil {
+			if err := checkAddress(strings.TrimPrefix(a, stage.ManyReplicas)); err != nil {
 				return nil, fmt.Errorf("stages: rank %d: %w", rank, err)
 			}
 			r = append(r, a)
@@ -123,16 +126,21 @@ func (a addresses) listenAddress(ctx context.Context, rank int) (string, error) 
 	}
 	var found []string
 	for _, replica := range a[rank] {
-		host, _, _ := net.SplitHostPort(replica)
+		name, many := strings.CutPrefix(replica, stage.ManyReplicas)
+		host, port, _ := net.SplitHostPort(name)
 		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		if err != nil {
 			continue // a name this machine cannot resolve is not its own
 		}
 		for _, ip := range ips {
-			if ip.Unmap().IsLoopback() || own[ip.Unmap().String()] {
-				found = append(found, replica)
-				break
+			if !ip.Unmap().IsLoopback() && !own[ip.Unmap().String()] {
+				continue
 			}
+			if many {
+				replica = net.JoinHostPort(ip.Unmap().String(), port)
+			}
+			found = append(found, replica)
+			break
 		}
 	}
 	switch len(found) {

@@ -36,7 +36,7 @@ agree. Stages that were started with --no-model are checked as far as they can b
 The exit code is 0 when all is well, and 1 when anything is wrong, also when the
 model can still be served, which the last line says.`,
 		Example: `  distinfer check
-  distinfer check --stages 192.168.0.101:2222,192.168.0.104:2222
+  distinfer check --stages 192.168.0.101:2222,192.168.0.104:2222 --tls tls
   distinfer check --ballast 0 --timeout 2s
   distinfer check -o json | jq .problems`,
 		Args: arguments(false),
@@ -44,6 +44,8 @@ model can still be served, which the last line says.`,
 	f := cmd.Flags()
 	addStagesFlag(f)
 	addMessageFlag(f)
+	addTLSFlag(f)
+	addInsecureFlag(f)
 	f.DurationVar(&timeout, "timeout", 5*time.Second, "longest `time` to wait for each answer")
 	f.Lookup("timeout").Annotations = map[string][]string{notASetting: {}} // the setting is that of a request to the front
 	f.StringVar(&ballast, "ballast", "8MB", "`size` of the tensor that bandwidth is measured with; 0 measures none")
@@ -60,15 +62,24 @@ model can still be served, which the last line says.`,
 		if most := int64(s.MaxMessage) - 4096; err != nil || weight < 0 || weight > most {
 			return usageError{fmt.Errorf("--ballast is %q; it can be such as 8MB, or 0, and with this --max-message at most %d bytes", ballast, most)}
 		}
+		log := s.logger()
+		stages, id, err := s.toCheck(cmd.Flags().Changed("bundle"))
+		if err != nil {
+			return err
+		}
+		if err := s.permitStages(log, stages, 0); err != nil {
+			return err
+		}
+		machine, err := s.stageTLS(log)
+		if err != nil {
+			return err
+		}
 		c := check.Config{
-			Options: s.stageOptions(s.logger()), Timeout: timeout, Ballast: int(weight), Version: buildVersion(),
+			Stages: stages, Bundle: id, Options: s.stageOptions(log, machine), Timeout: timeout, Ballast: int(weight), Version: buildVersion(),
 			Numbers: make([]float32, selfTestNumbers),
 		}
 		for i := range c.Numbers {
 			c.Numbers[i] = rand.Float32()
-		}
-		if c.Stages, c.Bundle, err = s.toCheck(cmd.Flags().Changed("bundle")); err != nil {
-			return err
 		}
 		observed, err := check.Observe(cmd.Context(), c)
 		if err != nil {

@@ -264,6 +264,26 @@ func TestAStageListensWhereTheConfigFileHasItsRank(t *testing.T) {
 	}
 }
 
+func TestANameThatStandsForManyReplicasIsResolved(t *testing.T) {
+	t.Parallel()
+	bundle := split(t, "seed-rnn", 2)
+	_, first := stage(t, bundle, 0)
+	_, second := stage(t, bundle, 1)
+	_, port, err := net.SplitHostPort(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "dns:///localhost:" + port
+	_, url := front(t, bundle, []string{first, name})
+	if status, body := fetch(t, "GET", url+"/?text=good", ""); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+	// Whoever has it in his list listens at the address, not at the name.
+	if r := run(t, bundle, "", "serve-stage", "--bundle", bundle, "--rank", "1", "--stages", first+","+name); r.code != 1 || !strings.Contains(r.stderr, "127.0.0.1:"+port+" is in use") {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestPredictReadsEveryFormatAndKeepsTheOrder(t *testing.T) {
 	t.Parallel()
 	bundle := split(t, "sst2-minilm", 2)
@@ -393,7 +413,7 @@ func TestSplitAndVersionSpeakJSON(t *testing.T) {
 
 func TestEveryCommandsHelpHasExamples(t *testing.T) {
 	t.Parallel()
-	for _, c := range []string{"split", "verify", "serve-stage", "front", "up", "check", "predict", "tokenize", "version"} {
+	for _, c := range []string{"split", "verify", "serve-stage", "front", "up", "check", "predict", "tokenize", "certs", "version"} {
 		out := ok(t, t.TempDir(), "", c, "--help")
 		if !strings.Contains(out, "Examples:") || strings.Count(out, "distinfer "+c) < 2 {
 			t.Errorf("%s: %s", c, out)

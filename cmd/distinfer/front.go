@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,11 +17,14 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/mtls"
+	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
@@ -36,14 +40,24 @@ machines. Only the front needs to know where the stages are.
   GET  /healthz   whether the front runs
   GET  /readyz    whether every stage can be used
 
-The front listens on localhost only, unless --listen names another address.
+The front listens on localhost only, unless --listen names another address, which
+needs --https-cert and --https-key. Stages on other machines need --tls, a folder
+that ` + "`distinfer certs`" + ` makes. With --tokens, only those who send one of the tokens
+in the file are answered.
+
+With --share it also gives the bundle's files, by gRPC on an address of its own, to
+machines that fetch them; the bundle then has to be on this machine only. With
+--fetch it is the other way round: what the front needs (the manifest, the
+tokenizer and its configuration) is fetched from a machine that has it.
 
 On SIGHUP it reads its configuration and the bundle again. When they are others it
 goes on answering with what it has until every stage of the new bundle can be
 used, and then follows; each request is answered wholly by one of the two.`,
 		Example: `  distinfer front --port 8008
-  distinfer front --stages 192.168.0.101:2222,192.168.0.104:2222
-  distinfer front --listen 0.0.0.0:80 --bundle /srv/sentiment
+  distinfer front --stages 192.168.0.101:2222,192.168.0.104:2222 --tls tls
+  distinfer front --listen 0.0.0.0:443 --https-cert cert.pem --https-key key.pem --tokens tokens.txt
+  distinfer front --share 192.168.0.101:2221 --tls tls
+  distinfer front --fetch 192.168.0.101:2222 --tls tls
   curl 'http://localhost:8008/?text=a+lovely+film'
   curl localhost:8008/predict -d '{"inputs": ["a lovely film", "a waste of time"]}'`,
 		Args: arguments(false),
@@ -52,24 +66,52 @@ used, and then follows; each request is answered wholly by one of the two.`,
 			if err != nil {
 				return err
 			}
-			l, err := s.listenHTTP(cmd.Context())
-			if err != nil {
-				return err
-			}
-			m, err := s.openModel()
-			if err != nil {
-				return errors.Join(err, l.Close())
-			}
-			f := s.newFront(m)
-			defer f.Close()
-			follow := f.followOnHangup(cmd, m)
-			defer follow()
-			return f.serve(cmd.Context(), l, m)
+			return s.front(cmd)
 		},
 	}
 	addFrontFlags(cmd.Flags())
 	addStagesFlag(cmd.Flags())
+	addFetchFlags(cmd.Flags())
+	cmd.Flags().String("share", "", "`host:port` to give the bundle's files to other machines on (default: they are not given)")
+	addTLSFlag(cmd.Flags())
 	return cmd
+}
+
+func (s *settings) front(cmd *cobra.Command) error {
+	config, err := s.frontConfig()
+	if err != nil {
+		return err
+	}
+	if s.Share != "" {
+		if err := s.permit(config.Log, stageListener(s.Share, s.TLS != "")); err != nil {
+			return err
+		}
+	}
+	m, err := s.openModel(cmd.Context())
+	if err != nil {
+		return err
+	}
+	f := newFrontProcess(config, m)
+	defer f.Close()
+	l, err := s.listenHTTP(cmd.Context())
+	if err != nil {
+		return err
+	}
+	// Whichever of the two ends takes the other with it.
+	work, ctx := errgroup.WithContext(cmd.Context())
+	if s.Share != "" {
+		shared, err := listen(ctx, s.Share, "--share")
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		f.log.Info("sharing the bundle", "listen", shared.Addr().String(), "tls", m.machine != nil, "bundle", short(m.bundle.ID))
+		f.share = share.NewServer(m.bundle, s.MaxMessage)
+		work.Go(func() error { return f.share.Serve(ctx, shared, m.serverTLS()) })
+	}
+	unfollow := f.followOnHangup(cmd, m)
+	defer unfollow()
+	work.Go(func() error { return f.serve(ctx, l, m) })
+	return work.Wait()
 }
 
 // addFrontFlags adds the flags of everything that has a front.
@@ -80,10 +122,14 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Int64("max-body", 4<<20, "largest body of a request, in `bytes`")
 	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
 	addCallFlags(f)
+	addHTTPSFlags(f)
 }
 
 func (s *settings) listenHTTP(ctx context.Context) (net.Listener, error) {
 	if s.Listen != "" {
+		if err := s.permit(s.logger(), frontListener(s.Listen, s.HTTPSCert != "")); err != nil {
+			return nil, err
+		}
 		return listen(ctx, s.Listen, "--listen")
 	}
 	return listen(ctx, net.JoinHostPort("localhost", strconv.Itoa(s.Port)), "--port")
@@ -94,12 +140,21 @@ type model struct {
 	front.Model
 	bundle    *bundle.Bundle
 	addresses [][]string
+	machine   *mtls.Credentials // nil without TLS
 	pipeline  *stage.Pipeline
 }
 
-// openModel opens the bundle and connects to its stages.
-func (s *settings) openModel() (*model, error) {
-	b, err := bundle.Open(s.Bundle)
+// serverTLS is for what listens to other machines of the cluster.
+func (m *model) serverTLS() *tls.Config {
+	if m.machine == nil {
+		return nil
+	}
+	return m.machine.Server()
+}
+
+// openModel opens the bundle, which it fetches if so configured, and connects to its stages.
+func (s *settings) openModel(ctx context.Context) (*model, error) {
+	b, err := s.openBundle(ctx, textFiles)
 	if err != nil {
 		return nil, err
 	}
@@ -107,16 +162,23 @@ func (s *settings) openModel() (*model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.permitStages(s.logger(), addresses, 0); err != nil {
+		return nil, err
+	}
 	return s.connect(b, addresses)
 }
 
 func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, error) {
 	log := s.logger()
-	pipeline, err := stage.NewPipeline(b.ID, addresses, s.stageOptions(log))
+	machine, err := s.stageTLS(log)
 	if err != nil {
 		return nil, err
 	}
-	m := &model{bundle: b, addresses: addresses, pipeline: pipeline}
+	pipeline, err := stage.NewPipeline(b.ID, addresses, s.stageOptions(log, machine))
+	if err != nil {
+		return nil, err
+	}
+	m := &model{bundle: b, addresses: addresses, machine: machine, pipeline: pipeline}
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
 	m.Classifier, err = classify.New(b, pipeline, 2*len(addresses))
@@ -135,18 +197,27 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 // A frontProcess is a front that tells what it does.
 type frontProcess struct {
 	*front.Front
-	log *slog.Logger
+	share *share.Server // nil when the bundle is not shared
+	log   *slog.Logger
 }
 
-func (s *settings) newFront(m *model) *frontProcess {
-	log := s.logger()
-	return &frontProcess{front.New(front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Log: log}, m.Model), log}
+// frontConfig says how the front serves, whichever model.
+func (s *settings) frontConfig() (front.Config, error) {
+	c := front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Log: s.logger()}
+	var err error
+	if c.TLS, err = s.httpsTLS(c.Log); err == nil {
+		c.Tokens, err = s.tokens(c.Log)
+	}
+	return c, err
+}
+
+func newFrontProcess(c front.Config, m *model) *frontProcess {
+	return &frontProcess{Front: front.New(c, m.Model), log: c.Log}
 }
 
 // serve says where, and serves.
 func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
-	warnIfOpen(f.log, l.Addr())
-	f.log.Info("front listening", "url", url(l.Addr()), "model", m.bundle.Model.Name, "bundle", short(m.bundle.ID), "stages", len(m.addresses))
+	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.bundle.Model.Name, "bundle", short(m.bundle.ID), "stages", len(m.addresses))
 	err := f.Serve(ctx, l)
 	if err == nil {
 		f.log.Info("front stopped")
@@ -180,6 +251,9 @@ func (f *frontProcess) followOnHangup(cmd *cobra.Command, current *model) (end f
 				f.log.Error("the front goes on with what it has", "bundle", short(current.bundle.ID), "error", err)
 			case next != nil:
 				f.Follow(next.Model)
+				if f.share != nil {
+					f.share.Follow(next.bundle)
+				}
 				f.log.Info("front follows", "model", next.bundle.Model.Name, "bundle", short(next.bundle.ID), "before", short(current.bundle.ID), "stages", len(next.addresses))
 				current = next
 			}
@@ -199,7 +273,7 @@ func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *mo
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.openModel()
+	m, err := s.openModel(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -228,15 +302,19 @@ func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *mo
 	}
 }
 
-// url is the address to reach a listener at from this machine.
-func url(a net.Addr) string {
-	tcp, ok := a.(*net.TCPAddr)
+// url is the address to reach the front at from this machine.
+func (f *frontProcess) url(l net.Listener) string {
+	tcp, ok := l.Addr().(*net.TCPAddr)
 	if !ok {
-		return a.String()
+		return l.Addr().String()
+	}
+	scheme := "http"
+	if f.TLS != nil {
+		scheme = "https"
 	}
 	host := tcp.IP.String()
 	if tcp.IP.IsLoopback() || tcp.IP.IsUnspecified() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,7 +36,7 @@ const (
 
 func newPredict() *cobra.Command {
 	var in input
-	var frontURL string
+	var remote remoteFlags
 	cmd := &cobra.Command{
 		Use:   "predict [FILE]",
 		Short: "Label the texts of a file or of standard input",
@@ -49,11 +51,12 @@ code is 1.`,
 		Example: `  echo 'a lovely film' | distinfer predict
   distinfer predict reviews.txt > labels.tsv
   distinfer predict dev.tsv --column sentence -o json
-  distinfer predict reviews.jsonl --column review --front http://localhost:8008`,
+  distinfer predict reviews.jsonl --column review --front http://localhost:8008
+  distinfer predict reviews.txt --front https://front.example.org --token-file token.txt --ca ca.pem`,
 		Args: arguments(true, "FILE"),
 	}
 	in.addFlags(cmd.Flags())
-	cmd.Flags().StringVar(&frontURL, "front", "", "`URL` of a front to ask, instead of computing here")
+	remote.add(cmd.Flags())
 	cmd.Flags().Int("threads", 0, "`number` of threads to compute with (default one a processor)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := load(cmd)
@@ -65,12 +68,13 @@ code is 1.`,
 			return err
 		}
 		defer func() { _ = file.Close() }()
-		if frontURL != "" && !strings.HasPrefix(frontURL, "http://") && !strings.HasPrefix(frontURL, "https://") {
-			return usageError{fmt.Errorf("--front is %q; it must begin with http:// or https://", frontURL)}
+		front, err := remote.open(s)
+		if err != nil {
+			return err
 		}
 		p := &prediction{s: s, w: bufio.NewWriter(cmd.OutOrStdout()), errs: cmd.ErrOrStderr()}
-		if frontURL != "" {
-			p.classify = newRemote(frontURL).classify
+		if front != nil {
+			p.classify = front.classify
 		} else {
 			classifier, done, err := s.localClassifier()
 			if err != nil {
@@ -260,10 +264,11 @@ func (p *prediction) write(line int, a classify.Answer) error {
 // or cannot reach a stage, for as long as the front asks to wait.
 type remote struct {
 	url    string
+	token  string // "" for none
 	client *retryablehttp.Client
 }
 
-func newRemote(url string) *remote {
+func newRemote(url, token string, authorities *x509.CertPool) *remote {
 	client := retryablehttp.NewClient()
 	client.Logger = nil
 	client.RetryWaitMin = 100 * time.Millisecond
@@ -276,7 +281,14 @@ func newRemote(url string) *remote {
 		return retryablehttp.DefaultRetryPolicy(ctx, response, err)
 	}
 	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
-	return &remote{url: strings.TrimSuffix(url, "/") + "/predict", client: client}
+	if authorities != nil {
+		client.HTTPClient.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: authorities}, ForceAttemptHTTP2: true}
+	}
+	if token != "" {
+		// It is for this front only, and not for where that may send us to.
+		client.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	return &remote{url: strings.TrimSuffix(url, "/") + "/predict", token: token, client: client}
 }
 
 func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answer, error) {
@@ -289,6 +301,9 @@ func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answe
 		return nil, fault.Errorf(fault.Unavailable, "--front: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
+	if r.token != "" {
+		request.Header.Set("Authorization", "Bearer "+r.token)
+	}
 	response, err := r.client.Do(request)
 	if err != nil {
 		return nil, fault.Errorf(fault.Unavailable, "ask the front: %w", err)
@@ -313,6 +328,8 @@ func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answe
 			code = fault.Internal
 		case http.StatusRequestEntityTooLarge:
 			code = fault.TooLarge
+		case http.StatusUnauthorized:
+			problem.Error = "it wants a token that it knows; name a file that holds one with --token-file"
 		}
 		return nil, fault.Errorf(code, "the front at %s answered %s: %s", r.url, response.Status, problem.Error)
 	}

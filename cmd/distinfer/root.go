@@ -51,6 +51,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
 		newCheck(),
 		newPredict(),
 		newTokenize(),
+		newCerts(),
 		newVersion(),
 	)
 	return root

@@ -13,12 +13,15 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/selftest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/mtls"
+	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/split/onnxfile"
 )
@@ -37,16 +40,24 @@ interrupted. The first signal (Ctrl-C or SIGTERM) finishes what runs and exits
 with 0, a second one ends at once.
 
 The stage listens on localhost only, unless --listen or the configured stages
-name another address of this machine. There is no encryption yet: let only
-machines you trust reach it. The stage also serves the standard gRPC health
-service and server reflection.
+name another address of this machine. To be reached from other machines it needs
+--tls, a folder that ` + "`distinfer certs`" + ` makes: then only machines with a
+certificate of the same authority can use it. The stage also serves the standard
+gRPC health service and server reflection, and gives the files of the bundle that it
+has to machines that fetch them.
+
+With --fetch no copy of the model is needed: what this stage needs and --bundle
+does not hold is fetched from a machine that has it, by hash. Any stage gives what
+it has, and so does a front with --share. A transfer that broke off goes on where
+it was, also at the next start.
 
 With --no-model it needs no bundle and computes nothing but the self-test of
-` + "`distinfer check`" + `, so that machines and network can be tried before a model is
-copied.`,
+` + "`distinfer check`" + `, so that machines and network can be tried before there is a
+model.`,
 		Example: `  distinfer serve-stage --rank 0                         # localhost:2222
-  distinfer serve-stage --rank 1 --listen 192.168.0.104:2222
-  distinfer serve-stage --rank 1 --stages 192.168.0.101:2222,192.168.0.104:2222
+  distinfer serve-stage --rank 1 --listen 192.168.0.104:2222 --tls tls
+  distinfer serve-stage --rank 1 --stages 192.168.0.101:2222,192.168.0.104:2222 --tls tls
+  distinfer serve-stage --rank 1 --fetch 192.168.0.101:2221 --tls tls
   DISTINFER_RANK=1 distinfer serve-stage --bundle /srv/sentiment
   distinfer serve-stage --rank 1 --no-model              # for distinfer check only`,
 		Args: arguments(false),
@@ -64,7 +75,9 @@ copied.`,
 	f.Int("threads", 0, "`number` of threads to compute with (default one a processor)")
 	f.BoolVar(&noModel, "no-model", false, "serve no model, only the self-test of distinfer check")
 	addStagesFlag(f)
+	addFetchFlags(f)
 	addCallFlags(f)
+	addTLSFlag(f)
 	f.Int("max-queue", 256, "`number` of runs that may wait, here or for the stages behind; more are refused")
 	return cmd
 }
@@ -73,15 +86,21 @@ copied.`,
 func addCallFlags(f *pflag.FlagSet) {
 	addMessageFlag(f)
 	f.Duration("dead-after", stage.DefaultDeadAfter, "`time` without a sign of life after which a stage is taken for dead")
+	addInsecureFlag(f)
 }
 
 func addMessageFlag(f *pflag.FlagSet) {
 	f.Int("max-message", 64<<20, "largest message between stages, in `bytes`")
 }
 
-// stageOptions say how stages are called.
-func (s *settings) stageOptions(log *slog.Logger) stage.Options {
-	return stage.Options{MaxMessage: s.MaxMessage, DeadAfter: s.DeadAfter, Insecure: true, Log: log}
+// stageOptions say how stages are called, by the machine with the given
+// credentials, which may be nil.
+func (s *settings) stageOptions(log *slog.Logger, machine *mtls.Credentials) stage.Options {
+	o := stage.Options{MaxMessage: s.MaxMessage, DeadAfter: s.DeadAfter, Insecure: s.Insecure, Log: log}
+	if machine != nil {
+		o.TLS = machine.Client
+	}
+	return o
 }
 
 func (s *settings) serveStage(ctx context.Context, noModel bool) error {
@@ -92,7 +111,7 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 	var b *bundle.Bundle
 	var err error
 	if !noModel {
-		if b, err = s.openForRank(); err != nil {
+		if b, err = s.openForRank(ctx); err != nil {
 			return err
 		}
 	} else if len(s.Stages) > 0 && s.Rank >= len(s.Stages) {
@@ -104,6 +123,18 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 			return err
 		}
 	}
+	log := s.logger().With("rank", s.Rank)
+	if err := s.permit(log, stageListener(address, s.TLS != "")); err != nil {
+		return err
+	}
+	// A stage calls those behind it.
+	if err := s.permitStages(log, s.Stages, s.Rank+1); err != nil {
+		return err
+	}
+	machine, err := s.stageTLS(log)
+	if err != nil {
+		return err
+	}
 	library, err := s.library()
 	if err != nil {
 		return err
@@ -111,9 +142,13 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 	defer func() { _ = library.Close() }()
 	config := stage.Config{
 		Rank:  s.Rank,
-		Peers: s.Stages, MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
+		Peers: s.Stages, Next: s.stageOptions(log, machine), MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
 		Version: buildVersion(), ONNXRuntime: library.Version(), Threads: ort.Options{Threads: s.Threads}.Size(),
 		Memory: func() (used, available int64) { return residentMemory("/"), availableMemory("/") },
+		Log:    log,
+	}
+	if machine != nil {
+		config.TLS = machine.Server()
 	}
 	holds := []any{"model", "none"}
 	if b != nil {
@@ -123,6 +158,7 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 		}
 		defer func() { _ = session.Close() }()
 		config.Stage, config.Bundle, config.Stages, config.Model = link, b.ID, len(b.Stages), b.Model.Name
+		config.Services = []func(grpc.ServiceRegistrar){share.NewServer(b, s.MaxMessage).Register}
 		holds = []any{"model", b.Model.Name, "bundle", short(b.ID), "stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes)}
 	}
 	tester, err := library.OpenBytes("the self-test", selftest.Model, selftest.Inputs(), selftest.Outputs(), ort.Options{Threads: 1})
@@ -137,13 +173,10 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 	if err != nil {
 		return err
 	}
-	log := s.logger().With("rank", s.Rank)
-	config.Log, config.Next = log, s.stageOptions(log)
 	if config.Hostname, err = os.Hostname(); err != nil {
 		log.Warn("this machine does not tell its name", "error", err)
 	}
-	warnIfOpen(log, l.Addr())
-	log.With(holds...).Info("stage ready", "listen", l.Addr().String(), "took", time.Since(started).Round(time.Millisecond))
+	log.With(holds...).Info("stage ready", "listen", l.Addr().String(), "tls", machine != nil, "took", time.Since(started).Round(time.Millisecond))
 	err = stage.NewServer(config).Serve(ctx, l)
 	if err == nil {
 		log.Info("stage stopped")
@@ -153,8 +186,8 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 
 // openForRank opens the bundle and checks that it has the rank, and as many stages
 // as are configured.
-func (s *settings) openForRank() (*bundle.Bundle, error) {
-	b, err := bundle.Open(s.Bundle)
+func (s *settings) openForRank(ctx context.Context) (*bundle.Bundle, error) {
+	b, err := s.openBundle(ctx, sliceOf(s.Rank))
 	if err != nil {
 		return nil, err
 	}
@@ -201,12 +234,6 @@ func listen(ctx context.Context, address, flag string) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with %s", address, err, flag)
 	}
 	return l, nil
-}
-
-func warnIfOpen(log *slog.Logger, a net.Addr) {
-	if tcp, ok := a.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-		log.Warn("listening beyond this machine without encryption: whoever reaches the address can use it", "listen", a.String())
-	}
 }
 
 // short is enough of a hash to tell it from others.

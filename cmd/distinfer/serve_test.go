@@ -458,7 +458,7 @@ func underLoad(t *testing.T, url string) (stop func()) {
 				}
 				body, _ := io.ReadAll(response.Body)
 				_ = response.Body.Close()
-				if label := want.results(t, text)[0].Label; response.StatusCode != 200 || string(body) != label+"\n" {
+				if label := want.results(t, text)[0].Label; response.StatusCode != http.StatusOK || string(body) != label+"\n" {
 					t.Errorf("%q: %d %s, want %s", text, response.StatusCode, body, label)
 				}
 				asked.Add(1)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,8 @@ type settings struct {
 	Bundle      string        `mapstructure:"bundle"`
 	Stages      addresses     `mapstructure:"stages"`
 	Machines    machines      `mapstructure:"machines"`
+	Fetch       peers         `mapstructure:"fetch"`
+	BundleID    string        `mapstructure:"bundle-id"`
 	ONNXRuntime string        `mapstructure:"onnxruntime"`
 	Threads     int           `mapstructure:"threads"`
 	Output      string        `mapstructure:"output"`
@@ -39,6 +42,7 @@ type settings struct {
 	LogFormat   string        `mapstructure:"log-format"`
 	Rank        int           `mapstructure:"rank"`
 	Listen      string        `mapstructure:"listen"`
+	Share       string        `mapstructure:"share"`
 	Port        int           `mapstructure:"port"`
 	Timeout     time.Duration `mapstructure:"timeout"`
 	DeadAfter   time.Duration `mapstructure:"dead-after"`
@@ -46,6 +50,11 @@ type settings struct {
 	MaxMessage  int           `mapstructure:"max-message"`
 	MaxQueue    int           `mapstructure:"max-queue"`
 	MaxTexts    int           `mapstructure:"max-texts"`
+	TLS         string        `mapstructure:"tls"`
+	Insecure    bool          `mapstructure:"insecure"`
+	HTTPSCert   string        `mapstructure:"https-cert"`
+	HTTPSKey    string        `mapstructure:"https-key"`
+	Tokens      string        `mapstructure:"tokens"`
 
 	file    string                // the config file, if one was read
 	formats []string              // that --output may name
@@ -54,7 +63,7 @@ type settings struct {
 
 // Settings that differ from process to process, so that a file which all of
 // them share cannot hold them.
-var notInFile = []string{"rank", "listen", "output"}
+var notInFile = []string{"rank", "listen", "share", "output"}
 
 func addGlobalFlags(f *pflag.FlagSet) {
 	f.String("config", "", "config `file` (default "+defaultConfig+", if it is there)")
@@ -89,8 +98,8 @@ func load(cmd *cobra.Command) (*settings, error) {
 	case err != nil:
 		return nil, usageError{fmt.Errorf("config file %s: %w", file, reason(err))}
 	}
-	known := keys()
-	for _, key := range v.AllKeys() {
+	known, written := keys(), v.AllKeys()
+	for _, key := range written {
 		switch {
 		case !slices.Contains(known, key):
 			return nil, usageError{fmt.Errorf("config file %s: unknown key %q; known are %s", file, key, strings.Join(inFile(), ", "))}
@@ -122,11 +131,19 @@ func load(cmd *cobra.Command) (*settings, error) {
 	s := &settings{file: file, formats: formats, given: func(key string) bool { return v.Get(key) != nil }}
 	err := v.UnmarshalExact(s, viper.DecodeHook(mapstructure.ComposeDecodeHookFunc(
 		decodeAddresses,
+		decodePeers,
 		refuseLossy,
 		mapstructure.StringToTimeDurationHookFunc(),
 	)))
 	if err != nil {
 		return nil, usageError{fmt.Errorf("configuration: %w", plain(err))}
+	}
+	// A script whose variable is empty must not turn off what it asks for.
+	for _, key := range []string{"tokens", "https-cert", "https-key"} {
+		f := cmd.Flags().Lookup(key)
+		if asked := f != nil && f.Changed || slices.Contains(written, key); asked && v.GetString(key) == "" {
+			return nil, usageError{fmt.Errorf("--%s is empty; name a file, or leave it out", key)}
+		}
 	}
 	return s, s.check()
 }
@@ -193,6 +210,9 @@ func reason(err error) error {
 	return err
 }
 
+// beginOfID is enough of a bundle's ID to mean one bundle.
+var beginOfID = regexp.MustCompile(`^[0-9a-f]{12,64}$`)
+
 func (s *settings) check() error {
 	bad := func(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 	switch {
@@ -204,8 +224,14 @@ func (s *settings) check() error {
 		return bad("--threads is %d; it can be 1 or more, or 0 for one a processor", s.Threads)
 	case s.Listen != "" && !isListenAddress(s.Listen):
 		return bad("--listen is %q; it can be such as localhost:8008 or 0.0.0.0:8008", s.Listen)
+	case s.Share != "" && !isListenAddress(s.Share):
+		return bad("--share is %q; it can be such as 192.168.0.101:2221", s.Share)
+	case s.BundleID != "" && !beginOfID.MatchString(s.BundleID):
+		return bad("--bundle-id is %q; it can be 12 to 64 hexadecimal digits, such as `distinfer split` prints them", s.BundleID)
 	case s.Port < 0 || s.Port > 65535:
 		return bad("--port is %d; ports are 0 to 65535", s.Port)
+	case (s.HTTPSCert == "") != (s.HTTPSKey == ""):
+		return bad("--https-cert and --https-key belong together; give both, or neither for plain HTTP")
 	}
 	for _, l := range []struct {
 		name        string

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	neturl "net/url"
 	"os"
 	"os/exec"
@@ -39,8 +38,9 @@ func newUp() *cobra.Command {
 MODEL it is split first, into a temporary folder; without one the bundle is
 served.
 
-A stage that dies or hangs is started again. Ctrl-C stops everything and leaves no process
-behind.`,
+A stage that dies or hangs is started again. Ctrl-C stops everything and leaves no
+process behind. The stages are on localhost, without TLS; the front can have HTTPS and
+tokens.`,
 		Example: `  distinfer up model.onnx --stages 2
   distinfer up --bundle stages --port 8008
   distinfer up models/sst2-minilm/model.onnx --ask 'a lovely film'`,
@@ -90,6 +90,10 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 	if err != nil {
 		return err
 	}
+	config, err := s.frontConfig()
+	if err != nil {
+		return err
+	}
 	l, err := s.listenHTTP(ctx)
 	if err != nil {
 		return err
@@ -97,6 +101,10 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 	defer func() { _ = l.Close() }()
 	addresses, err := s.localStages(ctx, len(b.Stages))
 	if err != nil {
+		return err
+	}
+	s.TLS = "" // its stages are on this machine
+	if err := s.permitStages(s.logger(), addresses, 0); err != nil {
 		return err
 	}
 	children, err := s.stageProcesses(addresses)
@@ -113,14 +121,14 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 	if err != nil {
 		return err
 	}
-	f := s.newFront(m)
+	f := newFrontProcess(config, m)
 	defer f.Close()
 
 	served := make(chan error, 1)
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() { served <- f.serve(serving, l, m) }()
-	if err := s.greet(ctx, out, url(l.Addr()), ask); err != nil {
+	if err := f.greet(ctx, out, f.url(l), ask, m); err != nil {
 		stop()
 		return errors.Join(err, <-served)
 	}
@@ -167,6 +175,8 @@ func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, err
 				"serve-stage", "--rank", strconv.Itoa(rank), "--listen", address, "--bundle", s.Bundle,
 				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads),
 				"--max-message", strconv.Itoa(s.MaxMessage), "--dead-after", s.DeadAfter.String(), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
+				"--fetch", "", "--bundle-id", "", // the bundle is here, whatever the config file says
+				"--tls", "", "--insecure=" + strconv.FormatBool(s.Insecure),
 			}
 			if s.file != "" {
 				args = append(args, "--config", s.file)
@@ -182,7 +192,7 @@ func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, err
 					return cmd
 				},
 				Ready: func(ctx context.Context) error {
-					_, err := stage.Describe(ctx, rank, address, s.stageOptions(slog.New(slog.DiscardHandler)))
+					_, err := stage.Describe(ctx, rank, address, s.stageOptions(slog.New(slog.DiscardHandler), nil))
 					return err
 				},
 			})
@@ -191,36 +201,41 @@ func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, err
 	return children, nil
 }
 
-// greet tells how to use what is up now, with an answered example.
-func (s *settings) greet(ctx context.Context, out io.Writer, base, ask string) error {
+// greet tells how to use what is up now, with an answered example. That one is
+// asked past HTTP, for which this process may have neither a token nor the
+// authority of the certificate.
+func (f *frontProcess) greet(ctx context.Context, out io.Writer, base, ask string, m *model) error {
 	example := ask
 	if example == "" {
 		example = "piece of shit"
 	} else {
-		label, err := get(ctx, base+"/?text="+neturl.QueryEscape(ask))
+		ctx, cancel := context.WithTimeout(ctx, f.Timeout)
+		defer cancel()
+		label, err := m.label(ctx, ask)
 		if err != nil {
-			return fmt.Errorf("ask the front: %w", err)
+			return fmt.Errorf("answer the example: %w", err)
 		}
 		fmt.Fprintf(out, "\n  %q is %s\n", ask, label)
 	}
-	_, err := fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl '%s/?text=%s'\n\n", base, base, neturl.PathEscape(example))
+	token := ""
+	if f.Tokens != nil {
+		token = ` -H "Authorization: Bearer $TOKEN"`
+	}
+	_, err := fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl%s '%s/?text=%s'\n\n", base, token, base, neturl.PathEscape(example))
 	return err
 }
 
-func get(ctx context.Context, url string) (string, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// label is the model's answer to one text.
+func (m *model) label(ctx context.Context, text string) (string, error) {
+	if m.Classifier == nil {
+		return "", errors.New(m.NoText)
+	}
+	answers, err := m.Classifier.Classify(ctx, []string{text})
+	if err == nil {
+		err = answers[0].Err
+	}
 	if err != nil {
 		return "", err
 	}
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	answer := strings.TrimSpace(string(body))
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", response.Status, answer)
-	}
-	return answer, err
+	return answers[0].Results[0].Label, nil
 }

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxManifest and maxTextFile bound what is read into memory, in bytes.
+// MaxManifest and maxTextFile bound what is read into memory, in bytes.
 const (
-	maxManifest = 64 << 20
+	MaxManifest = 64 << 20
 	maxTextFile = 64 << 20
 )
 
@@ -45,8 +45,13 @@ func Open(dir string) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %s: %w", dir, ManifestName, err)
 	}
-	sum := sha256.Sum256(b)
-	return &Bundle{Manifest: *m, Dir: dir, ID: hex.EncodeToString(sum[:])}, nil
+	return &Bundle{Manifest: *m, Dir: dir, ID: identity(b)}, nil
+}
+
+// identity is the ID of the bundle with the given manifest.
+func identity(manifest []byte) string {
+	sum := sha256.Sum256(manifest)
+	return hex.EncodeToString(sum[:])
 }
 
 // CheckRank fails when the bundle has no stage of the given rank.
@@ -121,6 +126,47 @@ func (b *Bundle) StagePath(rank int) (string, error) {
 		return "", err
 	}
 	return s.Model, nil
+}
+
+// ReadManifest reads the manifest as it is on the disk. It fails when that is no
+// longer the manifest the bundle was opened with.
+func (b *Bundle) ReadManifest() ([]byte, error) {
+	data, err := readManifest(filepath.Join(b.Dir, ManifestName))
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
+	}
+	if id := identity(data); id != b.ID {
+		return nil, fmt.Errorf("bundle %s: another bundle stands there now: it was %.12s…, it is %.12s…", b.Dir, b.ID, id)
+	}
+	return data, nil
+}
+
+// OpenFile opens the file with the given sha256, of which it has checked no more
+// than the size. It fails with ErrNoFile when the manifest names no such file, or
+// when the file is not there.
+func (b *Bundle) OpenFile(sha256 string) (*os.File, File, error) {
+	for _, f := range b.files() {
+		if f.SHA256 != sha256 {
+			continue
+		}
+		r, err := b.open(f)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("bundle %s: %s is not there: %w", b.Dir, f.Name, ErrNoFile)
+		}
+		return r, f, err
+	}
+	return nil, File{}, fmt.Errorf("bundle %s: a file with sha256 %.12s…: %w", b.Dir, sha256, ErrNoFile)
+}
+
+// Missing are those of the files that are not there, or not as the manifest says.
+func (b *Bundle) Missing(files []File) []File {
+	var missing []File
+	for _, f := range files {
+		if _, err := b.check(f); err != nil {
+			missing = append(missing, f)
+		}
+	}
+	return missing
 }
 
 // check compares a file with its entry in the manifest, its size first: a file that
@@ -248,19 +294,19 @@ func open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// readManifest reads a file of at most maxManifest bytes.
+// readManifest reads a file of at most MaxManifest bytes.
 func readManifest(path string) ([]byte, error) {
 	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	b, err := io.ReadAll(io.LimitReader(f, MaxManifest+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	if len(b) > maxManifest {
-		return nil, fmt.Errorf("%s is larger than %d MB", path, maxManifest>>20)
+	if len(b) > MaxManifest {
+		return nil, fmt.Errorf("%s is larger than %d MB", path, MaxManifest>>20)
 	}
 	return b, nil
 }

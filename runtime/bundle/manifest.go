@@ -174,6 +174,20 @@ func (m *Manifest) Encode() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
+// StageFiles are the files that a machine needs for the stage of the given rank,
+// besides the manifest.
+func (m *Manifest) StageFiles(rank int) ([]File, error) {
+	if rank < 0 || rank >= len(m.Stages) {
+		return nil, fmt.Errorf("the bundle has %d stages: there is no rank %d (ranks are 0 to %d)", len(m.Stages), rank, len(m.Stages)-1)
+	}
+	s := m.Stages[rank]
+	list := []File{s.File}
+	if s.Data != nil {
+		list = append(list, *s.Data)
+	}
+	return list, nil
+}
+
 // files are all files of the bundle but the manifest itself.
 func (m *Manifest) files() []File {
 	list := slices.Clone(m.Files)

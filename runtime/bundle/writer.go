@@ -28,7 +28,7 @@ type Writer struct {
 // replaces. A folder that holds anything but a bundle is never touched.
 func Create(out string, replace bool) (*Writer, error) {
 	out = filepath.Clean(out)
-	state, err := stateOf(out)
+	state, _, err := stateOf(out)
 	switch {
 	case err != nil:
 		return nil, err
@@ -59,19 +59,20 @@ const (
 	holdsOther
 )
 
-func stateOf(out string) (state, error) {
+// stateOf tells what a folder holds, and if that is a bundle, which.
+func stateOf(out string) (state, *Bundle, error) {
 	entries, err := os.ReadDir(out)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return absent, nil
+		return absent, nil, nil
 	case err != nil:
-		return absent, fmt.Errorf("cannot use %s as a bundle's folder: %w", out, reason(err))
+		return absent, nil, fmt.Errorf("cannot use %s as a bundle's folder: %w", out, reason(err))
 	case len(entries) == 0:
-		return absent, nil
+		return absent, nil, nil
 	}
 	b, err := Open(out)
 	if err != nil {
-		return holdsOther, nil //nolint:nilerr // what cannot be read as a bundle is none
+		return holdsOther, nil, nil //nolint:nilerr // what cannot be read as a bundle is none
 	}
 	own := map[string]bool{ManifestName: true}
 	for _, f := range b.files() {
@@ -79,10 +80,10 @@ func stateOf(out string) (state, error) {
 	}
 	for _, e := range entries {
 		if !own[e.Name()] || e.IsDir() {
-			return holdsOther, nil
+			return holdsOther, nil, nil
 		}
 	}
-	return holdsBundle, nil
+	return holdsBundle, b, nil
 }
 
 // reason is an error of the operating system without the path, which the
@@ -233,44 +234,54 @@ func (w *Writer) WriteManifest(m *Manifest) error {
 // Commit puts the bundle in its place. Where a bundle stands there already, the
 // two change places in one step, and the old one is removed.
 func (w *Writer) Commit() error {
-	now, err := stateOf(w.out)
+	now, _, err := stateOf(w.out)
 	switch {
 	case err != nil:
 		return err
 	case now == holdsOther, now == holdsBundle && !w.replace:
 		return fmt.Errorf("%s was filled by somebody else in the meantime", w.out)
 	case now == holdsBundle:
-		return w.exchange()
+		w.temp, err = exchange(w.temp, w.out)
+		return err
 	}
-	// An empty folder may stand there; Remove takes no other.
-	if err := os.Remove(w.out); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("put the bundle in its place: %w", err)
-	}
-	if err := os.Rename(w.temp, w.out); err != nil {
-		return fmt.Errorf("put the bundle in its place: %w", err)
+	if err := putInPlace(w.temp, w.out); err != nil {
+		return err
 	}
 	w.temp = ""
 	return nil
 }
 
-func (w *Writer) exchange() error {
-	if err := exchangeFolders(w.temp, w.out); err != nil {
+// putInPlace moves a folder to a place where there is nothing or an empty folder.
+func putInPlace(temp, out string) error {
+	// Remove takes no folder that is not empty.
+	if err := os.Remove(out); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("put the bundle in its place: %w", err)
+	}
+	if err := os.Rename(temp, out); err != nil {
+		return fmt.Errorf("put the bundle in its place: %w", err)
+	}
+	return nil
+}
+
+// exchange moves a folder to the place of another, in one step where that can be
+// done, and removes the other. It returns what is left to remove when it fails.
+func exchange(temp, out string) (left string, err error) {
+	if err := exchangeFolders(temp, out); err != nil {
 		// Not every file system can exchange; two renames leave a moment in
 		// which there is no bundle, but never half of one.
-		old := w.temp + ".old"
-		if err := os.Rename(w.out, old); err != nil {
-			return fmt.Errorf("move the old bundle away: %w", err)
+		old := temp + ".old"
+		if err := os.Rename(out, old); err != nil {
+			return temp, fmt.Errorf("move the old bundle away: %w", err)
 		}
-		if err := os.Rename(w.temp, w.out); err != nil {
-			return errors.Join(fmt.Errorf("put the bundle in its place: %w", err), os.Rename(old, w.out))
+		if err := os.Rename(temp, out); err != nil {
+			return temp, errors.Join(fmt.Errorf("put the bundle in its place: %w", err), os.Rename(old, out))
 		}
-		w.temp = old
+		temp = old
 	}
-	if err := os.RemoveAll(w.temp); err != nil {
-		return fmt.Errorf("remove the old bundle: %w", err)
+	if err := os.RemoveAll(temp); err != nil {
+		return temp, fmt.Errorf("remove the old bundle: %w", err)
 	}
-	w.temp = ""
-	return nil
+	return "", nil
 }
 
 // Abort removes what was written. After Commit it does nothing.

@@ -322,7 +322,7 @@ func (j judge) links() {
 		case l.Error != "" && l.From == Here: // it answered before
 			j.add(kindLink, where, "look at the log of the stage there, and try again", "the self-test failed: %s", l.Error)
 		case l.Error != "":
-			j.add(kindLink, where, detour(l), "no way, though this machine reaches both: %s", l.Error)
+			j.add(kindLink, where, j.detour(l), "no way, though this machine reaches both: %s", l.Error)
 		case l.BallastError != "":
 			j.add(kindBandwidth, where, "when the network is slow, give more time with --timeout or a smaller --ballast; when the message is too large, the stages' --max-message is smaller", "the ballast did not get through: %s", l.BallastError)
 		}
@@ -331,8 +331,11 @@ func (j judge) links() {
 
 // detour is what to do about a link that does not work between stages that this
 // machine reaches.
-func detour(l Link) string {
-	if m := called.FindStringSubmatch(l.Error); m != nil && strings.TrimRight(m[1], ":,;") != l.To.Address {
+func (j judge) detour(l Link) string {
+	known := func(address string) bool {
+		return slices.ContainsFunc(j.r.Replicas, func(p Replica) bool { return p.Rank == l.To.Rank && p.Address == address })
+	}
+	if m := called.FindStringSubmatch(l.Error); m != nil && !known(strings.TrimRight(m[1], ":,;")) {
 		return fmt.Sprintf("it calls %s, since it was started with a --stages of its own: start it with the same --stages as here, or with none", m[1])
 	}
 	if strings.Contains(l.Error, "tls: ") || strings.Contains(l.Error, "x509: ") || strings.Contains(l.Error, "authentication handshake") {

@@ -23,7 +23,7 @@ func (c *Config) look(ctx context.Context, r *replica) {
 	defer cancel()
 	fail := func(contact Contact, err error) { r.Contact, r.Error = contact, printable(err.Error()) }
 
-	probe, err := stage.Connect(r.Rank, r.Address, c.Options)
+	probe, err := stage.Connect(r.Rank, r.Address, r.name, c.Options)
 	if err != nil { // before anything is sent
 		fail(Forbidden, err)
 		return
@@ -38,7 +38,7 @@ func (c *Config) look(ctx context.Context, r *replica) {
 	d, err := probe.Describe(ctx)
 	if err != nil {
 		_ = probe.Close()
-		contact, why := c.diagnose(ctx, r.Address, err)
+		contact, why := c.diagnose(ctx, r, err)
 		fail(contact, why)
 		return
 	}
@@ -92,7 +92,7 @@ func unconnected(err error) Contact {
 
 // diagnose says what is wrong with what accepted a connection but did not describe
 // itself, and why that is.
-func (c *Config) diagnose(ctx context.Context, address string, err error) (Contact, error) {
+func (c *Config) diagnose(ctx context.Context, r *replica, err error) (Contact, error) {
 	switch fault.CodeOf(err) {
 	case fault.Deadline:
 		return Hangs, err
@@ -103,12 +103,12 @@ func (c *Config) diagnose(ctx context.Context, address string, err error) (Conta
 		return Broken, err
 	}
 	if c.Options.TLS == nil {
-		if speaksTLS(ctx, address) {
+		if speaksTLS(ctx, r.Address) {
 			return WantsTLS, err
 		}
 		return Stranger, err
 	}
-	failed := handshake(ctx, address, c.Options.TLS)
+	failed := handshake(ctx, r.Address, r.name, c.Options.TLS())
 	switch {
 	case failed == nil:
 		return Stranger, err
@@ -123,7 +123,7 @@ func (c *Config) diagnose(ctx context.Context, address string, err error) (Conta
 // speaksTLS reports whether what listens at the address answers in TLS.
 func speaksTLS(ctx context.Context, address string) bool {
 	// Nothing is sent over the connection, so it does not matter whose it is.
-	err := handshake(ctx, address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // see above
+	err := handshake(ctx, address, address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // see above
 	return err == nil || isAlert(err)
 }
 
@@ -133,7 +133,7 @@ const afterwards = time.Second
 
 // handshake opens a connection with TLS, and fails as the handshake does or as the
 // server does right after it.
-func handshake(ctx context.Context, address string, config *tls.Config) error {
+func handshake(ctx context.Context, address, name string, config *tls.Config) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func handshake(ctx context.Context, address string, config *tls.Config) error {
 	config = config.Clone()
 	config.NextProtos = nil // that it is not for gRPC shows otherwise
 	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(address)
+		config.ServerName, _, _ = net.SplitHostPort(name)
 	}
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {

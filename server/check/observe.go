@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,10 +37,12 @@ const (
 // shortest is the least time of the ballast that is more than chance.
 const shortest = time.Millisecond
 
-// A replica is one that was looked at. probe is nil when it does not answer.
+// A replica is one that was looked at.
 type replica struct {
 	Replica
-	probe *stage.Probe
+	route string       // how stages are told of it: as it was configured
+	name  string       // host:port that its certificate must be for
+	probe *stage.Probe // nil when it does not answer
 }
 
 func (r *replica) place() Place { return Place{r.Rank, r.Address} }
@@ -85,23 +89,51 @@ func mean(values []float32) float64 {
 
 // lookAtAll looks at every replica, all at once.
 func (c *Config) lookAtAll(ctx context.Context) []*replica {
-	var all []*replica
+	all := c.resolve(ctx)
 	var work errgroup.Group
-	for rank, addresses := range c.Stages {
-		for _, address := range addresses {
-			r := &replica{Replica: Replica{Rank: rank, Address: address}}
-			all = append(all, r)
-			work.Go(func() error {
-				c.look(ctx, r)
-				if r.testable() {
-					r.SelfTest = &Result{}
-					*r.SelfTest, _ = c.selfTest(ctx, r, nil, 0)
-				}
-				return nil
-			})
+	for _, r := range all {
+		if r.Contact != "" {
+			continue
 		}
+		work.Go(func() error {
+			c.look(ctx, r)
+			if r.testable() {
+				r.SelfTest = &Result{}
+				*r.SelfTest, _ = c.selfTest(ctx, r, nil, 0)
+			}
+			return nil
+		})
 	}
 	_ = work.Wait()
+	return all
+}
+
+// resolve makes replicas of the addresses. One that names several stands for all
+// that its name has; which of them a stage calls, it chooses itself.
+func (c *Config) resolve(ctx context.Context) (all []*replica) {
+	lookup := c.Options.Lookup
+	if lookup == nil {
+		lookup = net.DefaultResolver.LookupHost
+	}
+	for rank, addresses := range c.Stages {
+		for _, address := range addresses {
+			name, many := strings.CutPrefix(address, stage.ManyReplicas)
+			if !many {
+				all = append(all, &replica{Replica: Replica{Rank: rank, Address: address}, route: address, name: address})
+				continue
+			}
+			host, port, _ := net.SplitHostPort(name)
+			ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+			ips, err := lookup(ctx, host)
+			cancel()
+			if err != nil {
+				all = append(all, &replica{Replica: Replica{Rank: rank, Address: address, Contact: Unresolved, Error: printable(err.Error())}})
+			}
+			for _, ip := range ips {
+				all = append(all, &replica{Replica: Replica{Rank: rank, Address: net.JoinHostPort(ip, port)}, route: address, name: name})
+			}
+		}
+	}
 	return all
 }
 
@@ -117,7 +149,7 @@ func (c *Config) selfTest(ctx context.Context, first *replica, route []*replica,
 	defer cancel()
 	addresses := make([]string, len(route))
 	for i, r := range route {
-		addresses[i] = r.Address
+		addresses[i] = r.route
 	}
 	started := time.Now()
 	out, timings, err := first.probe.SelfTest(ctx, addresses, selftest.Request(c.Numbers, ballast))

@@ -199,6 +199,32 @@ func TestStagesThatKnowTheirPeersAreTestedToo(t *testing.T) {
 	}
 }
 
+func TestANameThatStandsForSeveralIsLookedUp(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t)
+	secure := func(c *stage.Config) { c.TLS = ours.server(t, "stage.example") }
+	last := serve(t, 1, secure)
+	_, port, _ := net.SplitHostPort(last)
+	lookup := func(_ context.Context, host string) ([]string, error) {
+		if host != "stage.example" {
+			return nil, fmt.Errorf("no such host %s", host)
+		}
+		return []string{"127.0.0.1"}, nil
+	}
+	call := options()
+	call.Lookup, call.TLS = lookup, func() *tls.Config { return &tls.Config{RootCAs: ours.pool} }
+	first := serve(t, 0, func(c *stage.Config) { c.TLS, c.Next = ours.server(t, "127.0.0.1"), call })
+	c := config([]string{first}, []string{stage.ManyReplicas + "stage.example:" + port})
+	c.Options = call
+	if r := observe(t, c); !r.OK || r.Replicas[1].Address != last || len(r.Paths) != 1 {
+		t.Error(text(t, r))
+	}
+	c.Stages[1] = append(c.Stages[1], stage.ManyReplicas+"nobody.example:1")
+	if r := observe(t, c); len(r.Problems) != 1 || r.Problems[0].Kind != string(Unresolved) || !r.CanServe {
+		t.Error(text(t, r))
+	}
+}
+
 func TestWhatAnswersIsToldFromWhatDoesNot(t *testing.T) {
 	t.Parallel()
 	_, refused := bound(t)
@@ -288,7 +314,9 @@ func TestTLSAndItsFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := config([]string{c.address})
-			cfg.Options.TLS = c.client
+			if c.client != nil {
+				cfg.Options.TLS = func() *tls.Config { return c.client }
+			}
 			r := observe(t, cfg)
 			if got := r.Replicas[0]; got.Contact != c.want || c.want == Answers && (!r.OK || got.Transport != encrypted) || c.want != Answers && r.OK {
 				t.Errorf("%q: %s\n%s", got.Contact, got.Error, text(t, r))

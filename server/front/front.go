@@ -9,6 +9,7 @@ package front
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,13 @@ type Config struct {
 	MaxBody  int64         // bytes of a request's body
 	MaxTexts int           // texts that are waiting or being computed
 	Timeout  time.Duration // for one request
+
+	// TLS makes it HTTPS, with HTTP/2; nil is plain HTTP.
+	TLS *tls.Config
+
+	// Tokens are those of which a request needs one, but for /healthz and /readyz;
+	// nil is for anybody.
+	Tokens *Tokens
 
 	Log *slog.Logger
 }
@@ -78,6 +86,7 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      f.Timeout + time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		TLSConfig:         f.TLS,
 		ErrorLog:          slog.NewLogLogger(f.Log.Handler(), slog.LevelDebug),
 	}
 	drained := make(chan error, 1)
@@ -86,7 +95,11 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 		defer cancel()
 		drained <- server.Shutdown(deadline)
 	})
-	err := server.Serve(l)
+	serve := server.Serve
+	if f.TLS != nil {
+		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
+	err := serve(l)
 	if !stop() {
 		err = <-drained
 	}
@@ -100,7 +113,11 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
-	f.mux.ServeHTTP(rec, r)
+	if f.Tokens == nil || open(r.URL.Path) || f.Tokens.allow(r) {
+		f.mux.ServeHTTP(rec, r)
+	} else {
+		refuse(rec, r)
+	}
 	level := slog.LevelInfo
 	if rec.status >= http.StatusInternalServerError {
 		level = slog.LevelError

@@ -20,8 +20,8 @@ var policy = replica.Policy{
 }
 
 var (
-	start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	boom  = errors.New("boom")
+	start   = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	errBoom = errors.New("boom")
 )
 
 func none(string) bool { return false }
@@ -79,8 +79,8 @@ func TestOnlyReadyOnesArePicked(t *testing.T) {
 		t.Error("one is picked of none")
 	}
 	s.Keep([]string{"new", "down", "wrong", "well"})
-	s.Fail(start, "down", replica.Down, boom)
-	s.Fail(start, "wrong", replica.Wrong, boom)
+	s.Fail(start, "down", replica.Down, errBoom)
+	s.Fail(start, "wrong", replica.Wrong, errBoom)
 	if a, ok := s.Pick(start, none); ok {
 		t.Errorf("%s is picked", a)
 	}
@@ -99,7 +99,7 @@ func TestTimeUntilATryGrowsAndIsShortAgainOnceProven(t *testing.T) {
 	t.Parallel()
 	s := set("a")
 	fail := func(now time.Time) time.Duration {
-		d, _ := s.Fail(now, "a", replica.Down, boom)
+		d, _ := s.Fail(now, "a", replica.Down, errBoom)
 		return d
 	}
 	for i, want := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
@@ -122,34 +122,34 @@ func TestTimeUntilATryGrowsAndIsShortAgainOnceProven(t *testing.T) {
 func TestCallsThatFailDoNotDelayTheNextTry(t *testing.T) {
 	t.Parallel()
 	s := set("a")
-	if !s.Lost(start, "a", replica.Down, boom) {
+	if !s.Lost(start, "a", replica.Down, errBoom) {
 		t.Error("the first call that fails is no news")
 	}
 	for range 20 {
-		if s.Lost(start, "a", replica.Down, boom) {
+		if s.Lost(start, "a", replica.Down, errBoom) {
 			t.Error("the others are news")
 		}
 	}
 	if s.Usable() || s.Err() == nil {
 		t.Error("it can be used")
 	}
-	if d, news := s.Fail(start, "a", replica.Down, boom); d != 50*time.Millisecond || news {
+	if d, news := s.Fail(start, "a", replica.Down, errBoom); d != 50*time.Millisecond || news {
 		t.Errorf("it is looked at again after %v, news %v", d, news)
 	}
 	// One that keeps dying is given time all the same.
 	for _, want := range []time.Duration{100, 200, 400} {
 		s.Ready(start, "a")
-		s.Lost(start, "a", replica.Wrong, boom)
-		if d, _ := s.Fail(start, "a", replica.Wrong, boom); d != want*time.Millisecond {
+		s.Lost(start, "a", replica.Wrong, errBoom)
+		if d, _ := s.Fail(start, "a", replica.Wrong, errBoom); d != want*time.Millisecond {
 			t.Errorf("after %v, want %v ms", d, int64(want))
 		}
 	}
 	s.Ready(start, "a")
-	s.Lost(start.Add(time.Minute), "a", replica.Down, boom)
-	if d, _ := s.Fail(start.Add(time.Minute), "a", replica.Down, boom); d != 50*time.Millisecond {
+	s.Lost(start.Add(time.Minute), "a", replica.Down, errBoom)
+	if d, _ := s.Fail(start.Add(time.Minute), "a", replica.Down, errBoom); d != 50*time.Millisecond {
 		t.Errorf("after a long while: %v", d)
 	}
-	if s.Lost(start, "b", replica.Down, boom) {
+	if s.Lost(start, "b", replica.Down, errBoom) {
 		t.Error("one that is not there is news")
 	}
 }
@@ -165,7 +165,7 @@ func TestNewsAreTold(t *testing.T) {
 	ready := func() bool { return s.Ready(start, "a") }
 	fail := func(c replica.Condition, err error) bool { _, news := s.Fail(start, "a", c, err); return news }
 	for i, got := range []step{
-		{"ready", ready()}, {"ready", !ready()}, {"down", fail(replica.Down, boom)}, {"down", !fail(replica.Down, errors.New("boom"))},
+		{"ready", ready()}, {"ready", !ready()}, {"down", fail(replica.Down, errBoom)}, {"down", !fail(replica.Down, errors.New("boom"))},
 		{"another reason", fail(replica.Down, errors.New("bang"))}, {"wrong", fail(replica.Wrong, errors.New("bang"))}, {"ready", ready()},
 	} {
 		if !got.news {
@@ -192,7 +192,7 @@ func TestHopelessIfAllAreWrong(t *testing.T) {
 	if err := s.Err(); err == nil || err.Error() != "a is of another bundle; b is unreachable" {
 		t.Errorf("the reason is %v", err)
 	}
-	s.Fail(start, "b", replica.Wrong, boom)
+	s.Fail(start, "b", replica.Wrong, errBoom)
 	if !s.Hopeless() {
 		t.Error("all are wrong")
 	}
@@ -283,7 +283,7 @@ func TestTheLastOneDoesNotRest(t *testing.T) {
 	if s.Rest(start, "b") {
 		t.Error("b rests, and a does")
 	}
-	s.Fail(start, "b", replica.Down, boom)
+	s.Fail(start, "b", replica.Down, errBoom)
 	if a := pick(t, s, start); a != "a" {
 		t.Errorf("%s is picked", a)
 	}
@@ -326,7 +326,7 @@ func TestReplicasComeAndGo(t *testing.T) {
 	}
 	s.Done(start, "a", time.Millisecond) // its call ends later
 	s.Ready(start, "a")
-	s.Fail(start, "a", replica.Down, boom)
+	s.Fail(start, "a", replica.Down, errBoom)
 	if s.Rest(start, "a") {
 		t.Error("one that is gone rests")
 	}
@@ -359,7 +359,7 @@ func TestRandomHistories(t *testing.T) {
 			case 0:
 				s.Ready(now, name)
 			case 1:
-				if d, _ := s.Fail(now, name, replica.Down, boom); d < policy.Retry || d > policy.MaxRetry {
+				if d, _ := s.Fail(now, name, replica.Down, errBoom); d < policy.Retry || d > policy.MaxRetry {
 					t.Fatalf("seed %d: try again in %v", seed, d)
 				}
 			case 2:

@@ -24,9 +24,9 @@ import (
 type Options struct {
 	MaxMessage int // bytes, in both directions
 
-	// TLS secures connections; nil is plain text, which goes to other machines
-	// only with Insecure.
-	TLS      *tls.Config
+	// TLS secures connections, and is asked anew for each; nil is plain text, which
+	// goes to other machines only with Insecure.
+	TLS      func() *tls.Config
 	Insecure bool
 
 	// DeadAfter is how long a replica may leave a question for its state
@@ -47,10 +47,11 @@ const (
 	lookupEvery = 5 * time.Second
 	// longestWait bounds the wait for a replica when the caller sets no deadline.
 	longestWait = 30 * time.Second
-	// manyReplicas prefixes an address whose name stands for several replicas; it
-	// is how gRPC writes names to be resolved.
-	manyReplicas = "dns:///"
 )
+
+// ManyReplicas prefixes an address whose name stands for several replicas; it is
+// how gRPC writes names to be resolved.
+const ManyReplicas = "dns:///"
 
 // A Client calls the replicas of one rank of a bundle. It watches all of them:
 // each is asked for its state several times in DeadAfter, and one that does not
@@ -92,7 +93,7 @@ func Dial(bundle string, rank int, addresses []string, o Options) (*Client, erro
 	var single, several []string
 	for _, a := range addresses {
 		host := a
-		if name, many := strings.CutPrefix(a, manyReplicas); many {
+		if name, many := strings.CutPrefix(a, ManyReplicas); many {
 			host = name
 			several = append(several, name)
 		} else {

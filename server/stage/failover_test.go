@@ -530,7 +530,9 @@ func TestWhatRunsHoldIsBounded(t *testing.T) {
 	wantFault(t, err, fault.Overloaded, "stage 0 holds", "--max-message")
 	close(b.release)
 	for range maxHeld {
-		<-ended
+		if err := receive(t, "an answer", ended); err != nil {
+			t.Error(err)
+		}
 	}
 	eventually(t, "nothing is held", func() bool { return b.processes[0].held.Load() == 0 && b.processes[0].here.Load() == 0 })
 }

@@ -9,13 +9,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/replica"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
@@ -58,7 +58,7 @@ func newLink(c *Client, t target) *link {
 func dial(address, name string, o Options) (*grpc.ClientConn, error) {
 	transport := insecure.NewCredentials()
 	if o.TLS != nil {
-		transport = credentials.NewTLS(o.TLS)
+		transport = grpcmtls.Client(o.TLS)
 	}
 	return grpc.NewClient("dns:///"+address,
 		grpc.WithAuthority(name),
@@ -300,7 +300,7 @@ func describe(ctx context.Context, conn *grpc.ClientConn) (*stagepb.DescribeResp
 
 // Describe asks the stage at an address what it holds.
 func Describe(ctx context.Context, rank int, address string, o Options) (*stagepb.DescribeResponse, error) {
-	p, err := Connect(rank, address, o)
+	p, err := Connect(rank, address, address, o)
 	if err != nil {
 		return nil, err
 	}

@@ -22,13 +22,13 @@ type Probe struct {
 }
 
 // Connect makes a probe of the stage at an address, which connects when it is first
-// used.
-func Connect(rank int, address string, o Options) (*Probe, error) {
+// used. name is the host:port that its certificate must be for.
+func Connect(rank int, address, name string, o Options) (*Probe, error) {
 	c := &Client{Options: o, rank: rank, names: []string{address}}
 	if err := c.allowed(address); err != nil {
 		return nil, err
 	}
-	conn, err := dial(address, address, o)
+	conn, err := dial(address, name, o)
 	if err != nil {
 		return nil, fault.Errorf(fault.Invalid, "%s: %w", c, err)
 	}

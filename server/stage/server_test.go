@@ -837,7 +837,7 @@ func TestASelfTestTakesThePathThatItNames(t *testing.T) {
 		"alone, with own peers": {own.address, 0, nil, []string{"left1rank0"}},
 		"not beyond own peers":  {own.address, 0, []string{elsewhere}, []string{"left1rank1", "left2rank0"}},
 	} {
-		p, err := Connect(c.rank, c.first, options())
+		p, err := Connect(c.rank, c.first, c.first, options())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -856,7 +856,8 @@ func TestASelfTestIsRefusedBeyondTheLastOfOwnPeers(t *testing.T) {
 	c := config(0, 2)
 	adds(&c)
 	c.Peers = [][]string{{"here:1"}, {"there:1"}}
-	p, err := Connect(0, start(t, c).address, options())
+	s := start(t, c)
+	p, err := Connect(0, s.address, s.address, options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -871,7 +872,7 @@ func TestAStageWithoutAModelComputesOnlyTheSelfTest(t *testing.T) {
 	adds(&c)
 	c.Stage, c.Bundle, c.Model, c.Stages = pipeline.Stage{}, "", "", 0
 	s := start(t, c)
-	p, err := Connect(0, s.address, options())
+	p, err := Connect(0, s.address, s.address, options())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/distinfer/distinfer/server/mtls/authority"
+)
+
+// maxDays is what an authority of ten years can sign on its first day.
+const maxDays = 3650
+
+func newCerts() *cobra.Command {
+	var o certsOptions
+	cmd := &cobra.Command{
+		Use:   "certs HOST...",
+		Short: "Make the certificates with which machines know each other",
+		Long: `Make an authority, and for each machine a folder with a certificate of it, to be
+copied there and named with --tls. Machines with certificates of one authority
+talk to each other, encrypted, and to nobody else.
+
+HOST is what the machine is called by in --stages: a DNS name or an IP address, or
+several parted by commas. The folder is named after the first.
+
+An authority that is there is used again, so that a machine is added later with
+the same command. Keep ca-key.pem where it is, and secret: who has it can make
+certificates. --renew replaces the certificate of a machine; when it is given only
+the first name, it keeps the names it had. Stages and fronts that run take the new
+files as soon as these are copied.`,
+		Example: `  distinfer certs 192.168.0.101 192.168.0.104        # makes certs/192.168.0.101 and certs/192.168.0.104
+  distinfer certs stage-2.example.org,192.168.0.105   # one machine with two names, added later
+  distinfer certs --renew 192.168.0.101               # before it ends
+  distinfer certs --out /root/certs --days 90 stage-0 stage-1`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("HOST is missing; name the machines as --stages names them")}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.out, "out", "certs", "`folder` of the authority and of the machines' folders")
+	f.IntVar(&o.days, "days", 365, "`number` of days that a machine's certificate is valid")
+	f.BoolVar(&o.renew, "renew", false, "replace what is there of these machines")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := load(cmd)
+		if err != nil {
+			return err
+		}
+		made, err := o.make(args)
+		if err != nil {
+			return err
+		}
+		if s.Output == "json" {
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(made)
+		}
+		return made.print(cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+type certsOptions struct {
+	out   string
+	days  int
+	renew bool
+}
+
+// madeCerts is what the command made.
+type madeCerts struct {
+	Authority struct {
+		Certificate string    `json:"certificate"`
+		Key         string    `json:"key"`
+		Made        bool      `json:"made"` // false when it was there before
+		Until       time.Time `json:"until"`
+	} `json:"authority"`
+	Machines []madeMachine `json:"machines"`
+}
+
+type madeMachine struct {
+	Folder  string    `json:"folder"`
+	Names   []string  `json:"names"`
+	Until   time.Time `json:"until"`
+	Renewed bool      `json:"renewed"`
+}
+
+// make checks all arguments before it makes anything.
+func (o certsOptions) make(args []string) (*madeCerts, error) {
+	switch {
+	case o.out == "":
+		return nil, usageError{errors.New("--out is empty; name a folder")}
+	case o.days < 1 || o.days > maxDays:
+		return nil, usageError{fmt.Errorf("--days is %d; it can be 1 to %d", o.days, maxDays)}
+	}
+	hosts := make([][]string, len(args))
+	seen := map[string]bool{}
+	for i, arg := range args {
+		for _, name := range strings.Split(arg, ",") {
+			name = strings.TrimSpace(name)
+			if err := authority.CheckName(name); err != nil {
+				return nil, usageError{err}
+			}
+			hosts[i] = append(hosts[i], name)
+		}
+		if first := hosts[i][0]; seen[first] {
+			return nil, usageError{fmt.Errorf("%s is given twice; names of one machine are joined by commas", first)}
+		}
+		seen[hosts[i][0]] = true
+	}
+	for _, names := range hosts {
+		if !o.renew && authority.Exists(o.out, names[0]) {
+			return nil, fmt.Errorf("%s is there already; replace it with --renew", filepath.Join(o.out, names[0]))
+		}
+	}
+	a, isNew, err := authority.Open(o.out)
+	if err != nil {
+		return nil, err
+	}
+	made := &madeCerts{}
+	made.Authority.Certificate, made.Authority.Key, made.Authority.Made, made.Authority.Until = a.CertificatePath(), a.KeyPath(), isNew, a.NotAfter()
+	for _, names := range hosts {
+		m, err := a.Issue(names, time.Duration(o.days)*24*time.Hour, o.renew)
+		if err != nil {
+			return nil, err
+		}
+		made.Machines = append(made.Machines, madeMachine{m.Folder, m.Names, m.NotAfter, m.Renewed})
+	}
+	return made, nil
+}
+
+func (m *madeCerts) print(out io.Writer) error {
+	how := "used again"
+	if m.Authority.Made {
+		how = "made"
+	}
+	fmt.Fprintf(out, "authority %s, until %s, %s\n", m.Authority.Certificate, m.Authority.Until.Format(time.DateOnly), how)
+	for _, machine := range m.Machines {
+		how := "made"
+		if machine.Renewed {
+			how = "renewed"
+		}
+		fmt.Fprintf(out, "folder    %s for %s, until %s, %s\n", machine.Folder, strings.Join(machine.Names, ", "), machine.Until.Format(time.DateOnly), how)
+	}
+	fmt.Fprintf(out, "\nCopy each folder to its machine, and name it there:\n\n")
+	for _, machine := range m.Machines {
+		host := machine.Names[0]
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		if machine.Renewed { // the folder is there, and would get another one inside
+			fmt.Fprintf(out, "  scp %s/*.pem %s:tls/\n", machine.Folder, host)
+		} else {
+			fmt.Fprintf(out, "  scp -r %s %s:tls\n", machine.Folder, host)
+		}
+	}
+	_, err := fmt.Fprintf(out, `
+  distinfer serve-stage --rank R --listen HOST:2222 --tls tls
+  distinfer front --stages HOST:2222,HOST:2222 --tls tls
+
+Keep %s here and secret: who has it can make certificates.
+`, m.Authority.Key)
+	return err
+}

@@ -1,0 +1,450 @@
+package bundle
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Gathering is some files of a bundle on their way into its folder, from
+// wherever the caller has them. They are gathered in a hidden folder beside it,
+// which outlives the process: what is there is not gathered again. Commit puts
+// what is whole in its place; until then nothing there changes.
+//
+// One process gathers for a folder at a time.
+type Gathering struct {
+	dir      string
+	manifest []byte
+	id       string
+	found    state  // what the folder held at first,
+	foundID  string // and if that was a bundle, which
+	missing  []File
+	lock     *os.File // nil when nothing is missing
+}
+
+// Gather starts to gather those of the wanted files of the bundle with the given
+// manifest that are not in folder dir. The folder may hold that bundle, to which
+// they are added, or another, which Commit replaces; a folder that holds anything
+// but a bundle is never touched. When another process gathers for the folder, it
+// calls waiting once and waits for it.
+func Gather(ctx context.Context, dir string, manifest []byte, want []File, waiting func()) (*Gathering, error) {
+	m, err := Decode(manifest)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range want {
+		if !slices.Contains(m.files(), f) {
+			return nil, fmt.Errorf("%s: %w", f.Name, ErrNoFile)
+		}
+	}
+	g := &Gathering{manifest: manifest, id: identity(manifest)}
+	if g.dir, err = place(dir); err != nil {
+		return nil, err
+	}
+	if b, err := Open(g.dir); err == nil && b.ID == g.id && len(g.folders()) == 0 && len(b.Missing(want)) == 0 {
+		return g, nil // it may be that nothing can be written here, and nothing has to be
+	}
+	if err := os.MkdirAll(filepath.Dir(g.dir), 0o755); err != nil {
+		return nil, fmt.Errorf("cannot write to %s: %w", filepath.Dir(g.dir), reason(err))
+	}
+	if g.lock, err = lock(ctx, g.hidden("lock"), waiting); err != nil {
+		return nil, err
+	}
+	if err := g.start(want); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}
+
+// place is where the folder really is, since what is hidden beside it has to be
+// on the same file system.
+func place(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return dir, nil
+	}
+	return real, err
+}
+
+func (g *Gathering) start(want []File) error {
+	var b *Bundle
+	var err error
+	if g.found, b, err = stateOf(g.dir); err != nil {
+		return err
+	}
+	g.missing = want
+	switch g.found {
+	case holdsOther:
+		return fmt.Errorf("%s holds files that are not a bundle, and is left alone; name another folder with --bundle", g.dir)
+	case holdsBundle:
+		if g.foundID = b.ID; b.ID == g.id {
+			g.missing = b.Missing(want)
+		}
+	}
+	if err := g.checkMount(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(g.staging(), 0o755); err != nil {
+		return fmt.Errorf("cannot write to folder %s: %w", filepath.Dir(g.dir), reason(err))
+	}
+	if err := g.recover(); err != nil {
+		return fmt.Errorf("go on with what is in %s: %w", g.staging(), err)
+	}
+	return g.checkRoom()
+}
+
+// hidden is a name beside the bundle's folder.
+func (g *Gathering) hidden(what string) string {
+	return filepath.Join(filepath.Dir(g.dir), "."+filepath.Base(g.dir)+".fetch-"+what)
+}
+
+// staging is the folder of files on their way, and fresh one in it that takes the
+// bundle's place.
+func (g *Gathering) staging() string { return g.hidden(g.id[:12]) }
+func (g *Gathering) fresh() string   { return filepath.Join(g.staging(), ".new") }
+
+var shortHash = regexp.MustCompile(`^[0-9a-f]{12}$`)
+
+// folders are the folders of files on their way to this place, of any bundle.
+func (g *Gathering) folders() []string {
+	entries, _ := os.ReadDir(filepath.Dir(g.dir))
+	var list []string
+	for _, e := range entries {
+		path := filepath.Join(filepath.Dir(g.dir), e.Name())
+		if id, ok := strings.CutPrefix(path, g.hidden("")); ok && shortHash.MatchString(id) && e.IsDir() {
+			list = append(list, path)
+		}
+	}
+	return list
+}
+
+// removeOthers removes what is on its way for other bundles.
+func (g *Gathering) removeOthers() error {
+	var err error
+	for _, path := range g.folders() {
+		if path != g.staging() {
+			err = errors.Join(err, os.RemoveAll(path))
+		}
+	}
+	return err
+}
+
+// recover takes back what a process that was killed in Commit had moved on, and
+// removes the old bundle if it came no further than that.
+func (g *Gathering) recover() error {
+	if b, err := Open(g.fresh()); err != nil || b.ID == g.id {
+		for _, f := range g.missing {
+			err := os.Rename(filepath.Join(g.fresh(), f.Name), g.path(f))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return errors.Join(os.RemoveAll(g.fresh()), os.RemoveAll(g.fresh()+".old"))
+}
+
+// checkMount fails for a folder that is a file system of its own: nothing beside
+// it can be moved into it.
+func (g *Gathering) checkMount() error {
+	var own, parent unix.Stat_t
+	known := unix.Stat(g.dir, &own) == nil && unix.Stat(filepath.Dir(g.dir), &parent) == nil
+	if known && own.Dev != parent.Dev && len(g.missing) > 0 {
+		return fmt.Errorf("%s is a file system of its own, so a bundle cannot be put there in one step; name a folder in it, such as --bundle %s",
+			g.dir, filepath.Join(g.dir, "stages"))
+	}
+	return nil
+}
+
+// checkRoom fails when the disk has no room for what is missing.
+func (g *Gathering) checkRoom() error {
+	need := uint64(len(g.manifest))
+	for _, f := range g.missing {
+		left := uint64(f.Bytes)
+		if info, err := os.Lstat(g.path(f)); err == nil {
+			left -= min(left, uint64(info.Size()))
+		}
+		if need += left; need < left {
+			return fmt.Errorf("the manifest speaks of more bytes than any disk has")
+		}
+	}
+	free, err := room(g.staging())
+	if err == nil && free < need {
+		if err = g.removeOthers(); err == nil {
+			free, err = room(g.staging())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("find out how much room there is in %s: %w", filepath.Dir(g.dir), err)
+	}
+	if free < need {
+		return fmt.Errorf("%s has no room for the files: %s more are needed, %s are free, %s are missing", filepath.Dir(g.dir),
+			megabytes(need), megabytes(free), megabytes(need-free))
+	}
+	return nil
+}
+
+func megabytes(n uint64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+
+// Missing are the files that have to be gathered.
+func (g *Gathering) Missing() []File { return g.missing }
+
+// Replaces is the ID of another bundle in the folder, which Commit removes, or
+// nothing.
+func (g *Gathering) Replaces() string {
+	if g.foundID == g.id {
+		return ""
+	}
+	return g.foundID
+}
+
+// ReplacesWhole reports whether the bundle that Commit removes has all its files.
+func (g *Gathering) ReplacesWhole() bool {
+	if g.Replaces() == "" {
+		return false
+	}
+	b, err := Open(g.dir)
+	return err == nil && len(b.Missing(b.files())) == 0
+}
+
+func (g *Gathering) path(f File) string { return filepath.Join(g.staging(), f.Name) }
+
+// A Partial is a file of which the first bytes are there.
+type Partial struct {
+	File
+	path string
+	sync bool
+	f    *os.File
+	sum  *hashingWriter
+}
+
+// ErrTooLong is returned for bytes beyond the size that the manifest says.
+var ErrTooLong = errors.New("more bytes than the manifest says")
+
+// A HashError tells that a file is whole but not the one the manifest speaks of.
+type HashError struct {
+	File
+	Got string // the sha256 it has
+}
+
+// Error implements error.
+func (e *HashError) Error() string {
+	return fmt.Sprintf("%s has sha256 %s, the manifest says %s", e.Name, e.Got, e.SHA256)
+}
+
+// Resume opens a missing file to write what is not there yet. What is there is
+// hashed first.
+func (g *Gathering) Resume(ctx context.Context, file File) (*Partial, error) {
+	f, err := os.OpenFile(g.path(file), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	p := &Partial{File: file, path: g.path(file), sync: g.Replaces() != "", f: f}
+	sum := sha256.New()
+	have, err := hashInto(ctx, sum, f, file.Bytes)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	// What is longer than it may be is cut; whether the rest is right, the hash tells.
+	if err := f.Truncate(have); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	p.sum = &hashingWriter{to: f, hash: sum, size: have}
+	return p, nil
+}
+
+// hashInto hashes at most limit bytes of a file, and returns how many.
+func hashInto(ctx context.Context, sum hash.Hash, f *os.File, limit int64) (int64, error) {
+	buffer := make([]byte, 1<<20)
+	var n int64
+	for n < limit {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		k, err := f.Read(buffer[:min(int64(len(buffer)), limit-n)])
+		sum.Write(buffer[:k])
+		n += int64(k)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// Have is how many bytes are there.
+func (p *Partial) Have() int64 { return p.sum.size }
+
+// Write implements io.Writer. Bytes beyond the file's size are refused, and then
+// nothing is written. After an error the file has to be resumed anew.
+func (p *Partial) Write(b []byte) (int, error) {
+	if int64(len(b)) > p.Bytes-p.Have() {
+		return 0, fmt.Errorf("%s: %w, which are %d", p.Name, ErrTooLong, p.Bytes)
+	}
+	n, err := p.sum.Write(b)
+	if err != nil {
+		err = fmt.Errorf("write %s: %w; %d of its %d bytes are there, and a later start goes on behind them", p.path, reason(err), p.Have(), p.Bytes)
+	}
+	return n, err
+}
+
+// Finish closes a file that is whole and checks its hash. With a HashError the
+// file is removed, so that it starts over.
+func (p *Partial) Finish() error {
+	if p.Have() != p.Bytes {
+		return errors.Join(fmt.Errorf("%s is not whole: %d of %d bytes are there", p.Name, p.Have(), p.Bytes), p.f.Close())
+	}
+	if got := hex.EncodeToString(p.sum.hash.Sum(nil)); got != p.SHA256 {
+		return errors.Join(&HashError{p.File, got}, p.f.Close(), os.Remove(p.path))
+	}
+	var err error
+	if p.sync { // another bundle is removed for it
+		err = p.f.Sync()
+	}
+	// A disk that is full or fails may say so only now.
+	if err = errors.Join(err, p.f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", p.path, reason(err))
+	}
+	return nil
+}
+
+// Close leaves the file as it is, to be resumed. After Finish it does nothing.
+func (p *Partial) Close() { _ = p.f.Close() }
+
+// Commit puts the files in their place, once all that were missing are finished,
+// and opens the bundle.
+func (g *Gathering) Commit() (*Bundle, error) {
+	if g.lock != nil {
+		if err := g.put(); err != nil {
+			return nil, err
+		}
+	}
+	return Open(g.dir)
+}
+
+func (g *Gathering) put() error {
+	now, b, err := stateOf(g.dir)
+	switch {
+	case err != nil:
+		return err
+	case now != g.found || now == holdsBundle && b.ID != g.foundID:
+		return fmt.Errorf("%s was changed by somebody else in the meantime; start again", g.dir)
+	}
+	to := g.dir
+	same := now == holdsBundle && b.ID == g.id
+	if !same {
+		to = g.fresh()
+		if err := os.Mkdir(to, 0o755); err != nil {
+			return fmt.Errorf("put the bundle in its place: %w", err)
+		}
+	}
+	for _, f := range g.missing {
+		if err := os.Rename(g.path(f), filepath.Join(to, f.Name)); err != nil {
+			return fmt.Errorf("put %s in its place: %w", f.Name, err)
+		}
+	}
+	if !same {
+		if err := g.writeManifest(); err != nil {
+			return err
+		}
+		if now == holdsBundle {
+			_, err = exchange(to, g.dir)
+		} else {
+			err = putInPlace(to, g.dir)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return g.removeOthers()
+}
+
+// writeManifest writes the manifest to the disk itself: a folder whose manifest
+// cannot be read is not known to be a bundle, and would not be touched again.
+func (g *Gathering) writeManifest() error {
+	f, err := os.OpenFile(filepath.Join(g.fresh(), ManifestName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(g.manifest)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", ManifestName, reason(err))
+	}
+	return nil
+}
+
+// Close lets other processes gather. What was not put in its place stays where it
+// is, for the next time.
+func (g *Gathering) Close() error {
+	if g.lock == nil {
+		return nil
+	}
+	_ = os.Remove(g.staging()) // if there is nothing in it
+	// The name goes first: whoever opens it from now on makes a lock of their own.
+	err := errors.Join(os.Remove(g.lock.Name()), g.lock.Close())
+	g.lock = nil
+	return err
+}
+
+// lockTime is how often it is tried to get a lock that another process has.
+const lockTime = 100 * time.Millisecond
+
+// lock makes the file at path and locks it, as soon as no other process has it.
+func lock(ctx context.Context, path string, waiting func()) (*os.File, error) {
+	for first := true; ; {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("cannot write to folder %s: %w; name another place with --bundle", filepath.Dir(path), reason(err))
+		}
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil && sameFile(f, path) {
+			return f, nil
+		}
+		_ = f.Close()
+		switch {
+		case err == nil:
+			continue // whoever had the lock has removed the file
+		case errors.Is(err, unix.EINTR):
+			continue
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if first {
+			waiting()
+			first = false
+		}
+		select {
+		case <-time.After(lockTime):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// sameFile reports whether path still is the name of an open file.
+func sameFile(f *os.File, path string) bool {
+	open, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(path)
+	return err == nil && os.SameFile(open, named)
+}

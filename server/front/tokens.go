@@ -1,0 +1,117 @@
+package front
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/distinfer/distinfer/server/watched"
+)
+
+const (
+	// MinToken is the least length of a token: what is shorter can be guessed.
+	MinToken = 16
+
+	maxTokens = 64 << 10 // bytes of a file of tokens
+)
+
+// Tokens are the bearer tokens of those who may ask. Only their hashes are kept.
+type Tokens struct {
+	hashes *watched.Value[[][sha256.Size]byte]
+}
+
+// LoadTokens reads a file with a token a line. Blank lines and those that begin
+// with # are skipped. The file is read again when it changes: a token that is no
+// longer there is refused from then on, at the latest after a second.
+func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
+	hashes, err := watched.Open(log, maxTokens, func(files [][]byte) ([][sha256.Size]byte, error) {
+		if watched.Exposed(path) {
+			log.Warn("every user of this machine can read the tokens; take the permission away", "file", path, "with", "chmod 600")
+		}
+		list, err := parseTokens(files[0])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if len(list) == 0 {
+			// Whoever took the last token out wants it refused.
+			log.Warn("there is no token left, so nobody may ask", "file", path)
+		}
+		return list, nil
+	}, path)
+	if err != nil {
+		return nil, err
+	}
+	if len(hashes.Get()) == 0 {
+		return nil, fmt.Errorf("%s holds no token; write one a line, of %d characters or more", path, MinToken)
+	}
+	return &Tokens{hashes}, nil
+}
+
+// parseTokens hashes the tokens of a file. Its errors do not repeat what is in it.
+func parseTokens(data []byte) ([][sha256.Size]byte, error) {
+	var list [][sha256.Size]byte
+	for i, line := range bytes.Split(data, []byte("\n")) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		if len(line) < MinToken {
+			return nil, fmt.Errorf("line %d: the token has %d characters; the least is %d, such as `openssl rand -hex 32` makes", i+1, len(line), MinToken)
+		}
+		if !CanBeToken(string(line)) {
+			return nil, fmt.Errorf("line %d: a token can have ASCII letters, digits and -._~+/= only", i+1)
+		}
+		list = append(list, sha256.Sum256(line))
+	}
+	return list, nil
+}
+
+// CanBeToken reports whether s has only characters that RFC 6750 allows.
+func CanBeToken(s string) bool {
+	const symbols = "-._~+/="
+	return s != "" && strings.IndexFunc(s, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune(symbols, c)
+	}) < 0
+}
+
+// allow reports whether a request bears one of the tokens.
+func (t *Tokens) allow(r *http.Request) bool {
+	headers := r.Header["Authorization"]
+	if len(headers) != 1 {
+		return false
+	}
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return false
+	}
+	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	// Hashes are compared, and all of them, so that the time tells nothing of how
+	// much of which token was right.
+	found := 0
+	for _, h := range t.hashes.Get() {
+		found |= subtle.ConstantTimeCompare(sum[:], h[:])
+	}
+	return found == 1
+}
+
+// open are the paths that need no token, since load balancers have none.
+func open(path string) bool { return path == "/healthz" || path == "/readyz" }
+
+// refuse answers a request without a token.
+func refuse(w http.ResponseWriter, r *http.Request) {
+	challenge, why := `Bearer realm="distinfer"`, "a token is needed; send it as the header Authorization: Bearer TOKEN"
+	if r.Header.Get("Authorization") != "" {
+		challenge += `, error="invalid_token"`
+		why = "the token is not one that is known here; send another as the header Authorization: Bearer TOKEN"
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	if r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		writePlain(w, http.StatusUnauthorized, why)
+		return
+	}
+	writeJSON(w, http.StatusUnauthorized, problem{why})
+}

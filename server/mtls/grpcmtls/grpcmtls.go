@@ -1,0 +1,40 @@
+// Package grpcmtls gives gRPC clients transport credentials of a TLS configuration
+// that is asked for anew for every connection, since one that is kept cannot
+// change the authority it trusts.
+//
+// It knows gRPC and crypto/tls, and neither files nor stages.
+package grpcmtls
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// Client is for grpc.WithTransportCredentials. The name that the server has to
+// prove is the one that gRPC calls it by: resolver.Address.ServerName, else the
+// target's.
+func Client(config func() *tls.Config) credentials.TransportCredentials { return client{config} }
+
+type client struct{ config func() *tls.Config }
+
+func (c client) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return credentials.NewTLS(c.config()).ClientHandshake(ctx, authority, raw)
+}
+
+func (client) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these credentials are a client's")
+}
+
+func (client) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
+}
+
+func (c client) Clone() credentials.TransportCredentials { return c }
+
+func (client) OverrideServerName(string) error {
+	return errors.New("the name is that of the server called")
+}
