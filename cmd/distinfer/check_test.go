@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/server/check"
+	"github.com/distinfer/distinfer/server/mtls/mtlstest"
 )
 
 // checked is a run of check with its report.
@@ -178,6 +179,28 @@ func TestMachinesAreCheckedBeforeThereIsAModel(t *testing.T) {
 	}
 }
 
+func TestCheckSpeaksTLS(t *testing.T) {
+	t.Parallel()
+	bundle := split(t, "seed-rnn", 2)
+	ours, theirs := mtlstest.NewCA(t, "ours").Folder(t, nil), mtlstest.NewCA(t, "theirs").Folder(t, nil)
+	_, first := stage(t, bundle, 0, "--tls", ours)
+	_, second := stage(t, bundle, 1, "--tls", ours)
+	_, plain := stage(t, bundle, 1)
+	secured := ranks([]string{first}, []string{second})
+
+	r, code := checked(t, "--stages", secured, "--tls", ours)
+	wantProblems(t, r, code, true)
+	if !r.TLS || len(r.Paths) != 1 || r.Replicas[0].Transport != "tls" {
+		t.Errorf("%+v", r)
+	}
+	r, code = checked(t, "--stages", secured)
+	wantProblems(t, r, code, false, "wants TLS", "wants TLS")
+	r, code = checked(t, "--stages", secured, "--tls", theirs)
+	wantProblems(t, r, code, false, "certificate", "certificate")
+	r, code = checked(t, "--stages", ranks([]string{first}, []string{second, plain}), "--tls", ours)
+	wantProblems(t, r, code, true, "no TLS")
+}
+
 func TestCheckRefusesWhatItCannotUse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -192,6 +215,7 @@ func TestCheckRefusesWhatItCannotUse(t *testing.T) {
 		{[]string{"--stages", "localhost:1", "--ballast", "2MB", "--max-message", "2000000"}, 2, "at most 1995904 bytes"},
 		{[]string{"--stages", "localhost:1", "--bundle", "none"}, 1, "no such folder"},
 		{[]string{"--stages", "localhost:1", "--bundle", split(t, "seed-rnn", 2)}, 1, "has 2 stages"},
+		{[]string{"--stages", "203.0.113.1:2222"}, 2, "--insecure"},
 		{[]string{"localhost:1"}, 2, "unexpected argument"},
 	} {
 		if r := run(t, t.TempDir(), "", append([]string{"check"}, c.args...)...); r.code != c.code || !strings.Contains(r.stderr, c.says) || r.stdout != "" {

@@ -178,7 +178,7 @@ func (j judge) replicas() {
 		case State(NoTLS):
 			say("start it with certificates (--tls) as the others; if it is no stage, correct --stages", "it is called with TLS, and does not speak it")
 		case State(Certificate):
-			say("give both sides certificates of the same authority that are valid now and name the address in --stages", "the certificates are not accepted: %s", p.Error)
+			say("give both sides folders that `distinfer certs` made with the same authority, with certificates that are valid now and name the address in --stages", "the certificates are not accepted: %s", p.Error)
 		case State(Stranger):
 			say("correct --stages, or end what listens there and start the stage with "+start, "something listens there that is not a stage of distinfer: %s", p.Error)
 		case State(Broken):
