@@ -38,6 +38,7 @@ var scenarios = []scenario{
 	{name: "latency", about: "300 ms ± 100 ms on all links of one replica, another one every 3 s", replicas: 2, proxied: true, inject: delay},
 	{name: "partition", about: "no byte passes a random link for 4 s every 6 s", replicas: 2, proxied: true, inject: partition},
 	{name: "rolling", about: "SIGTERM and restart of every process, one after the other", replicas: 2, inject: rolling},
+	{name: "disk", about: "a replica loses its disk, and fetches its slice onto a full one, then onto a larger one", replicas: 2, inject: fullDisk},
 	{name: "single", about: "one replica a rank: kill -9 of one every 6 s, started again at once", replicas: 1, inject: killEvery(6 * time.Second)},
 	{name: "gone", about: "all replicas of the last rank killed, for longer than the front's timeout", replicas: 2, least: 12 * time.Second, outage: true, inject: gone},
 }

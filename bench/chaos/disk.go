@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The disks that a replica comes back on: the slice of a stage does not fit the
+// first.
+const (
+	smallDisk = "96k"
+	largeDisk = "512m"
+)
+
+// fullDisk kills a replica, loses what it had on its disk, and starts it with a full
+// one, to fetch its slice from the other replica of its rank: it has to say so and
+// end. Then it gets a larger disk, and has to come back.
+func fullDisk(ctx context.Context, in *injector) error {
+	folder, err := os.MkdirTemp("", "distinfer-chaos-disk-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }() // the disks are gone with the processes that mounted them
+	// The first stage has nearly all the weights of the default model.
+	replicas := in.cluster.stages[0]
+	return every(ctx, 6*time.Second, func() error {
+		turn := in.random.IntN(len(replicas))
+		p, peer := replicas[turn], replicas[1-turn]
+		if p.readyFor() < settled || peer.readyFor() < settled {
+			return nil
+		}
+		end := in.begin(fault{what: "full disk of " + p.name})
+		defer end()
+		from := argument(p.command, "--bundle")
+		p.kill()
+		fetching := withArgument(withArgument(p.command, "--bundle", filepath.Join(folder, "stages")), "--fetch", argument(peer.command, "--listen"))
+		if err := in.failsOn(ctx, mounted(fetching, folder, smallDisk)); err != nil {
+			return fmt.Errorf("%s on a full disk: %w", p.name, err)
+		}
+		usual := p.command
+		p.command = mounted(fetching, folder, largeDisk)
+		err := p.start()
+		p.command = usual // the next time it has its bundle again
+		if err != nil {
+			return err
+		}
+		if err := p.awaitReady(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+		if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+			return errors.Join(err, fmt.Errorf("%d files were written beside the disk", len(left)))
+		}
+		_, err = os.Stat(filepath.Join(from, "manifest.json"))
+		return err
+	})
+}
+
+// failsOn runs a command that has to fail since the disk is full, and to say so.
+func (in *injector) failsOn(ctx context.Context, command []string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.Env = &output, &output, environment()
+	if err := in.cluster.launcher.start(cmd); err != nil {
+		return err
+	}
+	_ = cmd.Wait() // its code is what counts
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(output.String(), "no room") && !strings.Contains(output.String(), "no space left") {
+		return fmt.Errorf("it ended with code %d, and said: %s", code, output.String())
+	}
+	return nil
+}
+
+// mounted is a command with a disk of the given size mounted on folder, which
+// nobody else sees (on Linux). The process keeps its ID.
+func mounted(command []string, folder, size string) []string {
+	unshare := []string{"unshare", "--mount", "--propagation", "private"}
+	if os.Getuid() != 0 {
+		unshare = append(unshare, "--user", "--map-root-user")
+	}
+	return append(append(unshare, "sh", "-c", `mount -t tmpfs -o size="$1" tmpfs "$0" && shift && exec "$@"`, folder, size), command...)
+}
+
+// argument is the value of a flag on a command line, or "".
+func argument(command []string, flag string) string {
+	if i := slices.Index(command, flag); i >= 0 && i+1 < len(command) {
+		return command[i+1]
+	}
+	return ""
+}
+
+// withArgument is a command line with a flag set.
+func withArgument(command []string, flag, value string) []string {
+	changed := slices.Clone(command)
+	if i := slices.Index(changed, flag); i >= 0 {
+		changed[i+1] = value
+		return changed
+	}
+	return append(changed, flag, value)
+}
