@@ -30,7 +30,8 @@ type RunRequest struct {
 	Protocol uint32 `protobuf:"varint,5,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// The bundle (the SHA-256 of its manifest, 64 hexadecimal digits) and the
 	// rank that the caller means. A stage that holds another refuses with
-	// FAILED_PRECONDITION.
+	// FAILED_PRECONDITION. The bundle "self-test" is the stage's share of the
+	// self-test; its route may end before the last rank.
 	Bundle string `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
 	Rank   uint32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
 	// Where the ranks behind this one are, in rank order. A stage that was told
@@ -405,7 +406,7 @@ func (*DescribeRequest) Descriptor() ([]byte, []int) {
 
 type DescribeResponse struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
-	Bundle          string                 `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	Bundle          string                 `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"` // empty when the stage has no model
 	Rank            uint32                 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
 	Stages          uint32                 `protobuf:"varint,3,opt,name=stages,proto3" json:"stages,omitempty"`                                           // how many the bundle has
 	Model           string                 `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`                                              // its name
