@@ -87,16 +87,16 @@ func (s *settings) front(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	m, err := s.openModel(cmd.Context())
-	if err != nil {
-		return err
-	}
-	f := newFrontProcess(config, m)
-	defer f.Close()
 	l, err := s.listenHTTP(cmd.Context())
 	if err != nil {
 		return err
 	}
+	m, err := s.openModel(cmd.Context())
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	f := newFrontProcess(config, m)
+	defer f.Close()
 	// Whichever of the two ends takes the other with it.
 	work, ctx := errgroup.WithContext(cmd.Context())
 	if s.Share != "" {
