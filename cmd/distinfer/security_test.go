@@ -156,18 +156,18 @@ func TestMutualTLSFromTheCommandToTheAnswer(t *testing.T) {
 	// Others do not get through.
 	ok(t, dir, "", "certs", "--out", "others", "127.0.0.1")
 	ok(t, dir, "", "certs", "stage-7.example.org")
-	refused := func(what, says string, stages []string, args ...string) {
+	refused := func(what, says, remedy string, stages []string, args ...string) {
 		_, url := front(t, bundle, stages, append(args, "--timeout", "10s")...)
-		if status, body := ask(url); status != 503 || !strings.Contains(body, "stage 0 at "+stages[0]+" is unreachable: "+says) {
+		if status, body := ask(url); status != 503 || !strings.Contains(body, "stage 0 at "+stages[0]+" is unreachable: "+says) || !strings.Contains(body, "; "+remedy) {
 			t.Errorf("%s: %d %s", what, status, body)
 		}
 	}
-	refused("a front without TLS", "error reading server preface", []string{first, second})
-	refused("a front of another authority", "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority", []string{first, second}, "--tls", filepath.Join(dir, "others", "127.0.0.1"))
+	refused("a front without TLS", "error reading server preface", "it ends connections without TLS: give --tls", []string{first, second})
+	refused("a front of another authority", "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority", "make the folders of all machines with one `distinfer certs`", []string{first, second}, "--tls", filepath.Join(dir, "others", "127.0.0.1"))
 	_, open := stage(t, bundle, 0)
-	refused("a stage without TLS", "transport: authentication handshake failed: tls: first record does not look like a TLS handshake", []string{open, second}, "--tls", one)
+	refused("a stage without TLS", "transport: authentication handshake failed: tls: first record does not look like a TLS handshake", "it has no TLS: start it with --tls", []string{open, second}, "--tls", one)
 	_, misnamed := stage(t, bundle, 0, "--tls", filepath.Join(dir, "certs", "stage-7.example.org"))
-	refused("a stage of another name", "transport: authentication handshake failed: tls: failed to verify certificate: x509: cannot validate certificate for 127.0.0.1", []string{misnamed, second}, "--tls", one)
+	refused("a stage of another name", "transport: authentication handshake failed: tls: failed to verify certificate: x509: cannot validate certificate for 127.0.0.1", "make its certificate for the address in --stages", []string{misnamed, second}, "--tls", one)
 
 	// Certificates are replaced under processes that run, which then connect anew.
 	ok(t, dir, "", "certs", "--renew", "127.0.0.1", "localhost")

@@ -89,7 +89,7 @@ func fromStatus(ctx context.Context, err error, peer string) error {
 	}
 	switch s.Code() {
 	case codes.Unavailable:
-		return fault.Errorf(fault.Unavailable, "%s is unreachable: %s", peer, cause(s.Message()))
+		return fault.Errorf(fault.Unavailable, "%s is unreachable: %s%s", peer, cause(s.Message()), remedy(s.Message()))
 	case codes.ResourceExhausted: // the transport's word for a message over its limit
 		return fault.Errorf(fault.TooLarge, "%s: %s; raise --max-message on both sides, or send fewer or shorter texts at a time", peer, s.Message())
 	case codes.DeadlineExceeded:
@@ -113,4 +113,27 @@ func cause(msg string) string {
 		}
 	}
 	return msg
+}
+
+// remedies say what to do about what the transport reports, by a part of its message.
+var remedies = []struct{ part, remedy string }{
+	{"error reading server preface: EOF", "it ends connections without TLS: give --tls here as well"},
+	{"first record does not look like a TLS handshake", "it has no TLS: start it with --tls, or leave out --tls here"},
+	{"signed by unknown authority", "make the folders of all machines with one `distinfer certs`"},
+	{"tls: certificate required", "it wants a certificate: give --tls a folder of `distinfer certs`"},
+	{"tls: unknown certificate authority", "make the folders of all machines with one `distinfer certs`"},
+	{"x509: certificate is valid for ", "make its certificate for the name in --stages"},
+	{"x509: certificate is not valid for ", "make its certificate for the name in --stages"},
+	{"cannot validate certificate for ", "make its certificate for the address in --stages"},
+	{"certificate has expired", "make it a new one with `distinfer certs --renew`, and compare the clocks"},
+}
+
+// remedy is what to do about a transport's error, put behind it, or nothing.
+func remedy(msg string) string {
+	for _, r := range remedies {
+		if strings.Contains(msg, r.part) {
+			return "; " + r.remedy
+		}
+	}
+	return ""
 }
