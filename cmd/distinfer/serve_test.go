@@ -562,3 +562,48 @@ func TestRequestsSurviveRestartsOfEveryStage(t *testing.T) {
 	}
 	stop()
 }
+
+// A bundle is rolled out over the machines that serve another, one replica of each
+// rank at a time, along the list of addresses that stays the same.
+func TestABundleIsRolledOutUnderLoad(t *testing.T) {
+	t.Parallel()
+	bundle := split(t, "seed-rnn", 2)
+	var replicas [2][]string
+	var processes [2][]*server
+	for rank := range replicas {
+		for range 2 {
+			s, address := stage(t, bundle, rank)
+			processes[rank], replicas[rank] = append(processes[rank], s), append(replicas[rank], address)
+		}
+	}
+	f, url := front(t, bundle, []string{strings.Join(replicas[0], "|"), strings.Join(replicas[1], "|")})
+	stop := underLoad(t, url)
+
+	// The same model by another name is another bundle with the same answers.
+	model := filepath.Join(t.TempDir(), "renamed")
+	if err := os.CopyFS(model, os.DirFS(filepath.Dir(modelFile(t, "seed-rnn")))); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, t.TempDir(), "", "split", filepath.Join(model, "model.onnx"), "--stages", "2", "--out", bundle, "--force")
+	restart := func(replica int) {
+		t.Helper()
+		for rank := range replicas {
+			if code := processes[rank][replica].stop(t, syscall.SIGTERM); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			s := start(t, bundle, "serve-stage", "--bundle", bundle, "--rank", strconv.Itoa(rank), "--listen", replicas[rank][replica])
+			if got := s.entry(t, "stage ready", 1)["model"]; got != "renamed" {
+				t.Errorf("it serves %v", got)
+			}
+		}
+	}
+	restart(1)
+	if err := f.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.entry(t, "front follows", 1)["model"]; got != "renamed" {
+		t.Errorf("the front follows %v", got)
+	}
+	restart(0)
+	stop()
+}

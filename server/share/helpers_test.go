@@ -3,51 +3,25 @@ package share
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
 // TestMain checks that servers and fetchers leave no goroutine behind.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if left := goroutines(); code == 0 && left != "" {
-		fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func goroutines() string {
-	left := ""
-	for range 500 {
-		buf := make([]byte, 4<<20)
-		buf = buf[:runtime.Stack(buf, true)]
-		left = ""
-		for _, g := range strings.Split(string(buf), "\n\n") {
-			if strings.Contains(g, "google.golang.org/grpc") || strings.Contains(g, "distinfer/server/share.(") {
-				left += g + "\n\n"
-			}
-		}
-		if left == "" {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return left
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds waits that end sooner unless something is broken.
 const patience = 120 * time.Second

@@ -8,8 +8,6 @@ import (
 	"maps"
 	"math"
 	"net"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -27,35 +26,7 @@ import (
 
 // TestMain checks that servers and clients leave no goroutine behind: a stage
 // serves for months.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if left := goroutines(); code == 0 && left != "" {
-		fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// goroutines are the stacks of those that do something for a stage, once they
-// have had time to end.
-func goroutines() string {
-	left := ""
-	for range 500 {
-		buf := make([]byte, 4<<20)
-		buf = buf[:runtime.Stack(buf, true)]
-		left = ""
-		for _, g := range strings.Split(string(buf), "\n\n") {
-			if strings.Contains(g, "google.golang.org/grpc") || strings.Contains(g, "distinfer/server/stage.(") {
-				left += g + "\n\n"
-			}
-		}
-		if left == "" {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return left
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds waits that end sooner unless something is broken.
 const patience = 20 * time.Second

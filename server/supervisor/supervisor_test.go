@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // The test binary is also the child processes: these variables say what one is
@@ -40,33 +42,7 @@ func TestMain(m *testing.M) {
 		time.AfterFunc(3*patience, func() { os.Exit(9) })
 		play(role, os.Getenv(folderVariable))
 	}
-	code := m.Run()
-	if left := goroutines(); code == 0 && left != "" {
-		fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// goroutines are the stacks of those that belong to a Supervisor, once they have
-// had time to end.
-func goroutines() string {
-	left := ""
-	for range 500 {
-		buf := make([]byte, 1<<20)
-		buf = buf[:runtime.Stack(buf, true)]
-		left = ""
-		for _, g := range strings.Split(string(buf), "\n\n") {
-			if strings.Contains(g, "supervisor.(*Supervisor)") {
-				left += g + "\n\n"
-			}
-		}
-		if left == "" {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return left
+	goleak.VerifyTestMain(m)
 }
 
 // play does in a child process what the role says, and does not return.
