@@ -157,7 +157,7 @@ func TestMutualTLSFromTheCommandToTheAnswer(t *testing.T) {
 	ok(t, dir, "", "certs", "--out", "others", "127.0.0.1")
 	ok(t, dir, "", "certs", "stage-7.example.org")
 	refused := func(what, says, remedy string, stages []string, args ...string) {
-		_, url := front(t, bundle, stages, append(args, "--timeout", "10s")...)
+		_, url := front(t, bundle, stages, append(args, "--timeout", "3s")...)
 		if status, body := ask(url); status != 503 || !strings.Contains(body, "stage 0 at "+stages[0]+" is unreachable: "+says) || !strings.Contains(body, "; "+remedy) {
 			t.Errorf("%s: %d %s", what, status, body)
 		}

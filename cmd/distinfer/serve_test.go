@@ -351,7 +351,7 @@ func TestAFrontToldOfNoStagesUsesTheUsualPortsAndNamesTheOneThatIsMissing(t *tes
 	// A port that was just given back is closed.
 	gone, address := stage(t, bundle, 1)
 	gone.stop(t, syscall.SIGTERM)
-	f, url := front(t, bundle, []string{first, address})
+	f, url := front(t, bundle, []string{first, address}, "--timeout", "2s")
 	status, body := fetch(t, "GET", url+"/?text=good", "")
 	if status != 503 || !strings.Contains(body, "stage 1 at "+address+" is unreachable") || strings.Count(body, "\n") != 1 {
 		t.Errorf("%d %q", status, body)

@@ -128,7 +128,9 @@ func TestASecondSignalEndsAStageAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := slowBundle(t)
 	s, address := stage(t, dir, 0)
-	ended := call(t, dir, address, 1<<40)
+	ctx, giveUp := context.WithTimeout(context.Background(), patience)
+	defer giveUp()
+	ended := callUntil(ctx, t, dir, address, 1<<40)
 	busy(t, s.cmd.Process.Pid)
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -148,6 +150,7 @@ func TestASecondSignalEndsAStageAtOnce(t *testing.T) {
 	if code := s.stop(t, syscall.SIGTERM); code != 128+int(syscall.SIGTERM) {
 		t.Errorf("exit code %d", code)
 	}
+	giveUp() // or the call would wait for the stage to come back
 	if err := <-ended; err == nil {
 		t.Error("the call was answered")
 	}
