@@ -31,9 +31,6 @@ const (
 	describeMethod = "/" + serviceName + "/Describe"
 )
 
-// streamWorkers is how many goroutines wait for calls; more calls get new ones.
-const streamWorkers = 8
-
 // protocolVersion is the version of the protocol that this package speaks.
 const protocolVersion = 1
 
@@ -122,8 +119,6 @@ func NewServer(c Config) *Server {
 		grpc.MaxSendMsgSize(c.MaxMessage),
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connWindow),
-		// Their stacks have grown already when a call comes.
-		grpc.NumStreamWorkers(streamWorkers),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
 		// A caller whose machine vanished must not keep its calls open.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * keepaliveTime, Timeout: keepaliveTime}),
