@@ -37,7 +37,7 @@ files as soon as these are copied.`,
 		Example: `  distinfer certs 192.168.0.101 192.168.0.104        # makes certs/192.168.0.101 and certs/192.168.0.104
   distinfer certs stage-2.example.org,192.168.0.105   # one machine with two names, added later
   distinfer certs --renew 192.168.0.101               # before it ends
-  distinfer certs --out /root/certs --days 90 stage-0 stage-1`,
+  distinfer certs --out /srv/certs --days 90 stage-0 stage-1`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usageError{errors.New("HOST is missing; name the machines as --stages names them")}
