@@ -144,9 +144,10 @@ func options() Options { return Options{MaxMessage: maxMessage, DeadAfter: deadA
 // deadAfter is far longer than a stage of a test needs to answer.
 const deadAfter = 2 * time.Second
 
-// soon is for calls that are to wait for a stage in vain.
+// soon is for calls that are to wait for a stage in vain. The reason comes a tenth of
+// the time before the end, which a busy machine needs.
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
