@@ -28,6 +28,7 @@ type relay struct {
 	mu      sync.Mutex
 	thawed  *sync.Cond
 	frozen  bool
+	rate    int // bytes a second that pass a connection in each direction; 0 is any
 	conns   map[net.Conn]bool
 	passed  atomic.Int64 // connections
 }
@@ -79,7 +80,11 @@ func (r *relay) copy(to, from net.Conn) {
 		for r.frozen {
 			r.thawed.Wait()
 		}
+		rate := r.rate
 		r.mu.Unlock()
+		if rate > 0 {
+			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+		}
 		if n > 0 {
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
@@ -220,6 +225,31 @@ func TestCallToAReplicaThatHangsIsMadeAgainOnAnother(t *testing.T) {
 	ready(t, p, 1)
 	relays[first].freeze(false)
 	ready(t, p, 2)
+}
+
+// A long transfer over a slow link keeps questions from getting through behind it.
+// That is no reason to take the replica for dead.
+func TestAReplicaBehindASlowLinkIsNotTakenForDead(t *testing.T) {
+	t.Parallel()
+	const large = 16 << 20
+	c := config(0, 1)
+	c.MaxMessage = large
+	r := relayTo(t, start(t, c).address)
+	r.rate = 4 << 20
+	o := quick()
+	o.MaxMessage = large
+	p := pipelineOver(t, o, []string{r.address})
+	ready(t, p, 1)
+	n := int64(1 << 20) // of 4 bytes, twice: two seconds for the way there, and one for the way back
+	x := make([]float32, n)
+	in := tensor.Bag{"x0": tensor.Of([]int64{n}, x), "keep": tensor.Of([]int64{n}, x)}
+	answer, err := p.stages[0].run(testContext(t), nil, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.replays != 0 {
+		t.Errorf("the call was made again %d times", answer.replays)
+	}
 }
 
 func TestCallsWaitForAStageThatRestarts(t *testing.T) {

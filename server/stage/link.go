@@ -26,14 +26,17 @@ const (
 	connWindow   = 16 << 20
 )
 
-// keepaliveTime is how long a connection may be silent before it is probed.
-const keepaliveTime = 20 * time.Second
+// keepaliveTime is how long a connection may be silent before it is probed; gRPC
+// allows for no less. It finds out when a connection for calls is dead although that
+// for questions is not.
+const keepaliveTime = 10 * time.Second
 
 // beats is how many times a replica is asked for its state in the time after which
 // it is taken for dead.
 const beats = 8
 
-// A link is the connection of a client to one replica.
+// A link is what connects a client to one replica: a connection for calls, and one
+// for questions, which would else wait behind the tensors of calls on a slow network.
 type link struct {
 	client  *Client
 	address string
@@ -43,8 +46,9 @@ type link struct {
 	gone    context.Context //nolint:containedctx // its lifetime is the link's
 	leave   context.CancelFunc
 
-	mu   sync.Mutex
-	conn *grpc.ClientConn
+	mu        sync.Mutex
+	calls     *grpc.ClientConn
+	questions *grpc.ClientConn
 }
 
 func newLink(c *Client, t target) *link {
@@ -83,30 +87,34 @@ func dial(address, name string, o Options) (*grpc.ClientConn, error) {
 	)
 }
 
-// connection is the connection to use now.
-func (l *link) connection() (*grpc.ClientConn, error) {
+// connections are those to use now.
+func (l *link) connections() (calls, questions *grpc.ClientConn, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.gone.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if l.conn == nil {
-		var err error
-		if l.conn, err = dial(l.address, l.name, l.client.Options); err != nil {
-			return nil, fault.Errorf(fault.Invalid, "%s: %w", l.peer, err)
+	for _, c := range []**grpc.ClientConn{&l.calls, &l.questions} {
+		if *c != nil {
+			continue
+		}
+		if *c, err = dial(l.address, l.name, l.client.Options); err != nil {
+			return nil, nil, fault.Errorf(fault.Invalid, "%s: %w", l.peer, err)
 		}
 	}
-	return l.conn, nil
+	return l.calls, l.questions, nil
 }
 
 // breakOff ends the calls under way; the next one gets a new connection.
 func (l *link) breakOff() {
 	l.mu.Lock()
-	old := l.conn
-	l.conn = nil
+	old := []*grpc.ClientConn{l.calls, l.questions}
+	l.calls, l.questions = nil, nil
 	l.mu.Unlock()
-	if old != nil {
-		_ = old.Close()
+	for _, c := range old {
+		if c != nil {
+			_ = c.Close()
+		}
 	}
 }
 
@@ -129,7 +137,7 @@ func (l *link) watch() {
 // beat asks the replica for its state once, and says when to ask again.
 func (l *link) beat() time.Duration {
 	c := l.client
-	conn, err := l.connection()
+	_, conn, err := l.connections()
 	if err != nil {
 		return l.failed(replica.Down, err)
 	}
@@ -223,7 +231,7 @@ func (l *link) run(ctx context.Context, route [][]string, in tensor.Bag) (*respo
 	c := l.client
 	out := &response{}
 	started := time.Now()
-	conn, err := l.connection()
+	conn, _, err := l.connections()
 	if err == nil {
 		err = conn.Invoke(ctx, runMethod, &request{protocol: protocolVersion, bundle: c.bundle, rank: c.rank, route: route, tensors: in}, out)
 	}
@@ -274,7 +282,7 @@ func (l *link) explain(ctx context.Context, conn *grpc.ClientConn, err error) er
 // again at once.
 func (l *link) broke(conn *grpc.ClientConn, condition replica.Condition, why error) {
 	l.mu.Lock()
-	current := conn != nil && l.conn == conn
+	current := conn != nil && l.calls == conn
 	l.mu.Unlock()
 	if !current {
 		return
