@@ -6,13 +6,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -23,6 +20,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/distinfer/distinfer/bench/stagelog"
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/stage"
@@ -96,7 +94,7 @@ func measure(ctx context.Context, binary, dir string) (rows []row, err error) {
 			return nil, err
 		}
 		processes = append(processes, cmd)
-		address, err := listening(stderr)
+		address, err := stagelog.Address(stderr)
 		if err != nil {
 			return nil, err
 		}
@@ -130,22 +128,6 @@ func measure(ctx context.Context, binary, dir string) (rows []row, err error) {
 		}
 	}
 	return rows, nil
-}
-
-// listening reads a stage's log until it says where it listens, and drops the
-// rest.
-func listening(log io.Reader) (string, error) {
-	lines := bufio.NewScanner(log)
-	var last string
-	for lines.Scan() {
-		last = lines.Text()
-		var entry struct{ Msg, Listen string }
-		if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Msg == "stage ready" {
-			go func() { _, _ = io.Copy(io.Discard, log) }()
-			return entry.Listen, nil
-		}
-	}
-	return "", fmt.Errorf("the stage ended: %s", last)
 }
 
 // resident is the resident memory of a process, in bytes.

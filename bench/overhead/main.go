@@ -12,13 +12,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -31,6 +28,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/distinfer/distinfer/bench/stagelog"
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -237,7 +235,7 @@ func serve(ctx context.Context, o options, b *bundle.Bundle) (s served, stop fun
 			return s, stop, err
 		}
 		processes = append(processes, cmd)
-		address, err := listening(stderr)
+		address, err := stagelog.Address(stderr)
 		if err != nil {
 			return s, stop, err
 		}
@@ -245,22 +243,6 @@ func serve(ctx context.Context, o options, b *bundle.Bundle) (s served, stop fun
 	}
 	s.Pipeline, err = stage.NewPipeline(b.ID, addresses, stage.Options{MaxMessage: 64 << 20, Log: slog.New(slog.DiscardHandler)})
 	return s, stop, err
-}
-
-// listening reads a stage's log until it says where it listens, and drops the
-// rest.
-func listening(log io.Reader) (string, error) {
-	lines := bufio.NewScanner(log)
-	var last string
-	for lines.Scan() {
-		last = lines.Text()
-		var entry struct{ Msg, Listen string }
-		if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Msg == "stage ready" {
-			go func() { _, _ = io.Copy(io.Discard, log) }()
-			return entry.Listen, nil
-		}
-	}
-	return "", fmt.Errorf("the stage ended: %s", last)
 }
 
 // outsideOf is the share of the time of all requests that no stage computed in.

@@ -2,7 +2,6 @@ package mtls_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distinfer/distinfer/server/logtest"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/mtls/mtlstest"
 )
@@ -26,23 +26,6 @@ import (
 const patience = 30 * time.Second
 
 var quiet = slog.New(slog.DiscardHandler)
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
 
 func load(t *testing.T, dir string) *mtls.Credentials {
 	t.Helper()
@@ -231,8 +214,8 @@ func TestChangedFilesAreUsedForNewConnectionsAndOldOnesLive(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "ours")
 	serverDir, clientDir := ca.Folder(t, nil), ca.Folder(t, nil)
-	var log logBuffer
-	server, err := mtls.Load(serverDir, slog.New(slog.NewTextHandler(&log, nil)))
+	var log logtest.Log
+	server, err := mtls.Load(serverDir, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,8 +390,8 @@ func TestAKeyForAllAndACertificateThatEndsSoonAreWarnedOf(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "ours")
 	warnings := func(dir string) string {
-		var log logBuffer
-		c, err := mtls.Load(dir, slog.New(slog.NewTextHandler(&log, nil)))
+		var log logtest.Log
+		c, err := mtls.Load(dir, log.Logger())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -133,26 +133,6 @@ func shared(t testing.TB, b *bundle.Bundle) string {
 	return l.Addr().String()
 }
 
-// A logbook is a log that a test can read.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
-
 func options(peers ...string) Options {
 	return Options{Peers: peers, Patience: patience, Log: slog.New(slog.DiscardHandler)}
 }

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -38,12 +37,8 @@ type peer struct {
 }
 
 func dial(address string, secure func() *tls.Config) (*peer, error) {
-	transport := insecure.NewCredentials()
-	if secure != nil {
-		transport = grpcmtls.Client(secure)
-	}
 	conn, err := grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(transport),
+		grpc.WithTransportCredentials(grpcmtls.Client(secure)),
 		grpc.WithDisableRetry(),
 		grpc.WithNoProxy(), // a proxy for the Web is not the way to a peer
 		grpc.WithInitialWindowSize(streamWindow),

@@ -15,8 +15,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -24,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/share/sharepb"
 )
 
@@ -208,12 +207,8 @@ const drainTime = time.Second
 // Serve serves on a listener of its own, with the standard health service and
 // reflection, until ctx ends. It closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener, secure *tls.Config) error {
-	transport := insecure.NewCredentials()
-	if secure != nil {
-		transport = credentials.NewTLS(secure)
-	}
 	server := grpc.NewServer(
-		grpc.Creds(transport),
+		grpc.Creds(grpcmtls.Server(secure)),
 		grpc.MaxRecvMsgSize(1<<10), // requests are short
 		grpc.MaxConcurrentStreams(2*maxStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/server/logtest"
 	"github.com/distinfer/distinfer/server/share/sharepb"
 	"github.com/distinfer/distinfer/server/share/sharetest"
 )
@@ -97,9 +98,9 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 	if err := errors.Join(err, os.MkdirAll(filepath.Join(filepath.Dir(dir), ".stages.fetch-0123456789ab"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	var log logbook
+	var log logtest.Log
 	replacing := options(shared(t, newer))
-	replacing.Log = log.logger()
+	replacing.Log = log.Logger()
 	if _, err := Fetch(testContext(t), dir, slice(0), replacing); err != nil {
 		t.Fatal(err)
 	}
@@ -165,10 +166,10 @@ func TestWithoutPeersWhatIsHereIsUsed(t *testing.T) {
 	if _, err := Fetch(testContext(t), dir, slice(1), options(shared(t, made))); err != nil {
 		t.Fatal(err)
 	}
-	var log logbook
+	var log logtest.Log
 	gone, other := nowhere(t), nowhere(t)
 	o := options(gone, other)
-	o.Log = log.logger()
+	o.Log = log.Logger()
 	if b, err := Fetch(testContext(t), dir, slice(1), o); err != nil || b.ID != made.ID {
 		t.Errorf("%v", err)
 	}
@@ -329,12 +330,12 @@ func TestFetchersOfOneFolderWaitForEachOther(t *testing.T) {
 	made, other := newBundle(t, 1, 1<<20), newBundle(t, 7, 1<<20)
 	address := shared(t, made)
 	dir := filepath.Join(t.TempDir(), "stages")
-	var log logbook
+	var log logtest.Log
 	var all sync.WaitGroup
 	for i := range 12 {
 		all.Go(func() {
 			o := options(address)
-			o.Log = log.logger()
+			o.Log = log.Logger()
 			want := []func(*bundle.Manifest) ([]bundle.File, error){slice(0), slice(1), texts}[i%3]
 			if _, err := Fetch(testContext(t), dir, want, o); err != nil {
 				t.Error(err)
@@ -351,7 +352,7 @@ func TestFetchersOfOneFolderWaitForEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := options(address)
-	o.Log = log.logger()
+	o.Log = log.Logger()
 	ctx, cancel := context.WithCancel(testContext(t))
 	ended := make(chan error, 1)
 	go func() {

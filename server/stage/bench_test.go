@@ -44,7 +44,7 @@ func BenchmarkHop(b *testing.B) {
 			b.SetBytes(2 * size)
 			b.ReportAllocs()
 			for b.Loop() {
-				request := &stagepb.RunRequest{Protocol: protocolVersion, Bundle: thisBundle, Tensors: []*stagepb.Tensor{{Name: "x", Dtype: int32(x.DType), Dims: x.Shape, Data: x.Data}}}
+				request := &stagepb.RunRequest{Protocol: Protocol, Bundle: thisBundle, Tensors: []*stagepb.Tensor{{Name: "x", Dtype: int32(x.DType), Dims: x.Shape, Data: x.Data}}}
 				if err := conn.Invoke(b.Context(), runMethod, request, &stagepb.RunResponse{}); err != nil {
 					b.Fatal(err)
 				}

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
@@ -60,13 +59,9 @@ func newLink(c *Client, t target) *link {
 
 // dial makes a connection to a stage, which connects when it is first used.
 func dial(address, name string, o Options) (*grpc.ClientConn, error) {
-	transport := insecure.NewCredentials()
-	if o.TLS != nil {
-		transport = grpcmtls.Client(o.TLS)
-	}
 	return grpc.NewClient("dns:///"+address,
 		grpc.WithAuthority(name),
-		grpc.WithTransportCredentials(transport),
+		grpc.WithTransportCredentials(grpcmtls.Client(o.TLS)),
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(), // a proxy for the Web is not the way to a stage
@@ -168,9 +163,9 @@ func (l *link) beat() time.Duration {
 // identify fails when a stage is not the one that the client calls.
 func (c *Client) identify(peer string, d *stagepb.DescribeResponse) error {
 	switch {
-	case d.GetProtocol() != protocolVersion:
+	case d.GetProtocol() != Protocol:
 		return fault.Errorf(fault.Mismatch, "%s speaks version %d of the stage protocol (distinfer %s), this is version %d; run the same version of distinfer on both sides",
-			peer, d.GetProtocol(), d.GetVersion(), protocolVersion)
+			peer, d.GetProtocol(), d.GetVersion(), Protocol)
 	case d.GetBundle() == "" && c.bundle != SelfTest:
 		return fault.Errorf(fault.Mismatch, "%s has no model, it was started with --no-model; start it with the bundle", peer)
 	case int(d.GetRank()) != c.rank || d.GetBundle() != c.bundle && c.bundle != SelfTest:
@@ -233,7 +228,7 @@ func (l *link) run(ctx context.Context, route [][]string, in tensor.Bag) (*respo
 	started := time.Now()
 	conn, _, err := l.connections()
 	if err == nil {
-		err = conn.Invoke(ctx, runMethod, &request{protocol: protocolVersion, bundle: c.bundle, rank: c.rank, route: route, tensors: in}, out)
+		err = conn.Invoke(ctx, runMethod, &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, tensors: in}, out)
 	}
 	took := time.Duration(-1)
 	if err == nil {

@@ -10,9 +10,6 @@ import (
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
 
-// Protocol is the version of the stage protocol that this package speaks.
-const Protocol = protocolVersion
-
 // A Probe is a connection to one replica, to look at it. Unlike a Client it neither
 // watches the replica nor makes a call again.
 type Probe struct {
@@ -53,7 +50,7 @@ func (p *Probe) SelfTest(ctx context.Context, route []string, in tensor.Bag) (te
 		hops[i] = []string{address}
 	}
 	out := &response{}
-	err := p.conn.Invoke(ctx, runMethod, &request{protocol: protocolVersion, bundle: SelfTest, rank: p.rank, route: hops, tensors: in}, out)
+	err := p.conn.Invoke(ctx, runMethod, &request{protocol: Protocol, bundle: SelfTest, rank: p.rank, route: hops, tensors: in}, out)
 	if err != nil {
 		return nil, nil, fromStatus(ctx, err, p.peer)
 	}

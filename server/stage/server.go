@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -21,6 +19,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
 
@@ -31,8 +30,8 @@ const (
 	describeMethod = "/" + serviceName + "/Describe"
 )
 
-// protocolVersion is the version of the protocol that this package speaks.
-const protocolVersion = 1
+// Protocol is the version of the stage protocol that this package speaks.
+const Protocol = 1
 
 // SelfTest is the bundle that a request names which is to run the self-test of the
 // stage and not its model.
@@ -107,12 +106,8 @@ func NewServer(c Config) *Server {
 
 		endStreams: make(chan struct{}),
 	}
-	transport := insecure.NewCredentials()
-	if c.TLS != nil {
-		transport = credentials.NewTLS(c.TLS)
-	}
 	s.grpc = grpc.NewServer(
-		grpc.Creds(transport),
+		grpc.Creds(grpcmtls.Server(c.TLS)),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(c.MaxMessage),
@@ -212,7 +207,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.DescribeResponse, error) {
 	d := &stagepb.DescribeResponse{
-		Protocol: protocolVersion, Bundle: s.Bundle, Rank: uint32(s.Rank), Stages: uint32(s.Stages), Model: s.Model,
+		Protocol: Protocol, Bundle: s.Bundle, Rank: uint32(s.Rank), Stages: uint32(s.Stages), Model: s.Model,
 		Version: s.Version, Onnxruntime: s.ONNXRuntime, Hostname: s.Hostname, Threads: uint32(s.Threads),
 		Running: uint32(len(s.slots)), Waiting: uint32(max(0, s.waiting.Load())), Starved: s.next.starved(),
 	}
@@ -292,9 +287,9 @@ func check(bag tensor.Bag) error {
 // accept checks that the caller means this stage, and completes the route.
 func (s *Server) accept(in *request) error {
 	switch {
-	case in.protocol != protocolVersion:
+	case in.protocol != Protocol:
 		return fault.Errorf(fault.Mismatch, "stage %d speaks version %d of the stage protocol (distinfer %s), the caller version %d; run the same version of distinfer on both sides",
-			s.Rank, protocolVersion, s.Version, in.protocol)
+			s.Rank, Protocol, s.Version, in.protocol)
 	case s.Bundle == "" && in.bundle != SelfTest:
 		return fault.Errorf(fault.Mismatch, "stage %d has no model, it was started with --no-model; start it with the bundle", s.Rank)
 	case in.rank != s.Rank || in.bundle != s.Bundle && in.bundle != SelfTest:

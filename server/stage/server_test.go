@@ -884,7 +884,7 @@ func TestAStageWithoutAModelComputesOnlyTheSelfTest(t *testing.T) {
 		t.Errorf("%v, %v", out, err)
 	}
 	for _, bundle := range []string{thisBundle, ""} {
-		in := &request{protocol: protocolVersion, bundle: bundle, tensors: input(1, 2)}
+		in := &request{protocol: Protocol, bundle: bundle, tensors: input(1, 2)}
 		wantFault(t, fromStatus(testContext(t), p.conn.Invoke(testContext(t), runMethod, in, &response{}), "it"), fault.Mismatch, "stage 0 has no model", "--no-model")
 	}
 	_, err = dialPipeline(t, [][]string{{s.address}}).Run(soon(t), input(1, 2))

@@ -1,7 +1,6 @@
 package watched_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,27 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distinfer/distinfer/server/logtest"
 	"github.com/distinfer/distinfer/server/watched"
 )
 
 const patience = 30 * time.Second
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
 
 func write(t *testing.T, path, content string) {
 	t.Helper()
@@ -66,8 +49,8 @@ func TestAValueFollowsItsFilesAndOutlivesBrokenOnes(t *testing.T) {
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 	write(t, one, "a1")
 	write(t, two, "a2")
-	var log logBuffer
-	v, err := watched.Open(slog.New(slog.NewTextHandler(&log, nil)), 100, join, one, two)
+	var log logtest.Log
+	v, err := watched.Open(log.Logger(), 100, join, one, two)
 	if err != nil {
 		t.Fatal(err)
 	}

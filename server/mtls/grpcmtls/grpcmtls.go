@@ -1,5 +1,5 @@
-// Package grpcmtls gives gRPC clients transport credentials of a TLS configuration
-// that is asked for anew for every connection, since one that is kept cannot
+// Package grpcmtls makes gRPC's transport credentials of TLS configurations. A
+// client's is asked for anew for every connection, since one that is kept cannot
 // change the authority it trusts.
 //
 // It knows gRPC and crypto/tls, and neither files nor stages.
@@ -12,12 +12,26 @@ import (
 	"net"
 
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // Client is for grpc.WithTransportCredentials. The name that the server has to
 // prove is the one that gRPC calls it by: resolver.Address.ServerName, else the
-// target's.
-func Client(config func() *tls.Config) credentials.TransportCredentials { return client{config} }
+// target's. Without a configuration connections are plain text.
+func Client(config func() *tls.Config) credentials.TransportCredentials {
+	if config == nil {
+		return insecure.NewCredentials()
+	}
+	return client{config}
+}
+
+// Server is for grpc.Creds. Without a configuration connections are plain text.
+func Server(config *tls.Config) credentials.TransportCredentials {
+	if config == nil {
+		return insecure.NewCredentials()
+	}
+	return credentials.NewTLS(config)
+}
 
 type client struct{ config func() *tls.Config }
 
