@@ -35,7 +35,7 @@ func (s *schedule) next(ctx context.Context) (t turn, ok bool) {
 		t.due = time.Duration(float64(s.given) / s.o.Rate * float64(time.Second))
 	}
 	t.counted = t.due >= s.o.Warmup
-	if s.over(t) || s.o.Rate > 0 && !sleepUntil(ctx, s.began.Add(t.due)) {
+	if s.over(t) || s.o.Rate > 0 && !s.wait(ctx, s.began.Add(t.due)) {
 		return t, false
 	}
 	s.given++
@@ -52,18 +52,31 @@ func (s *schedule) over(t turn) bool {
 // exhausted reports whether there were as many requests as asked for.
 func (s *schedule) exhausted() bool { return s.o.Requests > 0 && s.counted >= s.o.Requests }
 
-// sleepUntil reports whether the time came before the context ended.
-func sleepUntil(ctx context.Context, when time.Time) bool {
-	wait := time.Until(when)
-	if wait <= 0 {
-		return true
+// Go's timers are up to a millisecond late, which is much beside the latency of a
+// fast service. So the end of a wait is left to the kernel, unless a request falls
+// due in every such millisecond: it would be more wake-ups than it is worth then.
+const (
+	timerLate  = time.Millisecond
+	preciseFor = float64(time.Second / timerLate) // requests a second
+)
+
+// wait reports whether the time came before the context ended.
+func (s *schedule) wait(ctx context.Context, when time.Time) bool {
+	early := time.Duration(0)
+	if s.o.Rate <= preciseFor {
+		early = timerLate
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+	if wait := time.Until(when) - early; wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return false
+		}
 	}
+	for rest := time.Until(when); rest > 0; rest = time.Until(when) {
+		nap(rest)
+	}
+	return true
 }
