@@ -24,6 +24,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -64,6 +65,7 @@ func main() {
 	flag.Float64Var(&o.factor, "factor", 10, "how many times the peak's rate the overload is")
 	flag.DurationVar(&o.time, "time", 15*time.Second, "how long each part is measured")
 	flag.Parse()
+	debug.SetGCPercent(1000) // memory is not short here, the processors are
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
 	stop()

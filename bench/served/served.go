@@ -133,7 +133,8 @@ func (c *Cluster) start(ctx context.Context, name, ready string, command ...stri
 		}
 		select {
 		case <-p.ended:
-			return p, "", fmt.Errorf("%s ended: %s", name, data)
+			data, err := os.ReadFile(path) // it has said why since
+			return p, "", errors.Join(fmt.Errorf("%s ended: %s", name, data), err)
 		case <-late:
 			return p, "", fmt.Errorf("%s was not ready after %s: %s", name, patience, data)
 		case <-time.After(pollEvery):
