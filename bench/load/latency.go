@@ -29,9 +29,6 @@ func (l *Latencies) Quantile(q float64) time.Duration {
 	return micros(l.h.ValueAtQuantile(100 * q))
 }
 
-// Min is the least.
-func (l *Latencies) Min() time.Duration { return micros(l.h.Min()) }
-
 // Max is the greatest.
 func (l *Latencies) Max() time.Duration { return micros(l.h.Max()) }
 

@@ -44,8 +44,11 @@ type kind struct {
 	why     string
 }
 
-// maxExample bounds an example in bytes.
-const maxExample = 300
+// What a service answers must not fill the memory.
+const (
+	maxExample = 300 // bytes
+	maxReasons = 50  // that are told apart
+)
 
 func newResult(o Options) *Result {
 	r := &Result{Latency: newLatencies(), Refusals: newLatencies(), from: o.Warmup, to: math.MaxInt64, kinds: map[kind]*Kind{}}
@@ -89,12 +92,16 @@ func (r *Result) add(t turn, a answer, now time.Duration) {
 
 func (r *Result) count(a answer) {
 	key := kind{a.verdict, a.status, a.why}
+	if a.why != "" && r.kinds[key] == nil && len(r.kinds) >= maxReasons {
+		key.why = "other reasons"
+	}
 	k := r.kinds[key]
 	if k == nil {
-		k = &Kind{Verdict: a.verdict, Status: a.status, Example: a.why}
-		if a.why == "" {
-			k.Example = strings.TrimSpace(string(a.body[:min(len(a.body), maxExample)]))
+		example := key.why
+		if example == "" {
+			example = string(a.body[:min(len(a.body), maxExample)])
 		}
+		k = &Kind{Verdict: a.verdict, Status: a.status, Example: strings.TrimSpace(example[:min(len(example), maxExample)])}
 		r.kinds[key] = k
 	}
 	k.Count++

@@ -168,12 +168,13 @@ func (p *Process) stop() error {
 
 // Memory is what the process has resident, in bytes (on Linux).
 func (p *Process) Memory() (float64, error) {
-	fields, err := p.read("statm", 2)
+	data, err := p.read("statm")
 	if err != nil {
 		return 0, err
 	}
-	pages, err := strconv.ParseFloat(fields[1], 64)
-	return pages * float64(os.Getpagesize()), err
+	var all, resident float64 // pages
+	_, err = fmt.Sscan(data, &all, &resident)
+	return resident * float64(os.Getpagesize()), err
 }
 
 // tick is the unit of processor time in /proc, which is the same on every Linux.
@@ -181,25 +182,23 @@ const tick = 10 * time.Millisecond
 
 // Computed is the processor time that the process has used (on Linux).
 func (p *Process) Computed() (time.Duration, error) {
-	fields, err := p.read("stat", 15)
+	data, err := p.read("stat")
 	if err != nil {
 		return 0, err
 	}
-	// No name of ours has a space, so that the fields can be counted from the left.
-	user, errUser := strconv.ParseInt(fields[13], 10, 64)
-	system, errSystem := strconv.ParseInt(fields[14], 10, 64)
+	fields := strings.Fields(data[strings.LastIndexByte(data, ')')+1:]) // behind its name, which may have spaces
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("the state of %s is %q", p.Name, data)
+	}
+	user, errUser := strconv.ParseInt(fields[11], 10, 64)
+	system, errSystem := strconv.ParseInt(fields[12], 10, 64)
 	return time.Duration(user+system) * tick, errors.Join(errUser, errSystem)
 }
 
-func (p *Process) read(file string, least int) ([]string, error) {
-	path := fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file)
-	data, err := os.ReadFile(path)
+func (p *Process) read(file string) (string, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))
 	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", p.Name, err)
+		return "", fmt.Errorf("look at %s: %w", p.Name, err)
 	}
-	fields := strings.Fields(string(data))
-	if len(fields) < least {
-		return nil, fmt.Errorf("%s is %q", path, data)
-	}
-	return fields, nil
+	return string(data), nil
 }

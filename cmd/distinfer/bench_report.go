@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	loader "github.com/distinfer/distinfer/bench/load"
 )
@@ -81,15 +82,23 @@ func digits(d time.Duration) string {
 	return fmt.Sprintf("%.2f s", d.Seconds())
 }
 
-// example is the line that shows what an answer was like.
+// example is the line that shows what an answer was like, without what a terminal
+// would take for a command.
 func example(k loader.Kind) string {
-	text := strings.Join(strings.Fields(k.Example), " ")
+	text := k.Example
 	var problem struct {
 		Error string `json:"error"`
 	}
 	if json.Unmarshal([]byte(k.Example), &problem) == nil && problem.Error != "" {
 		text = problem.Error
 	}
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
 	if k.Status == 0 {
 		return text
 	}

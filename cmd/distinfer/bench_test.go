@@ -125,7 +125,7 @@ func TestBenchCountsRefusalsApartAndSaysWhatToDo(t *testing.T) {
 		case n <= 11 && n%2 == 0:
 			refuse(w)
 		case n == 11:
-			_, _ = io.WriteString(w, "<html>\nanother page\n</html>")
+			_, _ = io.WriteString(w, "<html>\nanother\x1b page\n</html>")
 		default:
 			_, _ = io.WriteString(w, positive)
 		}
