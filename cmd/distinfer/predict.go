@@ -4,14 +4,12 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -266,12 +264,11 @@ func (p *prediction) write(line int, a classify.Answer) error {
 // A remote asks a front over HTTP. It tries again when the front is overloaded
 // or cannot reach a stage, for as long as the front asks to wait.
 type remote struct {
-	url    string
-	token  string // "" for none
+	access
 	client *retryablehttp.Client
 }
 
-func newRemote(url, token string, authorities *x509.CertPool) *remote {
+func newRemote(a access) *remote {
 	client := retryablehttp.NewClient()
 	client.Logger = nil
 	client.RetryWaitMin = 100 * time.Millisecond
@@ -284,22 +281,23 @@ func newRemote(url, token string, authorities *x509.CertPool) *remote {
 		return retryablehttp.DefaultRetryPolicy(ctx, response, err)
 	}
 	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
-	if authorities != nil {
-		client.HTTPClient.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: authorities}, ForceAttemptHTTP2: true}
+	if a.authorities != nil {
+		client.HTTPClient.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: a.authorities}, ForceAttemptHTTP2: true}
 	}
-	if token != "" {
+	if a.token != "" {
 		// It is for this front only, and not for where that may send us to.
 		client.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	return &remote{url: strings.TrimSuffix(url, "/") + "/predict", token: token, client: client}
+	return &remote{access: a, client: client}
 }
 
 func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answer, error) {
+	url := r.url + "/predict"
 	body, err := json.Marshal(map[string]any{"inputs": texts})
 	if err != nil {
 		return nil, err
 	}
-	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, r.url, body)
+	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, url, body)
 	if err != nil {
 		return nil, fault.Errorf(fault.Unavailable, "--front: %w", err)
 	}
@@ -321,7 +319,7 @@ func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answe
 			Error string `json:"error"`
 		}
 		if json.Unmarshal(data, &problem) != nil || problem.Error == "" {
-			return nil, fault.Errorf(fault.Unavailable, "%s answered %s, and not as a front does; is it the URL of one?", r.url, response.Status)
+			return nil, fault.Errorf(fault.Unavailable, "%s answered %s, and not as a front does; is it the URL of one?", url, response.Status)
 		}
 		code := fault.Unavailable
 		switch response.StatusCode {
@@ -334,11 +332,11 @@ func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answe
 		case http.StatusUnauthorized:
 			problem.Error = "it wants a token that it knows; name a file that holds one with --token-file"
 		}
-		return nil, fault.Errorf(code, "the front at %s answered %s: %s", r.url, response.Status, problem.Error)
+		return nil, fault.Errorf(code, "the front at %s answered %s: %s", url, response.Status, problem.Error)
 	}
 	var results [][]text.Result
 	if err := json.Unmarshal(data, &results); err != nil {
-		return nil, fault.Errorf(fault.Unavailable, "%s did not answer as a front does: %w", r.url, err)
+		return nil, fault.Errorf(fault.Unavailable, "%s did not answer as a front does: %w", url, err)
 	}
 	if len(results) != len(texts) {
 		return nil, fault.Errorf(fault.Unavailable, "the front answered %d texts of %d", len(results), len(texts))
