@@ -21,6 +21,9 @@ type Options struct {
 	// Threads is the size of the session's thread pool; 0 is one for each
 	// processor this process may use.
 	Threads int
+
+	// Pool is whose threads the session uses, instead of threads of its own.
+	Pool *Pool
 }
 
 // A Session is one model, loaded. It implements pipeline.Runner.
@@ -70,7 +73,7 @@ func (l *Library) open(name string, inputs, outputs []tensor.Spec, o Options,
 			computed = append(computed, s)
 		}
 	}
-	options, err := o.binding()
+	options, err := o.binding(l.api)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +101,7 @@ func (o Options) Size() int {
 	return runtime.GOMAXPROCS(0)
 }
 
-func (o Options) binding() (*binding.SessionOptions, error) {
+func (o Options) binding(a api) (*binding.SessionOptions, error) {
 	options, err := binding.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("make session options: %w", clean(err))
@@ -111,6 +114,9 @@ func (o Options) binding() (*binding.SessionOptions, error) {
 		// sessions of this machine.
 		options.AddSessionConfigEntry("session.force_spinning_stop", "1"),
 	)
+	if err == nil && o.Pool != nil {
+		err = a.shareThreads(options)
+	}
 	if err != nil {
 		_ = options.Destroy()
 		return nil, fmt.Errorf("set session options: %w", clean(err))
