@@ -45,7 +45,6 @@ enum {
 	RELEASE_THREADING_OPTIONS = 122,
 	SET_THREADS = 147,
 	SET_INTER_OP_THREADS = 148,
-	SET_SPINNING = 149,
 	RESIZE_STRING = 252,
 	VERSION = 17, // the first with all of these and those of gate.c
 	FATAL = 4,
@@ -59,13 +58,12 @@ static Api interface_of(void *library) {
 
 // environment makes the process's only environment, or takes another reference to it.
 // Its threads are there for all sessions that have none of their own.
-static OrtStatus *environment(Api api, int threads, int spin, void **env) {
+static OrtStatus *environment(Api api, int threads, void **env) {
 	void *options = NULL;
 	OrtStatus *s = ((OrtStatus * (*)(void **)) api[CREATE_THREADING_OPTIONS])(&options);
 	if (s != NULL) return s;
 	s = ((OrtStatus * (*)(void *, int)) api[SET_THREADS])(options, threads);
 	if (s == NULL) s = ((OrtStatus * (*)(void *, int)) api[SET_INTER_OP_THREADS])(options, 1);
-	if (s == NULL) s = ((OrtStatus * (*)(void *, int)) api[SET_SPINNING])(options, spin);
 	if (s == NULL) s = ((OrtStatus * (*)(int, const char *, void *, void **)) api[CREATE_ENV_WITH_THREADS])(FATAL, "distinfer", options, env);
 	((void (*)(void *))api[RELEASE_THREADING_OPTIONS])(options);
 	return s;
@@ -140,10 +138,8 @@ import "C"
 import (
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"runtime"
-	"strconv"
 	"unsafe"
 
 	binding "github.com/yalue/onnxruntime_go"
@@ -157,6 +153,7 @@ import (
 // library allocates twice.
 type api struct {
 	c       C.Api
+	threads int            // that sessions can share
 	library unsafe.Pointer // of the loader
 	env     unsafe.Pointer
 	memory  unsafe.Pointer // says that data is in the memory of the CPU
@@ -167,7 +164,7 @@ type api struct {
 func loadAPI(path string, threads int) (_ api, err error) {
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
-	a := api{library: C.dlopen(name, C.RTLD_LAZY)}
+	a := api{threads: threads, library: C.dlopen(name, C.RTLD_LAZY)}
 	if a.library == nil {
 		return api{}, errors.New(C.GoString(C.dlerror()))
 	}
@@ -177,10 +174,9 @@ func loadAPI(path string, threads int) (_ api, err error) {
 		}
 	}()
 	if a.c = C.interface_of(a.library); a.c == nil {
-		return api{}, fmt.Errorf("does not offer the C interface of ONNX Runtime %s", oldest)
+		return api{}, fmt.Errorf("older than %s", oldest)
 	}
-	spin, _ := strconv.Atoi(os.Getenv("SPIN"))
-	if err := a.check(C.environment(a.c, C.int(threads), C.int(spin), &a.env)); err != nil {
+	if err := a.check(C.environment(a.c, C.int(threads), &a.env)); err != nil {
 		return api{}, err
 	}
 	return a, a.check(C.cpu_memory(a.c, &a.memory))

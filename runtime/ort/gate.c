@@ -51,7 +51,6 @@ struct Gate {
 	pthread_cond_t opened;
 	int shut;
 	size_t keep; // helpers that are wanted inside
-	size_t kept; // threads that are inside
 };
 
 // stay is one part of the gate's loop. A thread that sleeps in its part cannot take
@@ -60,9 +59,7 @@ static void stay(void *gate, size_t part) {
 	(void)part;
 	Gate *g = gate;
 	pthread_mutex_lock(&g->mutex);
-	g->kept++;
 	while (g->shut) pthread_cond_wait(&g->opened, &g->mutex);
-	g->kept--;
 	pthread_mutex_unlock(&g->mutex);
 }
 
@@ -145,11 +142,4 @@ void gate_open(Gate *g) {
 	g->shut = 0;
 	pthread_cond_broadcast(&g->opened);
 	pthread_mutex_unlock(&g->mutex);
-}
-
-size_t gate_kept(Gate *g) {
-	pthread_mutex_lock(&g->mutex);
-	size_t n = g->kept;
-	pthread_mutex_unlock(&g->mutex);
-	return n;
 }

@@ -28,7 +28,4 @@ void gate_shut(Gate *g, size_t n);
 // gate_open lets all go.
 void gate_open(Gate *g);
 
-// gate_kept is how many helpers sleep in the gate.
-size_t gate_kept(Gate *g);
-
 #endif

@@ -29,9 +29,10 @@ const oldest = "1.24"
 // loading is counted, and only the first load chooses the file.
 var process struct {
 	sync.Mutex
-	users int
-	path  string
-	api   api
+	users  int
+	path   string
+	api    api
+	pooled bool // there is a Pool
 }
 
 // A Library is ONNX Runtime, loaded into this process.
@@ -148,8 +149,8 @@ func (l *Library) Version() string { return binding.GetVersion() }
 // Path is the file the library was loaded from.
 func (l *Library) Path() string { return l.path }
 
-// Close gives the library back. The last Close unloads it: no session may be
-// used afterwards.
+// Close gives the library back. The last Close unloads it: sessions and pools are
+// closed before.
 func (l *Library) Close() error {
 	var err error
 	l.closed.Do(func() {
