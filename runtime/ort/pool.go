@@ -165,17 +165,20 @@ func (p *Pool) decide() {
 	if p.runs > 0 {
 		keep -= max(0, min(p.allow, p.helpers+1-p.runs))
 	}
-	if keep != p.keep && !p.closed {
-		p.keep = keep
-		p.change()
+	before := p.keep
+	if keep == before || p.closed || p.gate == nil {
+		return
+	}
+	p.keep = keep
+	if keep < before {
+		C.gate_lower(p.gate, C.size_t(keep))
+	} else {
+		p.shutAgain()
 	}
 }
 
-// change lets all out of the gate, and has park see what is wanted now.
-func (p *Pool) change() {
-	if p.gate == nil {
-		return
-	}
+// shutAgain has park see what is wanted now.
+func (p *Pool) shutAgain() {
 	C.gate_open(p.gate)
 	select {
 	case p.changed <- struct{}{}:
@@ -191,7 +194,9 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	p.closed = true
-	p.change()
+	if p.gate != nil {
+		p.shutAgain()
+	}
 	p.mu.Unlock()
 	var err error
 	if p.gate != nil {
