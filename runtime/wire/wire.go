@@ -48,8 +48,16 @@ func Parse(name string) (Encoding, error) {
 	return "", fmt.Errorf("no encoding is called %q; known are %s", name, Names(Encodings()))
 }
 
-// bytes is what a number takes.
-func (e Encoding) bytes() int { return map[Encoding]int{Float16: 2, Int8: 1}[e] }
+// Size is how many bytes a number takes.
+func (e Encoding) Size() int {
+	switch e {
+	case Float16:
+		return 2
+	case Int8:
+		return 1
+	}
+	return 4
+}
 
 // least is the size in bytes from which on a tensor is narrowed. What is smaller fits
 // into three packets of a network: there is next to nothing to gain, and it may well be
@@ -67,6 +75,9 @@ type Numbers struct {
 // bytes. ok is false when the tensor is to travel as it is: when it is not of float32, is
 // small, or has a number that the encoding does not hold.
 func (e Encoding) Narrow(t tensor.Tensor, alloc func(n int) []byte) (_ Numbers, ok bool) {
+	if e != Float16 && e != Int8 {
+		return Numbers{}, false
+	}
 	row := rowOf(t.Shape)
 	if t.DType != tensor.Float32 || len(t.Data) < least || e == Int8 && row < 2 {
 		return Numbers{}, false
@@ -75,23 +86,19 @@ func (e Encoding) Narrow(t tensor.Tensor, alloc func(n int) []byte) (_ Numbers, 
 	if err != nil {
 		return Numbers{}, false
 	}
-	n := Numbers{Encoding: e}
-	switch e {
-	case Float16:
-		n.Data = alloc(2 * len(values))
+	n := Numbers{Encoding: e, Data: alloc(e.Size() * len(values))}
+	if e == Float16 {
 		return n, tensor.NarrowFloat16(halves(n.Data), values)
-	case Int8:
-		n.Data, n.Scales = alloc(len(values)), make([]byte, 4*(len(values)/row))
-		for i := range len(values) / row {
-			scale, ok := narrowRow(n.Data[i*row:(i+1)*row], values[i*row:(i+1)*row])
-			if !ok {
-				return n, false
-			}
-			binary.LittleEndian.PutUint32(n.Scales[4*i:], math.Float32bits(scale))
-		}
-		return n, true
 	}
-	return n, false
+	n.Scales = make([]byte, 0, 4*(len(values)/row))
+	for i := 0; i < len(values); i += row {
+		scale, ok := narrowRow(n.Data[i:i+row], values[i:i+row])
+		if !ok {
+			return n, false
+		}
+		n.Scales = binary.LittleEndian.AppendUint32(n.Scales, math.Float32bits(scale))
+	}
+	return n, true
 }
 
 // rowOf is the length of a row of the last dimension.
@@ -177,7 +184,7 @@ func Scale(values []float32, shape []int64, scales []byte) error {
 
 // Tensor widens the numbers to a tensor of the given shape.
 func (n Numbers) Tensor(shape []int64) (tensor.Tensor, error) {
-	values := make([]float32, len(n.Data)/n.Encoding.bytes())
+	values := make([]float32, len(n.Data)/n.Encoding.Size())
 	n.Encoding.Widen(values, n.Data)
 	if n.Encoding == Int8 {
 		if err := Scale(values, shape, n.Scales); err != nil {
