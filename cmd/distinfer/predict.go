@@ -98,28 +98,39 @@ func (s *settings) localClassifier() (_ *classify.Classifier, done func(), err e
 	if err != nil {
 		return nil, nil, err
 	}
-	var chain pipeline.Chain
+	chain, closeStages, err := openStages(library, b, s.Threads)
+	if err != nil {
+		return nil, nil, errors.Join(err, library.Close())
+	}
+	done = func() {
+		closeStages()
+		_ = library.Close()
+	}
+	c, err := classify.New(b, chain, runsAtOnce)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return c, done, nil
+}
+
+// openStages loads every stage of a bundle.
+func openStages(library *ort.Library, b *bundle.Bundle, threads int) (chain pipeline.Chain, done func(), err error) {
 	var sessions []*ort.Session
 	done = func() {
 		for _, session := range sessions {
 			_ = session.Close()
 		}
-		_ = library.Close()
 	}
 	for rank := range b.Stages {
-		session, link, err := openStage(library, b, rank, s.Threads)
+		session, link, err := openStage(library, b, rank, threads)
 		if err != nil {
 			done()
 			return nil, nil, err
 		}
 		sessions, chain = append(sessions, session), append(chain, link)
 	}
-	c, err := classify.New(b, chain, 2)
-	if err != nil {
-		done()
-		return nil, nil, err
-	}
-	return c, done, nil
+	return chain, done, nil
 }
 
 // A prediction labels a stream of texts chunk by chunk.
