@@ -76,6 +76,11 @@ chaos: runtime build $(TOXIPROXY) ## make replicas fail under load and count wha
 bench-hop: runtime ## measure a hop to a stage beside generated protobuf (ARGS='-repeats 9 -time 2s')
 	@go run ./bench/hop $(ARGS)
 
+.PHONY: bench-wire
+bench-wire: runtime build $(TOXIPROXY) ## measure at which speed of a link narrow tensors pay (ARGS='-repeats 9')
+	@go build -o .setup/bin/bench-wire ./bench/wire
+	@.setup/bin/bench-wire $(ARGS)
+
 .PHONY: fuzz
 fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
 	@scripts/fuzz.sh
