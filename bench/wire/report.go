@@ -37,7 +37,7 @@ func write(w io.Writer, k *kind, latency time.Duration, rows []row) error {
 		return err
 	}
 	for _, e := range narrow {
-		fmt.Fprintf(w, "%s: as fast as float32 at %s; converting takes %.2f ms (%.2f ns a byte of float32) and leaves %.0f %% of the bytes, which foretells %s\n",
+		fmt.Fprintf(w, "%s: breaks even at %s; converting takes %.2f ms (%.2f ns a byte of float32) and leaves %.0f %% of the bytes, which foretells %s\n",
 			e, breakEven(rows, e), milliseconds(k.converting[e]), float64(k.converting[e].Nanoseconds())/float64(k.bytes), 100*k.share[e], speed(k.foretold(e)))
 	}
 	return nil

@@ -45,7 +45,7 @@ func (c *clients) get(bundle string, rank int, addresses []string, e wire.Encodi
 			return nil, nil, err
 		}
 		options := c.options
-		options.Wire, options.narrow = e, true
+		options.Wire, options.narrow = e, e != wire.Float32
 		client, err := Dial(bundle, rank, addresses, options)
 		if err != nil {
 			return nil, nil, err

@@ -23,6 +23,9 @@ const (
 // narrow narrows a tensor; the buffer has the data of its numbers, and is nil when
 // the tensor goes as it is.
 func (e *encoder) narrow(t tensor.Tensor) (wire.Numbers, mem.Buffer) {
+	if e.pool == nil {
+		return wire.Numbers{}, nil
+	}
 	var memory *[]byte
 	numbers, ok := e.wire.Narrow(t, func(n int) []byte {
 		memory = e.pool.Get(n)
