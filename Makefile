@@ -13,7 +13,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 
 .PHONY: help
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: runtime ## fetch ONNX Runtime, the Go modules and what the tests need, once; works offline afterwards
@@ -66,7 +66,7 @@ bench-split: runtime build ## measure splitting beside cp and other tools, up to
 	@scripts/bench-split/setup.sh
 	@go run ./bench/split $(ARGS)
 
-# Not `go run`, which a SIGTERM ends without the program that it runs.
+# Not `go run`, which a SIGTERM ends without the program that it runs; so below.
 .PHONY: chaos
 chaos: runtime build $(TOXIPROXY) ## make replicas fail under load and count what is lost (ARGS='-only kill')
 	@go build -o .setup/bin/chaos ./bench/chaos
@@ -80,6 +80,11 @@ bench-hop: runtime ## measure a hop to a stage beside generated protobuf (ARGS='
 bench-wire: runtime build $(TOXIPROXY) ## measure at which speed of a link narrow tensors pay (ARGS='-repeats 9')
 	@go build -o .setup/bin/bench-wire ./bench/wire
 	@.setup/bin/bench-wire $(ARGS)
+
+.PHONY: bench-overload
+bench-overload: runtime build ## measure a front that is asked ten times what it can do (ARGS='-factor 5')
+	@go build -o .setup/bin/overload ./bench/overload
+	@.setup/bin/overload $(ARGS)
 
 .PHONY: fuzz
 fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)

@@ -40,13 +40,6 @@ type side struct {
 	encoding   wire.Encoding
 	pipeline   *stage.Pipeline
 	classifier *classify.Classifier
-	last       []stage.Timing
-}
-
-// Run implements pipeline.Runner, and keeps where the time went.
-func (s *side) Run(ctx context.Context, in tensor.Bag) (out tensor.Bag, err error) {
-	out, s.last, err = s.pipeline.Trace(ctx, in)
-	return out, err
 }
 
 // serve splits the model and starts all processes. stop has to be called even when it
@@ -91,7 +84,7 @@ func serve(ctx context.Context, o options, dir string) (*cluster, error) {
 			return c, err
 		}
 		c.sides = append(c.sides, s)
-		if s.classifier, err = classify.New(c.bundle, s, 1); err != nil {
+		if s.classifier, err = classify.New(c.bundle, s.pipeline); err != nil {
 			return c, err
 		}
 	}
@@ -161,7 +154,7 @@ func (c *cluster) poison(ctx context.Context, kind, stream, attribute string, va
 
 // A kind is requests that are alike.
 type kind struct {
-	texts []string
+	texts []classify.Text
 	bytes int64 // of float32 that go over the link for one
 	// converting is what narrowing them and widening them again takes, by encoding;
 	// share is how many of the bytes are left.
@@ -175,34 +168,22 @@ func (c *cluster) kind(ctx context.Context, n int) (*kind, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokenizer, err := classify.Tokenizer(c.bundle)
-	if err != nil {
-		return nil, err
-	}
-	type sentence struct {
-		text   string
-		tokens int
-	}
-	var all []sentence
+	var all []classify.Text
 	for _, line := range strings.Split(strings.TrimSuffix(string(table), "\n"), "\n")[1:] { // the first is the header
-		_, text, _ := strings.Cut(line, "\t")
-		e, err := tokenizer.Encode(text)
+		_, sentence, _ := strings.Cut(line, "\t")
+		t, err := c.sides[0].classifier.Encode(sentence)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, sentence{text, len(e.IDs)})
+		all = append(all, t)
 	}
-	slices.SortStableFunc(all, func(a, b sentence) int { return cmp.Compare(a.tokens, b.tokens) })
+	slices.SortStableFunc(all, func(a, b classify.Text) int { return cmp.Compare(a.Length, b.Length) })
 	if n < 1 || n > len(all) {
 		return nil, fmt.Errorf("-sentences can be 1 to %d", len(all))
 	}
 	from := (len(all) - n) / 2
-	all = all[from : from+n]
-	k := &kind{converting: map[wire.Encoding]time.Duration{}, share: map[wire.Encoding]float64{}}
-	for _, s := range all {
-		k.texts = append(k.texts, s.text)
-	}
-	sizes := tensor.Sizes{"batch": int64(n), "sequence": int64(all[n-1].tokens)}
+	k := &kind{texts: all[from : from+n], converting: map[wire.Encoding]time.Duration{}, share: map[wire.Encoding]float64{}}
+	sizes := tensor.Sizes{"batch": int64(n), "sequence": int64(k.texts[n-1].Length)}
 	for _, out := range c.bundle.Stages[0].Outputs {
 		shape, known := out.Resolve(sizes)
 		if out.DType != tensor.Float32 || !known {
@@ -279,7 +260,7 @@ func (c *cluster) measure(ctx context.Context, k *kind, repeats int) (row, error
 		for i := range c.sides {
 			s := c.sides[(turn+i)%len(c.sides)] // each is first every now and then
 			started := time.Now()
-			answers, err := s.classifier.Classify(ctx, k.texts)
+			answers, timings, err := s.classifier.Compute(ctx, k.texts)
 			took := time.Since(started)
 			if err == nil {
 				err = answers[0].Err
@@ -287,11 +268,11 @@ func (c *cluster) measure(ctx context.Context, k *kind, repeats int) (row, error
 			if err != nil {
 				return row{}, fmt.Errorf("%s: %w", s.encoding, err)
 			}
-			if len(s.last) != 2 {
-				return row{}, fmt.Errorf("%s: the answer tells of %d stages, not 2", s.encoding, len(s.last))
+			if len(timings) != 2 {
+				return row{}, fmt.Errorf("%s: the answer tells of %d stages, not 2", s.encoding, len(timings))
 			}
 			if turn > 0 { // the first one makes connections
-				hops[s.encoding] = append(hops[s.encoding], s.last[0].Next-s.last[1].Total)
+				hops[s.encoding] = append(hops[s.encoding], timings[0].Next-timings[1].Total)
 				requests[s.encoding] = append(requests[s.encoding], took)
 			}
 		}

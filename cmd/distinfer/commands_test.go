@@ -413,7 +413,7 @@ func TestSplitAndVersionSpeakJSON(t *testing.T) {
 
 func TestEveryCommandsHelpHasExamples(t *testing.T) {
 	t.Parallel()
-	for _, c := range []string{"split", "verify", "serve-stage", "front", "up", "check", "predict", "tokenize", "certs", "version"} {
+	for _, c := range []string{"split", "verify", "serve-stage", "front", "up", "check", "predict", "bench", "tokenize", "certs", "version"} {
 		out := ok(t, t.TempDir(), "", c, "--help")
 		if !strings.Contains(out, "Examples:") || strings.Count(out, "distinfer "+c) < 2 {
 			t.Errorf("%s: %s", c, out)

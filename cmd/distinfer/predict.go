@@ -4,14 +4,12 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -25,6 +23,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/server/batch"
 )
 
 // chunk and chunkBytes bound the texts that are classified at a time: enough to
@@ -76,20 +75,22 @@ code is 1.`,
 		if front != nil {
 			p.classify = front.classify
 		} else {
-			classifier, done, err := s.localClassifier()
+			local, done, err := s.localBatcher()
 			if err != nil {
 				return err
 			}
 			defer done()
-			p.classify = classifier.Classify
+			p.classify = local.Classify
 		}
 		return p.run(cmd.Context(), &in, file)
 	}
 	return cmd
 }
 
-// localClassifier loads every stage of the bundle into this process.
-func (s *settings) localClassifier() (_ *classify.Classifier, done func(), err error) {
+// localBatcher loads every stage of the bundle into this process. It computes as many
+// batches at a time as there are threads, since threads that work on one batch wait
+// for each other.
+func (s *settings) localBatcher() (_ *batch.Batcher, done func(), err error) {
 	b, err := bundle.Open(s.Bundle)
 	if err != nil {
 		return nil, nil, err
@@ -98,7 +99,7 @@ func (s *settings) localClassifier() (_ *classify.Classifier, done func(), err e
 	if err != nil {
 		return nil, nil, err
 	}
-	chain, closeStages, err := openStages(library, b, s.Threads)
+	chain, closeStages, err := openStages(library, b)
 	if err != nil {
 		return nil, nil, errors.Join(err, library.Close())
 	}
@@ -106,16 +107,16 @@ func (s *settings) localClassifier() (_ *classify.Classifier, done func(), err e
 		closeStages()
 		_ = library.Close()
 	}
-	c, err := classify.New(b, chain, runsAtOnce)
+	c, err := classify.New(b, chain)
 	if err != nil {
 		done()
 		return nil, nil, err
 	}
-	return c, done, nil
+	return batch.New(batch.Config{Classifier: c, MaxTexts: chunk, Begin: s.threads(), Log: s.logger()}), done, nil
 }
 
-// openStages loads every stage of a bundle.
-func openStages(library *ort.Library, b *bundle.Bundle, threads int) (chain pipeline.Chain, done func(), err error) {
+// openStages loads every stage of a bundle, to compute with one thread each.
+func openStages(library *ort.Library, b *bundle.Bundle) (chain pipeline.Chain, done func(), err error) {
 	var sessions []*ort.Session
 	done = func() {
 		for _, session := range sessions {
@@ -123,7 +124,7 @@ func openStages(library *ort.Library, b *bundle.Bundle, threads int) (chain pipe
 		}
 	}
 	for rank := range b.Stages {
-		session, link, err := openStage(library, b, rank, threads)
+		session, link, err := openStage(library, b, rank, 1)
 		if err != nil {
 			done()
 			return nil, nil, err
@@ -274,12 +275,11 @@ func (p *prediction) write(line int, a classify.Answer) error {
 // A remote asks a front over HTTP. It tries again when the front is overloaded
 // or cannot reach a stage, for as long as the front asks to wait.
 type remote struct {
-	url    string
-	token  string // "" for none
+	access
 	client *retryablehttp.Client
 }
 
-func newRemote(url, token string, authorities *x509.CertPool) *remote {
+func newRemote(a access) *remote {
 	client := retryablehttp.NewClient()
 	client.Logger = nil
 	client.RetryWaitMin = 100 * time.Millisecond
@@ -292,22 +292,23 @@ func newRemote(url, token string, authorities *x509.CertPool) *remote {
 		return retryablehttp.DefaultRetryPolicy(ctx, response, err)
 	}
 	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
-	if authorities != nil {
-		client.HTTPClient.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: authorities}, ForceAttemptHTTP2: true}
+	if a.authorities != nil {
+		client.HTTPClient.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: a.authorities}, ForceAttemptHTTP2: true}
 	}
-	if token != "" {
+	if a.token != "" {
 		// It is for this front only, and not for where that may send us to.
 		client.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	return &remote{url: strings.TrimSuffix(url, "/") + "/predict", token: token, client: client}
+	return &remote{access: a, client: client}
 }
 
 func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answer, error) {
+	url := r.url + "/predict"
 	body, err := json.Marshal(map[string]any{"inputs": texts})
 	if err != nil {
 		return nil, err
 	}
-	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, r.url, body)
+	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, url, body)
 	if err != nil {
 		return nil, fault.Errorf(fault.Unavailable, "--front: %w", err)
 	}
@@ -329,7 +330,7 @@ func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answe
 			Error string `json:"error"`
 		}
 		if json.Unmarshal(data, &problem) != nil || problem.Error == "" {
-			return nil, fault.Errorf(fault.Unavailable, "%s answered %s, and not as a front does; is it the URL of one?", r.url, response.Status)
+			return nil, fault.Errorf(fault.Unavailable, "%s answered %s, and not as a front does; is it the URL of one?", url, response.Status)
 		}
 		code := fault.Unavailable
 		switch response.StatusCode {
@@ -342,11 +343,11 @@ func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answe
 		case http.StatusUnauthorized:
 			problem.Error = "it wants a token that it knows; name a file that holds one with --token-file"
 		}
-		return nil, fault.Errorf(code, "the front at %s answered %s: %s", r.url, response.Status, problem.Error)
+		return nil, fault.Errorf(code, "the front at %s answered %s: %s", url, response.Status, problem.Error)
 	}
 	var results [][]text.Result
 	if err := json.Unmarshal(data, &results); err != nil {
-		return nil, fault.Errorf(fault.Unavailable, "%s did not answer as a front does: %w", r.url, err)
+		return nil, fault.Errorf(fault.Unavailable, "%s did not answer as a front does: %w", url, err)
 	}
 	if len(results) != len(texts) {
 		return nil, fault.Errorf(fault.Unavailable, "the front answered %d texts of %d", len(results), len(texts))

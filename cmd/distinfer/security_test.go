@@ -283,6 +283,13 @@ func TestAFrontWithHTTPSAndTokensAnswersPredictAndNobodyWithoutOne(t *testing.T)
 	if out := ok(t, dir, "good\n", append(predict, "--token-file", own, "--ca", ca)...); !strings.Contains(out, "tive\t") {
 		t.Errorf("%q", out)
 	}
+	bench := []string{"bench", url, "--requests", "5", "--warmup", "0s", "--ca", ca}
+	if out := ok(t, dir, "", append(bench, "--token-file", own)...); !strings.Contains(out, "right  5") {
+		t.Errorf("%q", out)
+	}
+	if r := run(t, dir, "", bench...); r.code != 1 || !strings.Contains(r.stderr, "wants a token") {
+		t.Errorf("%+v", r)
+	}
 	for what, c := range map[string]struct {
 		args []string
 		says string

@@ -12,6 +12,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/server/batch"
 )
 
 // A wireReport says what each encoding between stages changes about the answers to
@@ -43,7 +44,7 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 		return nil, fmt.Errorf("--texts: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	stages, done, err := openStages(library, b, s.Threads)
+	stages, done, err := openStages(library, b)
 	if err != nil {
 		return nil, err
 	}
@@ -51,11 +52,13 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 	var sides []wireSide
 	for _, e := range wire.Encodings() {
 		chain := wire.NewChain(stages, e)
-		classifier, err := classify.New(b, chain, runsAtOnce)
+		classifier, err := classify.New(b, chain)
 		if err != nil {
 			return nil, fmt.Errorf("--texts: %w", err)
 		}
-		sides = append(sides, wireSide{chain, classifier, wireEffect{Encoding: e}})
+		// Each text by itself: how texts come together is chance, and moves scores too.
+		alone := batch.New(batch.Config{Classifier: classifier, MaxTexts: chunk, Begin: s.threads(), Alone: true, Log: s.logger()})
+		sides = append(sides, wireSide{chain, alone, wireEffect{Encoding: e}})
 	}
 	report := &wireReport{}
 	var lines []textLine
@@ -98,8 +101,8 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 // A wireSide labels texts with one encoding, and notes what differs. MeanMove is the
 // sum while it does.
 type wireSide struct {
-	chain      *wire.Chain
-	classifier *classify.Classifier
+	chain *wire.Chain
+	texts *batch.Batcher
 	wireEffect
 }
 
@@ -114,7 +117,7 @@ func compareChunk(ctx context.Context, sides []wireSide, lines []textLine) error
 	}
 	var plain []classify.Answer
 	for k := range sides {
-		answers, err := sides[k].classifier.Classify(ctx, texts)
+		answers, err := sides[k].texts.Classify(ctx, texts)
 		if err != nil {
 			return fmt.Errorf("with %s between the stages: %w", sides[k].Encoding, err)
 		}

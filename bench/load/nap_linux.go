@@ -1,0 +1,13 @@
+package load
+
+import (
+	"syscall"
+	"time"
+)
+
+// nap sleeps for a time, to within a tenth of a millisecond, or less when a signal
+// comes.
+func nap(d time.Duration) {
+	t := syscall.NsecToTimespec(d.Nanoseconds())
+	_ = syscall.Nanosleep(&t, nil)
+}

@@ -1,0 +1,166 @@
+// Command overload measures what becomes of a front that is asked many times more
+// than it can do. It serves sst2-minilm in two stages as processes on this machine
+// and asks about the sentences of SST-2 dev:
+//
+//   - as fast as 128 clients get answers, which is the peak;
+//   - at ten times the peak's rate, whether or not there are answers, for a bounded
+//     time, and with at most as many requests under way as there are connections;
+//   - as at first once more, since a machine is not always as fast.
+//
+// An answer is right when it is the label that the sentence got when it was asked
+// about alone. A client gives up after 5 s. Latencies count from when a request was
+// due. The load generator shares the processors with what it measures: what it
+// takes of them is printed too.
+//
+//	go run ./bench/overload [-factor 10] [-connections 1024] [-time 15s] [-threads 1] [-binary bin/distinfer]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/distinfer/distinfer/bench/load"
+	"github.com/distinfer/distinfer/bench/served"
+	"github.com/distinfer/distinfer/runtime/ort"
+)
+
+// The goals; docs/performance.md names them as well.
+const (
+	leastGoodput = 0.90                  // of the peak
+	mostRefusal  = 10 * time.Millisecond // p99
+	mostGrowth   = 1.10                  // of the memory, from the first half of the overload to the second
+)
+
+const (
+	folder  = "models/sst2-minilm"
+	clients = 128
+	timeout = 5 * time.Second
+	warmup  = 3 * time.Second
+	rest    = 5 * time.Second // after the overload
+)
+
+type options struct {
+	binary, library      string
+	threads, connections int
+	factor               float64
+	time                 time.Duration
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.binary, "binary", "bin/distinfer", "the program to measure")
+	flag.StringVar(&o.library, "onnxruntime", filepath.Join(ort.SetupDir, "libonnxruntime.so"), "file of the ONNX Runtime library")
+	flag.IntVar(&o.threads, "threads", 1, "threads of each stage")
+	flag.IntVar(&o.connections, "connections", 1024, "most requests under way in the overload")
+	flag.Float64Var(&o.factor, "factor", 10, "how many times the peak's rate the overload is")
+	flag.DurationVar(&o.time, "time", 15*time.Second, "how long each part is measured")
+	flag.Parse()
+	debug.SetGCPercent(1000) // memory is not short here, the processors are
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "overload:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	texts, err := sentences()
+	if err != nil {
+		return err
+	}
+	cluster, err := served.Start(ctx, served.Options{Binary: o.binary, Library: o.library, Model: folder, Stages: 2, Threads: o.threads})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cluster.Stop()) }()
+	target, err := judged(ctx, cluster.URL, texts)
+	if err != nil {
+		return err
+	}
+	closed := load.Options{Concurrency: clients, Warmup: warmup, Duration: o.time, Timeout: timeout}
+	fmt.Printf("sst2-minilm in two stages (%d threads each) and a front, beside the load generator on %d processors; each part %s after %s of warm-up\n\n",
+		o.threads, runtime.NumCPU(), o.time, warmup)
+	var parts []part
+	measure := func(name string, l load.Options) error {
+		p, err := measured(ctx, name, cluster, l, target, texts)
+		parts = append(parts, p)
+		return err
+	}
+	if err := measure("peak", closed); err != nil {
+		return err
+	}
+	open := closed
+	open.Concurrency, open.Rate = o.connections, o.factor*parts[0].result.Throughput()
+	if open.Rate == 0 {
+		return fmt.Errorf("no answer was right: %+v", parts[0].result.Kinds())
+	}
+	if err := measure("overload", open); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(rest):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	after, err := memories(cluster)
+	if err != nil {
+		return err
+	}
+	if err := measure("peak again", closed); err != nil {
+		return err
+	}
+	return report(os.Stdout, cluster, parts, open, after)
+}
+
+// sentences are those of SST-2 dev.
+func sentences() ([]string, error) {
+	table, err := os.ReadFile("models/testdata/sst2/dev.tsv")
+	if err != nil {
+		return nil, err
+	}
+	var texts []string
+	for _, line := range strings.Split(strings.TrimSuffix(string(table), "\n"), "\n")[1:] { // the first is the header
+		_, sentence, _ := strings.Cut(line, "\t")
+		texts = append(texts, sentence)
+	}
+	return texts[:256], nil // as many as are quickly asked about one by one
+}
+
+// judged is the front as a target that takes only the labels for right that it
+// gives now, when it is asked about one sentence at a time.
+func judged(ctx context.Context, url string, texts []string) (load.Target, error) {
+	target := load.Front(url)
+	verdict := target.Judge
+	labels := map[string]string{}
+	target.Judge = func(text string, status int, body []byte) load.Verdict {
+		v := verdict(text, status, body)
+		if v == load.Right {
+			labels[text] = string(body)
+		}
+		return v
+	}
+	r, err := load.Run(ctx, load.Options{Concurrency: 1, Requests: len(texts), Timeout: time.Minute}, target, texts)
+	if err == nil && r.Right != len(texts) {
+		err = fmt.Errorf("the sentences are not answered one by one: %+v", r.Kinds())
+	}
+	target.Judge = func(text string, status int, body []byte) load.Verdict {
+		v := verdict(text, status, body)
+		if v == load.Right && labels[text] != string(body) {
+			return load.Wrong
+		}
+		return v
+	}
+	return target, err
+}

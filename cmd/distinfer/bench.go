@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	loader "github.com/distinfer/distinfer/bench/load"
+)
+
+// sentences are asked about when there is no file of texts. They are as long as
+// those that people write: a few words to a paragraph.
+//
+//go:embed bench.txt
+var sentences string
+
+// defaultFront is where a front answers unless it was told otherwise.
+const defaultFront = "http://localhost:8008"
+
+func newBench() *cobra.Command {
+	var b benchmark
+	cmd := &cobra.Command{
+		Use:   "bench [URL]",
+		Short: "Ask a front many questions and say how fast it answers",
+		Long: `Ask a running front (default ` + defaultFront + `) many questions, and say how
+many it answers a second, and how long that takes.
+
+Without --rate a number of clients ask, each of them the next question when it
+has its answer (a closed loop): this finds how much the front can do. With --rate
+questions are asked at that rate, whether or not earlier ones are answered (an
+open loop): this finds how long users wait. A latency counts from when its
+question was due, so that a front which stalls is charged for all who came
+meanwhile.
+
+Only right answers count. Those that were refused, wrong or missing are counted
+apart, with an example of each. Ctrl-C ends early and prints what there is.
+
+The exit code is 1 when no answer was right.`,
+		Example: `  distinfer bench
+  distinfer bench --concurrency 128 --duration 30s
+  distinfer bench http://192.168.0.100:8008 --rate 200
+  distinfer bench --texts dev.tsv --column sentence --requests 1000
+  distinfer bench https://front.example.org --token-file token.txt --ca ca.pem
+  distinfer bench -o json | jq .latency_ms.p99`,
+		Args: arguments(true, "URL"),
+	}
+	b.addFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := load(cmd)
+		if err != nil {
+			return err
+		}
+		url := defaultFront
+		if len(args) > 0 {
+			url = args[0]
+		}
+		b.access, err = b.flags.open(s, "URL", url)
+		if err != nil {
+			return err
+		}
+		b.options, err = b.settle(cmd.Flags())
+		if err != nil {
+			return err
+		}
+		texts, err := b.read(cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		return b.run(cmd.Context(), cmd.OutOrStdout(), texts, s.Output == "json")
+	}
+	return cmd
+}
+
+// Most requests under way, unless --concurrency says otherwise.
+const (
+	closedClients = 16
+	openRequests  = 512
+)
+
+// A benchmark asks a front, as the flags say.
+type benchmark struct {
+	flags   accessFlags
+	input   input
+	file    string // of texts; "" for those built in
+	options loader.Options
+	access  access
+}
+
+func (b *benchmark) addFlags(f *pflag.FlagSet) {
+	o := &b.options
+	f.IntVar(&o.Concurrency, "concurrency", 0, fmt.Sprintf("`number` of clients, or with --rate of requests that are under way at most (default %d, with --rate %d)", closedClients, openRequests))
+	f.Float64Var(&o.Rate, "rate", 0, "`number` of requests a second, whether or not earlier ones are answered; 0 asks as fast as there are answers")
+	f.DurationVar(&o.Duration, "duration", 10*time.Second, "`time` to ask for (with --requests: for as long as it takes)")
+	f.DurationVar(&o.Warmup, "warmup", 2*time.Second, "`time` to ask for before, which is not counted")
+	f.IntVar(&o.Requests, "requests", 0, "`number` of requests to end after")
+	f.DurationVar(&o.Timeout, "timeout", 10*time.Second, "longest `time` to wait for each answer")
+	f.Lookup("timeout").Annotations = map[string][]string{notASetting: {}} // the setting is that of the front
+	f.StringVar(&b.file, "texts", "", "`file` of texts to ask about, in order, over and over; - is standard input (default: some sentences)")
+	b.input.addFlags(f)
+	b.flags.add(f)
+}
+
+// settle checks the numbers, and fills in those that depend on others.
+func (b *benchmark) settle(f *pflag.FlagSet) (loader.Options, error) {
+	o := b.options
+	bad := func(format string, args ...any) (loader.Options, error) {
+		return o, usageError{fmt.Errorf(format, args...)}
+	}
+	switch {
+	case o.Concurrency < 0 || o.Concurrency == 0 && f.Changed("concurrency") || o.Concurrency > 1<<16:
+		return bad("--concurrency is %d; it can be 1 to %d", o.Concurrency, 1<<16)
+	case !(o.Rate >= 0 && o.Rate <= 1e6):
+		return bad("--rate is %v; it can be 0 to 1000000 requests a second", o.Rate)
+	case o.Requests < 0 || o.Requests == 0 && f.Changed("requests"):
+		return bad("--requests is %d; it must be at least 1", o.Requests)
+	case o.Duration <= 0:
+		return bad("--duration is %s; it must be above 0, such as 10s", o.Duration)
+	case o.Warmup < 0:
+		return bad("--warmup is %s; it must not be below 0", o.Warmup)
+	case o.Timeout < time.Millisecond || o.Timeout > time.Hour:
+		return bad("--timeout is %s; it can be 1ms to 1h, such as 5s", o.Timeout)
+	case b.file == "" && (b.input.format != "" || b.input.column != ""):
+		return bad("--format and --column are for a file; name it with --texts")
+	}
+	switch {
+	case o.Concurrency > 0:
+	case o.Rate > 0:
+		o.Concurrency = openRequests
+	default:
+		o.Concurrency = closedClients
+	}
+	if o.Requests > 0 && !f.Changed("duration") {
+		o.Duration = 0
+	}
+	return o, nil
+}
+
+// read returns the texts to ask about, but for empty ones.
+func (b *benchmark) read(stdin io.Reader) ([]string, error) {
+	if b.file == "" {
+		return strings.Split(strings.TrimSpace(sentences), "\n"), nil
+	}
+	file, err := b.input.open([]string{b.file}, stdin)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	var texts []string
+	err = b.input.texts(file, func(l textLine) error {
+		if l.err != nil {
+			return fmt.Errorf("line %d: %w", l.number, l.err)
+		}
+		if l.text != "" {
+			texts = append(texts, l.text)
+		}
+		return nil
+	})
+	if err == nil && len(texts) == 0 {
+		err = errors.New("there is no text")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--texts %s: %w", b.file, err)
+	}
+	return texts, nil
+}
+
+func (b *benchmark) run(ctx context.Context, w io.Writer, texts []string, asJSON bool) error {
+	target := loader.Predict(b.access.url)
+	if b.access.token != "" {
+		plain := target.Request
+		target.Request = func(ctx context.Context, text string) (*http.Request, error) {
+			r, err := plain(ctx, text)
+			if err == nil {
+				r.Header.Set("Authorization", "Bearer "+b.access.token)
+			}
+			return r, err
+		}
+	}
+	o := b.options
+	o.HTTP = loader.NewClient(o.Concurrency, &tls.Config{RootCAs: b.access.authorities})
+	defer o.HTTP.CloseIdleConnections()
+	if err := b.knock(ctx, o, target, texts[0]); err != nil {
+		return err
+	}
+	if !asJSON {
+		fmt.Fprintf(w, "%s: %s\n\n", b.access.url, described(o))
+	}
+	r, err := loader.Run(ctx, o, target, texts)
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	write := writeBenchText
+	if asJSON {
+		write = writeBenchJSON
+	}
+	if err := write(w, b.access.url, o, r); err != nil {
+		return err
+	}
+	if r.Right == 0 {
+		return errors.New("no answer was right")
+	}
+	return nil
+}
+
+// knock asks once, so that it is known before the run whether there is anybody
+// who lets us in.
+func (b *benchmark) knock(ctx context.Context, o loader.Options, target loader.Target, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	request, err := target.Request(ctx, text)
+	if err != nil {
+		return err
+	}
+	response, err := o.HTTP.Do(request)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing listens at %s; start a front, such as with `distinfer up`, or name the URL of one", b.access.url)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s did not answer within %s", b.access.url, o.Timeout)
+	case err != nil:
+		return fmt.Errorf("ask the front: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode == http.StatusUnauthorized {
+		return fmt.Errorf("%s wants a token that it knows; name a file that holds one with --token-file", b.access.url)
+	}
+	return nil
+}
