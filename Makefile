@@ -76,6 +76,11 @@ chaos: runtime build $(TOXIPROXY) ## make replicas fail under load and count wha
 bench-hop: runtime ## measure a hop to a stage beside generated protobuf (ARGS='-repeats 9 -time 2s')
 	@go run ./bench/hop $(ARGS)
 
+.PHONY: bench-wire
+bench-wire: runtime build $(TOXIPROXY) ## measure at which speed of a link narrow tensors pay (ARGS='-repeats 9')
+	@go build -o .setup/bin/bench-wire ./bench/wire
+	@.setup/bin/bench-wire $(ARGS)
+
 .PHONY: bench-overload
 bench-overload: runtime build ## measure a front that is asked ten times what it can do (ARGS='-factor 5')
 	@go build -o .setup/bin/overload ./bench/overload

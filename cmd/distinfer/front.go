@@ -22,6 +22,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/mtls"
@@ -122,6 +123,7 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Duration("timeout", 30*time.Second, "longest `time` a request may take")
 	f.Int64("max-body", 4<<20, "largest body of a request, in `bytes`")
 	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
+	f.String("wire", string(wire.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+wire.Names(wire.Encodings())+"; `distinfer verify --texts` says what it changes")
 	addCallFlags(f)
 	addHTTPSFlags(f)
 }
@@ -141,6 +143,7 @@ type model struct {
 	front.Model
 	bundle    *bundle.Bundle
 	addresses [][]string
+	wire      string            // the encoding between stages
 	machine   *mtls.Credentials // nil without TLS
 	pipeline  *stage.Pipeline
 }
@@ -179,7 +182,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	if err != nil {
 		return nil, err
 	}
-	m := &model{bundle: b, addresses: addresses, machine: machine, pipeline: pipeline}
+	m := &model{bundle: b, addresses: addresses, wire: s.Wire, machine: machine, pipeline: pipeline}
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
 	classifier, err := classify.New(b, pipeline)
@@ -219,7 +222,7 @@ func newFrontProcess(c front.Config, m *model) *frontProcess {
 
 // serve says where, and serves.
 func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
-	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.bundle.Model.Name, "bundle", short(m.bundle.ID), "stages", len(m.addresses))
+	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.bundle.Model.Name, "bundle", short(m.bundle.ID), "stages", len(m.addresses), "wire", m.wire)
 	err := f.Serve(ctx, l)
 	if err == nil {
 		f.log.Info("front stopped")
@@ -279,7 +282,7 @@ func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *mo
 	if err != nil {
 		return nil, err
 	}
-	if m.bundle.ID == current.bundle.ID && reflect.DeepEqual(m.addresses, current.addresses) {
+	if m.bundle.ID == current.bundle.ID && m.wire == current.wire && reflect.DeepEqual(m.addresses, current.addresses) {
 		f.log.Info("neither bundle nor stages have changed", "bundle", short(m.bundle.ID))
 		m.Close()
 		return nil, nil

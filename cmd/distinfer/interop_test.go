@@ -75,6 +75,7 @@ type foreignCall struct {
 	Method  string          `json:"method"`
 	Timeout float64         `json:"timeout"` // in seconds
 	Cancel  bool            `json:"cancel"`  // when the next line comes
+	Narrow  string          `json:"narrow"`  // how float32 tensors are sent
 	Request json.RawMessage `json:"request"`
 }
 
@@ -125,7 +126,14 @@ func (f *foreigner) run(t *testing.T, address string, request *stagepb.RunReques
 // compute is run for a call that has to succeed on as many stages as it has hops.
 func (f *foreigner) compute(t *testing.T, address string, request *stagepb.RunRequest) tensor.Bag {
 	t.Helper()
-	a := f.run(t, address, request)
+	return f.computeNarrow(t, address, request, "")
+}
+
+// computeNarrow is compute with float32 tensors sent in another encoding.
+func (f *foreigner) computeNarrow(t *testing.T, address string, request *stagepb.RunRequest, encoding string) tensor.Bag {
+	t.Helper()
+	f.send(t, foreignCall{Address: address, Method: "Run", Narrow: encoding}, request)
+	a := f.receive(t)
 	if a.Response == nil {
 		t.Fatalf("%s: %s", a.Code, a.Message)
 	}

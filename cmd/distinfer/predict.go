@@ -99,13 +99,29 @@ func (s *settings) localBatcher() (_ *batch.Batcher, done func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var chain pipeline.Chain
+	chain, closeStages, err := openStages(library, b)
+	if err != nil {
+		return nil, nil, errors.Join(err, library.Close())
+	}
+	done = func() {
+		closeStages()
+		_ = library.Close()
+	}
+	c, err := classify.New(b, chain)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return batch.New(batch.Config{Classifier: c, MaxTexts: chunk, Begin: s.threads(), Log: s.logger()}), done, nil
+}
+
+// openStages loads every stage of a bundle, to compute with one thread each.
+func openStages(library *ort.Library, b *bundle.Bundle) (chain pipeline.Chain, done func(), err error) {
 	var sessions []*ort.Session
 	done = func() {
 		for _, session := range sessions {
 			_ = session.Close()
 		}
-		_ = library.Close()
 	}
 	for rank := range b.Stages {
 		session, link, err := openStage(library, b, rank, ort.Options{Threads: 1})
@@ -115,12 +131,7 @@ func (s *settings) localBatcher() (_ *batch.Batcher, done func(), err error) {
 		}
 		sessions, chain = append(sessions, session), append(chain, link)
 	}
-	c, err := classify.New(b, chain)
-	if err != nil {
-		done()
-		return nil, nil, err
-	}
-	return batch.New(batch.Config{Classifier: c, MaxTexts: chunk, Begin: s.threads(), Log: s.logger()}), done, nil
+	return chain, done, nil
 }
 
 // A prediction labels a stream of texts chunk by chunk.

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/wire"
 )
 
 // defaultConfig is read when it is there and --config does not name another.
@@ -50,6 +51,7 @@ type settings struct {
 	MaxMessage  int           `mapstructure:"max-message"`
 	MaxQueue    int           `mapstructure:"max-queue"`
 	MaxTexts    int           `mapstructure:"max-texts"`
+	Wire        string        `mapstructure:"wire"`
 	TLS         string        `mapstructure:"tls"`
 	Insecure    bool          `mapstructure:"insecure"`
 	HTTPSCert   string        `mapstructure:"https-cert"`
@@ -249,6 +251,9 @@ func (s *settings) check() error {
 		if l.value != 0 && (l.value < l.least || l.value > l.most) || l.value == 0 && s.given(l.name) && l.least > 0 {
 			return bad("--%s is out of range: it can be %s", l.name, bounds(l.name, l.least, l.most))
 		}
+	}
+	if _, err := wire.Parse(s.Wire); err != nil {
+		return bad("--wire is %q; it can be one of %s", s.Wire, wire.Names(wire.Encodings()))
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {

@@ -18,6 +18,8 @@ import (
 func newVerify() *cobra.Command {
 	var o split.VerifyOptions
 	var memory int64
+	var texts string
+	var in input
 	cmd := &cobra.Command{
 		Use:   "verify [BUNDLE]",
 		Short: "Check a bundle: its files, and what its stages give",
@@ -29,16 +31,24 @@ The stages run on generated inputs, and on those of --inputs: an .npz with an ar
 for each input, .pb files of one TensorProto each, named as the inputs, or a folder
 of ONNX test data (input_0.pb, …; what output_0.pb, … hold is what the stages have
 to give). Whatever could not be verified is said. The exit code is 1 when something
-is wrong, or when nothing could be run.`,
+is wrong, or when nothing could be run.
+
+With --texts it also says what the encodings of a front's --wire would change: all
+stages are loaded, the texts of a file are labelled with each encoding between the
+stages, and compared with the labels and scores that float32 gives. That is no
+verification: it changes nothing about the exit code.`,
 		Example: `  distinfer verify
   distinfer verify /srv/sentiment --model models/sst2-minilm/model.onnx
   distinfer verify --model model.onnx --inputs batch.npz
-  distinfer verify --inputs test_data_set_0 --tolerance 1e-3 -o json`,
+  distinfer verify --inputs test_data_set_0 --tolerance 1e-3 -o json
+  distinfer verify --texts dev.tsv --column sentence`,
 		Args: arguments(true, "BUNDLE"),
 	}
 	cmd.Flags().StringVar(&o.Model, "model", "", "`file` of the whole model, to compare with")
 	cmd.Flags().Float64Var(&o.Tolerance, "tolerance", 0, "largest `difference` of floats, as a share of the largest magnitude in the tensor (default 1e-4, more for floats of 16 bits and less)")
 	cmd.Flags().Int("threads", 0, "`number` of threads ONNX Runtime uses (default one a processor)")
+	cmd.Flags().StringVar(&texts, "texts", "", "`file` of texts, as predict takes them, to compare the encodings of --wire on")
+	in.addFlags(cmd.Flags())
 	addVerifyFlags(cmd.Flags(), &o.Inputs, &memory)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := load(cmd)
@@ -57,6 +67,9 @@ is wrong, or when nothing could be run.`,
 		if o.Memory, err = memoryBound(memory); err != nil {
 			return err
 		}
+		if texts == "" && (in.format != "" || in.column != "") {
+			return usageError{errors.New("--format and --column say how to read texts; name their file with --texts")}
+		}
 		b, err := bundle.Open(s.Bundle)
 		if err != nil {
 			return err
@@ -70,7 +83,13 @@ is wrong, or when nothing could be run.`,
 		if err != nil {
 			return err
 		}
-		if err := printVerified(cmd.OutOrStdout(), s.Output, b, v); err != nil {
+		var wires *wireReport
+		if texts != "" {
+			if wires, err = s.compareWires(cmd.Context(), library, b, &in, texts, cmd.InOrStdin()); err != nil {
+				return err
+			}
+		}
+		if err := printVerified(cmd.OutOrStdout(), s.Output, b, v, wires); err != nil {
 			return err
 		}
 		if v.StagesRun == 0 {
@@ -98,20 +117,21 @@ func memoryBound(mb int64) (int64, error) {
 	return mb << 20, nil
 }
 
-func printVerified(w io.Writer, format string, b *bundle.Bundle, v *split.Verification) error {
+func printVerified(w io.Writer, format string, b *bundle.Bundle, v *split.Verification, wires *wireReport) error {
 	if format == "json" {
 		return json.NewEncoder(w).Encode(struct {
 			Dir          string              `json:"dir"`
 			Bundle       string              `json:"bundle"`
 			Verification *split.Verification `json:"verification"`
-		}{b.Dir, b.ID, v})
+			Wire         *wireReport         `json:"wire,omitempty"`
+		}{b.Dir, b.ID, v, wires})
 	}
 	fmt.Fprintf(w, "%s: %s in %s (bundle %.12s); every file is the one the manifest speaks of\n", b.Dir, b.Model.Name, stages(len(b.Stages)), b.ID)
 	if len(v.Extra) > 0 {
 		fmt.Fprintf(w, "not part of the bundle: %s\n", strings.Join(v.Extra, ", "))
 	}
 	printVerification(w, v)
-	return nil
+	return wires.print(w)
 }
 
 // printVerification says what was verified, and what was not.

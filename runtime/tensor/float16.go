@@ -8,55 +8,88 @@ import (
 // Widen gives the elements of a tensor of float32, float16 or bfloat16 as float32:
 // a view of the first, a copy of the others. It fails for other types.
 func Widen(t Tensor) ([]float32, error) {
-	var widen func(uint16) float32
-	switch t.DType {
-	case Float32:
+	if t.DType == Float32 {
 		return As[float32](t)
-	case Float16:
-		widen = FromFloat16
-	case BFloat16:
-		widen = func(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
-	default:
+	}
+	if t.DType != Float16 && t.DType != BFloat16 {
 		return nil, fmt.Errorf("tensor holds %s, not float32 or a shorter float", t.DType)
 	}
-	t.DType = Uint16
-	short, err := As[uint16](t)
+	short, err := As[uint16](Tensor{DType: Uint16, Data: t.Data})
 	values := make([]float32, len(short))
-	for i, s := range short {
-		values[i] = widen(s)
+	if t.DType == Float16 {
+		WidenFloat16(values, short)
+		return values, err
+	}
+	for i, b := range short {
+		values[i] = math.Float32frombits(uint32(b) << 16)
 	}
 	return values, err
 }
 
-// FromFloat16 widens an IEEE 754 binary16 number.
+// FromFloat16 widens an IEEE 754 binary16 number. It has no branches, and is small
+// enough to be inlined into the loops that widen tensors.
 func FromFloat16(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exponent := uint32(h>>10) & 0x1f
-	fraction := uint32(h) & 0x3ff
-	switch exponent {
-	case 0: // zero or subnormal: fraction × 2⁻²⁴
-		f := float32(fraction) * (1.0 / (1 << 24))
-		return math.Float32frombits(math.Float32bits(f) | sign)
-	case 0x1f: // infinity or NaN
-		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
+	magnitude := uint32(h&0x7fff) << 13
+	bits := magnitude + (127-15)<<23
+	// A subnormal is fraction × 2⁻²⁴: the fraction is put behind a leading one, that
+	// of 2⁻¹⁴, which is taken off again.
+	subnormal := math.Float32bits(math.Float32frombits(magnitude+(127-14)<<23) - 0x1p-14)
+	if magnitude < 1<<23 {
+		bits = subnormal
 	}
-	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
+	if magnitude >= 0x1f<<23 { // infinity or NaN
+		bits += (128 - 16) << 23
+	}
+	return math.Float32frombits(bits | uint32(h&0x8000)<<16)
 }
+
+// overflow16 are the bits of the least float32 that rounds to infinity.
+const overflow16 = 0x477ff000 // 65520
 
 // ToFloat16 rounds to the nearest IEEE 754 binary16 number, ties to even.
 func ToFloat16(f float32) uint16 {
 	bits := math.Float32bits(f)
 	sign := uint16(bits>>16) & 0x8000
-	magnitude := bits & 0x7fffffff
-	switch {
+	switch magnitude := bits & 0x7fffffff; {
 	case magnitude > 0x7f800000: // NaN
 		return sign | 0x7e00
-	case magnitude >= 0x477ff000: // rounds to 65536 or more
+	case magnitude >= overflow16:
 		return sign | 0x7c00
-	case magnitude < 0x38800000: // below 2⁻¹⁴: subnormal, or zero
-		scaled := math.Float32frombits(magnitude) * (1 << 24)
-		return sign | uint16(math.RoundToEven(float64(scaled)))
+	default:
+		return sign | round16(magnitude)
 	}
-	rounded := magnitude + 0xfff + magnitude>>13&1
-	return sign | uint16((rounded-(127-15)<<23)>>13)
+}
+
+// round16 rounds a number below overflow16. It is made as FromFloat16 is.
+func round16(magnitude uint32) uint16 {
+	half := (magnitude + 0xfff + magnitude>>13&1 - (127-15)<<23) >> 13
+	// Below 2⁻¹⁴ it is subnormal: added to ½, whose last place is 2⁻²⁴, the number is
+	// rounded to that place.
+	subnormal := math.Float32bits(math.Float32frombits(magnitude)+0.5) - 0x3f000000
+	if magnitude < (127-14)<<23 {
+		half = subnormal
+	}
+	return uint16(half)
+}
+
+// NarrowFloat16 rounds numbers to float16. It reports whether all of them could be:
+// none is infinite, NaN, or rounds to infinity.
+func NarrowFloat16(to []uint16, from []float32) bool {
+	to = to[:len(from)]
+	most := uint32(0)
+	for i, f := range from {
+		bits := math.Float32bits(f)
+		magnitude := bits & 0x7fffffff
+		most = max(most, magnitude)
+		to[i] = uint16(bits>>16)&0x8000 | round16(magnitude)
+	}
+	return most < overflow16
+}
+
+// WidenFloat16 is the inverse of NarrowFloat16, for infinities and NaN as well.
+func WidenFloat16(to []float32, from []uint16) {
+	from = from[:len(to)]
+	for i, h := range from {
+		to[i] = FromFloat16(h)
+	}
 }

@@ -9,12 +9,14 @@ output; both are JSON:
     {"response": {…}} or {"code": "…", "message": "…", "info": {"domain": …, "reason": …}}
 
 Requests and responses are the messages of stage.proto in protobuf's own JSON. A call
-with "cancel": true is given up once the next line comes, whatever that line says.
+with "cancel": true is given up once the next line comes, whatever that line says. With
+"narrow": "float16" or "int8" the request's float32 tensors are sent so.
 """
 
 import importlib
 import json
 import pathlib
+import struct
 import sys
 import tempfile
 
@@ -49,6 +51,22 @@ def failure(error: grpc.RpcError) -> dict:
     return answer
 
 
+def narrow(tensor, encoding: str) -> None:
+    """Send a float32 tensor as float16 or int8."""
+    count = len(tensor.data) // 4
+    values = struct.unpack(f"<{count}f", tensor.data)
+    tensor.data = b""
+    if encoding == "float16":
+        tensor.float16 = struct.pack(f"<{count}e", *values)
+        return
+    row = tensor.dims[-1] if tensor.dims else 1
+    for start in range(0, count, row):
+        part = values[start : start + row]
+        scale = max(map(abs, part)) / 127 or 1.0
+        tensor.scales += struct.pack("<f", scale)
+        tensor.int8 += struct.pack(f"{row}b", *(round(v / scale) for v in part))
+
+
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -63,6 +81,9 @@ def main() -> None:
             unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
             channels[address] = grpc.insecure_channel(address, options=unlimited)
         request = json_format.ParseDict(call["request"], kinds[call["method"]]())
+        for tensor in request.tensors if call.get("narrow") else ():
+            if tensor.dtype == 1:
+                narrow(tensor, call["narrow"])
         pending = getattr(services.StageStub(channels[address]), call["method"]).future(request, timeout=call["timeout"])
         if call.get("cancel"):
             sys.stdin.readline()

@@ -37,7 +37,8 @@ const (
 	OtherProtocol State = "other protocol"
 	WrongRank     State = "wrong rank"
 	OtherBundle   State = "other bundle"
-	NoModel       State = "no model" // it serves nothing but the self-test
+	OtherEncoding State = "other encoding" // it cannot send and read tensors as is configured
+	NoModel       State = "no model"       // it serves nothing but the self-test
 	Miscomputes   State = "wrong result"
 	NotComputing  State = "no result"
 )
@@ -73,6 +74,8 @@ type Holds struct {
 	Running         int    `json:"running"`          // runs
 	Waiting         int    `json:"waiting"`
 	Starved         bool   `json:"starved"` // runs wait for a stage behind it that cannot be used
+	// Wires are the encodings of tensors between stages that it and this machine know.
+	Wires []string `json:"wires,omitempty"`
 }
 
 // A Result is what a self-test gave.
@@ -117,12 +120,14 @@ type Observation struct {
 	TLS       bool   `json:"tls"`       // whether it calls stages with TLS
 	Ranks     int    `json:"ranks"`
 	// ExpectedBundle is the bundle that is here, if there is one.
-	ExpectedBundle string    `json:"expected_bundle,omitempty"`
-	Numbers        int       `json:"numbers"` // of the self-test
-	Mean           float64   `json:"mean"`    // as reckoned here
-	Replicas       []Replica `json:"replicas"`
-	Links          []Link    `json:"links"`
-	Paths          []Path    `json:"paths"`
+	ExpectedBundle string `json:"expected_bundle,omitempty"`
+	// Wire is the encoding between stages that is configured here, unless float32.
+	Wire     string    `json:"wire,omitempty"`
+	Numbers  int       `json:"numbers"` // of the self-test
+	Mean     float64   `json:"mean"`    // as reckoned here
+	Replicas []Replica `json:"replicas"`
+	Links    []Link    `json:"links"`
+	Paths    []Path    `json:"paths"`
 }
 
 // A Report is the facts and what follows from them.

@@ -143,6 +143,8 @@ func (j judge) state(p *Replica) State {
 		return NoModel
 	case h.Bundle != j.r.Bundle || h.Stages != j.r.Ranks:
 		return OtherBundle
+	case j.r.Wire != "" && !slices.Contains(h.Wires, j.r.Wire):
+		return OtherEncoding
 	}
 	return OK
 }
@@ -193,6 +195,8 @@ func (j judge) replicas() {
 			if models {
 				say("copy the bundle there, and start it without --no-model", "it has no model, and others have")
 			}
+		case OtherEncoding:
+			say("run the same version of distinfer everywhere, or leave out wire", "it does not send and read tensors as %s, which is configured here as wire (distinfer %s)", j.r.Wire, p.Holds.Distinfer)
 		case OtherBundle:
 			if h := p.Holds; h.Stages != j.r.Ranks {
 				j.add(kindStages, where, "name the addresses of every rank in --stages, in rank order", "its bundle has %d stages, and --stages names %d", h.Stages, j.r.Ranks)

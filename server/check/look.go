@@ -7,12 +7,14 @@ import (
 	"io"
 	"math"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 	"unicode"
 
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
@@ -66,13 +68,19 @@ const (
 )
 
 func holds(d *stagepb.DescribeResponse) *Holds {
-	return &Holds{
+	h := &Holds{
 		Protocol: int(d.GetProtocol()), Distinfer: printable(d.GetVersion()), ONNXRuntime: printable(d.GetOnnxruntime()),
 		Bundle: printable(d.GetBundle()), Rank: int(d.GetRank()), Stages: int(d.GetStages()), Model: printable(d.GetModel()),
 		Hostname: printable(d.GetHostname()), Threads: int(d.GetThreads()),
 		MemoryUsed: int64(min(d.GetMemoryUsed(), math.MaxInt64)), MemoryAvailable: int64(min(d.GetMemoryAvailable(), math.MaxInt64)),
 		Running: int(d.GetRunning()), Waiting: int(d.GetWaiting()), Starved: d.GetStarved(),
 	}
+	for _, e := range wire.Encodings() {
+		if slices.Contains(d.GetWires(), string(e)) {
+			h.Wires = append(h.Wires, string(e))
+		}
+	}
+	return h
 }
 
 // unconnected says why a connection did not come about.

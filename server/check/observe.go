@@ -15,6 +15,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/selftest"
+	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
@@ -58,6 +59,9 @@ func Observe(ctx context.Context, c Config) (Observation, error) {
 	o := Observation{
 		Distinfer: c.Version, Protocol: stage.Protocol, TLS: c.Options.TLS != nil, Ranks: len(c.Stages), ExpectedBundle: c.Bundle,
 		Numbers: len(c.Numbers), Mean: mean(c.Numbers), Replicas: []Replica{}, Links: []Link{}, Paths: []Path{},
+	}
+	if e := c.Options.Wire; e != wire.Float32 {
+		o.Wire = string(e)
 	}
 	all := c.lookAtAll(ctx)
 	testable := make([][]*replica, len(c.Stages))

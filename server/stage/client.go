@@ -19,6 +19,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/replica"
 )
 
@@ -30,6 +31,11 @@ type Options struct {
 	// goes to other machines only with Insecure.
 	TLS      func() *tls.Config
 	Insecure bool
+
+	// Wire is how the stages are to send float32 tensors to one another; empty is
+	// float32. A replica that cannot is not used.
+	Wire   wire.Encoding
+	narrow bool // whether what is sent is narrowed so: whether the caller is a stage
 
 	// DeadAfter is how long a replica may leave a question for its state
 	// unanswered before it is taken for dead.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/wire"
 )
 
 const (
@@ -17,7 +18,7 @@ const (
 )
 
 // clients are the connections of a stage to the stages behind it, one for each
-// route that callers sent. The one unused for longest makes room for a new one.
+// route that callers sent and each encoding that they want on it. The one unused for longest makes room for a new one.
 type clients struct {
 	options Options
 
@@ -32,9 +33,10 @@ type shared struct {
 	idle  *time.Timer
 }
 
-// get returns the client of the replicas of a bundle's rank. done gives it back.
-func (c *clients) get(bundle string, rank int, addresses []string) (_ *Client, done func(), err error) {
-	id := fmt.Sprintf("%s %d %q", bundle, rank, addresses)
+// get returns the client of the replicas of a bundle's rank, which are sent tensors in
+// the given encoding. done gives it back.
+func (c *clients) get(bundle string, rank int, addresses []string, e wire.Encoding) (_ *Client, done func(), err error) {
+	id := fmt.Sprintf("%s %d %s %q", bundle, rank, e, addresses)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.byID[id]
@@ -42,7 +44,9 @@ func (c *clients) get(bundle string, rank int, addresses []string) (_ *Client, d
 		if err := c.makeRoom(); err != nil {
 			return nil, nil, err
 		}
-		client, err := Dial(bundle, rank, addresses, c.options)
+		options := c.options
+		options.Wire, options.narrow = e, e != wire.Float32
+		client, err := Dial(bundle, rank, addresses, options)
 		if err != nil {
 			return nil, nil, err
 		}

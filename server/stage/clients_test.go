@@ -16,7 +16,7 @@ func elsewhere() Options {
 
 func getClient(t *testing.T, c *clients, rank int, addresses ...string) (*Client, func()) {
 	t.Helper()
-	client, done, err := c.get(thisBundle, rank, addresses)
+	client, done, err := c.get(thisBundle, rank, addresses, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestRoutesInUseAreBounded(t *testing.T) {
 	for i := range maxClients {
 		_, last = getClient(t, c, 1, fmt.Sprintf("busy:%d", i))
 	}
-	_, _, err := c.get(thisBundle, 1, []string{"other:1"})
+	_, _, err := c.get(thisBundle, 1, []string{"other:1"}, "")
 	wantFault(t, err, fault.Overloaded, "different routes")
 	last()
 	_, done := getClient(t, c, 1, "other:1")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/wire"
 )
 
 // A request is a RunRequest, and a response a RunResponse, of stage.proto.
@@ -25,6 +26,11 @@ type request struct {
 	route    [][]string
 	tensors  tensor.Bag
 	underWay int
+	wire     wire.Encoding // as it was sent; empty when it was not
+
+	// narrow has the tensors sent in that encoding. It is a stage's: what the first
+	// one is sent goes as it is.
+	narrow bool
 
 	// malformed says why the message could not be read. The transport would
 	// answer that with an error of its own; so the handler can.
@@ -41,15 +47,22 @@ type response struct {
 // codec is protobuf on the wire. Generated code would copy every tensor into a
 // message and out of it again; this codec hands the transport the tensor's own
 // memory, and copies once on the other side, into memory aligned for its type.
-type codec struct{ encoding.CodecV2 }
+// Tensors that travel narrow are converted on the way, on both sides.
+type codec struct {
+	encoding.CodecV2
+	most   int // bytes that the tensors of a message may take once they are widened
+	narrow *buffers
+}
 
-func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
+func newCodec(maxMessage int) codec {
+	return codec{encoding.GetCodecV2("proto"), maxMessage, &buffers{}}
+}
 
 // Marshal implements encoding.CodecV2.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch v := v.(type) {
 	case *request:
-		return v.encode()
+		return v.encode(c.narrow)
 	case *response:
 		e := &encoder{}
 		err := e.bag(1, v.tensors)
@@ -63,7 +76,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	d := newDecoder(data)
+	d := newDecoder(data, c.most)
 	defer func() { _ = d.r.Close() }() // a message that is refused is not read to its end
 	switch v := v.(type) {
 	case *request:
@@ -83,8 +96,11 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return c.CodecV2.Unmarshal(data, v)
 }
 
-func (r *request) encode() (mem.BufferSlice, error) {
+func (r *request) encode(pool *buffers) (mem.BufferSlice, error) {
 	e := &encoder{}
+	if r.narrow {
+		e.wire, e.pool = r.wire, pool
+	}
 	e.number(5, uint64(r.protocol))
 	e.text(1, r.bundle)
 	e.number(2, uint64(r.rank))
@@ -100,6 +116,9 @@ func (r *request) encode() (mem.BufferSlice, error) {
 		}
 	}
 	err := e.bag(4, r.tensors)
+	if r.wire != "" {
+		e.text(6, string(r.wire))
+	}
 	e.number(7, uint64(r.underWay))
 	return e.buffers(), err
 }
@@ -151,6 +170,8 @@ func (r *request) decode(d *decoder) error {
 			return err
 		case num == 4 && typ == protowire.BytesType:
 			return d.tensor(&r.tensors)
+		case num == 6 && typ == protowire.BytesType:
+			return d.string((*string)(&r.wire))
 		case num == 7 && typ == protowire.VarintType:
 			n, err := d.varint()
 			r.underWay = int(min(n, math.MaxInt32))
@@ -165,6 +186,9 @@ func (r *request) decode(d *decoder) error {
 type encoder struct {
 	head []byte
 	done mem.BufferSlice
+
+	wire wire.Encoding // of float32 tensors; empty has them stay as they are
+	pool *buffers      // for what is narrowed
 }
 
 func (e *encoder) buffers() mem.BufferSlice {
@@ -215,60 +239,99 @@ func (e *encoder) bag(num protowire.Number, bag tensor.Bag) error {
 		if err := t.Check(); err != nil {
 			return fmt.Errorf("tensor %q: %w", name, err)
 		}
-		dims := 0
-		for _, n := range t.Shape {
-			dims += protowire.SizeVarint(uint64(n))
-		}
-		size := protowire.SizeTag(1) + protowire.SizeBytes(len(name)) +
-			protowire.SizeTag(2) + protowire.SizeVarint(uint64(t.DType))
-		if len(t.Shape) > 0 {
-			size += protowire.SizeTag(3) + protowire.SizeBytes(dims)
-		}
-		if len(t.Data) > 0 {
-			size += protowire.SizeTag(4) + protowire.SizeBytes(len(t.Data))
-		}
-		for _, s := range t.Strs {
-			size += protowire.SizeTag(5) + protowire.SizeBytes(len(s))
-		}
-
-		e.head = protowire.AppendTag(e.head, num, protowire.BytesType)
-		e.head = protowire.AppendVarint(e.head, uint64(size))
-		e.text(1, name)
-		e.number(2, uint64(t.DType))
-		if len(t.Shape) > 0 {
-			e.head = protowire.AppendTag(e.head, 3, protowire.BytesType)
-			e.head = protowire.AppendVarint(e.head, uint64(dims))
-			for _, n := range t.Shape {
-				e.head = protowire.AppendVarint(e.head, uint64(n))
+		if numbers, buffer := e.narrow(t); buffer != nil {
+			switch numbers.Encoding {
+			case wire.Float16:
+				e.tensor(num, name, t, piece{float16Field, buffer})
+			case wire.Int8:
+				e.tensor(num, name, t, piece{scalesField, mem.SliceBuffer(numbers.Scales)}, piece{int8Field, buffer})
 			}
+			continue
 		}
-		if len(t.Data) > 0 {
-			e.head = protowire.AppendTag(e.head, 4, protowire.BytesType)
-			e.head = protowire.AppendVarint(e.head, uint64(len(t.Data)))
-			if len(t.Data) <= inline {
-				e.head = append(e.head, t.Data...)
-			} else {
-				e.done = append(e.done, mem.SliceBuffer(e.head), mem.SliceBuffer(t.Data))
-				e.head = nil
-			}
-		}
-		for _, s := range t.Strs {
-			e.text(5, s)
-		}
+		e.tensor(num, name, t, piece{4, mem.SliceBuffer(t.Data)})
 	}
 	return nil
+}
+
+// A piece is the data of a tensor or a part of it, in one of its fields.
+type piece struct {
+	num  protowire.Number
+	data mem.Buffer
+}
+
+func (e *encoder) tensor(num protowire.Number, name string, t tensor.Tensor, pieces ...piece) {
+	dims := 0
+	for _, n := range t.Shape {
+		dims += protowire.SizeVarint(uint64(n))
+	}
+	size := protowire.SizeTag(1) + protowire.SizeBytes(len(name)) +
+		protowire.SizeTag(2) + protowire.SizeVarint(uint64(t.DType))
+	if len(t.Shape) > 0 {
+		size += protowire.SizeTag(3) + protowire.SizeBytes(dims)
+	}
+	for _, p := range pieces {
+		if n := p.data.Len(); n > 0 {
+			size += protowire.SizeTag(p.num) + protowire.SizeBytes(n)
+		}
+	}
+	for _, s := range t.Strs {
+		size += protowire.SizeTag(5) + protowire.SizeBytes(len(s))
+	}
+
+	e.head = protowire.AppendTag(e.head, num, protowire.BytesType)
+	e.head = protowire.AppendVarint(e.head, uint64(size))
+	e.text(1, name)
+	e.number(2, uint64(t.DType))
+	if len(t.Shape) > 0 {
+		e.head = protowire.AppendTag(e.head, 3, protowire.BytesType)
+		e.head = protowire.AppendVarint(e.head, uint64(dims))
+		for _, n := range t.Shape {
+			e.head = protowire.AppendVarint(e.head, uint64(n))
+		}
+	}
+	for _, p := range pieces {
+		e.data(p)
+	}
+	for _, s := range t.Strs {
+		e.text(5, s)
+	}
+}
+
+// data adds a piece, and takes over its buffer.
+func (e *encoder) data(p piece) {
+	n := p.data.Len()
+	if n == 0 {
+		return
+	}
+	e.head = protowire.AppendTag(e.head, p.num, protowire.BytesType)
+	e.head = protowire.AppendVarint(e.head, uint64(n))
+	if n > inline {
+		e.done = append(e.done, mem.SliceBuffer(e.head), p.data)
+		e.head = nil
+		return
+	}
+	e.head = append(e.head, p.data.ReadOnlyData()...)
+	p.data.Free()
 }
 
 // A decoder reads protobuf from the buffers a message arrived in, without
 // joining them first.
 type decoder struct {
 	r    *mem.Reader
-	left int // bytes of the message being read
+	left int  // bytes of the message being read
+	room *int // bytes that tensors may take besides those that they have in the message
 }
 
-func newDecoder(data mem.BufferSlice) *decoder {
+func newDecoder(data mem.BufferSlice, most int) *decoder {
 	r := data.Reader()
-	return &decoder{r: r, left: r.Remaining()}
+	room := most - r.Remaining()
+	return &decoder{r: r, left: r.Remaining(), room: &room}
+}
+
+// within is a decoder of the next n bytes.
+func (d *decoder) within(n int) *decoder {
+	d.left -= n
+	return &decoder{r: d.r, left: n, room: d.room}
 }
 
 var errMessage = errors.New("the message is cut off or is not protobuf")
@@ -297,8 +360,7 @@ func (d *decoder) message(f func(*decoder, protowire.Number, protowire.Type) err
 	if err != nil {
 		return err
 	}
-	d.left -= n
-	return (&decoder{r: d.r, left: n}).fields(f)
+	return d.within(n).fields(f)
 }
 
 func (d *decoder) varint() (uint64, error) {
@@ -395,6 +457,7 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 	}
 	var name string
 	var t tensor.Tensor
+	var narrow narrowed
 	err := d.message(func(d *decoder, num protowire.Number, typ protowire.Type) error {
 		switch {
 		case num == 1 && typ == protowire.BytesType:
@@ -410,8 +473,7 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 			if err != nil {
 				return err
 			}
-			packed := &decoder{r: d.r, left: n}
-			d.left -= n
+			packed := d.within(n)
 			for packed.left > 0 {
 				if err := packed.dim(&t); err != nil {
 					return err
@@ -436,9 +498,14 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 			b, err := d.bytes(n, plainBytes)
 			t.Strs = append(t.Strs, string(b))
 			return err
+		case num >= float16Field && num <= int8Field && typ == protowire.BytesType:
+			return narrow.read(d, num)
 		}
 		return d.skip(num, typ)
 	})
+	if err == nil {
+		err = narrow.widen(&t)
+	}
 	if err != nil {
 		return fmt.Errorf("tensor %q: %w", name, err)
 	}

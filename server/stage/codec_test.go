@@ -3,6 +3,7 @@ package stage
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -68,7 +69,7 @@ func noise(n int) tensor.Tensor {
 func everyRequest(t testing.TB) map[string]*request {
 	t.Helper()
 	return map[string]*request{
-		"everything":  {bundle: thisBundle, rank: 3, underWay: 1 << 20, route: [][]string{{"a:1"}, {"b:2", "c:3"}}, tensors: bagOfAll(t)},
+		"everything":  {bundle: thisBundle, rank: 3, underWay: 1 << 20, wire: "int8", route: [][]string{{"a:1"}, {"b:2", "c:3"}}, tensors: bagOfAll(t)},
 		"a megabyte":  {bundle: thisBundle, tensors: tensor.Bag{"a": noise(1 << 20), "b": noise(3)}},
 		"empty":       {},
 		"no tensors":  {bundle: "x", rank: maxRoute, route: [][]string{{"a:1"}}},
@@ -82,7 +83,7 @@ func everyRequest(t testing.TB) map[string]*request {
 
 // toProto is the message that generated code has for a request.
 func toProto(r *request) *stagepb.RunRequest {
-	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: r.bundle, Rank: uint32(r.rank), UnderWay: uint32(r.underWay), Tensors: tensorsToProto(r.tensors)}
+	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: r.bundle, Rank: uint32(r.rank), UnderWay: uint32(r.underWay), Wire: string(r.wire), Tensors: tensorsToProto(r.tensors)}
 	for _, hop := range r.route {
 		m.Route = append(m.Route, &stagepb.Hop{Addresses: hop})
 	}
@@ -133,7 +134,7 @@ func pieces(b []byte, size int) mem.BufferSlice {
 
 func decodeRequest(b []byte, size int) (*request, error) {
 	r := &request{}
-	if err := newCodec().Unmarshal(pieces(b, size), r); err != nil {
+	if err := newCodec(maxMessage).Unmarshal(pieces(b, size), r); err != nil {
 		return r, err
 	}
 	return r, r.malformed
@@ -144,7 +145,7 @@ func TestEncodingIsWhatGeneratedCodeReads(t *testing.T) {
 	for name, r := range everyRequest(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			buffers, err := newCodec().Marshal(r)
+			buffers, err := newCodec(maxMessage).Marshal(r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +160,7 @@ func TestEncodingIsWhatGeneratedCodeReads(t *testing.T) {
 				t.Errorf("%d bytes are unknown to generated code", len(unknown))
 			}
 
-			buffers, err = newCodec().Marshal(&response{tensors: r.tensors, timings: timings})
+			buffers, err = newCodec(maxMessage).Marshal(&response{tensors: r.tensors, timings: timings})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -212,7 +213,7 @@ func TestGeneratedEncodingIsRead(t *testing.T) {
 					t.Error("the tensors differ")
 				}
 				out := &response{}
-				if err := newCodec().Unmarshal(pieces(encodedResponse, size), out); err != nil {
+				if err := newCodec(maxMessage).Unmarshal(pieces(encodedResponse, size), out); err != nil {
 					t.Fatal(err)
 				}
 				if !equalBags(out.tensors, r.tensors) || !slices.Equal(out.timings, timings) {
@@ -233,7 +234,7 @@ func TestGeneratedEncodingIsRead(t *testing.T) {
 func TestWhoOwnsMemory(t *testing.T) {
 	t.Parallel()
 	r := &request{tensors: tensor.Bag{"x": tensor.Of([]int64{4096}, make([]float32, 4096)), "y": tensor.Of(nil, []float32{7})}}
-	buffers, err := newCodec().Marshal(r)
+	buffers, err := newCodec(maxMessage).Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +287,7 @@ func TestBuffersGoBackToTheirPool(t *testing.T) {
 			t.Fatalf("%s: only %d buffers", name, pool.out)
 		}
 		r := &request{}
-		if err := newCodec().Unmarshal(buffers, r); err != nil || (r.malformed != nil) != (name == "refused") {
+		if err := newCodec(maxMessage).Unmarshal(buffers, r); err != nil || (r.malformed != nil) != (name == "refused") {
 			t.Errorf("%s: %v, %v", name, err, r.malformed)
 		}
 		buffers.Free() // as the transport does
@@ -300,7 +301,7 @@ func TestEncodingRefusesWrongTensor(t *testing.T) {
 	t.Parallel()
 	bag := tensor.Bag{"wrong": {DType: tensor.Float32, Shape: []int64{2}, Data: make([]byte, 7)}}
 	for _, v := range []any{&request{tensors: bag}, &response{tensors: bag}} {
-		if _, err := newCodec().Marshal(v); err == nil || !strings.Contains(err.Error(), `tensor "wrong"`) {
+		if _, err := newCodec(maxMessage).Marshal(v); err == nil || !strings.Contains(err.Error(), `tensor "wrong"`) {
 			t.Errorf("%T: %v", v, err)
 		}
 	}
@@ -425,6 +426,25 @@ func TestHostileMessagesAreRefused(t *testing.T) {
 		"end of no group":         {[]byte{9<<3 | 4}, "wire type 4"},
 		"wire type 6":             {[]byte{9<<3 | 6, 0}, "wire type 6"},
 		"wire type 7 in a tensor": {field(4, []byte{9<<3 | 7, 0}), "wire type 7"},
+		"half a float16":          {halfs("x", []uint64{2, 3}, 11), "11 bytes are no numbers of float16"},
+		"too few float16":         {halfs("x", []uint64{2, 3}, 10), "needs 24 bytes, there are 20"},
+		"too many float16":        {halfs("x", []uint64{2, 3}, 14), "needs 24 bytes, there are 28"},
+		"float16 of float64":      {field(4, text(1, "x"), varint(2, 11), dims(1), field(6, make([]byte, 4))), "this is float64"},
+		"float16 and data":        {field(4, text(1, "x"), varint(2, 1), dims(1), field(4, make([]byte, 4)), field(6, make([]byte, 2))), "4 bytes"},
+		"float16 and int8":        {field(4, text(1, "x"), varint(2, 1), dims(1), field(6, make([]byte, 2)), field(7, make([]byte, 4)), field(8, make([]byte, 1))), "float16, or int8"},
+		"float16 and scales":      {field(4, text(1, "x"), varint(2, 1), dims(1), field(6, make([]byte, 2)), field(7, make([]byte, 4))), "float16, or int8"},
+		"float16 and strings":     {field(4, text(1, "x"), varint(2, 1), dims(1), text(5, "a"), field(6, make([]byte, 2))), "needs 4 bytes"},
+		"scales only":             {field(4, text(1, "x"), varint(2, 1), dims(1), field(7, make([]byte, 4))), "float16, or int8"},
+		"int8 without scales":     {field(4, text(1, "x"), varint(2, 1), dims(1), field(8, make([]byte, 1))), "float16, or int8"},
+		"too few int8":            {ints("x", []uint64{2, 3}, 5, 1, 1), "needs 24 bytes, there are 20"},
+		"too few scales":          {ints("x", []uint64{2, 3}, 6, 1), "needs 8 bytes of scales, there are 4"},
+		"too many scales":         {ints("x", []uint64{2, 3}, 6, 1, 1, 1), "needs 8 bytes of scales"},
+		"int8 of negative shape":  {ints("x", []uint64{1<<64 - 1, 1<<64 - 6}, 6, 1), "negative dimension"},
+		"a scale that is NaN":     {ints("x", []uint64{2, 3}, 6, 1, float32(math.NaN())), "scale of row 1 is NaN"},
+		"an infinite scale":       {ints("x", []uint64{2, 3}, 6, float32(math.Inf(1)), 1), "scale of row 0 is +Inf"},
+		"a negative scale":        {ints("x", []uint64{2, 3}, 6, -1, 1), "scale of row 0 is -1"},
+		"float16 cut off":         {append(field(4, text(1, "x"), varint(2, 1), dims(4), protowire.AppendVarint(protowire.AppendTag(nil, 6, protowire.BytesType), 8), []byte("123")), "more behind"...), "cut off"},
+		"wide once it is widened": {ints("x", []uint64{maxMessage / 4, 2}, maxMessage/2, make([]float32, maxMessage/4)...), "larger than a message may be"},
 		"text":                    {[]byte("GET / HTTP/1.1\r\n\r\n"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -479,6 +499,9 @@ func agree(t testing.TB, encoded []byte, size int) (accepted bool) {
 		t.Errorf("%x is accepted, but not by generated code: %v", encoded, err)
 		return true
 	}
+	for _, x := range want.GetTensors() {
+		widenProto(t, x)
+	}
 	slices.SortFunc(want.Tensors, func(a, b *stagepb.Tensor) int { return strings.Compare(a.GetName(), b.GetName()) })
 	if got := toProto(r); !proto.Equal(got, want) {
 		t.Errorf("%x is read as %v, and by generated code as %v", encoded, got, want)
@@ -506,6 +529,10 @@ func TestHostileMessagesTakeNoMemory(t *testing.T) {
 		"strings not sent": field(4, text(1, "x"), varint(2, 8), dims(1<<28)),
 		"packed dims":      field(4, text(1, "x"), field(3, bytes.Repeat([]byte{1}, 1<<20))),
 		"unpacked dims":    field(4, text(1, "x"), bytes.Repeat(varint(3, 1), 1<<19)),
+		"long float16":     field(4, text(1, "x"), varint(2, 1), dims(1<<28), length(6, 1<<30)),
+		"long int8":        field(4, text(1, "x"), varint(2, 1), dims(1<<28), length(8, 1<<30)),
+		"long scales":      field(4, text(1, "x"), varint(2, 1), dims(1<<28), length(7, 1<<30)),
+		"too much widened": field(4, text(1, "x"), varint(2, 1), dims(2<<20), field(8, make([]byte, 2<<20))),
 		"empty hops":       bytes.Repeat(field(3), 1<<19),
 		"empty replicas":   field(3, bytes.Repeat(text(1, ""), 1<<19)),
 		"empty tensors":    bytes.Repeat(field(4), 1<<19),
@@ -513,7 +540,7 @@ func TestHostileMessagesTakeNoMemory(t *testing.T) {
 		buffers, r := pieces(encoded, 0), &request{}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		err := newCodec().Unmarshal(buffers, r)
+		err := newCodec(maxMessage).Unmarshal(buffers, r)
 		runtime.ReadMemStats(&after)
 		if err == nil && r.malformed == nil {
 			t.Errorf("%s: it is accepted", name)
@@ -542,6 +569,9 @@ func FuzzDecodeRequest(f *testing.F) {
 		float32s("x", []uint64{1 << 63, 2}, 0),
 		append(protowire.AppendVarint(nil, (1<<29)<<3), 0),
 		{9<<3 | 3, 9<<3 | 4},
+		join(text(6, "float16"), halfs("x", []uint64{2, 3}, 12)),
+		ints("x", []uint64{2, 3}, 6, 1, 0.5),
+		ints("x", []uint64{2, 3}, 6, 1, float32(math.NaN())),
 	} {
 		f.Add(b, uint8(3))
 	}
@@ -554,12 +584,12 @@ func FuzzDecodeRequest(f *testing.F) {
 		if err != nil {
 			t.Fatalf("refused in one piece: %v", err)
 		}
-		buffers, err := newCodec().Marshal(r)
+		buffers, err := newCodec(maxMessage).Marshal(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		again := &request{}
-		if err := newCodec().Unmarshal(buffers, again); err != nil || again.malformed != nil {
+		if err := newCodec(maxMessage).Unmarshal(buffers, again); err != nil || again.malformed != nil {
 			t.Fatal(err, again.malformed)
 		}
 		if !proto.Equal(toProto(again), toProto(r)) {
@@ -581,7 +611,7 @@ func FuzzDecodeResponse(f *testing.F) {
 	f.Add(field(2, text(1, "x")), uint8(2))
 	f.Fuzz(func(t *testing.T, encoded []byte, size uint8) {
 		out := &response{}
-		if err := newCodec().Unmarshal(pieces(encoded, int(size)), out); err != nil {
+		if err := newCodec(maxMessage).Unmarshal(pieces(encoded, int(size)), out); err != nil {
 			return
 		}
 		for _, x := range out.timings {

@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/replica"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
@@ -75,7 +77,7 @@ func dial(address, name string, o Options) (*grpc.ClientConn, error) {
 			MinConnectTimeout: 5 * time.Second,
 		}),
 		grpc.WithDefaultCallOptions(
-			grpc.ForceCodecV2(newCodec()),
+			grpc.ForceCodecV2(newCodec(o.MaxMessage)),
 			grpc.MaxCallRecvMsgSize(o.MaxMessage),
 			grpc.MaxCallSendMsgSize(o.MaxMessage),
 		),
@@ -171,6 +173,9 @@ func (c *Client) identify(peer string, d *stagepb.DescribeResponse) error {
 	case int(d.GetRank()) != c.rank || d.GetBundle() != c.bundle && c.bundle != SelfTest:
 		return fault.Errorf(fault.Mismatch, "%s holds rank %d of bundle %.12s (%s), and rank %d of bundle %.12s is wanted; give both sides the same bundle, and the stages in rank order",
 			peer, d.GetRank(), d.GetBundle(), d.GetModel(), c.rank, c.bundle)
+	case c.Wire != "" && c.Wire != wire.Float32 && !slices.Contains(d.GetWires(), string(c.Wire)):
+		return fault.Errorf(fault.Mismatch, "%s (distinfer %s) does not send and read tensors as %s, which is asked for with --wire; run a version there that does, or leave out --wire",
+			peer, d.GetVersion(), c.Wire)
 	}
 	return nil
 }
@@ -228,7 +233,7 @@ func (l *link) run(ctx context.Context, route [][]string, underWay int, in tenso
 	started := time.Now()
 	conn, _, err := l.connections()
 	if err == nil {
-		err = conn.Invoke(ctx, runMethod, &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, underWay: underWay, tensors: in}, out)
+		err = conn.Invoke(ctx, runMethod, &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, underWay: underWay, tensors: in, wire: c.Wire, narrow: c.narrow}, out)
 	}
 	took := time.Duration(-1)
 	if err == nil {

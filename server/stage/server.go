@@ -20,6 +20,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
@@ -122,7 +123,7 @@ func NewServer(c Config) *Server {
 	}
 	s.grpc = grpc.NewServer(
 		grpc.Creds(grpcmtls.Server(c.TLS)),
-		grpc.ForceServerCodecV2(newCodec()),
+		grpc.ForceServerCodecV2(newCodec(c.MaxMessage)),
 		grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(c.MaxMessage),
 		grpc.MaxSendMsgSize(c.MaxMessage),
@@ -225,6 +226,9 @@ func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.D
 		Version: s.Version, Onnxruntime: s.ONNXRuntime, Hostname: s.Hostname, Threads: uint32(s.Threads),
 		Running: uint32(len(s.slots)), Waiting: uint32(max(0, s.waiting.Load())), Starved: s.next.starved(),
 	}
+	for _, e := range wire.Encodings() {
+		d.Wires = append(d.Wires, string(e))
+	}
 	if s.Memory != nil {
 		used, available := s.Memory()
 		d.MemoryUsed, d.MemoryAvailable = uint64(used), uint64(available)
@@ -271,7 +275,7 @@ func (s *Server) run(ctx context.Context, in *request) (*response, error) {
 	in.tensors = nil // the next stage's run may be long; what came in is not needed for it
 	here.holds(out)
 	if len(in.route) > 0 {
-		client, done, err := s.next.get(in.bundle, s.Rank+1, in.route[0])
+		client, done, err := s.next.get(in.bundle, s.Rank+1, in.route[0], in.wire)
 		if err != nil {
 			return nil, err
 		}
@@ -326,6 +330,11 @@ func (s *Server) accept(in *request) error {
 	case in.bundle == SelfTest && s.SelfTest == nil:
 		return fault.Errorf(fault.Mismatch, "stage %d has no self-test", s.Rank)
 	}
+	e, err := wire.Parse(string(in.wire))
+	if err != nil {
+		return fault.Errorf(fault.Mismatch, "stage %d (distinfer %s) cannot send tensors on as the caller wants: %w; run the same version of distinfer on both sides, or choose another --wire", s.Rank, s.Version, err)
+	}
+	in.wire = e
 	want := s.Stages - 1 - s.Rank
 	var peers [][]string
 	if len(s.Peers) > 0 {

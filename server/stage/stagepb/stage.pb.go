@@ -40,6 +40,11 @@ type RunRequest struct {
 	// What the stage needs, and what it has to forward. Fields of a tensor are
 	// written in the order of their numbers.
 	Tensors []*Tensor `protobuf:"bytes,4,rep,name=tensors,proto3" json:"tensors,omitempty"`
+	// How the stages send float32 tensors to one another: one of the encodings of
+	// DescribeResponse, or empty for float32. A stage that does not know it refuses
+	// with FAILED_PRECONDITION. It does not concern this request's tensors, nor
+	// those of the answer.
+	Wire string `protobuf:"bytes,6,opt,name=wire,proto3" json:"wire,omitempty"`
 	// How many runs the one who asks the pipeline has under way, this one included,
 	// as far as it knows; every stage passes it on. A stage may give a lone run more
 	// threads.
@@ -111,6 +116,13 @@ func (x *RunRequest) GetTensors() []*Tensor {
 		return x.Tensors
 	}
 	return nil
+}
+
+func (x *RunRequest) GetWire() string {
+	if x != nil {
+		return x.Wire
+	}
+	return ""
 }
 
 func (x *RunRequest) GetUnderWay() uint32 {
@@ -328,12 +340,19 @@ func (x *Timing) GetProcessors() uint32 {
 }
 
 type Tensor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Dtype         int32                  `protobuf:"varint,2,opt,name=dtype,proto3" json:"dtype,omitempty"`      // a value of TensorProto.DataType of ONNX
-	Dims          []int64                `protobuf:"varint,3,rep,packed,name=dims,proto3" json:"dims,omitempty"` // none for a scalar
-	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`         // the elements in row-major order, little-endian
-	Strings       [][]byte               `protobuf:"bytes,5,rep,name=strings,proto3" json:"strings,omitempty"`   // the elements of a tensor of strings
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Dtype   int32                  `protobuf:"varint,2,opt,name=dtype,proto3" json:"dtype,omitempty"`      // a value of TensorProto.DataType of ONNX
+	Dims    []int64                `protobuf:"varint,3,rep,packed,name=dims,proto3" json:"dims,omitempty"` // none for a scalar
+	Data    []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`         // the elements in row-major order, little-endian
+	Strings [][]byte               `protobuf:"bytes,5,rep,name=strings,proto3" json:"strings,omitempty"`   // the elements of a tensor of strings
+	// The elements of a float32 tensor, rounded, in the place of data. Either
+	// float16: IEEE 754 binary16, little-endian. Or int8, and for each row of the
+	// last dimension (a scalar is one row) the float32 that its elements are to be
+	// multiplied with. The stage computes on float32 in any case.
+	Float16       []byte `protobuf:"bytes,6,opt,name=float16,proto3" json:"float16,omitempty"`
+	Scales        []byte `protobuf:"bytes,7,opt,name=scales,proto3" json:"scales,omitempty"`
+	Int8          []byte `protobuf:"bytes,8,opt,name=int8,proto3" json:"int8,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -403,6 +422,27 @@ func (x *Tensor) GetStrings() [][]byte {
 	return nil
 }
 
+func (x *Tensor) GetFloat16() []byte {
+	if x != nil {
+		return x.Float16
+	}
+	return nil
+}
+
+func (x *Tensor) GetScales() []byte {
+	if x != nil {
+		return x.Scales
+	}
+	return nil
+}
+
+func (x *Tensor) GetInt8() []byte {
+	if x != nil {
+		return x.Int8
+	}
+	return nil
+}
+
 type DescribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -455,7 +495,10 @@ type DescribeResponse struct {
 	Running         uint32                 `protobuf:"varint,12,opt,name=running,proto3" json:"running,omitempty"`                                        // runs being computed
 	Waiting         uint32                 `protobuf:"varint,13,opt,name=waiting,proto3" json:"waiting,omitempty"`                                        // runs that wait for their turn
 	// Whether runs wait for a replica of the next rank, and none can be used.
-	Starved       bool `protobuf:"varint,14,opt,name=starved,proto3" json:"starved,omitempty"`
+	Starved bool `protobuf:"varint,14,opt,name=starved,proto3" json:"starved,omitempty"`
+	// The encodings of float32 tensors that the stage reads and writes: "float32",
+	// "float16", "int8". None is float32 only.
+	Wires         []string `protobuf:"bytes,15,rep,name=wires,proto3" json:"wires,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -588,18 +631,26 @@ func (x *DescribeResponse) GetStarved() bool {
 	return false
 }
 
+func (x *DescribeResponse) GetWires() []string {
+	if x != nil {
+		return x.Wires
+	}
+	return nil
+}
+
 var File_stage_proto protoreflect.FileDescriptor
 
 const file_stage_proto_rawDesc = "" +
 	"\n" +
-	"\vstage.proto\x12\x12distinfer.stage.v1\"\xd6\x01\n" +
+	"\vstage.proto\x12\x12distinfer.stage.v1\"\xea\x01\n" +
 	"\n" +
 	"RunRequest\x12\x1a\n" +
 	"\bprotocol\x18\x05 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12-\n" +
 	"\x05route\x18\x03 \x03(\v2\x17.distinfer.stage.v1.HopR\x05route\x124\n" +
-	"\atensors\x18\x04 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\x12\x1b\n" +
+	"\atensors\x18\x04 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\x12\x12\n" +
+	"\x04wire\x18\x06 \x01(\tR\x04wire\x12\x1b\n" +
 	"\tunder_way\x18\a \x01(\rR\bunderWay\"#\n" +
 	"\x03Hop\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\"y\n" +
@@ -617,14 +668,17 @@ const file_stage_proto_rawDesc = "" +
 	"\aat_once\x18\b \x01(\rR\x06atOnce\x12\x1e\n" +
 	"\n" +
 	"processors\x18\t \x01(\rR\n" +
-	"processors\"t\n" +
+	"processors\"\xba\x01\n" +
 	"\x06Tensor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05dtype\x18\x02 \x01(\x05R\x05dtype\x12\x12\n" +
 	"\x04dims\x18\x03 \x03(\x03R\x04dims\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12\x18\n" +
-	"\astrings\x18\x05 \x03(\fR\astrings\"\x11\n" +
-	"\x0fDescribeRequest\"\x94\x03\n" +
+	"\astrings\x18\x05 \x03(\fR\astrings\x12\x18\n" +
+	"\afloat16\x18\x06 \x01(\fR\afloat16\x12\x16\n" +
+	"\x06scales\x18\a \x01(\fR\x06scales\x12\x12\n" +
+	"\x04int8\x18\b \x01(\fR\x04int8\"\x11\n" +
+	"\x0fDescribeRequest\"\xaa\x03\n" +
 	"\x10DescribeResponse\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12\x16\n" +
@@ -641,7 +695,8 @@ const file_stage_proto_rawDesc = "" +
 	"\x10memory_available\x18\v \x01(\x04R\x0fmemoryAvailable\x12\x18\n" +
 	"\arunning\x18\f \x01(\rR\arunning\x12\x18\n" +
 	"\awaiting\x18\r \x01(\rR\awaiting\x12\x18\n" +
-	"\astarved\x18\x0e \x01(\bR\astarved2\xa6\x01\n" +
+	"\astarved\x18\x0e \x01(\bR\astarved\x12\x14\n" +
+	"\x05wires\x18\x0f \x03(\tR\x05wires2\xa6\x01\n" +
 	"\x05Stage\x12F\n" +
 	"\x03Run\x12\x1e.distinfer.stage.v1.RunRequest\x1a\x1f.distinfer.stage.v1.RunResponse\x12U\n" +
 	"\bDescribe\x12#.distinfer.stage.v1.DescribeRequest\x1a$.distinfer.stage.v1.DescribeResponseB5Z3github.com/distinfer/distinfer/server/stage/stagepbb\x06proto3"

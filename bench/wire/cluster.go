@@ -1,0 +1,290 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distinfer/distinfer/bench/rig"
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/server/stage"
+)
+
+// link is the name of the proxy between the stages.
+const link = "link"
+
+// A cluster is two stages with a link between them, and a caller for each encoding.
+type cluster struct {
+	bundle    *bundle.Bundle
+	proxies   rig.Toxiproxy
+	launcher  rig.Launcher
+	processes []*rig.Process
+	toxics    []string // on the link
+	sides     []*side
+}
+
+// A side calls the stages with one encoding.
+type side struct {
+	encoding   wire.Encoding
+	pipeline   *stage.Pipeline
+	classifier *classify.Classifier
+}
+
+// serve splits the model and starts all processes. stop has to be called even when it
+// fails.
+func serve(ctx context.Context, o options, dir string) (*cluster, error) {
+	c := &cluster{launcher: rig.NewLauncher()}
+	stages := filepath.Join(dir, "stages")
+	split := exec.CommandContext(ctx, o.binary, "split", filepath.Join(o.model, "model.onnx"), "--stages", "2", "--out", stages, "--onnxruntime", o.library)
+	split.Env = rig.Environment()
+	if output, err := split.CombinedOutput(); err != nil {
+		return c, fmt.Errorf("split the model: %w: %s", err, output)
+	}
+	var err error
+	if c.bundle, err = bundle.Open(stages); err != nil {
+		return c, err
+	}
+	ports := rig.NewPorts()
+	var addresses [4]string // of the stages, the link, and toxiproxy itself
+	for i := range addresses {
+		if addresses[i], err = ports.Address(); err != nil {
+			return c, err
+		}
+	}
+	first, second, between := addresses[0], addresses[1], addresses[2]
+	c.proxies = rig.Toxiproxy{Address: addresses[3]}
+	if err := c.start(ctx, dir, "toxiproxy", c.proxies.Answers, c.proxies.Command(o.toxiproxy)...); err != nil {
+		return c, err
+	}
+	if err := c.proxies.AddProxy(ctx, link, between, second); err != nil {
+		return c, err
+	}
+	for rank, address := range []string{first, second} {
+		healthy := func(ctx context.Context) error { return rig.StageHealthy(ctx, address) }
+		if err := c.start(ctx, dir, fmt.Sprint("stage-", rank), healthy, o.binary, "serve-stage", "--bundle", stages, "--rank", strconv.Itoa(rank),
+			"--listen", address, "--threads", "1", "--onnxruntime", o.library); err != nil {
+			return c, err
+		}
+	}
+	for _, e := range wire.Encodings() {
+		s := &side{encoding: e}
+		if s.pipeline, err = stage.NewPipeline(c.bundle.ID, [][]string{{first}, {between}}, stage.Options{MaxMessage: 64 << 20, Wire: e, Log: slog.New(slog.DiscardHandler)}); err != nil {
+			return c, err
+		}
+		c.sides = append(c.sides, s)
+		if s.classifier, err = classify.New(c.bundle, s.pipeline); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// start starts a process and waits until it answers.
+func (c *cluster) start(ctx context.Context, dir, name string, answers func(context.Context) error, command ...string) error {
+	log := filepath.Join(dir, name+".log")
+	p := &rig.Process{
+		Name: name, Command: command, Log: log, Launcher: c.launcher, Answers: answers,
+		Trouble: func(what string) { fmt.Fprintln(os.Stderr, "wire:", what) },
+	}
+	if err := p.Start(); err != nil {
+		return err
+	}
+	c.processes = append(c.processes, p)
+	if err := p.AwaitReady(ctx); err != nil {
+		said, _ := os.ReadFile(log)
+		return fmt.Errorf("%w: %s", err, said)
+	}
+	return nil
+}
+
+func (c *cluster) stop() error {
+	var errs []error
+	for _, s := range c.sides {
+		errs = append(errs, s.pipeline.Close())
+	}
+	for _, p := range c.processes {
+		p.Kill()
+	}
+	close(c.launcher)
+	return errors.Join(errs...)
+}
+
+// shape has the link pass so many Mbit/s in each direction, any if 0, with a latency
+// one way.
+func (c *cluster) shape(ctx context.Context, speed int, latency time.Duration) error {
+	for _, name := range c.toxics {
+		if err := c.proxies.RemoveToxic(ctx, link, name); err != nil {
+			return err
+		}
+	}
+	c.toxics = nil
+	// The latency comes first: it lets pass at once what was held up longer before.
+	for _, stream := range rig.Streams {
+		if err := c.poison(ctx, "latency", stream, "latency", int(latency.Milliseconds())); err != nil {
+			return err
+		}
+		if err := c.poison(ctx, "bandwidth", stream, "rate", speed*1000/8); err != nil { // kB/s
+			return err
+		}
+	}
+	return nil
+}
+
+// poison adds a toxic to the link, unless its value is 0.
+func (c *cluster) poison(ctx context.Context, kind, stream, attribute string, value int) error {
+	if value == 0 {
+		return nil
+	}
+	t := rig.Toxic{Name: kind + "_" + stream, Type: kind, Stream: stream, Toxicity: 1, Attributes: map[string]int{attribute: value}}
+	c.toxics = append(c.toxics, t.Name)
+	return c.proxies.AddToxic(ctx, link, t)
+}
+
+// A kind is requests that are alike.
+type kind struct {
+	texts []classify.Text
+	bytes int64 // of float32 that go over the link for one
+	// converting is what narrowing them and widening them again takes, by encoding;
+	// share is how many of the bytes are left.
+	converting map[wire.Encoding]time.Duration
+	share      map[wire.Encoding]float64
+}
+
+// kind chooses n sentences of about the same length, that of the median of SST-2 dev.
+func (c *cluster) kind(ctx context.Context, n int) (*kind, error) {
+	table, err := os.ReadFile("models/testdata/sst2/dev.tsv")
+	if err != nil {
+		return nil, err
+	}
+	var all []classify.Text
+	for _, line := range strings.Split(strings.TrimSuffix(string(table), "\n"), "\n")[1:] { // the first is the header
+		_, sentence, _ := strings.Cut(line, "\t")
+		t, err := c.sides[0].classifier.Encode(sentence)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, t)
+	}
+	slices.SortStableFunc(all, func(a, b classify.Text) int { return cmp.Compare(a.Length, b.Length) })
+	if n < 1 || n > len(all) {
+		return nil, fmt.Errorf("-sentences can be 1 to %d", len(all))
+	}
+	from := (len(all) - n) / 2
+	k := &kind{texts: all[from : from+n], converting: map[wire.Encoding]time.Duration{}, share: map[wire.Encoding]float64{}}
+	sizes := tensor.Sizes{"batch": int64(n), "sequence": int64(k.texts[n-1].Length)}
+	for _, out := range c.bundle.Stages[0].Outputs {
+		shape, known := out.Resolve(sizes)
+		if out.DType != tensor.Float32 || !known {
+			continue
+		}
+		if err := k.convert(ctx, shape); err != nil {
+			return nil, fmt.Errorf("%s of shape %v: %w", out.Name, shape, err)
+		}
+	}
+	if k.bytes == 0 {
+		return nil, errors.New("no float32 goes from the first stage to the second")
+	}
+	for e := range k.share {
+		k.share[e] /= float64(k.bytes)
+	}
+	return k, nil
+}
+
+// convert measures the conversion of a tensor, and adds it up.
+func (k *kind) convert(ctx context.Context, shape []int64) error {
+	x, err := tensor.New(tensor.Float32, shape)
+	if err != nil {
+		return err
+	}
+	values, err := tensor.As[float32](x)
+	if err != nil {
+		return err
+	}
+	for i := range values {
+		values[i] = float32(i%2000-1000) / 500
+	}
+	k.bytes += x.Bytes()
+	for _, e := range wire.Encodings()[1:] {
+		var buffer []byte
+		alloc := func(n int) []byte {
+			if buffer == nil {
+				buffer = tensor.AlignedBytes(int64(n))
+			}
+			return buffer
+		}
+		var times []time.Duration
+		for begin := time.Now(); len(times) < 20 || time.Since(begin) < time.Second/4; {
+			started := time.Now()
+			numbers, ok := e.Narrow(x, alloc)
+			if !ok {
+				return fmt.Errorf("it is not narrowed to %s", e)
+			}
+			if _, err := numbers.Tensor(shape); err != nil {
+				return err
+			}
+			times = append(times, time.Since(started))
+			if len(times) == 1 {
+				k.share[e] += float64(numbers.Bytes())
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		k.converting[e] += median(times)
+	}
+	return nil
+}
+
+// A row is what was measured at one speed of the link, by encoding.
+type row struct {
+	speed        int // Mbit/s, 0 for any
+	hop, request map[wire.Encoding]time.Duration
+}
+
+// measure sends requests of a kind with each encoding by turns.
+func (c *cluster) measure(ctx context.Context, k *kind, repeats int) (row, error) {
+	hops, requests := map[wire.Encoding][]time.Duration{}, map[wire.Encoding][]time.Duration{}
+	for turn := range repeats + 1 {
+		for i := range c.sides {
+			s := c.sides[(turn+i)%len(c.sides)] // each is first every now and then
+			started := time.Now()
+			answers, timings, err := s.classifier.Compute(ctx, k.texts)
+			took := time.Since(started)
+			if err == nil {
+				err = answers[0].Err
+			}
+			if err != nil {
+				return row{}, fmt.Errorf("%s: %w", s.encoding, err)
+			}
+			if len(timings) != 2 {
+				return row{}, fmt.Errorf("%s: the answer tells of %d stages, not 2", s.encoding, len(timings))
+			}
+			if turn > 0 { // the first one makes connections
+				hops[s.encoding] = append(hops[s.encoding], timings[0].Next-timings[1].Total)
+				requests[s.encoding] = append(requests[s.encoding], took)
+			}
+		}
+	}
+	r := row{hop: map[wire.Encoding]time.Duration{}, request: map[wire.Encoding]time.Duration{}}
+	for e := range hops {
+		r.hop[e], r.request[e] = median(hops[e]), median(requests[e])
+	}
+	return r, nil
+}
+
+func median(v []time.Duration) time.Duration {
+	v = slices.Sorted(slices.Values(v))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}

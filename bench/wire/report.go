@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/wire"
+)
+
+// write writes what was measured of one kind of request at one latency.
+func write(w io.Writer, k *kind, latency time.Duration, rows []row) error {
+	fmt.Fprintf(w, "\n%d sentences a request, %.1f kB of float32 between the stages, latency %s one way\n", len(k.texts), float64(k.bytes)/1e3, latency)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	narrow := wire.Encodings()[1:]
+	fmt.Fprint(t, "link\thop float32 ms\t")
+	for _, e := range narrow {
+		fmt.Fprintf(t, "%s ms\tratio\t", e)
+	}
+	fmt.Fprint(t, "request float32 ms\t")
+	for _, e := range narrow {
+		fmt.Fprintf(t, "%s ms\tratio\t", e)
+	}
+	fmt.Fprintln(t)
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t", speed(float64(r.speed)))
+		for _, times := range []map[wire.Encoding]time.Duration{r.hop, r.request} {
+			fmt.Fprintf(t, "%.2f\t", milliseconds(times[wire.Float32]))
+			for _, e := range narrow {
+				fmt.Fprintf(t, "%.2f\t%.2f\t", milliseconds(times[e]), float64(times[e])/float64(times[wire.Float32]))
+			}
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, e := range narrow {
+		fmt.Fprintf(w, "%s: breaks even at %s; converting takes %.2f ms (%.2f ns a byte of float32) and leaves %.0f %% of the bytes, which foretells %s\n",
+			e, breakEven(rows, e), milliseconds(k.converting[e]), float64(k.converting[e].Nanoseconds())/float64(k.bytes), 100*k.share[e], speed(k.foretold(e)))
+	}
+	return nil
+}
+
+func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }
+
+func speed(megabits float64) string {
+	switch {
+	case megabits == 0:
+		return "unlimited"
+	case megabits >= 1000:
+		return fmt.Sprintf("%.3g Gbit/s", megabits/1000)
+	}
+	return fmt.Sprintf("%.3g Mbit/s", megabits)
+}
+
+// foretold is the speed in Mbit/s at which sending the bytes that are saved takes as
+// long as converting does.
+func (k *kind) foretold(e wire.Encoding) float64 {
+	saved := float64(k.bytes) * (1 - k.share[e])
+	return 8 * saved / k.converting[e].Seconds() / 1e6
+}
+
+// inverse is the time that a bit takes at a speed, in microseconds.
+func inverse(speed int) float64 {
+	if speed == 0 {
+		return 0
+	}
+	return 1 / float64(speed)
+}
+
+// breakEven is the speed at which a hop takes as long as with float32, of rows from fast
+// to slow. What narrowing saves grows evenly with the time that a bit takes: it is
+// interpolated between the slowest link on which nothing was saved and the next.
+func breakEven(rows []row, e wire.Encoding) string {
+	saves := func(r row) float64 { return milliseconds(r.hop[wire.Float32] - r.hop[e]) }
+	last := -1
+	for i, r := range rows {
+		if saves(r) < 0 {
+			last = i
+		}
+	}
+	switch last {
+	case -1:
+		return fmt.Sprintf("more than the fastest link measured (%s)", speed(float64(rows[0].speed)))
+	case len(rows) - 1:
+		return fmt.Sprintf("less than the slowest link measured (%s)", speed(float64(rows[last].speed)))
+	}
+	slow, fast := rows[last+1], rows[last]
+	share := -saves(fast) / (saves(slow) - saves(fast))
+	return speed(1 / (inverse(fast.speed) + share*(inverse(slow.speed)-inverse(fast.speed))))
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/server/batch"
+)
+
+// A wireReport says what each encoding between stages changes about the answers to
+// some texts.
+type wireReport struct {
+	Texts     int          `json:"texts"`
+	Encodings []wireEffect `json:"encodings"`
+}
+
+// A wireEffect is what one encoding changes, beside float32.
+type wireEffect struct {
+	Encoding wire.Encoding `json:"encoding"`
+	Flips    int           `json:"flips"` // texts that get another label
+	// How far a score moves: that of a text which moves furthest, at most and in the
+	// mean over the texts.
+	LargestMove  float64   `json:"largest_move"`
+	MeanMove     float64   `json:"mean_move"`
+	BytesPerText []float64 `json:"bytes_per_text"` // over each cut
+}
+
+// compareWires labels the texts of a file with every encoding between the stages of a
+// bundle.
+func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bundle.Bundle, in *input, path string, stdin io.Reader) (*wireReport, error) {
+	if len(b.Stages) == 1 {
+		return nil, errors.New("--texts: the bundle has one stage, so nothing goes from stage to stage; split the model into more to compare encodings")
+	}
+	file, err := in.open([]string{path}, stdin)
+	if err != nil {
+		return nil, fmt.Errorf("--texts: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	stages, done, err := openStages(library, b)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var sides []wireSide
+	for _, e := range wire.Encodings() {
+		chain := wire.NewChain(stages, e)
+		classifier, err := classify.New(b, chain)
+		if err != nil {
+			return nil, fmt.Errorf("--texts: %w", err)
+		}
+		// Each text by itself: how texts come together is chance, and moves scores too.
+		alone := batch.New(batch.Config{Classifier: classifier, MaxTexts: chunk, Begin: s.threads(), Alone: true, Log: s.logger()})
+		sides = append(sides, wireSide{chain, alone, wireEffect{Encoding: e}})
+	}
+	report := &wireReport{}
+	var lines []textLine
+	flush := func() error {
+		report.Texts += len(lines)
+		defer func() { lines = lines[:0] }()
+		return compareChunk(ctx, sides, lines)
+	}
+	err = in.texts(file, func(l textLine) error {
+		switch {
+		case l.err != nil:
+			return fmt.Errorf("line %d: %w", l.number, l.err)
+		case l.text == "":
+			return fmt.Errorf("line %d: the text is empty", l.number)
+		}
+		if lines = append(lines, l); len(lines) < chunk {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err == nil && report.Texts == 0 {
+		err = errors.New("it has no texts")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--texts: %s: %w", path, err)
+	}
+	for _, side := range sides {
+		side.MeanMove /= float64(report.Texts)
+		for _, n := range side.chain.Crossed() {
+			side.BytesPerText = append(side.BytesPerText, float64(n)/float64(report.Texts))
+		}
+		report.Encodings = append(report.Encodings, side.wireEffect)
+	}
+	return report, nil
+}
+
+// A wireSide labels texts with one encoding, and notes what differs. MeanMove is the
+// sum while it does.
+type wireSide struct {
+	chain *wire.Chain
+	texts *batch.Batcher
+	wireEffect
+}
+
+// compareChunk labels texts on every side, and compares each with the first.
+func compareChunk(ctx context.Context, sides []wireSide, lines []textLine) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	texts := make([]string, len(lines))
+	for i, l := range lines {
+		texts[i] = l.text
+	}
+	var plain []classify.Answer
+	for k := range sides {
+		answers, err := sides[k].texts.Classify(ctx, texts)
+		if err != nil {
+			return fmt.Errorf("with %s between the stages: %w", sides[k].Encoding, err)
+		}
+		if k == 0 {
+			plain = answers
+		}
+		for i, a := range answers {
+			if a.Err != nil {
+				return fmt.Errorf("line %d, with %s between the stages: %w", lines[i].number, sides[k].Encoding, a.Err)
+			}
+			sides[k].note(plain[i], a)
+		}
+	}
+	return nil
+}
+
+// note compares an answer with that of float32.
+func (e *wireEffect) note(plain, answer classify.Answer) {
+	if answer.Results[0].Label != plain.Results[0].Label {
+		e.Flips++
+	}
+	scores := make(map[string]float64, len(plain.Results))
+	for _, r := range plain.Results {
+		scores[r.Label] = r.Score
+	}
+	move := 0.0
+	for _, r := range answer.Results {
+		move = max(move, math.Abs(r.Score-scores[r.Label]))
+	}
+	e.LargestMove = max(e.LargestMove, move)
+	e.MeanMove += move
+}
+
+// print writes the report for people; there may be none.
+func (r *wireReport) print(w io.Writer) error {
+	if r == nil {
+		return nil
+	}
+	fmt.Fprintf(w, "\nwith each encoding between the stages (--wire), on %d texts:\n\n", r.Texts)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "encoding\tlabels that flip\ta score moves\tin the mean")
+	for rank := range r.Encodings[0].BytesPerText {
+		fmt.Fprintf(t, "\tbehind stage %d", rank)
+	}
+	for _, e := range r.Encodings {
+		fmt.Fprintf(t, "\n%s\t%d (%.2f %%)\tup to %.6f\t%.6f", e.Encoding, e.Flips, 100*float64(e.Flips)/float64(r.Texts), e.LargestMove, e.MeanMove)
+		for i, n := range e.BytesPerText {
+			fmt.Fprintf(t, "\t%s a text (%.0f %%)", size(int64(n)), 100*n/max(r.Encodings[0].BytesPerText[i], 1))
+		}
+	}
+	fmt.Fprintln(t)
+	return t.Flush()
+}
