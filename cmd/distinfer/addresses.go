@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -111,6 +113,44 @@ func defaultAddress(rank int) string {
 	return net.JoinHostPort("localhost", strconv.Itoa(firstStagePort+rank))
 }
 
+// ranksHere is how many of n stages are on this machine, given where one of them
+// listens.
+func (a addresses) ranksHere(ctx context.Context, n int, listen string) int {
+	if len(a) == 0 { // whoever can call it at a loopback address is here as well
+		if stage.IsLoopback(listen) {
+			return n
+		}
+		return 1
+	}
+	own, err := localAddresses()
+	if err != nil {
+		return 1
+	}
+	here := 0
+	for _, replicas := range a {
+		if slices.ContainsFunc(replicas, func(replica string) bool { return len(ownIPs(ctx, own, replica)) > 0 }) {
+			here++
+		}
+	}
+	return max(here, 1)
+}
+
+// ownIPs are the addresses of this machine that a replica's address stands for.
+func ownIPs(ctx context.Context, own map[string]bool, replica string) []netip.Addr {
+	host, _, _ := net.SplitHostPort(strings.TrimPrefix(replica, stage.ManyReplicas))
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil // a name this machine cannot resolve is not its own
+	}
+	var found []netip.Addr
+	for _, ip := range ips {
+		if ip = ip.Unmap(); ip.IsLoopback() || own[ip.String()] {
+			found = append(found, ip)
+		}
+	}
+	return found
+}
+
 // listenAddress is where the stage of the given rank listens when --listen does
 // not say: at the one of its configured addresses that is this machine's.
 func (a addresses) listenAddress(ctx context.Context, rank int) (string, error) {
@@ -126,22 +166,15 @@ func (a addresses) listenAddress(ctx context.Context, rank int) (string, error) 
 	}
 	var found []string
 	for _, replica := range a[rank] {
-		name, many := strings.CutPrefix(replica, stage.ManyReplicas)
-		host, port, _ := net.SplitHostPort(name)
-		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		if err != nil {
-			continue // a name this machine cannot resolve is not its own
+		ips := ownIPs(ctx, own, replica)
+		if len(ips) == 0 {
+			continue
 		}
-		for _, ip := range ips {
-			if !ip.Unmap().IsLoopback() && !own[ip.Unmap().String()] {
-				continue
-			}
-			if many {
-				replica = net.JoinHostPort(ip.Unmap().String(), port)
-			}
-			found = append(found, replica)
-			break
+		if name, many := strings.CutPrefix(replica, stage.ManyReplicas); many {
+			_, port, _ := net.SplitHostPort(name)
+			replica = net.JoinHostPort(ips[0].String(), port)
 		}
+		found = append(found, replica)
 	}
 	switch len(found) {
 	case 1:

@@ -22,6 +22,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/share"
@@ -181,13 +182,14 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	m := &model{bundle: b, addresses: addresses, machine: machine, pipeline: pipeline}
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
-	m.Classifier, err = classify.New(b, pipeline, 2*len(addresses))
+	classifier, err := classify.New(b, pipeline)
 	switch {
+	case err == nil:
+		m.Batcher = batch.New(batch.Config{Classifier: classifier, MaxTexts: s.MaxTexts, Begin: 1 + len(addresses), Log: log})
 	case errors.Is(err, bundle.ErrNoFile):
-		m.Classifier = nil
 		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
 		log.Warn("no text route: " + m.NoText)
-	case err != nil:
+	default:
 		m.Close()
 		return nil, err
 	}
@@ -203,7 +205,7 @@ type frontProcess struct {
 
 // frontConfig says how the front serves, whichever model.
 func (s *settings) frontConfig() (front.Config, error) {
-	c := front.Config{MaxBody: s.MaxBody, MaxTexts: s.MaxTexts, Timeout: s.Timeout, Log: s.logger()}
+	c := front.Config{MaxBody: s.MaxBody, Timeout: s.Timeout, Log: s.logger()}
 	var err error
 	if c.TLS, err = s.httpsTLS(c.Log); err == nil {
 		c.Tokens, err = s.tokens(c.Log)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"iter"
 	"math"
 	"os"
 	"path/filepath"
@@ -20,32 +21,48 @@ func availableMemory(root string) int64 {
 			}
 		}
 	}
-	for line := range strings.Lines(content(root, "proc/self/cgroup")) {
-		// hierarchy:controllers:path; version 2 has no controllers
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		top, limit, usage := "sys/fs/cgroup", "memory.max", "memory.current"
-		switch {
-		case strings.Contains(","+parts[1]+",", ",memory,"):
-			top, limit, usage = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-		case parts[1] != "":
-			continue
-		}
-		// A group is bound by those above it as well. In a container the group's own
-		// folder may be the top one.
-		for dir := filepath.Join("/", parts[2]); ; dir = filepath.Dir(dir) {
-			least = min(least, left(root, filepath.Join(top, dir), limit, usage))
-			if dir == "/" {
-				break
-			}
+	for version, dir := range controlGroups(root, "memory") {
+		if version == 1 {
+			least = min(least, left(root, dir, "memory.limit_in_bytes", "memory.usage_in_bytes"))
+		} else {
+			least = min(least, left(root, dir, "memory.max", "memory.current"))
 		}
 	}
 	if least == math.MaxInt64 {
 		return 0
 	}
 	return max(least, 1)
+}
+
+// controlGroups are the folders of the control groups that this process is in and
+// that may have the controller, each with the version of its hierarchy, from the
+// group itself to the top, since a group is bound by those above it as well. In a
+// container the group's own folder may be the top one.
+func controlGroups(root, controller string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		for line := range strings.Lines(content(root, "proc/self/cgroup")) {
+			// hierarchy:controllers:path; version 2 has no controllers
+			parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+			if len(parts) != 3 {
+				continue
+			}
+			version, top := 2, "sys/fs/cgroup"
+			switch {
+			case strings.Contains(","+parts[1]+",", ","+controller+","):
+				version, top = 1, filepath.Join("sys/fs/cgroup", controller)
+			case parts[1] != "":
+				continue
+			}
+			for dir := filepath.Join("/", parts[2]); ; dir = filepath.Dir(dir) {
+				if !yield(version, filepath.Join(top, dir)) {
+					return
+				}
+				if dir == "/" {
+					break
+				}
+			}
+		}
+	}
 }
 
 // residentMemory is how many bytes of memory this process has; 0 when the system

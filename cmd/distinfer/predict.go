@@ -23,6 +23,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/server/batch"
 )
 
 // chunk and chunkBytes bound the texts that are classified at a time: enough to
@@ -74,20 +75,22 @@ code is 1.`,
 		if front != nil {
 			p.classify = front.classify
 		} else {
-			classifier, done, err := s.localClassifier()
+			local, done, err := s.localBatcher()
 			if err != nil {
 				return err
 			}
 			defer done()
-			p.classify = classifier.Classify
+			p.classify = local.Classify
 		}
 		return p.run(cmd.Context(), &in, file)
 	}
 	return cmd
 }
 
-// localClassifier loads every stage of the bundle into this process.
-func (s *settings) localClassifier() (_ *classify.Classifier, done func(), err error) {
+// localBatcher loads every stage of the bundle into this process. It computes as many
+// batches at a time as there are threads, since threads that work on one batch wait
+// for each other.
+func (s *settings) localBatcher() (_ *batch.Batcher, done func(), err error) {
 	b, err := bundle.Open(s.Bundle)
 	if err != nil {
 		return nil, nil, err
@@ -105,19 +108,19 @@ func (s *settings) localClassifier() (_ *classify.Classifier, done func(), err e
 		_ = library.Close()
 	}
 	for rank := range b.Stages {
-		session, link, err := openStage(library, b, rank, s.Threads)
+		session, link, err := openStage(library, b, rank, 1)
 		if err != nil {
 			done()
 			return nil, nil, err
 		}
 		sessions, chain = append(sessions, session), append(chain, link)
 	}
-	c, err := classify.New(b, chain, 2)
+	c, err := classify.New(b, chain)
 	if err != nil {
 		done()
 		return nil, nil, err
 	}
-	return c, done, nil
+	return batch.New(batch.Config{Classifier: c, MaxTexts: chunk, Begin: s.threads(), Log: s.logger()}), done, nil
 }
 
 // A prediction labels a stream of texts chunk by chunk.

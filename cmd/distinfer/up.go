@@ -227,10 +227,10 @@ func (f *frontProcess) greet(ctx context.Context, out io.Writer, base, ask strin
 
 // label is the model's answer to one text.
 func (m *model) label(ctx context.Context, text string) (string, error) {
-	if m.Classifier == nil {
+	if m.Batcher == nil {
 		return "", errors.New(m.NoText)
 	}
-	answers, err := m.Classifier.Classify(ctx, []string{text})
+	answers, err := m.Batcher.Classify(ctx, []string{text})
 	if err == nil {
 		err = answers[0].Err
 	}

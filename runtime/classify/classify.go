@@ -1,8 +1,9 @@
-// Package classify turns texts into labels: it tokenises, batches, has a Runner
-// compute the logits, and scores them.
+// Package classify turns texts into labels: it tokenises them, has a Runner compute
+// the logits of several at a time, and scores them.
 //
 // It does not know what the Runner is: one session, a chain of sessions in this
-// process, or stages on other machines. It knows nothing of HTTP.
+// process, or stages on other machines. Nor does it choose what is computed
+// together. It knows nothing of HTTP.
 package classify
 
 import (
@@ -10,21 +11,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/text"
-)
-
-// The size of a batch: short texts fill it by rows, long ones by tokens.
-const (
-	maxRows   = 32
-	maxTokens = 4096 // rows × the longest row
 )
 
 // A Classifier classifies texts. It is safe for concurrent use.
@@ -36,7 +28,7 @@ type Classifier struct {
 	inputs []tensor.Spec
 	output string
 	rows   int // rows of every batch, when the model fixes them; else 0
-	slots  chan struct{}
+	masked bool
 }
 
 // An Answer is what one text gets: all labels by descending score, or why there
@@ -47,10 +39,9 @@ type Answer struct {
 }
 
 // New makes a classifier of a bundle's text files and a Runner that computes
-// the bundle's model. parallel is how many batches may be computed at once. It
-// fails with bundle.ErrNoFile when a text file is missing, and when the model's
+// the bundle's model. It fails with bundle.ErrNoFile when a text file is missing, and when the model's
 // inputs and outputs are not those of a text classifier.
-func New(b *bundle.Bundle, runner pipeline.Runner, parallel int) (*Classifier, error) {
+func New(b *bundle.Bundle, runner pipeline.Runner) (*Classifier, error) {
 	tokenizer, err := Tokenizer(b)
 	if err != nil {
 		return nil, err
@@ -59,7 +50,7 @@ func New(b *bundle.Bundle, runner pipeline.Runner, parallel int) (*Classifier, e
 	if err != nil {
 		return nil, err
 	}
-	c := &Classifier{config: config, runner: runner, inputs: b.Inputs, slots: make(chan struct{}, parallel)}
+	c := &Classifier{config: config, runner: runner, inputs: b.Inputs}
 	if c.tokenizer, err = fit(tokenizer, config, b.Inputs); err != nil {
 		return nil, err
 	}
@@ -82,6 +73,7 @@ func New(b *bundle.Bundle, runner pipeline.Runner, parallel int) (*Classifier, e
 	if _, ok := tensor.Find(b.Inputs, "input_ids"); !ok {
 		return nil, errors.New("the model has no input input_ids")
 	}
+	_, c.masked = tensor.Find(b.Inputs, "attention_mask")
 	c.output, err = logits(b.Outputs, len(config.Labels()))
 	return c, err
 }
@@ -187,103 +179,78 @@ func logits(outputs []tensor.Spec, labels int) (string, error) {
 // Labels are the labels by id.
 func (c *Classifier) Labels() []string { return c.config.Labels() }
 
-// Classify answers every text, in order. Texts of about equal length are
-// computed together, so that little is spent on padding. An error means that
-// nothing was computed for some text because of ctx or the Runner; what is wrong
-// with a single text is in its Answer.
-func (c *Classifier) Classify(ctx context.Context, texts []string) ([]Answer, error) {
-	answers := make([]Answer, len(texts))
-	encodings := make([]text.Encoding, len(texts))
-	order := make([]int, 0, len(texts))
-	for i, s := range texts {
-		e, err := c.tokenizer.Encode(s)
-		if err == nil && len(e.IDs) == 0 {
-			err = errors.New("the text has no tokens")
-		}
-		if err != nil {
-			answers[i].Err = fault.Errorf(fault.Invalid, "tokenise: %w", err)
-			continue
-		}
-		encodings[i] = e
-		order = append(order, i)
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return len(encodings[a].IDs) - len(encodings[b].IDs) })
+// Rows is how many texts the model computes at a time, whether there are so many or
+// not; 0 is for as many as there are.
+func (c *Classifier) Rows() int { return c.rows }
 
-	batches := c.batches(order, encodings)
-	if len(batches) == 1 {
-		return answers, c.batch(ctx, batches[0], encodings, answers)
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(cap(c.slots))
-	for _, rows := range batches {
-		group.Go(func() error { return c.batch(ctx, rows, encodings, answers) })
-	}
-	return answers, group.Wait()
+// Mixes reports whether texts of different lengths may be computed together: whether
+// the model is told what is padding.
+func (c *Classifier) Mixes() bool { return c.masked }
+
+// A Text is one that was tokenised.
+type Text struct {
+	encoding text.Encoding
+	// Length is how many tokens it has in a batch of its own, padding included. A
+	// batch of several has the Length of the longest.
+	Length int
 }
 
-// batches cuts texts, sorted by length, into batches.
-func (c *Classifier) batches(order []int, encodings []text.Encoding) [][]int {
-	var batches [][]int
-	from := 0
-	for i := range order {
-		longest := len(encodings[order[i]].IDs)
-		count := i - from + 1
-		full := count > maxRows || count*longest > maxTokens && count > 1
-		if c.rows > 0 {
-			full = count > c.rows
-		}
-		if full {
-			batches = append(batches, order[from:i])
-			from = i
-		}
+// Encode tokenises a text. What is wrong with it is a fault.Invalid.
+func (c *Classifier) Encode(s string) (Text, error) {
+	e, err := c.tokenizer.Encode(s)
+	if err == nil && len(e.IDs) == 0 {
+		err = errors.New("the text has no tokens")
 	}
-	if from < len(order) {
-		batches = append(batches, order[from:])
+	if err != nil {
+		return Text{}, fault.Errorf(fault.Invalid, "tokenise: %w", err)
 	}
-	return batches
+	return Text{e, c.tokenizer.PaddedLength(len(e.IDs))}, nil
 }
 
-// batch computes the texts at the given indices and writes their answers.
-func (c *Classifier) batch(ctx context.Context, rows []int, encodings []text.Encoding, answers []Answer) error {
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
+// Compute answers texts as one batch, in order. It also tells where the time went,
+// if the Runner does. An error means that nothing was computed; an Answer has the
+// error of one text alone.
+func (c *Classifier) Compute(ctx context.Context, texts []Text) ([]Answer, []pipeline.Timing, error) {
+	encodings := make([]text.Encoding, 0, max(len(texts), c.rows))
+	for _, t := range texts {
+		encodings = append(encodings, t.encoding)
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	for len(encodings) < c.rows { // the model computes so many rows in any case
+		encodings = append(encodings, encodings[0])
 	}
-	chosen := make([]text.Encoding, 0, max(len(rows), c.rows))
-	for _, i := range rows {
-		chosen = append(chosen, encodings[i])
-	}
-	for len(chosen) < c.rows { // the model computes so many rows in any case
-		chosen = append(chosen, chosen[0])
-	}
-	padded, err := c.tokenizer.Pad(chosen)
+	padded, err := c.tokenizer.Pad(encodings)
 	if err != nil {
-		return fmt.Errorf("pad: %w", err)
+		return nil, nil, fmt.Errorf("pad: %w", err)
 	}
-	out, err := c.runner.Run(ctx, c.bag(padded))
+	out, timings, err := c.run(ctx, c.bag(padded))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	result, ok := out[c.output]
 	if !ok {
-		return fmt.Errorf("the model did not answer %q", c.output)
+		return nil, nil, fmt.Errorf("the model did not answer %q", c.output)
 	}
 	values, err := tensor.Widen(result)
 	if err != nil {
-		return fmt.Errorf("output %q: %w", c.output, err)
+		return nil, nil, fmt.Errorf("output %q: %w", c.output, err)
 	}
 	labels := len(c.config.Labels())
-	if len(values) != len(chosen)*labels {
-		return fmt.Errorf("output %q has shape %v for %d texts and %d labels", c.output, result.Shape, len(chosen), labels)
+	if len(values) != len(encodings)*labels {
+		return nil, nil, fmt.Errorf("output %q has shape %v for %d texts and %d labels", c.output, result.Shape, len(encodings), labels)
 	}
-	for k, i := range rows {
-		answers[i].Results, answers[i].Err = c.config.Results(values[k*labels : (k+1)*labels])
+	answers := make([]Answer, len(texts))
+	for i := range answers {
+		answers[i].Results, answers[i].Err = c.config.Results(values[i*labels : (i+1)*labels])
 	}
-	return nil
+	return answers, timings, nil
+}
+
+func (c *Classifier) run(ctx context.Context, in tensor.Bag) (tensor.Bag, []pipeline.Timing, error) {
+	if t, ok := c.runner.(pipeline.Tracer); ok {
+		return t.Trace(ctx, in)
+	}
+	out, err := c.runner.Run(ctx, in)
+	return out, nil, err
 }
 
 func (c *Classifier) bag(b text.Batch) tensor.Bag {

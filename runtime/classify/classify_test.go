@@ -3,19 +3,15 @@ package classify
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
@@ -23,167 +19,42 @@ import (
 // patience bounds waits that end sooner unless something is broken.
 const patience = 20 * time.Second
 
-// The words w0 to w9 have the ids 10 to 19; what is not a word is unknown.
-const tokenizerJSON = `{"version": "1.0", "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": {"type": "WordLevel", "unk_token": "[UNK]",
-"vocab": {"[PAD]": 0, "[UNK]": 1, "w0": 10, "w1": 11, "w2": 12, "w3": 13, "w4": 14, "w5": 15, "w6": 16, "w7": 17, "w8": 18, "w9": 19}}}`
-
-// unkLess has no unknown token in its vocabulary, so that some texts cannot be
-// tokenised.
-const unkLess = `{"version": "1.0", "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": {"type": "WordLevel", "unk_token": "[UNK]",
-"vocab": {"[PAD]": 0, "w0": 10, "w1": 11}}}`
-
-const configJSON = `{"problem_type": "regression", "id2label": {"0": "sum", "1": "tokens"}}`
-
-// A model is what a bundle of these tests holds.
-type model struct {
-	tokenizer, config string // no file when empty
-	inputs, outputs   []tensor.Spec
-}
-
-func spec(name string, d tensor.DType, dims ...tensor.Dim) tensor.Spec {
-	return tensor.Spec{Name: name, DType: d, Dims: dims}
-}
-
-var (
-	batch, sequence = tensor.Named("batch"), tensor.Named("sequence")
-
-	bertInputs = []tensor.Spec{
-		spec("input_ids", tensor.Int64, batch, sequence),
-		spec("attention_mask", tensor.Int64, batch, sequence),
-		spec("token_type_ids", tensor.Int64, batch, sequence),
-	}
-	twoLogits = []tensor.Spec{spec("logits", tensor.Float32, batch, tensor.Fixed(2))}
-	usual     = model{tokenizerJSON, configJSON, bertInputs, twoLogits}
-)
-
-func (m model) bundle(t testing.TB) *bundle.Bundle {
+func classifier(t testing.TB, m classifytest.Model, s *classifytest.Sums) *Classifier {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "stages")
-	w, err := bundle.Create(dir, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name, content string) bundle.File {
-		f, err := w.WriteFile(name, func(to io.Writer) error {
-			_, err := io.WriteString(to, content)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
-	}
-	manifest := &bundle.Manifest{
-		Format: bundle.Format, Model: bundle.Model{Name: "made-up", SHA256: strings.Repeat("0", 64)},
-		Inputs: m.inputs, Outputs: m.outputs,
-		Stages: []bundle.Stage{{File: write("stage-0.onnx", "not run"), Inputs: m.inputs, Outputs: m.outputs}},
-	}
-	if m.tokenizer != "" {
-		manifest.Files = append(manifest.Files, write(bundle.TokenizerName, m.tokenizer))
-	}
-	if m.config != "" {
-		manifest.Files = append(manifest.Files, write(bundle.ConfigName, m.config))
-	}
-	if err := w.WriteManifest(manifest); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	b, err := bundle.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// A sums computes two logits for each row, from the ids that the mask has: their
-// position-weighted sum modulo a prime, and their number. It records what it is
-// given.
-type sums struct {
-	output string                                              // name of the output
-	before func(ctx context.Context, rows, length int64) error // may be nil
-	change func(logits []float32) []float32                    // may be nil
-
-	mu     sync.Mutex
-	shapes [][]int64
-	bags   []tensor.Bag
-}
-
-const prime = 65521
-
-func (s *sums) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
-	shape := in["input_ids"].Shape
-	s.mu.Lock()
-	s.shapes, s.bags = append(s.shapes, shape), append(s.bags, in)
-	s.mu.Unlock()
-	if s.before != nil {
-		if err := s.before(ctx, shape[0], shape[1]); err != nil {
-			return nil, err
-		}
-	}
-	ids, err := integers(in["input_ids"])
-	if err != nil {
-		return nil, err
-	}
-	mask := slices.Repeat([]int64{1}, len(ids))
-	if m, ok := in["attention_mask"]; ok {
-		if mask, err = integers(m); err != nil {
-			return nil, err
-		}
-	}
-	var logits []float32
-	for row := range int(shape[0]) {
-		sum, n := int64(0), int64(0)
-		for i := row * int(shape[1]); i < (row+1)*int(shape[1]); i++ {
-			if mask[i] == 1 {
-				n++
-				sum = (sum + n*ids[i]) % prime
-			}
-		}
-		logits = append(logits, float32(sum), float32(n))
-	}
-	if s.change != nil {
-		logits = s.change(logits)
-	}
-	name := s.output
-	if name == "" {
-		name = "logits"
-	}
-	return tensor.Bag{name: tensor.Of([]int64{int64(len(logits))}, logits)}, nil
-}
-
-func integers(t tensor.Tensor) ([]int64, error) {
-	if t.DType == tensor.Int64 {
-		return tensor.As[int64](t)
-	}
-	narrow, err := tensor.As[int32](t)
-	wide := make([]int64, len(narrow))
-	for i, v := range narrow {
-		wide[i] = int64(v)
-	}
-	return wide, err
-}
-
-// words makes a text of the given number of words, and its two logits.
-func words(random *rand.Rand, n int) (string, [2]float64) {
-	var s []string
-	sum := int64(0)
-	for i := range n {
-		w := random.Int64N(10)
-		s = append(s, fmt.Sprint("w", w))
-		sum = (sum + int64(i+1)*(10+w)) % prime
-	}
-	return strings.Join(s, " "), [2]float64{float64(sum), float64(n)}
-}
-
-func classifier(t testing.TB, m model, s *sums, parallel int) *Classifier {
-	t.Helper()
-	c, err := New(m.bundle(t), s, parallel)
+	c, err := New(m.Bundle(t), s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// answer has texts answered as one batch, as far as they can be tokenised.
+func answer(t testing.TB, c *Classifier, texts []string) ([]Answer, error) {
+	t.Helper()
+	answers := make([]Answer, len(texts))
+	var good []Text
+	var places []int
+	for i, s := range texts {
+		e, err := c.Encode(s)
+		if answers[i].Err = err; err == nil {
+			good, places = append(good, e), append(places, i)
+		}
+	}
+	rows := c.Rows()
+	if rows == 0 {
+		rows = max(1, len(good))
+	}
+	for some := range slices.Chunk(good, rows) {
+		computed, _, err := c.Compute(testContext(t), some)
+		if err != nil {
+			return answers, err
+		}
+		for k, a := range computed {
+			answers[places[k]] = a
+		}
+		places = places[len(some):]
+	}
+	return answers, nil
 }
 
 func wantAnswer(t testing.TB, what any, a Answer, want [2]float64) {
@@ -212,30 +83,30 @@ func TestAnswersComeInTheOrderOfTexts(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, m := range []struct {
 		name string
-		model
+		classifytest.Model
 	}{
-		{"of a BERT", usual},
-		{"without a mask, padded by position", model{tokenizerJSON, configJSON, bertInputs[:2], twoLogits}},
-		{"int32", model{tokenizerJSON, configJSON, []tensor.Spec{spec("input_ids", tensor.Int32, batch, sequence), spec("attention_mask", tensor.Int32, batch, sequence)}, twoLogits}},
-		{"mixed int32 and int64", model{tokenizerJSON, configJSON, []tensor.Spec{spec("input_ids", tensor.Int64, batch, sequence), spec("attention_mask", tensor.Int32, batch, sequence)}, twoLogits}},
-		{"batch of 1", model{tokenizerJSON, configJSON, []tensor.Spec{spec("input_ids", tensor.Int64, tensor.Fixed(1), sequence), spec("attention_mask", tensor.Int64, tensor.Fixed(1), sequence)}, twoLogits}},
-		{"batch of 5", model{tokenizerJSON, configJSON, []tensor.Spec{spec("input_ids", tensor.Int64, tensor.Fixed(5), sequence), spec("attention_mask", tensor.Int64, tensor.Fixed(5), sequence)}, twoLogits}},
-		{"logits by another name, of any rank", model{tokenizerJSON, configJSON, bertInputs, []tensor.Spec{{Name: "scores", DType: tensor.Float32, AnyRank: true}}}},
+		{"of a BERT", classifytest.Usual},
+		{"without a mask, padded by position", classifytest.Model{Tokenizer: classifytest.TokenizerJSON, Config: classifytest.ConfigJSON, Inputs: classifytest.BERTInputs[:2], Outputs: classifytest.TwoLogits}},
+		{"int32", classifytest.Model{Tokenizer: classifytest.TokenizerJSON, Config: classifytest.ConfigJSON, Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int32, classifytest.Batch, classifytest.Sequence), classifytest.Spec("attention_mask", tensor.Int32, classifytest.Batch, classifytest.Sequence)}, Outputs: classifytest.TwoLogits}},
+		{"mixed int32 and int64", classifytest.Model{Tokenizer: classifytest.TokenizerJSON, Config: classifytest.ConfigJSON, Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, classifytest.Batch, classifytest.Sequence), classifytest.Spec("attention_mask", tensor.Int32, classifytest.Batch, classifytest.Sequence)}, Outputs: classifytest.TwoLogits}},
+		{"batch of 1", classifytest.Model{Tokenizer: classifytest.TokenizerJSON, Config: classifytest.ConfigJSON, Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, tensor.Fixed(1), classifytest.Sequence), classifytest.Spec("attention_mask", tensor.Int64, tensor.Fixed(1), classifytest.Sequence)}, Outputs: classifytest.TwoLogits}},
+		{"batch of 5", classifytest.Model{Tokenizer: classifytest.TokenizerJSON, Config: classifytest.ConfigJSON, Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, tensor.Fixed(5), classifytest.Sequence), classifytest.Spec("attention_mask", tensor.Int64, tensor.Fixed(5), classifytest.Sequence)}, Outputs: classifytest.TwoLogits}},
+		{"logits by another name, of any rank", classifytest.Model{Tokenizer: classifytest.TokenizerJSON, Config: classifytest.ConfigJSON, Inputs: classifytest.BERTInputs, Outputs: []tensor.Spec{{Name: "scores", DType: tensor.Float32, AnyRank: true}}}},
 	} {
 		seed := random.Uint64()
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 0))
-			runner := &sums{output: m.outputs[0].Name}
-			c := classifier(t, m.model, runner, 3)
+			runner := &classifytest.Sums{Output: m.Outputs[0].Name}
+			c := classifier(t, m.Model, runner)
 			for _, n := range []int{0, 1, 2, 33, 100} {
 				var texts []string
 				var want [][2]float64
 				for range n {
-					s, w := words(random, 1+random.IntN(200))
+					s, w := classifytest.Words(random, 1+random.IntN(200))
 					texts, want = append(texts, s), append(want, w)
 				}
-				answers, err := c.Classify(testContext(t), texts)
+				answers, err := answer(t, c, texts)
 				if err != nil || len(answers) != n {
 					t.Fatalf("%d answers to %d texts, %v", len(answers), n, err)
 				}
@@ -243,8 +114,8 @@ func TestAnswersComeInTheOrderOfTexts(t *testing.T) {
 					wantAnswer(t, i, a, want[i])
 				}
 			}
-			for _, bag := range runner.bags {
-				if _, err := tensor.MatchAll(m.inputs, bag); err != nil || len(bag) != len(m.inputs) {
+			for _, bag := range runner.Bags {
+				if _, err := tensor.MatchAll(m.Inputs, bag); err != nil || len(bag) != len(m.Inputs) {
 					t.Fatalf("the runner is given %v: %v", bag.Names(), err)
 				}
 			}
@@ -252,115 +123,29 @@ func TestAnswersComeInTheOrderOfTexts(t *testing.T) {
 	}
 }
 
-func TestBatchesAreBounded(t *testing.T) {
-	t.Parallel()
-	for name, lengths := range map[string][]int{
-		"many short texts":       slices.Repeat([]int{1}, 200),
-		"long texts":             slices.Repeat([]int{1000}, 9),
-		"one longer than all":    {1, maxTokens + 500, 2},
-		"exactly full by rows":   slices.Repeat([]int{2}, maxRows),
-		"exactly full by tokens": slices.Repeat([]int{maxTokens / 8}, 8),
-		"every length":           {1, 5, 4000, 300, 2, 700, 128, 129, 127, 1, 64, 4096, 4097, 33, 10, 2048, 2049},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			random := rand.New(rand.NewPCG(3, 4))
-			runner := &sums{}
-			c := classifier(t, usual, runner, 2)
-			var texts []string
-			var want [][2]float64
-			for _, n := range lengths {
-				s, w := words(random, n)
-				texts, want = append(texts, s), append(want, w)
-			}
-			answers, err := c.Classify(testContext(t), texts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, a := range answers {
-				wantAnswer(t, i, a, want[i])
-			}
-			rows, tokens := 0, 0
-			for _, s := range runner.shapes {
-				if s[0] > maxRows || s[0]*s[1] > maxTokens && s[0] > 1 {
-					t.Errorf("a batch has shape %v", s)
-				}
-				rows += int(s[0])
-				tokens += int(s[0] * s[1])
-			}
-			if rows != len(lengths) {
-				t.Errorf("%d rows were computed for %d texts", rows, len(lengths))
-			}
-			// Full batches are used: not one batch a text.
-			if strings.HasPrefix(name, "exactly full") && len(runner.shapes) != 1 {
-				t.Errorf("%d batches: %v", len(runner.shapes), runner.shapes)
-			}
-			if name == "many short texts" && len(runner.shapes) != 7 { // 200 / 32, rounded up
-				t.Errorf("%d batches: %v", len(runner.shapes), runner.shapes)
-			}
-		})
-	}
-}
-
 func TestFixedBatchIsFilled(t *testing.T) {
 	t.Parallel()
-	m := usual
-	m.inputs = []tensor.Spec{spec("input_ids", tensor.Int64, tensor.Fixed(4), sequence)}
-	runner := &sums{}
-	c := classifier(t, m, runner, 1)
-	answers, err := c.Classify(testContext(t), []string{"w0", "w1", "w2", "w3", "w4", "w5"})
+	m := classifytest.Usual
+	m.Inputs = []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, tensor.Fixed(4), classifytest.Sequence)}
+	runner := &classifytest.Sums{}
+	c := classifier(t, m, runner)
+	answers, err := answer(t, c, []string{"w0", "w1", "w2", "w3", "w4", "w5"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, a := range answers {
 		wantAnswer(t, i, a, [2]float64{float64(10 + i), 1})
 	}
-	if len(runner.shapes) != 2 || runner.shapes[0][0] != 4 || runner.shapes[1][0] != 4 {
-		t.Errorf("batches have shapes %v", runner.shapes)
-	}
-}
-
-func TestNoMoreBatchesAtOnceThanAllowed(t *testing.T) {
-	t.Parallel()
-	const parallel = 2
-	var now atomic.Int64
-	var reached sync.Once
-	together := make(chan struct{})
-	runner := &sums{before: func(ctx context.Context, _, _ int64) error {
-		defer now.Add(-1)
-		if n := now.Add(1); n > parallel {
-			t.Errorf("%d batches are computed at once", n)
-		} else if n == parallel {
-			reached.Do(func() { close(together) })
-		}
-		select { // until there are as many as allowed
-		case <-together:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}}
-	c := classifier(t, usual, runner, parallel)
-	texts := slices.Repeat([]string{"w1"}, 10*maxRows)
-	var wg sync.WaitGroup
-	for range 4 { // callers share the limit
-		wg.Go(func() {
-			if _, err := c.Classify(testContext(t), texts); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if len(runner.shapes) != 40 {
-		t.Errorf("%d batches", len(runner.shapes))
+	if len(runner.Shapes) != 2 || runner.Shapes[0][0] != 4 || runner.Shapes[1][0] != 4 {
+		t.Errorf("batches have shapes %v", runner.Shapes)
 	}
 }
 
 func TestTextsAreCutToTheModelsPositions(t *testing.T) {
 	t.Parallel()
-	m := usual
-	m.config = `{"problem_type": "regression", "id2label": {"0": "sum", "1": "tokens"}, "max_position_embeddings": 3}`
-	answers, err := classifier(t, m, &sums{}, 1).Classify(testContext(t), []string{"w1 w2 w3 w4", "w1 w2"})
+	m := classifytest.Usual
+	m.Config = `{"problem_type": "regression", "id2label": {"0": "sum", "1": "tokens"}, "max_position_embeddings": 3}`
+	answers, err := answer(t, classifier(t, m, &classifytest.Sums{}), []string{"w1 w2 w3 w4", "w1 w2"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,27 +157,27 @@ func TestTextsAreCutToTheModelsPositions(t *testing.T) {
 // mask it is only work.
 func TestPaddingIsTheFilesUnlessThereIsAMask(t *testing.T) {
 	t.Parallel()
-	m := usual
-	m.tokenizer = strings.Replace(tokenizerJSON, `{"version"`, `{"padding": {"strategy": {"Fixed": 6}, "direction": "Left", "pad_to_multiple_of": null, "pad_id": 1, "pad_type_id": 0, "pad_token": "[UNK]"}, "version"`, 1)
+	m := classifytest.Usual
+	m.Tokenizer = strings.Replace(classifytest.TokenizerJSON, `{"version"`, `{"padding": {"strategy": {"Fixed": 6}, "direction": "Left", "pad_to_multiple_of": null, "pad_id": 1, "pad_type_id": 0, "pad_token": "[UNK]"}, "version"`, 1)
 	for name, c := range map[string]struct {
 		inputs []tensor.Spec
 		length int64
 		want   [2]float64
 	}{
-		"mask":    {bertInputs, 2, [2]float64{11 + 2*12, 2}},
-		"no mask": {bertInputs[:1], 6, [2]float64{1 + 2 + 3 + 4 + 5*11 + 6*12, 6}},
+		"mask":    {classifytest.BERTInputs, 2, [2]float64{11 + 2*12, 2}},
+		"no mask": {classifytest.BERTInputs[:1], 6, [2]float64{1 + 2 + 3 + 4 + 5*11 + 6*12, 6}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := m
-			m.inputs = c.inputs
-			runner := &sums{}
-			answers, err := classifier(t, m, runner, 1).Classify(testContext(t), []string{"w1 w2"})
+			m.Inputs = c.inputs
+			runner := &classifytest.Sums{}
+			answers, err := answer(t, classifier(t, m, runner), []string{"w1 w2"})
 			if err != nil {
 				t.Fatal(err)
 			}
 			wantAnswer(t, name, answers[0], c.want)
-			if got := runner.shapes[0][1]; got != c.length {
+			if got := runner.Shapes[0][1]; got != c.length {
 				t.Errorf("padded to %d, want %d", got, c.length)
 			}
 		})
@@ -401,38 +186,48 @@ func TestPaddingIsTheFilesUnlessThereIsAMask(t *testing.T) {
 
 func TestNewRefusesModelsThatAreNoTextClassifiers(t *testing.T) {
 	t.Parallel()
-	ids := bertInputs[0]
+	ids := classifytest.BERTInputs[0]
 	for name, c := range map[string]struct {
-		change func(*model)
+		change func(*classifytest.Model)
 		want   string
 		is     error
 	}{
-		"no tokenizer.json": {func(m *model) { m.tokenizer = "" }, "tokenizer.json", bundle.ErrNoFile},
-		"no config.json":    {func(m *model) { m.config = "" }, "config.json", bundle.ErrNoFile},
-		"broken tokenizer":  {func(m *model) { m.tokenizer = "{}" }, `"model" is missing`, nil},
-		"broken config":     {func(m *model) { m.config = "[]" }, "config.json", nil},
-		"unknown input":     {func(m *model) { m.inputs = []tensor.Spec{ids, spec("pixel_values", tensor.Int64, batch, sequence)} }, "pixel_values", nil},
-		"no ids":            {func(m *model) { m.inputs = bertInputs[1:] }, "no input input_ids", nil},
-		"ids of floats":     {func(m *model) { m.inputs = []tensor.Spec{spec("input_ids", tensor.Float32, batch, sequence)} }, "input_ids float32[batch,sequence]", nil},
-		"ids of rank 1":     {func(m *model) { m.inputs = []tensor.Spec{spec("input_ids", tensor.Int64, sequence)} }, "input_ids int64[sequence]", nil},
-		"other labels":      {func(m *model) { m.outputs = []tensor.Spec{spec("logits", tensor.Float32, batch, tensor.Fixed(3))} }, "3 logits, but config.json names 2 labels", nil},
-		"logits of rank 3": {func(m *model) {
-			m.outputs = []tensor.Spec{spec("logits", tensor.Float32, batch, sequence, tensor.Fixed(2))}
+		"no tokenizer.json": {func(m *classifytest.Model) { m.Tokenizer = "" }, "tokenizer.json", bundle.ErrNoFile},
+		"no config.json":    {func(m *classifytest.Model) { m.Config = "" }, "config.json", bundle.ErrNoFile},
+		"broken tokenizer":  {func(m *classifytest.Model) { m.Tokenizer = "{}" }, `"model" is missing`, nil},
+		"broken config":     {func(m *classifytest.Model) { m.Config = "[]" }, "config.json", nil},
+		"unknown input": {func(m *classifytest.Model) {
+			m.Inputs = []tensor.Spec{ids, classifytest.Spec("pixel_values", tensor.Int64, classifytest.Batch, classifytest.Sequence)}
+		}, "pixel_values", nil},
+		"no ids": {func(m *classifytest.Model) { m.Inputs = classifytest.BERTInputs[1:] }, "no input input_ids", nil},
+		"ids of floats": {func(m *classifytest.Model) {
+			m.Inputs = []tensor.Spec{classifytest.Spec("input_ids", tensor.Float32, classifytest.Batch, classifytest.Sequence)}
+		}, "input_ids float32[batch,sequence]", nil},
+		"ids of rank 1": {func(m *classifytest.Model) {
+			m.Inputs = []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, classifytest.Sequence)}
+		}, "input_ids int64[sequence]", nil},
+		"other labels": {func(m *classifytest.Model) {
+			m.Outputs = []tensor.Spec{classifytest.Spec("logits", tensor.Float32, classifytest.Batch, tensor.Fixed(3))}
+		}, "3 logits, but config.json names 2 labels", nil},
+		"logits of rank 3": {func(m *classifytest.Model) {
+			m.Outputs = []tensor.Spec{classifytest.Spec("logits", tensor.Float32, classifytest.Batch, classifytest.Sequence, tensor.Fixed(2))}
 		}, "logits float32[batch,sequence,2]", nil},
-		"logits of doubles": {func(m *model) { m.outputs = []tensor.Spec{spec("logits", tensor.Float64, batch, tensor.Fixed(2))} }, "logits float64", nil},
-		"two other outputs": {func(m *model) {
-			m.outputs = []tensor.Spec{spec("a", tensor.Float32, batch, tensor.Fixed(2)), spec("b", tensor.Float32, batch, tensor.Fixed(2))}
+		"logits of doubles": {func(m *classifytest.Model) {
+			m.Outputs = []tensor.Spec{classifytest.Spec("logits", tensor.Float64, classifytest.Batch, tensor.Fixed(2))}
+		}, "logits float64", nil},
+		"two other outputs": {func(m *classifytest.Model) {
+			m.Outputs = []tensor.Spec{classifytest.Spec("a", tensor.Float32, classifytest.Batch, tensor.Fixed(2)), classifytest.Spec("b", tensor.Float32, classifytest.Batch, tensor.Fixed(2))}
 		}, "2 outputs and none is named logits", nil},
-		"positions for no token": {func(m *model) {
-			m.config = `{"max_position_embeddings": 1}`
-			m.tokenizer = strings.Replace(tokenizerJSON, `"model"`, `"post_processor": {"type": "BertProcessing", "sep": ["w0", 10], "cls": ["w1", 11]}, "model"`, 1)
+		"positions for no token": {func(m *classifytest.Model) {
+			m.Config = `{"max_position_embeddings": 1}`
+			m.Tokenizer = strings.Replace(classifytest.TokenizerJSON, `"model"`, `"post_processor": {"type": "BertProcessing", "sep": ["w0", 10], "cls": ["w1", 11]}, "model"`, 1)
 		}, "1 positions of the model", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := usual
+			m := classifytest.Usual
 			c.change(&m)
-			_, err := New(m.bundle(t), &sums{}, 1)
+			_, err := New(m.Bundle(t), &classifytest.Sums{})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -445,9 +240,9 @@ func TestNewRefusesModelsThatAreNoTextClassifiers(t *testing.T) {
 
 func TestLogitsAreFoundByName(t *testing.T) {
 	t.Parallel()
-	m := usual
-	m.outputs = []tensor.Spec{spec("hidden", tensor.Float32, batch, sequence, tensor.Fixed(8)), twoLogits[0]}
-	answers, err := classifier(t, m, &sums{}, 1).Classify(testContext(t), []string{"w1"})
+	m := classifytest.Usual
+	m.Outputs = []tensor.Spec{classifytest.Spec("hidden", tensor.Float32, classifytest.Batch, classifytest.Sequence, tensor.Fixed(8)), classifytest.TwoLogits[0]}
+	answers, err := answer(t, classifier(t, m, &classifytest.Sums{}), []string{"w1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -457,14 +252,14 @@ func TestLogitsAreFoundByName(t *testing.T) {
 func TestWrongOutputOfARunnerIsItsError(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		runner *sums
+		runner *classifytest.Sums
 		want   string
 	}{
-		"too few logits": {&sums{change: func(l []float32) []float32 { return l[1:] }}, "for 2 texts and 2 labels"},
-		"too many":       {&sums{change: func(l []float32) []float32 { return append(l, 0) }}, "for 2 texts and 2 labels"},
-		"another name":   {&sums{output: "other"}, `did not answer "logits"`},
+		"too few logits": {&classifytest.Sums{Change: func(l []float32) []float32 { return l[1:] }}, "for 2 texts and 2 labels"},
+		"too many":       {&classifytest.Sums{Change: func(l []float32) []float32 { return append(l, 0) }}, "for 2 texts and 2 labels"},
+		"another name":   {&classifytest.Sums{Output: "other"}, `did not answer "logits"`},
 	} {
-		_, err := classifier(t, usual, c.runner, 1).Classify(testContext(t), []string{"w1", "w2"})
+		_, err := answer(t, classifier(t, classifytest.Usual, c.runner), []string{"w1", "w2"})
 		if err == nil || !strings.Contains(err.Error(), c.want) || fault.CodeOf(err) != fault.Internal {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
@@ -474,7 +269,7 @@ func TestWrongOutputOfARunnerIsItsError(t *testing.T) {
 func TestLogitsThatAreNoNumbersFailTheirTextOnly(t *testing.T) {
 	t.Parallel()
 	nan := float32(math.NaN())
-	runner := &sums{change: func(l []float32) []float32 {
+	runner := &classifytest.Sums{Change: func(l []float32) []float32 {
 		for i := 0; i < len(l); i += 2 {
 			if l[i] == 12 {
 				l[i] = nan
@@ -482,7 +277,7 @@ func TestLogitsThatAreNoNumbersFailTheirTextOnly(t *testing.T) {
 		}
 		return l
 	}}
-	answers, err := classifier(t, usual, runner, 1).Classify(testContext(t), []string{"w1", "w2", "w3"})
+	answers, err := answer(t, classifier(t, classifytest.Usual, runner), []string{"w1", "w2", "w3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -495,11 +290,11 @@ func TestLogitsThatAreNoNumbersFailTheirTextOnly(t *testing.T) {
 
 func TestTextThatCannotBeTokenisedIsInvalidAlone(t *testing.T) {
 	t.Parallel()
-	m := usual
-	m.tokenizer = unkLess
-	runner := &sums{}
-	c := classifier(t, m, runner, 1)
-	answers, err := c.Classify(testContext(t), []string{"w1", "other", "w0"})
+	m := classifytest.Usual
+	m.Tokenizer = classifytest.UnkLess
+	runner := &classifytest.Sums{}
+	c := classifier(t, m, runner)
+	answers, err := answer(t, c, []string{"w1", "other", "w0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -508,10 +303,10 @@ func TestTextThatCannotBeTokenisedIsInvalidAlone(t *testing.T) {
 	if err := answers[1].Err; fault.CodeOf(err) != fault.Invalid {
 		t.Errorf("other: %v is %s", err, fault.CodeOf(err))
 	}
-	if runner.shapes[0][0] != 2 {
-		t.Errorf("%d rows were computed", runner.shapes[0][0])
+	if runner.Shapes[0][0] != 2 {
+		t.Errorf("%d rows were computed", runner.Shapes[0][0])
 	}
-	if answers, err = c.Classify(testContext(t), []string{"other"}); err != nil || answers[0].Err == nil || len(runner.shapes) != 1 {
+	if answers, err = answer(t, c, []string{"other"}); err != nil || answers[0].Err == nil || len(runner.Shapes) != 1 {
 		t.Errorf("nothing to compute: %v, %v", answers, err)
 	}
 }
@@ -520,10 +315,10 @@ func TestTextThatCannotBeTokenisedIsInvalidAlone(t *testing.T) {
 // the texts beside it.
 func TestTextWithoutTokensIsInvalidAlone(t *testing.T) {
 	t.Parallel()
-	runner := &sums{}
-	c := classifier(t, usual, runner, 1)
+	runner := &classifytest.Sums{}
+	c := classifier(t, classifytest.Usual, runner)
 	for _, texts := range [][]string{{" "}, {"w1", "\t\n", "w2 w3"}} {
-		answers, err := c.Classify(testContext(t), texts)
+		answers, err := answer(t, c, texts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -534,71 +329,14 @@ func TestTextWithoutTokensIsInvalidAlone(t *testing.T) {
 			}
 		}
 	}
-	if len(runner.shapes) != 1 || runner.shapes[0][0] != 2 {
-		t.Errorf("batches have shapes %v", runner.shapes)
+	if len(runner.Shapes) != 1 || runner.Shapes[0][0] != 2 {
+		t.Errorf("batches have shapes %v", runner.Shapes)
 	}
-}
-
-func TestRunnersErrorEndsTheCall(t *testing.T) {
-	t.Parallel()
-	for _, batches := range []int{1, 5} {
-		live := 0 // runs that could have succeeded
-		runner := &sums{before: func(ctx context.Context, _, _ int64) error {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			live++
-			return fault.Errorf(fault.Unavailable, "stage 1 is gone")
-		}}
-		_, err := classifier(t, usual, runner, 1).Classify(testContext(t), slices.Repeat([]string{"w1"}, batches*maxRows))
-		if fault.CodeOf(err) != fault.Unavailable || err.Error() != "stage 1 is gone" {
-			t.Errorf("%d batches: %v", batches, err)
-		}
-		if live != 1 {
-			t.Errorf("%d of %d batches were computed, though the first failed", live, batches)
-		}
-	}
-}
-
-func TestCancellationReachesRunnerAndQueue(t *testing.T) {
-	t.Parallel()
-	running := make(chan struct{}, 100)
-	runner := &sums{before: func(ctx context.Context, _, _ int64) error {
-		running <- struct{}{}
-		<-ctx.Done()
-		return ctx.Err()
-	}}
-	c := classifier(t, usual, runner, 1)
-	// One call runs, and one waits for its slot.
-	var ends []chan error
-	ctx, cancel := context.WithCancel(testContext(t))
-	for range 2 {
-		end := make(chan error, 1)
-		go func() {
-			_, err := c.Classify(ctx, []string{"w1"})
-			end <- err
-		}()
-		ends = append(ends, end)
-	}
-	<-running
-	cancel()
-	for _, end := range ends {
-		if err := <-end; fault.CodeOf(err) != fault.Canceled {
-			t.Errorf("got %v", err)
-		}
-	}
-	// The slot is free again.
-	runner.before = nil
-	answers, err := c.Classify(testContext(t), []string{"w1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantAnswer(t, "w1", answers[0], [2]float64{11, 1})
 }
 
 func TestLabelsAreThoseOfTheConfig(t *testing.T) {
 	t.Parallel()
-	c := classifier(t, usual, &sums{}, 1)
+	c := classifier(t, classifytest.Usual, &classifytest.Sums{})
 	if got := c.Labels(); !slices.Equal(got, []string{"sum", "tokens"}) {
 		t.Errorf("got %q", got)
 	}
@@ -606,7 +344,7 @@ func TestLabelsAreThoseOfTheConfig(t *testing.T) {
 
 func TestTokenizerIsTheFiles(t *testing.T) {
 	t.Parallel()
-	tokenizer, err := Tokenizer(usual.bundle(t))
+	tokenizer, err := Tokenizer(classifytest.Usual.Bundle(t))
 	if err != nil {
 		t.Fatal(err)
 	}

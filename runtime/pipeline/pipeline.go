@@ -1,5 +1,6 @@
 // Package pipeline is what everything that computes has in common: the Runner,
-// and the Chain that makes several Runners one.
+// the Chain that makes several Runners one, and the Timing that tells where the
+// time of a run went.
 //
 // A session of ONNX Runtime is a Runner, the client of a remote stage is a
 // Runner, a chain of Runners is a Runner. The package knows only tensors: not
@@ -9,6 +10,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -19,6 +21,28 @@ import (
 // memory with it.
 type Runner interface {
 	Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error)
+}
+
+// A Tracer is a Runner that can tell where the time of a run went: what every stage
+// says of itself, in rank order.
+type Tracer interface {
+	Runner
+	Trace(ctx context.Context, in tensor.Bag) (tensor.Bag, []Timing, error)
+}
+
+// A Timing is where the time of a run went on one stage.
+type Timing struct {
+	Rank     int
+	Waited   time.Duration // for its turn
+	Computed time.Duration
+	Next     time.Duration // from sending to the next stage until its answer was there
+	Total    time.Duration // from the request having arrived until the answer was ready
+	Replays  int           // calls of the next stage that failed and were made again
+
+	// Machine is the same for stages that share processors, of which there are so
+	// many. AtOnce is how many runs the stage computes at a time.
+	Machine            uint64
+	Processors, AtOnce int
 }
 
 // A Stage is one link of a chain.

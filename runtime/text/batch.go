@@ -69,6 +69,14 @@ func (p *padder) length(n int) int {
 	return n
 }
 
+// PaddedLength is how many tokens a batch has whose longest text has n.
+func (t *Tokenizer) PaddedLength(n int) int {
+	if t.padding == nil {
+		return n
+	}
+	return t.padding.length(n)
+}
+
 // A Batch holds several encodings padded to one length, row after row: each
 // slice is a matrix of Rows × Length.
 type Batch struct {
@@ -92,10 +100,8 @@ func (t *Tokenizer) Pad(encodings []Encoding) (Batch, error) {
 	for _, e := range encodings {
 		longest = max(longest, len(e.IDs))
 	}
-	length, p := longest, t.padding
-	if p != nil {
-		length = p.length(longest)
-	} else {
+	length, p := t.PaddedLength(longest), t.padding
+	if p == nil {
 		p = &padder{}
 	}
 	if longest > length {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/selftest"
 	"github.com/distinfer/distinfer/server/stage"
 )
@@ -140,7 +141,7 @@ func (c *Config) resolve(ctx context.Context) (all []*replica) {
 // A run is how long a self-test took, and where.
 type run struct {
 	elapsed time.Duration
-	timings []stage.Timing
+	timings []pipeline.Timing
 }
 
 // selfTest runs the self-test on a replica and along a route behind it.

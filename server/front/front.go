@@ -1,8 +1,8 @@
-// Package front answers HTTP: it takes texts in, hands them to a classifier, and
-// maps what comes back, or what went wrong, to responses.
+// Package front answers HTTP: it takes texts in, has them answered, and maps what
+// comes back, or what went wrong, to responses.
 //
-// It does not know whether the classifier computes in this process or on ten
-// machines. Clients are untrusted: what they send is bounded in size and number,
+// It does not know which texts are computed together, nor whether that is done in
+// this process or on ten machines. Clients are untrusted: what they send is bounded in size and number,
 // and what is wrong with it is said in the answer.
 package front
 
@@ -15,9 +15,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,13 +27,13 @@ import (
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/server/batch"
 )
 
 // Config says how a Front serves.
 type Config struct {
-	MaxBody  int64         // bytes of a request's body
-	MaxTexts int           // texts that are waiting or being computed
-	Timeout  time.Duration // for one request
+	MaxBody int64         // bytes of a request's body
+	Timeout time.Duration // for one request; a client may allow less
 
 	// TLS makes it HTTPS, with HTTP/2; nil is plain HTTP.
 	TLS *tls.Config
@@ -48,7 +50,6 @@ type Front struct {
 	Config
 	models models
 	mux    *http.ServeMux
-	busy   atomic.Int64 // texts waiting or being computed
 	held   atomic.Int64 // bytes of bodies being received or read
 }
 
@@ -195,7 +196,7 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	m, done := f.models.use()
 	defer done()
 	switch {
-	case m.Classifier == nil:
+	case m.Batcher == nil:
 		err = noTextError{m.NoText}
 	case err != nil:
 		err = fault.Errorf(fault.Invalid, "the query is not URL-encoded: %w", err)
@@ -244,7 +245,7 @@ func (f *Front) predict(w http.ResponseWriter, r *http.Request) {
 func (f *Front) results(w http.ResponseWriter, r *http.Request) ([][]text.Result, error) {
 	m, done := f.models.use()
 	defer done()
-	if m.Classifier == nil {
+	if m.Batcher == nil {
 		return nil, noTextError{m.NoText}
 	}
 	b, err := f.readBody(w, r)
@@ -351,26 +352,21 @@ func textsOf(inputs json.RawMessage) ([]string, error) {
 	return many, nil
 }
 
-// classify admits the texts, or refuses them at once, and has them answered.
+// classify has texts answered within the time that there is.
 func (f *Front) classify(m Model, w http.ResponseWriter, r *http.Request, texts []string) ([]classify.Answer, error) {
-	n := int64(len(texts))
-	limit := int64(f.MaxTexts)
-	if n > limit {
-		return nil, fault.Errorf(fault.TooLarge, "%d texts are more than the %d that can be taken at a time", n, limit)
+	timeout, err := f.timeout(w, r)
+	if err != nil {
+		return nil, err
 	}
 	if rec, ok := w.(*recorder); ok {
 		rec.texts = len(texts)
 	}
-	defer f.busy.Add(-n)
-	if f.busy.Add(n) > limit {
-		return nil, fault.Errorf(fault.Overloaded, "too many texts are waiting; try again in a moment")
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), f.Timeout)
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	answers, err := m.Classifier.Classify(ctx, texts)
+	answers, err := m.Batcher.Classify(ctx, texts)
 	if err != nil {
 		if r.Context().Err() == nil && ctx.Err() != nil {
-			return nil, fault.Errorf(fault.Deadline, "there was no answer within %s", f.Timeout)
+			return nil, fault.Errorf(fault.Deadline, "there was no answer within %s", timeout)
 		}
 		return nil, err
 	}
@@ -380,6 +376,32 @@ func (f *Front) classify(m Model, w http.ResponseWriter, r *http.Request, texts 
 		}
 	}
 	return answers, nil
+}
+
+// timeout is how long the request may take: as long as every other, or what its
+// client says it waits for with `Prefer: wait=SECONDS` (RFC 7240, section 4.3), if
+// that is less.
+func (f *Front) timeout(w http.ResponseWriter, r *http.Request) (time.Duration, error) {
+	for _, header := range r.Header.Values("Prefer") {
+		for _, preference := range strings.Split(header, ",") {
+			preference, _, _ = strings.Cut(preference, ";")
+			name, value, _ := strings.Cut(preference, "=")
+			if !strings.EqualFold(strings.TrimSpace(name), "wait") {
+				continue
+			}
+			value = strings.TrimSpace(value)
+			seconds, err := strconv.ParseUint(value, 10, 31)
+			if err != nil || seconds == 0 {
+				return 0, fault.Errorf(fault.Invalid, "the header Prefer has wait=%s; it takes seconds from 1 on, without a fraction", value)
+			}
+			if wait := time.Duration(seconds) * time.Second; wait < f.Timeout {
+				w.Header().Set("Preference-Applied", "wait="+value)
+				return wait, nil
+			}
+			return f.Timeout, nil // the first one counts
+		}
+	}
+	return f.Timeout, nil
 }
 
 type noTextError struct{ why string }
@@ -409,7 +431,8 @@ func httpStatus(w http.ResponseWriter, err error) int {
 	}
 	status := statuses[fault.CodeOf(err)]
 	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
+		after, _ := batch.IsRefused(err)
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(after.Seconds())))))
 	}
 	return status
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
 )
 
@@ -87,7 +88,10 @@ func newJudge() *judge {
 	return &judge{running: make(chan context.Context, 100), release: make(chan struct{})}
 }
 
-func newClassifier(t testing.TB, j *judge) *classify.Classifier {
+// most is how many texts a front of these tests takes.
+const most = 8
+
+func newBatcher(t testing.TB, j *judge) *batch.Batcher {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "stages")
 	w, err := bundle.Create(dir, false)
@@ -123,11 +127,11 @@ func newClassifier(t testing.TB, j *judge) *classify.Classifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := classify.New(b, j, 4)
+	c, err := classify.New(b, j)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return batch.New(batch.Config{Classifier: c, MaxTexts: most, Begin: 4, Log: slog.New(slog.DiscardHandler)})
 }
 
 // logBuffer takes what several goroutines log.
@@ -195,8 +199,8 @@ type setup struct {
 func usualSetup(t testing.TB, j *judge) (setup, *logBuffer) {
 	log := &logBuffer{}
 	return setup{
-		front.Config{MaxBody: 4096, MaxTexts: 8, Timeout: patience, Log: slog.New(slog.NewTextHandler(log, nil))},
-		front.Model{Classifier: newClassifier(t, j), Ready: func(context.Context) error { return nil }},
+		front.Config{MaxBody: 4096, Timeout: patience, Log: slog.New(slog.NewTextHandler(log, nil))},
+		front.Model{Batcher: newBatcher(t, j), Ready: func(context.Context) error { return nil }},
 	}, log
 }
 
@@ -554,7 +558,7 @@ func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 
 func TestFullFrontRefusesUntilThereIsRoom(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *setup, _ *judge) { c.MaxTexts = 2 })
+	s := serve(t, func(c *setup, _ *judge) { c.Batcher.MaxTexts = 2 })
 	first := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
 	receive(t, "the run", s.judge.running)
 	for range 2 { // a request that was refused leaves nothing behind
@@ -714,7 +718,7 @@ func TestUnknownPathsAreNotFound(t *testing.T) {
 func TestWithoutTokenizerTextsAreNotFound(t *testing.T) {
 	t.Parallel()
 	const why = "bundle stages: tokenizer.json: the bundle has no such file"
-	s := serve(t, func(c *setup, _ *judge) { c.Classifier, c.NoText = nil, why })
+	s := serve(t, func(c *setup, _ *judge) { c.Batcher, c.NoText = nil, why })
 	s.ask(t, "good").wantPlain(t, http.StatusNotFound, why)
 	for _, path := range []string{"/", "/predict"} {
 		s.do(t, http.MethodPost, path, `{"inputs": "good"}`).wantProblem(t, http.StatusNotFound, why)
@@ -732,7 +736,7 @@ func TestFrontFollowsAnotherModel(t *testing.T) {
 	receive(t, "the run", s.judge.running)
 	other := newJudge()
 	other.err = fault.Errorf(fault.Unavailable, "the other model")
-	s.front.Follow(front.Model{Classifier: newClassifier(t, other), Close: func() { closed <- "second" }, Ready: func(context.Context) error { return nil }})
+	s.front.Follow(front.Model{Batcher: newBatcher(t, other), Close: func() { closed <- "second" }, Ready: func(context.Context) error { return nil }})
 	s.ask(t, "good").wantPlain(t, http.StatusServiceUnavailable, "the other model")
 	select {
 	case <-closed:
@@ -852,7 +856,7 @@ func TestServeFailsWithItsListener(t *testing.T) {
 
 func TestConcurrentRequestsGetTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *setup, _ *judge) { c.MaxTexts = 64 })
+	s := serve(t, func(c *setup, _ *judge) { c.Batcher.MaxTexts = 64 })
 	want := map[string]string{"good": "positive\n", "bad": "negative\n"}
 	var wg sync.WaitGroup
 	for i := range 32 {

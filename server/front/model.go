@@ -4,15 +4,15 @@ import (
 	"context"
 	"sync"
 
-	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/server/batch"
 )
 
 // A Model is what a Front answers with.
 type Model struct {
-	// Classifier answers texts. When it is nil there are no text routes, and
-	// NoText says why.
-	Classifier *classify.Classifier
-	NoText     string
+	// Batcher answers texts. When it is nil there are no text routes, and NoText
+	// says why.
+	Batcher *batch.Batcher
+	NoText  string
 
 	// Ready fails while some stage cannot be used.
 	Ready func(context.Context) error

@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/replica"
 )
@@ -256,8 +258,9 @@ func (c *Client) news() {
 
 // run has a replica compute on the tensors and push the result along the route.
 // When the replica dies or is taken for dead, the call is made again on another.
-// While there is none, it waits for one for as long as the caller waits.
-func (c *Client) run(ctx context.Context, route [][]string, in tensor.Bag) (*response, error) {
+// While there is none, it waits for one for as long as the caller waits. underWay is
+// how many runs the pipeline's caller has under way.
+func (c *Client) run(ctx context.Context, route [][]string, underWay int, in tensor.Bag) (*response, error) {
 	started := time.Now()
 	refused := map[string]error{}
 	var replays uint32
@@ -266,7 +269,7 @@ func (c *Client) run(ctx context.Context, route [][]string, in tensor.Bag) (*res
 		if err != nil {
 			return nil, err
 		}
-		out, err := l.run(ctx, route, in)
+		out, err := l.run(ctx, route, underWay, in)
 		if err == nil {
 			out.replays = replays
 			return out, nil
@@ -353,8 +356,9 @@ func (e hopError) Unwrap() error { return e.error }
 // first stage, and the stages push from one to the next. It watches the replicas
 // of all ranks.
 type Pipeline struct {
-	stages []*Client
-	route  [][]string
+	stages   []*Client
+	route    [][]string
+	underWay atomic.Int32 // runs
 }
 
 // NewPipeline makes a pipeline over the addresses of every rank of the bundle
@@ -371,18 +375,20 @@ func NewPipeline(bundle string, addresses [][]string, o Options) (*Pipeline, err
 	return p, nil
 }
 
-// Run implements pipeline.Runner.
+// Run implements pipeline.Tracer.
 func (p *Pipeline) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	out, _, err := p.Trace(ctx, in)
 	return out, err
 }
 
 // Trace runs the pipeline, and tells where the time went, in rank order.
-func (p *Pipeline) Trace(ctx context.Context, in tensor.Bag) (tensor.Bag, []Timing, error) {
+func (p *Pipeline) Trace(ctx context.Context, in tensor.Bag) (tensor.Bag, []pipeline.Timing, error) {
 	if err := check(in); err != nil {
 		return nil, nil, err
 	}
-	out, err := p.stages[0].run(ctx, p.route, in)
+	n := p.underWay.Add(1)
+	defer p.underWay.Add(-1)
+	out, err := p.stages[0].run(ctx, p.route, int(n), in)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -23,6 +24,7 @@ type request struct {
 	rank     int
 	route    [][]string
 	tensors  tensor.Bag
+	underWay int
 
 	// malformed says why the message could not be read. The transport would
 	// answer that with an error of its own; so the handler can.
@@ -31,19 +33,9 @@ type request struct {
 
 type response struct {
 	tensors tensor.Bag
-	timings []Timing
+	timings []pipeline.Timing
 
 	replays uint32 // made by this process before the call succeeded
-}
-
-// A Timing is where the time of a run went on one stage.
-type Timing struct {
-	Rank     int
-	Waited   time.Duration // for its turn
-	Computed time.Duration
-	Next     time.Duration // from sending to the next stage until its answer was there
-	Total    time.Duration // from the request having arrived until the answer was ready
-	Replays  int           // calls of the next stage that failed and were made again
 }
 
 // codec is protobuf on the wire. Generated code would copy every tensor into a
@@ -108,6 +100,7 @@ func (r *request) encode() (mem.BufferSlice, error) {
 		}
 	}
 	err := e.bag(4, r.tensors)
+	e.number(7, uint64(r.underWay))
 	return e.buffers(), err
 }
 
@@ -158,6 +151,10 @@ func (r *request) decode(d *decoder) error {
 			return err
 		case num == 4 && typ == protowire.BytesType:
 			return d.tensor(&r.tensors)
+		case num == 7 && typ == protowire.VarintType:
+			n, err := d.varint()
+			r.underWay = int(min(n, math.MaxInt32))
+			return err
 		}
 		return d.skip(num, typ)
 	})
@@ -189,18 +186,21 @@ func (e *encoder) number(num protowire.Number, n uint64) {
 }
 
 // values are the fields of a Timing in the order of their numbers.
-func (t *Timing) values() [6]uint64 {
-	return [...]uint64{uint64(t.Rank), uint64(t.Waited), uint64(t.Computed), uint64(t.Next), uint64(t.Total), uint64(t.Replays)}
+func values(t pipeline.Timing) [9]uint64 {
+	return [...]uint64{
+		uint64(t.Rank), uint64(t.Waited), uint64(t.Computed), uint64(t.Next), uint64(t.Total), uint64(t.Replays),
+		t.Machine, uint64(t.AtOnce), uint64(t.Processors),
+	}
 }
 
-func (e *encoder) timing(num protowire.Number, t Timing) {
+func (e *encoder) timing(num protowire.Number, t pipeline.Timing) {
 	size := 0
-	for i, v := range t.values() {
+	for i, v := range values(t) {
 		size += protowire.SizeTag(protowire.Number(i+1)) + protowire.SizeVarint(v)
 	}
 	e.head = protowire.AppendTag(e.head, num, protowire.BytesType)
 	e.head = protowire.AppendVarint(e.head, uint64(size))
-	for i, v := range t.values() {
+	for i, v := range values(t) {
 		e.number(protowire.Number(i+1), v)
 	}
 }
@@ -456,17 +456,19 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 }
 
 // timing reads one more Timing.
-func (d *decoder) timing(list *[]Timing) error {
+func (d *decoder) timing(list *[]pipeline.Timing) error {
 	if len(*list) == maxRoute {
 		return fmt.Errorf("more than %d timings", maxRoute)
 	}
-	var t Timing
+	var t pipeline.Timing
 	err := d.message(func(d *decoder, num protowire.Number, typ protowire.Type) error {
 		if typ != protowire.VarintType {
 			return d.skip(num, typ)
 		}
 		v, err := d.varint()
-		v = min(v, math.MaxInt32<<31) // more is nonsense, and should not be negative
+		if num != 7 {
+			v = min(v, math.MaxInt32<<31) // more is nonsense, and should not be negative
+		}
 		switch num {
 		case 1:
 			t.Rank = int(v)
@@ -480,6 +482,12 @@ func (d *decoder) timing(list *[]Timing) error {
 			t.Total = time.Duration(v)
 		case 6:
 			t.Replays = int(v)
+		case 7:
+			t.Machine = v
+		case 8:
+			t.AtOnce = int(v)
+		case 9:
+			t.Processors = int(v)
 		}
 		return err
 	})

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
@@ -67,7 +68,7 @@ func noise(n int) tensor.Tensor {
 func everyRequest(t testing.TB) map[string]*request {
 	t.Helper()
 	return map[string]*request{
-		"everything":  {bundle: thisBundle, rank: 3, route: [][]string{{"a:1"}, {"b:2", "c:3"}}, tensors: bagOfAll(t)},
+		"everything":  {bundle: thisBundle, rank: 3, underWay: 1 << 20, route: [][]string{{"a:1"}, {"b:2", "c:3"}}, tensors: bagOfAll(t)},
 		"a megabyte":  {bundle: thisBundle, tensors: tensor.Bag{"a": noise(1 << 20), "b": noise(3)}},
 		"empty":       {},
 		"no tensors":  {bundle: "x", rank: maxRoute, route: [][]string{{"a:1"}}},
@@ -81,7 +82,7 @@ func everyRequest(t testing.TB) map[string]*request {
 
 // toProto is the message that generated code has for a request.
 func toProto(r *request) *stagepb.RunRequest {
-	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: r.bundle, Rank: uint32(r.rank), Tensors: tensorsToProto(r.tensors)}
+	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: r.bundle, Rank: uint32(r.rank), UnderWay: uint32(r.underWay), Tensors: tensorsToProto(r.tensors)}
 	for _, hop := range r.route {
 		m.Route = append(m.Route, &stagepb.Hop{Addresses: hop})
 	}
@@ -102,13 +103,14 @@ func tensorsToProto(bag tensor.Bag) []*stagepb.Tensor {
 }
 
 // timings are those of some response.
-var timings = []Timing{{Rank: 0, Waited: 1, Computed: 2 * time.Second, Next: 3 * time.Hour, Total: 4 * time.Hour, Replays: 5}, {}, {Rank: 1023}}
+var timings = []pipeline.Timing{{Rank: 0, Waited: 1, Computed: 2 * time.Second, Next: 3 * time.Hour, Total: 4 * time.Hour, Replays: 5, Machine: 1<<64 - 6, AtOnce: 7, Processors: 8}, {}, {Rank: 1023}}
 
-func timingsToProto(list []Timing) []*stagepb.Timing {
+func timingsToProto(list []pipeline.Timing) []*stagepb.Timing {
 	var all []*stagepb.Timing
 	for _, t := range list {
 		all = append(all, &stagepb.Timing{
 			Rank: uint32(t.Rank), Waited: uint64(t.Waited), Computed: uint64(t.Computed), Next: uint64(t.Next), Total: uint64(t.Total), Replays: uint32(t.Replays),
+			Machine: t.Machine, AtOnce: uint32(t.AtOnce), Processors: uint32(t.Processors),
 		})
 	}
 	return all
@@ -568,7 +570,7 @@ func FuzzDecodeRequest(f *testing.F) {
 
 // A stage need not be what it says it is.
 func FuzzDecodeResponse(f *testing.F) {
-	for _, list := range [][]Timing{nil, timings} {
+	for _, list := range [][]pipeline.Timing{nil, timings} {
 		b, err := proto.Marshal(&stagepb.RunResponse{Tensors: tensorsToProto(input(1, 2)), Timings: timingsToProto(list)})
 		if err != nil {
 			f.Fatal(err)

@@ -243,7 +243,7 @@ func TestAReplicaBehindASlowLinkIsNotTakenForDead(t *testing.T) {
 	n := int64(1 << 20) // of 4 bytes, twice: two seconds for the way there, and one for the way back
 	x := make([]float32, n)
 	in := tensor.Bag{"x0": tensor.Of([]int64{n}, x), "keep": tensor.Of([]int64{n}, x)}
-	answer, err := p.stages[0].run(testContext(t), nil, in)
+	answer, err := p.stages[0].run(testContext(t), nil, 1, in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -512,7 +512,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	_, err = c.run(testContext(t), [][]string{{"192.0.2.1:1"}}, input(1, 1))
+	_, err = c.run(testContext(t), [][]string{{"192.0.2.1:1"}}, 1, input(1, 1))
 	wantFault(t, err, fault.Invalid, "192.0.2.1:1", "not be encrypted")
 }
 

@@ -222,13 +222,13 @@ func (l *link) tell(news bool, why error) {
 }
 
 // run makes one call of the replica that was picked.
-func (l *link) run(ctx context.Context, route [][]string, in tensor.Bag) (*response, error) {
+func (l *link) run(ctx context.Context, route [][]string, underWay int, in tensor.Bag) (*response, error) {
 	c := l.client
 	out := &response{}
 	started := time.Now()
 	conn, _, err := l.connections()
 	if err == nil {
-		err = conn.Invoke(ctx, runMethod, &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, tensors: in}, out)
+		err = conn.Invoke(ctx, runMethod, &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, underWay: underWay, tensors: in}, out)
 	}
 	took := time.Duration(-1)
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
@@ -44,7 +45,7 @@ func (p *Probe) Describe(ctx context.Context) (*stagepb.DescribeResponse, error)
 // SelfTest has the stage compute its share of the self-test and push the rest along
 // the route, which names one replica of each rank that follows and may end before
 // the last one. It tells where the time went, in rank order.
-func (p *Probe) SelfTest(ctx context.Context, route []string, in tensor.Bag) (tensor.Bag, []Timing, error) {
+func (p *Probe) SelfTest(ctx context.Context, route []string, in tensor.Bag) (tensor.Bag, []pipeline.Timing, error) {
 	hops := make([][]string, len(route))
 	for i, address := range route {
 		hops[i] = []string{address}

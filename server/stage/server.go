@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -66,6 +67,16 @@ type Config struct {
 	// what maxHeld of the largest messages have.
 	MaxMessage, Runs, MaxQueue int
 
+	// Machine is the same for stages that share processors, of which there are so
+	// many.
+	Machine    uint64
+	Processors int
+
+	// Help is told how many runs are being computed from now on, and whether that is
+	// one which is alone in the whole pipeline, as far as its caller knows; so that
+	// threads can be shared out. It may be nil.
+	Help func(runs int, alone bool)
+
 	// Version, ONNXRuntime, Hostname and Threads are told to those who ask, as is
 	// the memory that the process uses and could take, in bytes.
 	Version, ONNXRuntime, Hostname string
@@ -92,6 +103,9 @@ type Server struct {
 	waiting atomic.Int64
 	here    atomic.Int64 // runs
 	held    atomic.Int64 // bytes of their tensors
+
+	computing sync.Mutex
+	runs      int // being computed
 
 	endStreams chan struct{} // closed when streams have to end
 }
@@ -219,7 +233,7 @@ func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.D
 }
 
 func (s *Server) run(ctx context.Context, in *request) (*response, error) {
-	t := Timing{Rank: s.Rank}
+	t := pipeline.Timing{Rank: s.Rank, Machine: s.Machine, Processors: s.Processors, AtOnce: s.Runs}
 	started := time.Now()
 	if in.malformed != nil {
 		return nil, fault.Errorf(fault.Invalid, "stage %d: %w", s.Rank, in.malformed)
@@ -237,12 +251,14 @@ func (s *Server) run(ctx context.Context, in *request) (*response, error) {
 		return nil, err
 	}
 	t.Waited = time.Since(started)
+	s.computes(1, in.underWay)
 	var out tensor.Bag
 	if in.bundle == SelfTest {
 		out, err = s.SelfTest(ctx, len(in.route)+1, in.tensors)
 	} else {
 		out, err = s.Stage.Run(ctx, in.tensors)
 	}
+	s.computes(-1, 0)
 	release()
 	t.Computed = time.Since(started) - t.Waited
 	if err == nil {
@@ -261,17 +277,29 @@ func (s *Server) run(ctx context.Context, in *request) (*response, error) {
 		}
 		defer done()
 		sent := time.Now()
-		if answer, err = client.run(ctx, in.route[1:], out); err != nil {
+		if answer, err = client.run(ctx, in.route[1:], in.underWay, out); err != nil {
 			return nil, err
 		}
 		t.Next, t.Replays = time.Since(sent), int(answer.replays)
 	}
 	t.Total = time.Since(started)
-	answer.timings = append([]Timing{t}, answer.timings...)
+	answer.timings = append([]pipeline.Timing{t}, answer.timings...)
 	if s.Log.Enabled(ctx, slog.LevelDebug) {
 		s.Log.Debug("run", "waited", t.Waited, "computed", t.Computed, "next", t.Next, "total", t.Total)
 	}
 	return answer, nil
+}
+
+// computes takes note that a run begins to be computed (1), whose caller has so many
+// under way, or no longer is (-1).
+func (s *Server) computes(change, underWay int) {
+	if s.Help == nil {
+		return
+	}
+	s.computing.Lock()
+	defer s.computing.Unlock()
+	s.runs += change
+	s.Help(s.runs, change > 0 && s.runs == 1 && underWay <= 1)
 }
 
 // check fails when a tensor is not what it says it is.

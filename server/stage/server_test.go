@@ -210,7 +210,7 @@ func TestRouteOfNonsenseFailsOneCall(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			_, err = first.run(soon(t), [][]string{{address}}, input(1, 1))
+			_, err = first.run(soon(t), [][]string{{address}}, 1, input(1, 1))
 			_ = first.Close()
 			if code := fault.CodeOf(err); err == nil || code != fault.Unavailable && code != fault.Invalid {
 				t.Errorf("address %q: %q (%v)", address, code, err)

@@ -39,7 +39,11 @@ type RunRequest struct {
 	Route []*Hop `protobuf:"bytes,3,rep,name=route,proto3" json:"route,omitempty"`
 	// What the stage needs, and what it has to forward. Fields of a tensor are
 	// written in the order of their numbers.
-	Tensors       []*Tensor `protobuf:"bytes,4,rep,name=tensors,proto3" json:"tensors,omitempty"`
+	Tensors []*Tensor `protobuf:"bytes,4,rep,name=tensors,proto3" json:"tensors,omitempty"`
+	// How many runs the one who asks the pipeline has under way, this one included,
+	// as far as it knows; every stage passes it on. A stage may give a lone run more
+	// threads.
+	UnderWay      uint32 `protobuf:"varint,7,opt,name=under_way,json=underWay,proto3" json:"under_way,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -107,6 +111,13 @@ func (x *RunRequest) GetTensors() []*Tensor {
 		return x.Tensors
 	}
 	return nil
+}
+
+func (x *RunRequest) GetUnderWay() uint32 {
+	if x != nil {
+		return x.UnderWay
+	}
+	return 0
 }
 
 // The replicas of one rank.
@@ -213,9 +224,12 @@ type Timing struct {
 	Rank          uint32                 `protobuf:"varint,1,opt,name=rank,proto3" json:"rank,omitempty"`
 	Waited        uint64                 `protobuf:"varint,2,opt,name=waited,proto3" json:"waited,omitempty"` // for its turn
 	Computed      uint64                 `protobuf:"varint,3,opt,name=computed,proto3" json:"computed,omitempty"`
-	Next          uint64                 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`       // from sending to the next stage until its answer was there
-	Total         uint64                 `protobuf:"varint,5,opt,name=total,proto3" json:"total,omitempty"`     // from the request having arrived until the answer is ready
-	Replays       uint32                 `protobuf:"varint,6,opt,name=replays,proto3" json:"replays,omitempty"` // calls of the next stage that failed and were made again
+	Next          uint64                 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`                   // from sending to the next stage until its answer was there
+	Total         uint64                 `protobuf:"varint,5,opt,name=total,proto3" json:"total,omitempty"`                 // from the request having arrived until the answer is ready
+	Replays       uint32                 `protobuf:"varint,6,opt,name=replays,proto3" json:"replays,omitempty"`             // calls of the next stage that failed and were made again
+	Machine       uint64                 `protobuf:"varint,7,opt,name=machine,proto3" json:"machine,omitempty"`             // the same for stages that share processors
+	AtOnce        uint32                 `protobuf:"varint,8,opt,name=at_once,json=atOnce,proto3" json:"at_once,omitempty"` // how many runs the stage computes at a time
+	Processors    uint32                 `protobuf:"varint,9,opt,name=processors,proto3" json:"processors,omitempty"`       // that it has, alone or with others of the same machine
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +302,27 @@ func (x *Timing) GetTotal() uint64 {
 func (x *Timing) GetReplays() uint32 {
 	if x != nil {
 		return x.Replays
+	}
+	return 0
+}
+
+func (x *Timing) GetMachine() uint64 {
+	if x != nil {
+		return x.Machine
+	}
+	return 0
+}
+
+func (x *Timing) GetAtOnce() uint32 {
+	if x != nil {
+		return x.AtOnce
+	}
+	return 0
+}
+
+func (x *Timing) GetProcessors() uint32 {
+	if x != nil {
+		return x.Processors
 	}
 	return 0
 }
@@ -557,26 +592,32 @@ var File_stage_proto protoreflect.FileDescriptor
 
 const file_stage_proto_rawDesc = "" +
 	"\n" +
-	"\vstage.proto\x12\x12distinfer.stage.v1\"\xb9\x01\n" +
+	"\vstage.proto\x12\x12distinfer.stage.v1\"\xd6\x01\n" +
 	"\n" +
 	"RunRequest\x12\x1a\n" +
 	"\bprotocol\x18\x05 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12-\n" +
 	"\x05route\x18\x03 \x03(\v2\x17.distinfer.stage.v1.HopR\x05route\x124\n" +
-	"\atensors\x18\x04 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\"#\n" +
+	"\atensors\x18\x04 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\x12\x1b\n" +
+	"\tunder_way\x18\a \x01(\rR\bunderWay\"#\n" +
 	"\x03Hop\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\"y\n" +
 	"\vRunResponse\x124\n" +
 	"\atensors\x18\x01 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\x124\n" +
-	"\atimings\x18\x02 \x03(\v2\x1a.distinfer.stage.v1.TimingR\atimings\"\x94\x01\n" +
+	"\atimings\x18\x02 \x03(\v2\x1a.distinfer.stage.v1.TimingR\atimings\"\xe7\x01\n" +
 	"\x06Timing\x12\x12\n" +
 	"\x04rank\x18\x01 \x01(\rR\x04rank\x12\x16\n" +
 	"\x06waited\x18\x02 \x01(\x04R\x06waited\x12\x1a\n" +
 	"\bcomputed\x18\x03 \x01(\x04R\bcomputed\x12\x12\n" +
 	"\x04next\x18\x04 \x01(\x04R\x04next\x12\x14\n" +
 	"\x05total\x18\x05 \x01(\x04R\x05total\x12\x18\n" +
-	"\areplays\x18\x06 \x01(\rR\areplays\"t\n" +
+	"\areplays\x18\x06 \x01(\rR\areplays\x12\x18\n" +
+	"\amachine\x18\a \x01(\x04R\amachine\x12\x17\n" +
+	"\aat_once\x18\b \x01(\rR\x06atOnce\x12\x1e\n" +
+	"\n" +
+	"processors\x18\t \x01(\rR\n" +
+	"processors\"t\n" +
 	"\x06Tensor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05dtype\x18\x02 \x01(\x05R\x05dtype\x12\x12\n" +

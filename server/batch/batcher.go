@@ -1,0 +1,325 @@
+// Package batch has texts of many callers computed together. It holds those that
+// wait in one bounded queue, chooses which go together and when, and gives every
+// caller its answers.
+//
+// A batch begins as soon as fewer are under way than keep every stage busy; so a lone
+// text never waits, and batches fill up while the stages are busy. It does not know
+// what computes them, nor who the callers are; it knows neither HTTP nor gRPC.
+package batch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+)
+
+// Config says how a Batcher batches.
+type Config struct {
+	Classifier *classify.Classifier
+
+	// MaxTexts is how many texts may wait or be computed; more are refused.
+	MaxTexts int
+
+	// Begin is how many batches are under way at once until the timings of the first
+	// ones say how many should be; for ever, when there are none.
+	Begin int
+
+	// Alone has every text computed by itself.
+	Alone bool
+
+	Log *slog.Logger
+}
+
+// The largest batch: short texts fill it by rows, long ones by positions, which are
+// rows times the longest row. A model that fixes its rows has so many.
+const (
+	maxRows      = 128
+	maxPositions = 4096
+)
+
+// A Batcher answers texts. It is safe for concurrent use.
+type Batcher struct {
+	Config
+
+	mu       sync.Mutex
+	queue    *queue
+	cost     *cost
+	flight   *flight
+	pace     pace
+	busy     int // texts that wait or are computed
+	underWay int // batches
+}
+
+// New makes a Batcher.
+func New(c Config) *Batcher {
+	l := limits{rows: maxRows, positions: maxPositions, sameOnly: !c.Classifier.Mixes()}
+	if n := c.Classifier.Rows(); n > 0 {
+		l.rows, l.positions, l.fixedRows = n, math.MaxInt, true
+	}
+	if c.Alone {
+		l.rows = 1
+	}
+	b := &Batcher{Config: c, cost: newCost(), flight: newFlight(c.Begin)}
+	b.queue = newQueue(l, b.cost)
+	return b
+}
+
+// A RefusedError is a call that was not taken in, since there is too much to do: a
+// fault.Overloaded.
+type RefusedError struct {
+	error
+	After time.Duration // when it may be worth another try
+}
+
+// Unwrap gives the error below.
+func (e *RefusedError) Unwrap() error { return e.error }
+
+// A call is a caller who waits for the answers to its texts. The Batcher's lock
+// guards it.
+type call struct {
+	answers []classify.Answer
+	missing int     // texts without an answer
+	turn    float64 // of its next text
+	err     error
+	over    bool // nobody waits any more
+	done    chan struct{}
+	runs    map[*run]int // its texts in batches under way
+}
+
+// A run is a batch under way.
+type run struct {
+	items  []*item
+	texts  []classify.Text
+	wanted int // texts that somebody waits for
+	cancel context.CancelFunc
+}
+
+// Classify answers every text, in order. What is wrong with a single text is in its
+// Answer. An error is about all of them: a fault.TooLarge when they are more than
+// ever taken, a RefusedError when there is no room for them now or they could not be
+// answered before ctx ends, or why they were not computed.
+//
+// When ctx ends, texts that wait give up their place, and a batch that nobody waits
+// for any more is stopped.
+func (b *Batcher) Classify(ctx context.Context, texts []string) ([]classify.Answer, error) {
+	if len(texts) > b.MaxTexts {
+		return nil, fault.Errorf(fault.TooLarge, "%d texts are more than the %d that can be taken at a time", len(texts), b.MaxTexts)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := b.reserve(ctx, len(texts)); err != nil {
+		return nil, err
+	}
+	c := &call{answers: make([]classify.Answer, len(texts)), done: make(chan struct{}), runs: map[*run]int{}}
+	encoded := make([]classify.Text, len(texts))
+	for i, s := range texts {
+		if encoded[i], c.answers[i].Err = b.Classifier.Encode(s); c.answers[i].Err == nil {
+			c.missing++
+		}
+	}
+	if c.missing == 0 {
+		b.leave(len(texts))
+		return c.answers, nil
+	}
+	b.enter(ctx, c, encoded)
+	select {
+	case <-c.done:
+		return c.answers, c.err
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.over { // just now
+		return c.answers, c.err
+	}
+	b.end(c, ctx.Err())
+	return nil, c.err
+}
+
+// reserve takes room for texts, unless there is none or they could not be answered
+// in time.
+func (b *Batcher) reserve(ctx context.Context, n int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wait := b.pace.wait(b.queue.value())
+	if b.busy+n > b.MaxTexts {
+		return &RefusedError{fault.Errorf(fault.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if left := time.Until(deadline); wait > left {
+			return &RefusedError{fault.Errorf(fault.Overloaded, "the texts that are waiting already take %s, and this request has %s; try again later, or allow it more time", round(wait), round(left)), wait - left}
+		}
+	}
+	b.busy += n
+	return nil
+}
+
+// leave gives back the room of texts that need none.
+func (b *Batcher) leave(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.busy -= n
+}
+
+// enter has the texts of a call wait that could be encoded.
+func (b *Batcher) enter(ctx context.Context, c *call, texts []classify.Text) {
+	deadline, _ := ctx.Deadline()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.busy -= len(texts) - c.missing
+	for i, t := range texts {
+		if c.answers[i].Err == nil {
+			b.queue.add(c, i, t, deadline)
+		}
+	}
+	b.dispatch(time.Now())
+}
+
+func round(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
+
+// end ends a call with an error. The lock is held.
+func (b *Batcher) end(c *call, err error) {
+	b.busy -= b.queue.remove(c)
+	c.err, c.over = err, true
+	for r, n := range c.runs {
+		if r.wanted -= n; r.wanted == 0 {
+			r.cancel()
+		}
+	}
+	c.runs = nil
+	close(c.done)
+}
+
+// dispatch begins batches while there should be more. The lock is held.
+func (b *Batcher) dispatch(now time.Time) {
+	for b.queue.len() > 0 && b.underWay < b.flight.now {
+		for _, it := range b.queue.late(func(positions int) time.Time { return now.Add(b.pace.latency(b.cost.batch(positions))) }) {
+			b.busy--
+			if !it.call.over {
+				b.end(it.call, fault.Errorf(fault.Deadline, "there is not enough time left to compute an answer"))
+			}
+		}
+		items := b.queue.next(b.flight.now - b.underWay)
+		if len(items) == 0 {
+			return
+		}
+		b.begin(items)
+	}
+}
+
+// begin begins a batch. The lock is held.
+func (b *Batcher) begin(items []*item) {
+	r := &run{items: items, wanted: len(items), texts: make([]classify.Text, len(items))}
+	var latest time.Time
+	for i, it := range items {
+		r.texts[i] = it.text
+		it.call.runs[r]++
+		if i == 0 || !latest.IsZero() && (it.deadline.IsZero() || it.deadline.After(latest)) {
+			latest = it.deadline
+		}
+	}
+	// Of a batch that others wait for as well, no caller's context is the one.
+	ctx := context.Background()
+	if latest.IsZero() {
+		ctx, r.cancel = context.WithCancel(ctx)
+	} else {
+		ctx, r.cancel = context.WithDeadline(ctx, latest)
+	}
+	b.underWay++
+	go b.run(ctx, r, b.underWay)
+}
+
+// run computes a batch, of which beside are under way now, it included.
+func (b *Batcher) run(ctx context.Context, r *run, beside int) {
+	defer r.cancel()
+	started := time.Now()
+	answers, timings, err := b.compute(ctx, r.texts)
+	took := time.Since(started)
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		b.learn(r, took, timings, beside)
+	}
+	b.underWay--
+	b.busy -= len(r.items)
+	for i, it := range r.items {
+		c := it.call
+		switch {
+		case c.over:
+			continue
+		case err != nil:
+			delete(c.runs, r)
+			b.end(c, err)
+			continue
+		}
+		c.answers[it.index] = answers[i]
+		delete(c.runs, r)
+		if c.missing--; c.missing == 0 {
+			c.over = true
+			close(c.done)
+		}
+	}
+	b.dispatch(time.Now())
+}
+
+// compute computes a batch. One that is refused for what it holds is halved until
+// those that are to blame are alone, so that nobody's answer depends on the texts of
+// others.
+func (b *Batcher) compute(ctx context.Context, texts []classify.Text) ([]classify.Answer, []pipeline.Timing, error) {
+	answers, timings, err := b.Classifier.Compute(ctx, texts)
+	if code := fault.CodeOf(err); err == nil || code != fault.Invalid && code != fault.TooLarge {
+		return answers, timings, err
+	}
+	if len(texts) == 1 {
+		return []classify.Answer{{Err: err}}, nil, nil
+	}
+	half := len(texts) / 2
+	answers, _, err = b.compute(ctx, texts[:half])
+	if err != nil {
+		return nil, nil, err
+	}
+	rest, _, err := b.compute(ctx, texts[half:])
+	return append(answers, rest...), nil, err
+}
+
+// learn takes note of how long a batch took. The lock is held.
+func (b *Batcher) learn(r *run, took time.Duration, timings []pipeline.Timing, beside int) {
+	positions := b.queue.area(len(r.items), r.items[len(r.items)-1].length)
+	value := 0.0
+	for _, it := range r.items {
+		value += b.cost.alone(it.length)
+	}
+	b.pace.learn(value, b.cost.batch(positions), took, b.underWay)
+	computed := took
+	if len(timings) > 0 {
+		computed = 0
+		for _, t := range timings {
+			computed += t.Computed
+		}
+		b.flight.learn(took, timings)
+	}
+	if beside > 1 {
+		b.cost.learn(positions, computed)
+	}
+	b.Log.Debug("batch", "texts", len(r.items), "positions", positions, "took", took, "computed", computed,
+		"under_way", b.underWay, "should_be", b.flight.now, "waiting", b.queue.len(), "overhead", math.Round(b.cost.overhead*10)/10)
+}
+
+// IsRefused reports whether err is about a call that was refused, and when another
+// try may be worth it.
+func IsRefused(err error) (after time.Duration, ok bool) {
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return refused.After, true
+	}
+	return 0, false
+}

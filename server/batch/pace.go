@@ -1,0 +1,50 @@
+package batch
+
+import "time"
+
+// A pace knows how fast texts are answered, by the latest batches.
+type pace struct {
+	rate    float64 // of texts by themselves, in positions a second
+	took    float64 // by a batch, in seconds
+	price   float64 // of a batch, in positions
+	learned bool
+}
+
+// fresh is the share of the newest batch in what is known.
+const fresh = 0.1
+
+// learn takes note of a batch: the price of its texts by themselves and together, how
+// long it took, and how many were under way in the end, it included.
+func (p *pace) learn(value, price float64, took time.Duration, underWay int) {
+	seconds := took.Seconds()
+	if seconds <= 0 {
+		return
+	}
+	now := pace{rate: value * float64(underWay) / seconds, took: seconds, price: price, learned: true}
+	if !p.learned {
+		*p = now
+		return
+	}
+	p.rate += (now.rate - p.rate) * fresh
+	p.took += (now.took - p.took) * fresh
+	p.price += (now.price - p.price) * fresh
+}
+
+// wait is how long texts wait behind others, given the price of these by themselves;
+// 0 while nothing is known.
+func (p *pace) wait(value float64) time.Duration {
+	if !p.learned {
+		return 0
+	}
+	return time.Duration(value / p.rate * float64(time.Second))
+}
+
+// latency is how long a batch of some price takes; 0 while nothing is known. A batch
+// of average price takes the average time, and no batch is taken to be slower than
+// that: it is better to compute in vain than to refuse what could be had.
+func (p *pace) latency(price float64) time.Duration {
+	if !p.learned {
+		return 0
+	}
+	return time.Duration(p.took * min(price/p.price, 1) * float64(time.Second))
+}

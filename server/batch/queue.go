@@ -1,0 +1,217 @@
+package batch
+
+import (
+	"slices"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/classify"
+)
+
+// An item is one text that waits for its batch.
+type item struct {
+	text     classify.Text
+	length   int // of the text by itself, in tokens
+	call     *call
+	index    int // among the texts of the call
+	deadline time.Time
+
+	turn float64 // when it is served, in virtual time
+	seq  uint64  // of those with the same turn
+}
+
+// A queue holds the texts that wait, and chooses those to be computed together.
+//
+// Who is next is a matter of fairness between calls, by weighted fair queueing
+// (Demers, Keshav and Shenker 1989): virtual time passes with the work that is
+// done, slower the more calls share it, and the texts of one call have their turns
+// one after the other. So a call of one text does not wait behind the thousand
+// texts of another. Who is with it is a matter of length.
+//
+// It does no I/O and has no clock.
+type queue struct {
+	limits
+	cost  *cost
+	items []*item // by length, then by turn
+	now   float64 // virtual time, in positions
+	seq   uint64
+	calls map[*call]int // texts that wait, by call
+
+	tokens int // of the texts that wait
+}
+
+// limits are what a batch may be.
+type limits struct {
+	rows      int  // most texts
+	positions int  // most positions, but for a single text
+	fixedRows bool // the model always computes so many rows
+	sameOnly  bool // padding would change an answer: texts of one length only
+}
+
+func newQueue(l limits, c *cost) *queue {
+	return &queue{limits: l, cost: c, calls: map[*call]int{}}
+}
+
+func (q *queue) len() int { return len(q.items) }
+
+// value is what the texts that wait would cost by themselves, in positions.
+func (q *queue) value() float64 { return float64(q.len())*q.cost.overhead + float64(q.tokens) }
+
+// add has a text of a call wait.
+func (q *queue) add(c *call, index int, t classify.Text, deadline time.Time) {
+	q.seq++
+	it := &item{text: t, length: t.Length, call: c, index: index, deadline: deadline, turn: max(q.now, c.turn), seq: q.seq}
+	c.turn = it.turn + q.cost.alone(it.length)
+	at, _ := slices.BinarySearchFunc(q.items, it, compare)
+	q.items = slices.Insert(q.items, at, it)
+	q.tokens += it.length
+	q.calls[c]++
+}
+
+func compare(a, b *item) int {
+	switch {
+	case a.length != b.length:
+		return a.length - b.length
+	case earlier(a, b):
+		return -1
+	case earlier(b, a):
+		return 1
+	}
+	return 0
+}
+
+func earlier(a, b *item) bool {
+	return a.turn < b.turn || a.turn == b.turn && a.seq < b.seq
+}
+
+// remove takes the texts of a call that still wait out of the queue, and tells how
+// many they were.
+func (q *queue) remove(c *call) int {
+	if q.calls[c] == 0 {
+		return 0
+	}
+	return len(q.take(func(it *item) bool { return it.call == c }))
+}
+
+// take takes out the texts that are meant.
+func (q *queue) take(meant func(*item) bool) []*item {
+	var taken []*item
+	q.items = slices.DeleteFunc(q.items, func(it *item) bool {
+		if !meant(it) {
+			return false
+		}
+		taken = append(taken, it)
+		return true
+	})
+	q.left(taken)
+	return taken
+}
+
+// late takes out the texts that would be answered after their deadline if they
+// began now, given when a batch of so many positions would be answered.
+func (q *queue) late(answered func(positions int) time.Time) []*item {
+	return q.take(func(it *item) bool { return !it.deadline.IsZero() && answered(it.length).After(it.deadline) })
+}
+
+// next takes out the texts of the next batch, when free batches may begin. There
+// is always at least one while any waits.
+func (q *queue) next(free int) []*item {
+	if len(q.items) == 0 {
+		return nil
+	}
+	first := 0
+	for i, it := range q.items {
+		if earlier(it, q.items[first]) {
+			first = i
+		}
+	}
+	// What would be computed at the same time by others should not wait for this.
+	most := min(q.rows, (len(q.items)+free-1)/max(free, 1))
+	from, to := q.window(first, most)
+	chosen := slices.Clone(q.items[from:to])
+	q.items = slices.Delete(q.items, from, to)
+	q.now = max(q.now, chosen[first-from].turn) + q.price(chosen)/float64(len(q.calls))
+	q.left(chosen)
+	return chosen
+}
+
+// left takes note that texts wait no longer.
+func (q *queue) left(items []*item) {
+	for _, it := range items {
+		q.tokens -= it.length
+		if q.calls[it.call]--; q.calls[it.call] == 0 {
+			delete(q.calls, it.call)
+		}
+	}
+}
+
+// price is what a batch of these costs, in positions.
+func (q *queue) price(items []*item) float64 {
+	return q.cost.batch(q.area(len(items), items[len(items)-1].length))
+}
+
+// area is how many positions a batch has.
+func (q *queue) area(rows, length int) int {
+	if q.fixedRows {
+		rows = q.rows
+	}
+	return rows * length
+}
+
+// nearlyBest is the share of the best gain that is enough for a batch: the last
+// percents would take many more texts, that then all wait for each other.
+const nearlyBest = 0.97
+
+// window chooses the texts around the first one, up to most of them, that gain the
+// most by being computed together: what they would cost alone in relation to what
+// they cost as a batch. It is the smallest that is nearly as good as the best.
+//
+// For a given longest text, the longer of the shorter ones are worth more than the
+// others, and one is worth it while it costs more alone than its row costs here,
+// times what is gained already.
+func (q *queue) window(first, most int) (from, to int) {
+	type choice struct {
+		from, to int
+		gain     float64
+	}
+	var found []choice
+	best := 0.0
+	value := 0.0 // of the texts from first on
+	for last := first; last < len(q.items) && last-first < most; last++ {
+		length := q.items[last].length
+		if q.sameOnly && length != q.items[first].length {
+			break
+		}
+		if last > first && (last-first+1)*length > q.positions {
+			break
+		}
+		value += q.cost.alone(length)
+		c := choice{first, last + 1, 0}
+		sum := value
+		c.gain = sum / q.cost.batch(q.area(last-first+1, length))
+		for c.from > 0 && c.to-c.from < most && (c.to-c.from+1)*length <= q.positions {
+			next := q.items[c.from-1].length
+			if q.sameOnly && next != length {
+				break
+			}
+			sum += q.cost.alone(next)
+			gain := sum / q.cost.batch(q.area(c.to-c.from+1, length))
+			if gain <= c.gain {
+				break
+			}
+			c.from--
+			c.gain = gain
+			found = append(found, c)
+		}
+		found = append(found, c)
+		best = max(best, c.gain)
+	}
+	chosen := choice{first, first + 1, 0}
+	for _, c := range found {
+		better := c.gain >= nearlyBest*best
+		smaller := c.to-c.from < chosen.to-chosen.from
+		if better && (chosen.gain == 0 || smaller || c.to-c.from == chosen.to-chosen.from && c.gain > chosen.gain) {
+			chosen = c
+		}
+	}
+	return chosen.from, chosen.to
+}
