@@ -108,7 +108,7 @@ func (s *settings) localBatcher() (_ *batch.Batcher, done func(), err error) {
 		_ = library.Close()
 	}
 	for rank := range b.Stages {
-		session, link, err := openStage(library, b, rank, 1)
+		session, link, err := openStage(library, b, rank, ort.Options{Threads: 1})
 		if err != nil {
 			done()
 			return nil, nil, err

@@ -7,10 +7,10 @@ package ort
 #include <stdint.h>
 #include <stdlib.h>
 
-typedef struct OrtStatus OrtStatus;
+#include "gate.h"
+
 typedef struct OrtValue OrtValue;
 typedef struct OrtInfo OrtInfo;
-typedef const void *const *Api;
 
 typedef struct {
 	Api (*GetApi)(uint32_t version);
@@ -34,22 +34,45 @@ enum {
 	GET_TYPE_AND_SHAPE = 65,
 	CREATE_CPU_MEMORY_INFO = 69,
 	GET_ALLOCATOR = 78,
+	RELEASE_ENV = 92,
 	RELEASE_STATUS = 93,
 	RELEASE_MEMORY_INFO = 94,
 	RELEASE_VALUE = 96,
 	RELEASE_TYPE_AND_SHAPE = 99,
+	CREATE_ENV_WITH_THREADS = 119,
+	DISABLE_SESSION_THREADS = 120,
+	CREATE_THREADING_OPTIONS = 121,
+	RELEASE_THREADING_OPTIONS = 122,
+	SET_THREADS = 147,
+	SET_INTER_OP_THREADS = 148,
 	RESIZE_STRING = 252,
-	VERSION = 14, // the first with all of these
+	VERSION = 17, // the first with all of these and those of gate.c
+	FATAL = 4,
 	STRING = 8,
 };
 
-static Api load(const char *path) {
-	void *library = dlopen(path, RTLD_LAZY | RTLD_NOLOAD); // it is loaded
-	if (library == NULL) return NULL;
+static Api interface_of(void *library) {
 	ApiBase *(*base)(void) = (ApiBase *(*)(void))dlsym(library, "OrtGetApiBase");
-	Api api = base == NULL ? NULL : base()->GetApi(VERSION);
-	dlclose(library); // the reference that was just taken
-	return api;
+	return base == NULL ? NULL : base()->GetApi(VERSION);
+}
+
+// environment makes the process's only environment, or takes another reference to it.
+// Its threads are there for all sessions that have none of their own.
+static OrtStatus *environment(Api api, int threads, void **env) {
+	void *options = NULL;
+	OrtStatus *s = ((OrtStatus * (*)(void **)) api[CREATE_THREADING_OPTIONS])(&options);
+	if (s != NULL) return s;
+	s = ((OrtStatus * (*)(void *, int)) api[SET_THREADS])(options, threads);
+	if (s == NULL) s = ((OrtStatus * (*)(void *, int)) api[SET_INTER_OP_THREADS])(options, 1);
+	if (s == NULL) s = ((OrtStatus * (*)(int, const char *, void *, void **)) api[CREATE_ENV_WITH_THREADS])(FATAL, "distinfer", options, env);
+	((void (*)(void *))api[RELEASE_THREADING_OPTIONS])(options);
+	return s;
+}
+
+static void release_environment(Api api, void *env) { ((void (*)(void *))api[RELEASE_ENV])(env); }
+
+static OrtStatus *disable_session_threads(Api api, void *options) {
+	return ((OrtStatus * (*)(void *)) api[DISABLE_SESSION_THREADS])(options);
 }
 
 static const char *message(Api api, OrtStatus *s) { return ((const char *(*)(OrtStatus *))api[GET_ERROR_MESSAGE])(s); }
@@ -129,27 +152,46 @@ import (
 // not, cannot read outputs of these, panics without inputs, and copies what the
 // library allocates twice.
 type api struct {
-	c      C.Api
-	memory unsafe.Pointer // says that data is in the memory of the CPU
+	c       C.Api
+	threads int            // that sessions can share
+	library unsafe.Pointer // of the loader
+	env     unsafe.Pointer
+	memory  unsafe.Pointer // says that data is in the memory of the CPU
 }
 
-// loadAPI is the interface of the library that was loaded from path.
-func loadAPI(path string) (api, error) {
+// loadAPI loads the library at path, and gives it as many threads as sessions can
+// share, of which the one that calls Run is one. The caller has locked its thread.
+func loadAPI(path string, threads int) (_ api, err error) {
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
-	c := C.load(name)
-	if c == nil {
-		return api{}, fmt.Errorf("%s does not offer the C interface of ONNX Runtime", path)
+	a := api{threads: threads, library: C.dlopen(name, C.RTLD_LAZY)}
+	if a.library == nil {
+		return api{}, errors.New(C.GoString(C.dlerror()))
 	}
-	a := api{c: c}
-	if err := a.check(C.cpu_memory(c, &a.memory)); err != nil {
+	defer func() {
+		if err != nil {
+			a.release()
+		}
+	}()
+	if a.c = C.interface_of(a.library); a.c == nil {
+		return api{}, fmt.Errorf("older than %s", oldest)
+	}
+	if err := a.check(C.environment(a.c, C.int(threads), &a.env)); err != nil {
 		return api{}, err
 	}
-	return a, nil
+	return a, a.check(C.cpu_memory(a.c, &a.memory))
 }
 
 // release gives back what loadAPI took.
-func (a api) release() { C.release_memory(a.c, a.memory) }
+func (a api) release() {
+	if a.memory != nil {
+		C.release_memory(a.c, a.memory)
+	}
+	if a.env != nil {
+		C.release_environment(a.c, a.env)
+	}
+	C.dlclose(a.library)
+}
 
 // handle is the library's own object behind one of the binding's: a pointer that is
 // reached by the names of its fields.
@@ -365,4 +407,13 @@ func handleOfRunOptions(o *binding.RunOptions) (unsafe.Pointer, error) {
 		return nil, nil
 	}
 	return handle(o, "o")
+}
+
+// shareThreads has a session use the environment's threads.
+func (a api) shareThreads(o *binding.SessionOptions) error {
+	h, err := handle(o, "o")
+	if err != nil {
+		return err
+	}
+	return a.check(C.disable_session_threads(a.c, h))
 }

@@ -29,9 +29,10 @@ const oldest = "1.24"
 // loading is counted, and only the first load chooses the file.
 var process struct {
 	sync.Mutex
-	users int
-	path  string
-	api   api
+	users  int
+	path   string
+	api    api
+	pooled bool // there is a Pool
 }
 
 // A Library is ONNX Runtime, loaded into this process.
@@ -64,12 +65,9 @@ func Load(explicit string) (*Library, error) {
 	}
 	var tried []string
 	for _, path := range candidates {
-		err := open(path)
+		api, err := open(path)
 		if err == nil {
-			if process.api, err = loadAPI(path); err != nil {
-				return nil, errors.Join(err, binding.DestroyEnvironment())
-			}
-			process.users, process.path = 1, path
+			process.users, process.path, process.api = 1, path, api
 			return &Library{path: path, api: process.api}, nil
 		}
 		tried = append(tried, fmt.Sprintf("%s (%v)", path, err))
@@ -82,35 +80,38 @@ func Load(explicit string) (*Library, error) {
 // that official builds report to their maker from every machine they run on.
 const telemetrySwitch = "ORT_DISABLE_TELEMETRY"
 
-func open(path string) error {
+func open(path string) (api, error) {
 	if _, chosen := os.LookupEnv(telemetrySwitch); !chosen {
 		if err := os.Setenv(telemetrySwitch, "1"); err != nil {
-			return fmt.Errorf("turn off telemetry: %w", err)
+			return api{}, fmt.Errorf("turn off telemetry: %w", err)
 		}
 	}
 	if strings.ContainsRune(path, filepath.Separator) {
 		if info, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			return errors.New("no such file")
+			return api{}, errors.New("no such file")
 		} else if err != nil {
-			return err
+			return api{}, err
 		} else if info.IsDir() {
-			return errors.New("is a folder, not the library file")
+			return api{}, errors.New("is a folder, not the library file")
 		}
 	}
 	// The loader keeps the reason of a failure for the thread that asked.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	binding.SetSharedLibraryPath(path)
-	err := binding.InitializeEnvironment(binding.WithLogLevelFatal())
+	a, err := loadAPI(path, runtime.GOMAXPROCS(0))
 	if err == nil {
-		return nil
+		if err = binding.InitializeEnvironment(binding.WithLogLevelFatal()); err == nil {
+			return a, nil
+		}
+		a.release()
 	}
 	msg := err.Error()
 	switch {
 	case strings.Contains(msg, "setting ORT API base"):
-		return fmt.Errorf("older than %s", oldest)
+		return api{}, fmt.Errorf("older than %s", oldest)
 	case strings.Contains(msg, "cannot open shared object file: No such file"):
-		return errors.New("not found by the system loader")
+		return api{}, errors.New("not found by the system loader")
 	}
 	if i := strings.LastIndex(msg, `": `); i >= 0 {
 		msg = msg[i+3:]
@@ -118,7 +119,7 @@ func open(path string) error {
 	if msg == "" {
 		msg = "did not load"
 	}
-	return errors.New(msg)
+	return api{}, errors.New(msg)
 }
 
 // Candidates are the places that are searched for the library, in order: lib/
@@ -148,16 +149,16 @@ func (l *Library) Version() string { return binding.GetVersion() }
 // Path is the file the library was loaded from.
 func (l *Library) Path() string { return l.path }
 
-// Close gives the library back. The last Close unloads it: no session may be
-// used afterwards.
+// Close gives the library back. The last Close unloads it: sessions and pools are
+// closed before.
 func (l *Library) Close() error {
 	var err error
 	l.closed.Do(func() {
 		process.Lock()
 		defer process.Unlock()
 		if process.users--; process.users == 0 {
-			process.api.release()
 			err = binding.DestroyEnvironment()
+			process.api.release()
 		}
 	})
 	return err

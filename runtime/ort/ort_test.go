@@ -38,7 +38,7 @@ func open(t *testing.T, g *onnxtest.Graph, inputs, outputs []tensor.Spec) *ort.S
 	return s
 }
 
-func run(t *testing.T, s *ort.Session, in tensor.Bag) tensor.Bag {
+func run(t testing.TB, s *ort.Session, in tensor.Bag) tensor.Bag {
 	t.Helper()
 	out, err := s.Run(context.Background(), in)
 	if err != nil {

@@ -21,11 +21,15 @@ type Options struct {
 	// Threads is the size of the session's thread pool; 0 is one for each
 	// processor this process may use.
 	Threads int
+
+	// Pool is whose helpers help the session's runs, instead of threads of its own.
+	Pool *Pool
 }
 
 // A Session is one model, loaded. It implements pipeline.Runner.
 type Session struct {
 	api               api
+	pool              *Pool // nil when its threads are its own
 	session           *binding.DynamicAdvancedSession
 	handle            unsafe.Pointer // of the session
 	inputs, outputs   []tensor.Spec
@@ -70,7 +74,7 @@ func (l *Library) open(name string, inputs, outputs []tensor.Spec, o Options,
 			computed = append(computed, s)
 		}
 	}
-	options, err := o.binding()
+	options, err := o.binding(l.api)
 	if err != nil {
 		return nil, err
 	}
@@ -85,20 +89,23 @@ func (l *Library) open(name string, inputs, outputs []tensor.Spec, o Options,
 		return nil, errors.Join(err, session.Destroy())
 	}
 	return &Session{
-		api: l.api, session: session, handle: h, inputs: inputs, outputs: computed, passed: passed,
+		api: l.api, pool: o.Pool, session: session, handle: h, inputs: inputs, outputs: computed, passed: passed,
 		inNames: newNames(tensor.Names(inputs)), outNames: newNames(tensor.Names(computed)),
 	}, nil
 }
 
-// Size is how many threads a session has.
+// Size is how many threads a session has for a run.
 func (o Options) Size() int {
+	if o.Pool != nil {
+		return o.Pool.helpers + 1
+	}
 	if o.Threads > 0 {
 		return o.Threads
 	}
 	return runtime.GOMAXPROCS(0)
 }
 
-func (o Options) binding() (*binding.SessionOptions, error) {
+func (o Options) binding(a api) (*binding.SessionOptions, error) {
 	options, err := binding.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("make session options: %w", clean(err))
@@ -111,6 +118,9 @@ func (o Options) binding() (*binding.SessionOptions, error) {
 		// sessions of this machine.
 		options.AddSessionConfigEntry("session.force_spinning_stop", "1"),
 	)
+	if err == nil && o.Pool != nil && o.Pool.helpers > 0 {
+		err = a.shareThreads(options)
+	}
 	if err != nil {
 		_ = options.Destroy()
 		return nil, fmt.Errorf("set session options: %w", clean(err))
@@ -136,6 +146,10 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	sizes, err := tensor.MatchAll(s.inputs, in)
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	if s.pool != nil {
+		s.pool.begin()
+		defer s.pool.end()
 	}
 	held := values{api: s.api}
 	defer held.release()

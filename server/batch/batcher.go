@@ -310,8 +310,23 @@ func (b *Batcher) learn(r *run, took time.Duration, timings []pipeline.Timing, b
 	if beside > 1 {
 		b.cost.learn(positions, computed)
 	}
-	b.Log.Debug("batch", "texts", len(r.items), "positions", positions, "took", took, "computed", computed,
+	b.Log.Debug("batch", "texts", len(r.items), "positions", positions, "gain", math.Round(100*value/b.cost.batch(positions))/100, "took", took, "computed", computed,
 		"under_way", b.underWay, "should_be", b.flight.now, "waiting", b.queue.len(), "overhead", math.Round(b.cost.overhead*10)/10)
+}
+
+// Stats are what a Batcher does at a moment.
+type Stats struct {
+	Waiting  int // texts that wait for their batch
+	Busy     int // texts that wait or are computed
+	UnderWay int // batches that are computed
+	Flight   int // batches that should be, when there are enough texts
+}
+
+// Stats tells what the Batcher does.
+func (b *Batcher) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return Stats{b.queue.len(), b.busy, b.underWay, b.flight.now}
 }
 
 // IsRefused reports whether err is about a call that was refused, and when another

@@ -159,7 +159,7 @@ func (q *queue) area(rows, length int) int {
 
 // nearlyBest is the share of the best gain that is enough for a batch: the last
 // percents would take many more texts, that then all wait for each other.
-const nearlyBest = 0.97
+const nearlyBest = 0.99
 
 // window chooses the texts around the first one, up to most of them, that gain the
 // most by being computed together: what they would cost alone in relation to what
