@@ -8,9 +8,9 @@
 //   - as at first once more, since a machine is not always as fast.
 //
 // An answer is right when it is the label that the sentence got when it was asked
-// about alone. A client gives up after 5 s. Latencies count from when a request was
-// due. The load generator shares the processors with what it measures: what it
-// takes of them is printed too.
+// about alone. In the overload a client gives up after 5 s. Latencies count from
+// when a request was due. The load generator shares the processors with what it
+// measures: what it takes of them is printed too.
 //
 //	go run ./bench/overload [-factor 10] [-connections 1024] [-time 15s] [-threads 1] [-binary bin/distinfer]
 package main
@@ -44,7 +44,7 @@ const (
 const (
 	folder  = "models/sst2-minilm"
 	clients = 128
-	timeout = 5 * time.Second
+	timeout = 5 * time.Second // in the overload
 	warmup  = 3 * time.Second
 	rest    = 5 * time.Second // after the overload
 )
@@ -89,7 +89,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	closed := load.Options{Concurrency: clients, Warmup: warmup, Duration: o.time, Timeout: timeout}
+	closed := load.Options{Concurrency: clients, Warmup: warmup, Duration: o.time, Timeout: time.Minute}
 	fmt.Printf("sst2-minilm in two stages (%d threads each) and a front, beside the load generator on %d processors; each part %s after %s of warm-up\n\n",
 		o.threads, runtime.NumCPU(), o.time, warmup)
 	var parts []part
@@ -102,7 +102,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	open := closed
-	open.Concurrency, open.Rate = o.connections, o.factor*parts[0].result.Throughput()
+	open.Concurrency, open.Rate, open.Timeout = o.connections, o.factor*parts[0].result.Throughput(), timeout
 	if open.Rate == 0 {
 		return fmt.Errorf("no answer was right: %+v", parts[0].result.Kinds())
 	}
