@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,9 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/health/grpc_health_v1"
+	"github.com/distinfer/distinfer/bench/rig"
 )
 
 const fronts = 2
@@ -24,16 +19,16 @@ const fronts = 2
 // A cluster is the processes that serve one model: replicas of every rank, two
 // fronts and, if asked for, a proxy on every link that requests take.
 type cluster struct {
-	stages [][]*process // by rank, then replica
-	fronts []*process
+	stages [][]*rig.Process // by rank, then replica
+	fronts []*rig.Process
 	urls   []string // of the fronts
 
-	proxies toxiproxy
+	proxies rig.Toxiproxy
 	links   []link
-	others  []*process // such as toxiproxy's server
+	others  []*rig.Process // such as toxiproxy's server
 
 	names    map[string]string // what an address is called in the report
-	launcher launcher
+	launcher rig.Launcher
 
 	mu       sync.Mutex
 	troubles []string
@@ -42,7 +37,7 @@ type cluster struct {
 // A link is the way from one process to one replica that it calls.
 type link struct {
 	proxy    string
-	from, to *process
+	from, to *rig.Process
 }
 
 // A layout says what a cluster is made of.
@@ -57,31 +52,31 @@ type layout struct {
 
 // startCluster returns when all of the cluster is ready. stop has to be called
 // even when it fails.
-func startCluster(ctx context.Context, launcher launcher, l layout) (*cluster, error) {
+func startCluster(ctx context.Context, launcher rig.Launcher, l layout) (*cluster, error) {
 	c := &cluster{names: map[string]string{}, launcher: launcher}
-	ports := newPorts()
+	ports := rig.NewPorts()
 	addresses := make([][]string, l.ranks)
-	c.stages = make([][]*process, l.ranks)
+	c.stages = make([][]*rig.Process, l.ranks)
 	for rank := range l.ranks {
 		for replica := range l.replicas {
-			address, err := ports.address()
+			address, err := ports.Address()
 			if err != nil {
 				return c, err
 			}
 			p := c.process(l, fmt.Sprintf("stage-%d-%c", rank, 'a'+replica), address)
-			p.answers = func(ctx context.Context) error { return stageHealthy(ctx, address) }
+			p.Answers = func(ctx context.Context) error { return rig.StageHealthy(ctx, address) }
 			addresses[rank] = append(addresses[rank], address)
 			c.stages[rank] = append(c.stages[rank], p)
 		}
 	}
 	for i := range fronts {
-		address, err := ports.address()
+		address, err := ports.Address()
 		if err != nil {
 			return c, err
 		}
 		p := c.process(l, fmt.Sprintf("front-%c", 'a'+i), address)
-		p.answers = func(ctx context.Context) error { return frontReady(ctx, "http://"+address+"/readyz") }
-		p.command = []string{l.binary, "front", "--bundle", l.bundle, "--listen", address, "--timeout", l.timeout.String(), "--log-level", "warn"}
+		p.Answers = func(ctx context.Context) error { return rig.FrontReady(ctx, "http://"+address+"/readyz") }
+		p.Command = []string{l.binary, "front", "--bundle", l.bundle, "--listen", address, "--timeout", l.timeout.String(), "--log-level", "warn"}
 		c.fronts, c.urls = append(c.fronts, p), append(c.urls, "http://"+address)
 	}
 	if l.proxied {
@@ -93,7 +88,7 @@ func startCluster(ctx context.Context, launcher launcher, l layout) (*cluster, e
 	// rank only: the others it just asks whether they are ready.
 	for rank := range l.ranks {
 		for replica, p := range c.stages[rank] {
-			p.command = []string{l.binary, "serve-stage", "--bundle", l.bundle, "--rank", strconv.Itoa(rank), "--listen", addresses[rank][replica], "--threads", "1"}
+			p.Command = []string{l.binary, "serve-stage", "--bundle", l.bundle, "--rank", strconv.Itoa(rank), "--listen", addresses[rank][replica], "--threads", "1"}
 			if rank+1 == l.ranks || !l.proxied {
 				continue // nobody to call, or along the addresses that the front sends
 			}
@@ -101,7 +96,7 @@ func startCluster(ctx context.Context, launcher launcher, l layout) (*cluster, e
 			if err != nil {
 				return c, err
 			}
-			p.command = append(p.command, "--stages", route)
+			p.Command = append(p.Command, "--stages", route)
 		}
 	}
 	for _, p := range c.fronts {
@@ -109,64 +104,63 @@ func startCluster(ctx context.Context, launcher launcher, l layout) (*cluster, e
 		if err != nil {
 			return c, err
 		}
-		p.command = append(p.command, "--stages", route)
+		p.Command = append(p.Command, "--stages", route)
 	}
 
 	for _, p := range c.serving() {
-		if err := p.start(); err != nil {
+		if err := p.Start(); err != nil {
 			return c, err
 		}
 	}
 	for _, p := range c.serving() {
-		if err := p.awaitReady(ctx); err != nil {
+		if err := p.AwaitReady(ctx); err != nil {
 			return c, err
 		}
 	}
 	return c, nil
 }
 
-func (c *cluster) process(l layout, name, address string) *process {
+func (c *cluster) process(l layout, name, address string) *rig.Process {
 	c.names[address] = name
-	return &process{name: name, log: filepath.Join(l.logs, name+".log"), launcher: c.launcher, trouble: c.trouble}
+	return &rig.Process{Name: name, Log: filepath.Join(l.logs, name+".log"), Launcher: c.launcher, Trouble: c.trouble}
 }
 
-func (c *cluster) startToxiproxy(ctx context.Context, l layout, ports *ports) error {
-	address, err := ports.address()
+func (c *cluster) startToxiproxy(ctx context.Context, l layout, ports *rig.Ports) error {
+	address, err := ports.Address()
 	if err != nil {
 		return err
 	}
-	host, port, _ := strings.Cut(address, ":")
-	c.proxies = toxiproxy{"http://" + address}
+	c.proxies = rig.Toxiproxy{Address: address}
 	p := c.process(l, "toxiproxy", address)
-	p.command = []string{l.toxiproxy, "-host", host, "-port", port}
-	p.answers = c.proxies.version
+	p.Command = c.proxies.Command(l.toxiproxy)
+	p.Answers = c.proxies.Answers
 	c.others = append(c.others, p)
-	if err := p.start(); err != nil {
+	if err := p.Start(); err != nil {
 		return err
 	}
-	return p.awaitReady(ctx)
+	return p.AwaitReady(ctx)
 }
 
 // route is what a process is told with --stages: its own proxies for the rank
 // that it calls, and the plain addresses of the others.
-func (c *cluster) route(ctx context.Context, ports *ports, from *process, rank int, addresses [][]string) (string, error) {
+func (c *cluster) route(ctx context.Context, ports *rig.Ports, from *rig.Process, rank int, addresses [][]string) (string, error) {
 	ranks := make([]string, len(addresses))
 	for r, replicas := range addresses {
 		ranks[r] = strings.Join(replicas, "|")
 	}
-	if c.proxies.url != "" {
+	if c.proxies.Address != "" {
 		var own []string
 		for replica, upstream := range addresses[rank] {
-			listen, err := ports.address()
+			listen, err := ports.Address()
 			if err != nil {
 				return "", err
 			}
 			to := c.stages[rank][replica]
-			name := from.name + "-to-" + to.name
-			if err := c.proxies.addProxy(ctx, name, listen, upstream); err != nil {
+			name := from.Name + "-to-" + to.Name
+			if err := c.proxies.AddProxy(ctx, name, listen, upstream); err != nil {
 				return "", err
 			}
-			c.names[listen] = to.name
+			c.names[listen] = to.Name
 			c.links = append(c.links, link{name, from, to})
 			own = append(own, listen)
 		}
@@ -178,12 +172,12 @@ func (c *cluster) route(ctx context.Context, ports *ports, from *process, rank i
 // stop ends all processes, at once.
 func (c *cluster) stop() {
 	for _, p := range append(c.serving(), c.others...) {
-		p.kill()
+		p.Kill()
 	}
 }
 
 // serving is the stages and the fronts.
-func (c *cluster) serving() []*process {
+func (c *cluster) serving() []*rig.Process {
 	return append(slices.Concat(c.stages...), c.fronts...)
 }
 
@@ -212,39 +206,3 @@ func (c *cluster) named(message string) string {
 }
 
 var addressPattern = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
-
-// stageHealthy asks a stage with gRPC's health service whether it serves.
-func stageHealthy(ctx context.Context, address string) (err error) {
-	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
-	if err != nil {
-		return err
-	}
-	if answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-		return fmt.Errorf("the stage at %s says %s", address, answer.GetStatus())
-	}
-	return nil
-}
-
-// frontReady asks a front whether it is ready.
-func frontReady(ctx context.Context, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	request.Close = true // the connection would be in the way of a restart
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		why, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
-		return fmt.Errorf("%s: %s: %s", url, response.Status, why)
-	}
-	return nil
-}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/distinfer/distinfer/bench/rig"
 )
 
 // The disks that a replica comes back on: the slice of a stage does not fit the
@@ -34,25 +36,25 @@ func fullDisk(ctx context.Context, in *injector) error {
 	return every(ctx, 6*time.Second, func() error {
 		turn := in.random.IntN(len(replicas))
 		p, peer := replicas[turn], replicas[1-turn]
-		if p.readyFor() < settled || peer.readyFor() < settled {
+		if p.ReadyFor() < settled || peer.ReadyFor() < settled {
 			return nil
 		}
-		end := in.begin(fault{what: "full disk of " + p.name})
+		end := in.begin(fault{what: "full disk of " + p.Name})
 		defer end()
-		from := argument(p.command, "--bundle")
-		p.kill()
-		fetching := withArgument(withArgument(p.command, "--bundle", filepath.Join(folder, "stages")), "--fetch", argument(peer.command, "--listen"))
+		from := argument(p.Command, "--bundle")
+		p.Kill()
+		fetching := withArgument(withArgument(p.Command, "--bundle", filepath.Join(folder, "stages")), "--fetch", argument(peer.Command, "--listen"))
 		if err := in.failsOn(ctx, mounted(fetching, folder, smallDisk)); err != nil {
-			return fmt.Errorf("%s on a full disk: %w", p.name, err)
+			return fmt.Errorf("%s on a full disk: %w", p.Name, err)
 		}
-		usual := p.command
-		p.command = mounted(fetching, folder, largeDisk)
-		err := p.start()
-		p.command = usual // the next time it has its bundle again
+		usual := p.Command
+		p.Command = mounted(fetching, folder, largeDisk)
+		err := p.Start()
+		p.Command = usual // the next time it has its bundle again
 		if err != nil {
 			return err
 		}
-		if err := p.awaitReady(context.WithoutCancel(ctx)); err != nil {
+		if err := p.AwaitReady(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
 		if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
@@ -65,12 +67,12 @@ func fullDisk(ctx context.Context, in *injector) error {
 
 // failsOn runs a command that has to fail since the disk is full, and to say so.
 func (in *injector) failsOn(ctx context.Context, command []string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rig.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Env = &output, &output, environment()
-	if err := in.cluster.launcher.start(cmd); err != nil {
+	cmd.Stdout, cmd.Stderr, cmd.Env = &output, &output, rig.Environment()
+	if err := in.cluster.launcher.Start(cmd); err != nil {
 		return err
 	}
 	_ = cmd.Wait() // its code is what counts

@@ -23,6 +23,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/distinfer/distinfer/bench/rig"
 )
 
 type options struct {
@@ -107,7 +109,7 @@ func run(ctx context.Context, o options) (err error) {
 	fmt.Printf("%s in %d stages, two replicas a rank unless said otherwise, two fronts, %d requests at a time,\n%d texts that can be told apart by their scores; seed %d\n\n",
 		o.model, o.stages, o.concurrency, len(questions), o.seed)
 
-	launcher := newLauncher()
+	launcher := rig.NewLauncher()
 	defer close(launcher)
 	var results []result
 	for _, s := range chosen {
@@ -140,7 +142,7 @@ func run(ctx context.Context, o options) (err error) {
 func prepare(ctx context.Context, o options, tmp string) ([]question, error) {
 	for name, stages := range map[string]int{"whole": 1, "stages": o.stages} {
 		cmd := exec.CommandContext(ctx, o.binary, "split", o.model, "--stages", strconv.Itoa(stages), "--out", filepath.Join(tmp, name))
-		cmd.Env = environment()
+		cmd.Env = rig.Environment()
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("split the model: %w: %s", err, output)
 		}
@@ -161,7 +163,7 @@ func prepare(ctx context.Context, o options, tmp string) ([]question, error) {
 }
 
 // play runs one scenario on a cluster of its own.
-func play(ctx context.Context, o options, s *scenario, launcher launcher, questions []question, tmp, logs string) (result, error) {
+func play(ctx context.Context, o options, s *scenario, launcher rig.Launcher, questions []question, tmp, logs string) (result, error) {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return result{}, err
 	}

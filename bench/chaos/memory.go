@@ -29,15 +29,15 @@ func nothing(ctx context.Context, in *injector) error {
 	samples := map[string][]float64{}
 	for sleep(ctx, sampleEvery) {
 		for _, p := range in.cluster.serving() {
-			mb, err := resident(p.life().cmd.Process.Pid)
+			mb, err := resident(p.PID())
 			if err != nil {
-				return fmt.Errorf("read the memory of %s: %w", p.name, err)
+				return fmt.Errorf("read the memory of %s: %w", p.Name, err)
 			}
-			samples[p.name] = append(samples[p.name], mb)
+			samples[p.Name] = append(samples[p.Name], mb)
 		}
 	}
 	for _, p := range in.cluster.serving() {
-		in.memory = append(in.memory, summarise(p.name, samples[p.name]))
+		in.memory = append(in.memory, summarise(p.Name, samples[p.Name]))
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/distinfer/distinfer/bench/rig"
 )
 
 // A scenario is one kind of fault, done to a cluster of its own again and again
@@ -45,6 +47,9 @@ var scenarios = []scenario{
 
 // warmUp is how long there is load before the first fault.
 const warmUp = 2 * time.Second
+
+// pollEvery is how often it is looked whether there is somebody to do a fault to.
+const pollEvery = 20 * time.Millisecond
 
 // grace is how long after an outage there may still be errors: what waits before
 // it is tried again was chosen while nothing was there.
@@ -128,11 +133,11 @@ const settled = time.Second
 
 // victim is a random replica of a rank all of whose replicas are there. It waits
 // for one, and is nil when the context ends before.
-func (in *injector) victim(ctx context.Context) *process {
+func (in *injector) victim(ctx context.Context) *rig.Process {
 	for {
-		var candidates []*process
+		var candidates []*rig.Process
 		for _, replicas := range in.cluster.stages {
-			if !slices.ContainsFunc(replicas, func(p *process) bool { return p.readyFor() < settled }) {
+			if !slices.ContainsFunc(replicas, func(p *rig.Process) bool { return p.ReadyFor() < settled }) {
 				candidates = append(candidates, replicas...)
 			}
 		}
@@ -154,13 +159,13 @@ func killEvery(interval time.Duration) func(context.Context, *injector) error {
 			if p == nil {
 				return nil
 			}
-			end := in.begin(fault{what: "kill " + p.name})
-			p.kill()
-			if err := p.start(); err != nil {
+			end := in.begin(fault{what: "kill " + p.Name})
+			p.Kill()
+			if err := p.Start(); err != nil {
 				return err
 			}
 			restarts.Go(func() {
-				if err := p.awaitReady(context.WithoutCancel(ctx)); err != nil {
+				if err := p.AwaitReady(context.WithoutCancel(ctx)); err != nil {
 					in.cluster.trouble(err.Error())
 				}
 				end()
@@ -176,13 +181,13 @@ func stopAndContinue(ctx context.Context, in *injector) error {
 		if p == nil {
 			return nil
 		}
-		end := in.begin(fault{what: "stop " + p.name})
-		if err := p.signal(syscall.SIGSTOP); err != nil {
+		end := in.begin(fault{what: "stop " + p.Name})
+		if err := p.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
 		sleep(ctx, 4*time.Second)
 		defer end()
-		return p.signal(syscall.SIGCONT)
+		return p.Signal(syscall.SIGCONT)
 	})
 }
 
@@ -194,8 +199,8 @@ func (in *injector) link() link {
 // are made while it is there are really reset; others would just be closed.
 func armResets(ctx context.Context, c *cluster) error {
 	for _, l := range c.links {
-		for _, stream := range streams {
-			if err := c.proxies.addToxic(ctx, l.proxy, toxic{Name: "reset_" + stream, Type: "reset_peer", Stream: stream, Attributes: map[string]int{"timeout": 0}}); err != nil {
+		for _, stream := range rig.Streams {
+			if err := c.proxies.AddToxic(ctx, l.proxy, rig.Toxic{Name: "reset_" + stream, Type: "reset_peer", Stream: stream, Attributes: map[string]int{"timeout": 0}}); err != nil {
 				return err
 			}
 		}
@@ -206,8 +211,8 @@ func armResets(ctx context.Context, c *cluster) error {
 func reset(ctx context.Context, in *injector) error {
 	set := func(l link, toxicity float64) error {
 		var err error
-		for _, stream := range streams {
-			err = errors.Join(err, in.cluster.proxies.setToxicity(context.WithoutCancel(ctx), l.proxy, "reset_"+stream, toxicity))
+		for _, stream := range rig.Streams {
+			err = errors.Join(err, in.cluster.proxies.SetToxicity(context.WithoutCancel(ctx), l.proxy, "reset_"+stream, toxicity))
 		}
 		return err
 	}
@@ -222,14 +227,14 @@ func reset(ctx context.Context, in *injector) error {
 }
 
 // poison adds a toxic to some of the links, and takes it off after a while.
-func (in *injector) poison(ctx context.Context, links []link, t toxic, streams []string, d time.Duration) error {
+func (in *injector) poison(ctx context.Context, links []link, t rig.Toxic, streams []string, d time.Duration) error {
 	uncanceled := context.WithoutCancel(ctx)
 	var err error
 	added := map[string][]string{}
 	for _, l := range links {
 		for _, stream := range streams {
 			t.Name, t.Stream, t.Toxicity = t.Type+"_"+stream, stream, 1
-			if e := in.cluster.proxies.addToxic(uncanceled, l.proxy, t); e != nil {
+			if e := in.cluster.proxies.AddToxic(uncanceled, l.proxy, t); e != nil {
 				err = errors.Join(err, e)
 				continue
 			}
@@ -241,14 +246,14 @@ func (in *injector) poison(ctx context.Context, links []link, t toxic, streams [
 	}
 	for proxy, names := range added {
 		for _, name := range names {
-			err = errors.Join(err, in.cluster.proxies.removeToxic(uncanceled, proxy, name))
+			err = errors.Join(err, in.cluster.proxies.RemoveToxic(uncanceled, proxy, name))
 		}
 	}
 	return err
 }
 
 func delay(ctx context.Context, in *injector) error {
-	var last *process
+	var last *rig.Process
 	return every(ctx, 3*time.Second, func() error {
 		p := in.victim(ctx)
 		for p == last && p != nil {
@@ -259,9 +264,9 @@ func delay(ctx context.Context, in *injector) error {
 		}
 		last = p
 		links := slices.DeleteFunc(slices.Clone(in.cluster.links), func(l link) bool { return l.from != p && l.to != p })
-		end := in.begin(fault{what: "delay " + p.name})
+		end := in.begin(fault{what: "delay " + p.Name})
 		defer end()
-		return in.poison(ctx, links, toxic{Type: "latency", Attributes: map[string]int{"latency": 300, "jitter": 100}}, []string{"downstream"}, 2800*time.Millisecond)
+		return in.poison(ctx, links, rig.Toxic{Type: "latency", Attributes: map[string]int{"latency": 300, "jitter": 100}}, []string{"downstream"}, 2800*time.Millisecond)
 	})
 }
 
@@ -270,7 +275,7 @@ func partition(ctx context.Context, in *injector) error {
 		l := in.link()
 		end := in.begin(fault{what: "partition " + l.proxy})
 		defer end()
-		return in.poison(ctx, []link{l}, toxic{Type: "timeout", Attributes: map[string]int{"timeout": 0}}, streams, 4*time.Second)
+		return in.poison(ctx, []link{l}, rig.Toxic{Type: "timeout", Attributes: map[string]int{"timeout": 0}}, rig.Streams, 4*time.Second)
 	})
 }
 
@@ -285,12 +290,12 @@ func rolling(ctx context.Context, in *injector) error {
 			if ctx.Err() != nil {
 				break
 			}
-			end := in.begin(fault{what: "restart " + p.name})
-			p.terminate()
-			if err := p.start(); err != nil {
+			end := in.begin(fault{what: "restart " + p.Name})
+			p.Terminate()
+			if err := p.Start(); err != nil {
 				return err
 			}
-			if err := p.awaitReady(context.WithoutCancel(ctx)); err != nil {
+			if err := p.AwaitReady(context.WithoutCancel(ctx)); err != nil {
 				return err
 			}
 			end()
@@ -306,16 +311,16 @@ func gone(ctx context.Context, in *injector) error {
 	rank := in.cluster.stages[len(in.cluster.stages)-1]
 	end := in.begin(fault{what: "outage of the last rank", outage: true})
 	for _, p := range rank {
-		p.kill()
+		p.Kill()
 	}
 	sleep(ctx, in.timeout+2*time.Second)
 	for _, p := range rank {
-		if err := p.start(); err != nil {
+		if err := p.Start(); err != nil {
 			return err
 		}
 	}
 	for _, p := range rank {
-		if err := p.awaitReady(context.WithoutCancel(ctx)); err != nil {
+		if err := p.AwaitReady(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/distinfer/distinfer/bench/rig"
 )
 
 // tolerance is how far a score may be from the one computed beforehand.
@@ -98,7 +100,7 @@ func answered(ctx context.Context, binary, whole, cache string, sentences []stri
 	output, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		cmd := exec.CommandContext(ctx, binary, "predict", "--format", "jsonl", "--bundle", whole, "-o", "json")
-		cmd.Env = environment()
+		cmd.Env = rig.Environment()
 		cmd.Stdin, cmd.Stderr = &input, os.Stderr
 		if output, err = cmd.Output(); err != nil {
 			return nil, fmt.Errorf("compute the right answers: %w", err)

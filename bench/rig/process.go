@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"context"
@@ -13,22 +13,24 @@ import (
 	"time"
 )
 
+// Patience is how long a process may take to be ready, and bounds all waits on
+// one. It is far more than it takes.
+const Patience = time.Minute
+
 const (
-	// patience is how long a process may take to be ready, and bounds all waits on
-	// one. It is far more than it takes.
-	patience = time.Minute
 	// drainTime is how long a process may take to end after SIGTERM: both kinds
 	// allow their requests 30 s.
 	drainTime = 40 * time.Second
 	pollEvery = 20 * time.Millisecond
 )
 
-// A launcher starts processes from one thread that lives as long as they do: the
+// A Launcher starts processes from one thread that lives as long as they do: the
 // kernel ends a child whose parent thread is gone (see attributes).
-type launcher chan func()
+type Launcher chan func()
 
-func newLauncher() launcher {
-	l := make(launcher)
+// NewLauncher makes one; close it once the processes have ended.
+func NewLauncher() Launcher {
+	l := make(Launcher)
 	go func() {
 		runtime.LockOSThread()
 		for start := range l {
@@ -38,23 +40,24 @@ func newLauncher() launcher {
 	return l
 }
 
-func (l launcher) start(cmd *exec.Cmd) error {
+// Start starts a program, such that it ends with this one.
+func (l Launcher) Start(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = attributes()
 	err := make(chan error)
 	l <- func() { err <- cmd.Start() }
 	return <-err
 }
 
-// A process is a program with its arguments. It is run, ended and run again.
-type process struct {
-	name     string
-	command  []string
-	log      string // the file that its output is added to
-	launcher launcher
-	// answers returns nil once the program does its work.
-	answers func(context.Context) error
-	// trouble is told what nobody asked for, such as an end by itself.
-	trouble func(string)
+// A Process is a program with its arguments. It is run, ended and run again.
+type Process struct {
+	Name     string
+	Command  []string
+	Log      string // the file that its output is added to
+	Launcher Launcher
+	// Answers returns nil once the program does its work.
+	Answers func(context.Context) error
+	// Trouble is told what nobody asked for, such as an end by itself.
+	Trouble func(string)
 
 	mu  sync.Mutex
 	now *lifetime // nil before the first start
@@ -71,18 +74,18 @@ type lifetime struct {
 	asked bool      // whether its end was asked for
 }
 
-// start runs the program. It does not wait until it is ready.
-func (p *process) start() error {
-	log, err := os.OpenFile(p.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+// Start runs the program. It does not wait until it is ready.
+func (p *Process) Start() error {
+	log, err := os.OpenFile(p.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()                                                                                        // the child has its own
-	l := &lifetime{cmd: exec.Command(p.command[0], p.command[1:]...), ended: make(chan struct{}), ready: make(chan struct{})} //nolint:noctx // it ends when the scenario says
+	l := &lifetime{cmd: exec.Command(p.Command[0], p.Command[1:]...), ended: make(chan struct{}), ready: make(chan struct{})} //nolint:noctx // it ends when the scenario says
 	l.cmd.Stdout, l.cmd.Stderr = log, log
-	l.cmd.Env = environment()
-	if err := p.launcher.start(l.cmd); err != nil {
-		return fmt.Errorf("start %s: %w", p.name, err)
+	l.cmd.Env = Environment()
+	if err := p.Launcher.Start(l.cmd); err != nil {
+		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	p.mu.Lock()
 	p.now = l
@@ -91,26 +94,26 @@ func (p *process) start() error {
 		err := l.cmd.Wait()
 		close(l.ended)
 		if !l.wasAsked() {
-			p.trouble(fmt.Sprintf("%s ended by itself: %v", p.name, err))
+			p.Trouble(fmt.Sprintf("%s ended by itself: %v", p.Name, err))
 		}
 	}()
 	go p.watch(l)
 	return nil
 }
 
-// environment is that of the harness without what would configure distinfer, but
+// Environment is that of the harness without what would configure distinfer, but
 // for where the library is.
-func environment() []string {
+func Environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(e string) bool {
 		return strings.HasPrefix(e, "DISTINFER_") && !strings.HasPrefix(e, "DISTINFER_ONNXRUNTIME=")
 	})
 }
 
 // watch notes when the program is ready.
-func (p *process) watch(l *lifetime) {
+func (p *Process) watch(l *lifetime) {
 	for {
 		try, cancel := context.WithTimeout(context.Background(), time.Second)
-		err := p.answers(try)
+		err := p.Answers(try)
 		cancel()
 		if err == nil {
 			l.mu.Lock()
@@ -139,29 +142,29 @@ func (l *lifetime) wasAsked() bool {
 	return l.asked
 }
 
-func (p *process) life() *lifetime {
+func (p *Process) life() *lifetime {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.now
 }
 
-// awaitReady returns when the program does its work.
-func (p *process) awaitReady(ctx context.Context) error {
+// AwaitReady returns when the program does its work.
+func (p *Process) AwaitReady(ctx context.Context) error {
 	l := p.life()
 	select {
 	case <-l.ready:
 		return nil
 	case <-l.ended:
-		return fmt.Errorf("%s ended before it was ready", p.name)
-	case <-time.After(patience):
-		return fmt.Errorf("%s was not ready after %s", p.name, patience)
+		return fmt.Errorf("%s ended before it was ready", p.Name)
+	case <-time.After(Patience):
+		return fmt.Errorf("%s was not ready after %s", p.Name, Patience)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// readyFor is for how long the program has done its work; 0 if it does not.
-func (p *process) readyFor() time.Duration {
+// ReadyFor is for how long the program has done its work; 0 if it does not.
+func (p *Process) ReadyFor() time.Duration {
 	l := p.life()
 	if l == nil {
 		return 0
@@ -179,8 +182,17 @@ func (p *process) readyFor() time.Duration {
 	return time.Since(l.since)
 }
 
-// kill ends the program without giving it a chance, and returns when it is gone.
-func (p *process) kill() {
+// PID is the process's ID, or 0 before the first start.
+func (p *Process) PID() int {
+	l := p.life()
+	if l == nil {
+		return 0
+	}
+	return l.cmd.Process.Pid
+}
+
+// Kill ends the program without giving it a chance, and returns when it is gone.
+func (p *Process) Kill() {
 	l := p.life()
 	if l == nil {
 		return
@@ -190,27 +202,27 @@ func (p *process) kill() {
 	<-l.ended
 }
 
-// terminate asks the program to end, and returns when it has. It is told as
+// Terminate asks the program to end, and returns when it has. It is told as
 // trouble when the program does not end, or not well.
-func (p *process) terminate() {
+func (p *Process) Terminate() {
 	l := p.life()
 	l.ask()
 	_ = l.cmd.Process.Signal(syscall.SIGTERM) // as above
 	select {
 	case <-l.ended:
 		if code := l.cmd.ProcessState.ExitCode(); code != 0 {
-			p.trouble(fmt.Sprintf("%s ended with code %d after SIGTERM", p.name, code))
+			p.Trouble(fmt.Sprintf("%s ended with code %d after SIGTERM", p.Name, code))
 		}
 	case <-time.After(drainTime):
-		p.trouble(fmt.Sprintf("%s did not end within %s after SIGTERM", p.name, drainTime))
-		p.kill()
+		p.Trouble(fmt.Sprintf("%s did not end within %s after SIGTERM", p.Name, drainTime))
+		p.Kill()
 	}
 }
 
-// signal sends a signal that does not end the program.
-func (p *process) signal(s syscall.Signal) error {
+// Signal sends a signal that does not end the program.
+func (p *Process) Signal(s syscall.Signal) error {
 	if err := p.life().cmd.Process.Signal(s); err != nil {
-		return fmt.Errorf("send %s to %s: %w", s, p.name, err)
+		return fmt.Errorf("send %s to %s: %w", s, p.Name, err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"context"
@@ -13,25 +13,25 @@ import (
 )
 
 // shell is a process that runs a line of shell, and what trouble it told.
-func shell(t *testing.T, line string) (*process, func() string) {
+func shell(t *testing.T, line string) (*Process, func() string) {
 	t.Helper()
 	var mu sync.Mutex
 	var told []string
-	launcher := newLauncher()
-	p := &process{
-		name: "it", command: []string{"sh", "-c", line}, log: filepath.Join(t.TempDir(), "log"), launcher: launcher,
-		answers: func(context.Context) error { return nil },
-		trouble: func(s string) {
+	launcher := NewLauncher()
+	p := &Process{
+		Name: "it", Command: []string{"sh", "-c", line}, Log: filepath.Join(t.TempDir(), "log"), Launcher: launcher,
+		Answers: func(context.Context) error { return nil },
+		Trouble: func(s string) {
 			mu.Lock()
 			defer mu.Unlock()
 			told = append(told, s)
 		},
 	}
 	t.Cleanup(func() {
-		p.kill()
+		p.Kill()
 		close(launcher)
 	})
-	if err := p.start(); err != nil {
+	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
 	return p, func() string {
@@ -44,7 +44,7 @@ func shell(t *testing.T, line string) (*process, func() string) {
 func TestProcessThatEndsByItself(t *testing.T) {
 	p, told := shell(t, "exit 3")
 	<-p.life().ended
-	for end := time.Now().Add(patience); told() == ""; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(Patience); told() == ""; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nobody was told")
 		}
@@ -52,34 +52,34 @@ func TestProcessThatEndsByItself(t *testing.T) {
 	if !strings.Contains(told(), "it ended by itself: exit status 3") {
 		t.Error(told())
 	}
-	if p.readyFor() != 0 {
+	if p.ReadyFor() != 0 {
 		t.Error("it is gone and ready")
 	}
 }
 
 func TestProcessIsKilledAndStartedAgain(t *testing.T) {
 	p, told := shell(t, "exec sleep 600")
-	if err := p.awaitReady(t.Context()); err != nil {
+	if err := p.AwaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	first := p.life().cmd.Process.Pid
-	if err := p.signal(syscall.SIGSTOP); err != nil { // the end must reach one that is stopped, too
+	if err := p.Signal(syscall.SIGSTOP); err != nil { // the end must reach one that is stopped, too
 		t.Fatal(err)
 	}
-	p.kill()
+	p.Kill()
 	if err := syscall.Kill(first, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("process %d is still there: %v", first, err)
 	}
-	if p.readyFor() != 0 {
+	if p.ReadyFor() != 0 {
 		t.Error("it was killed and is ready")
 	}
-	if err := p.start(); err != nil {
+	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.awaitReady(t.Context()); err != nil {
+	if err := p.AwaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if p.readyFor() == 0 || p.life().cmd.Process.Pid == first {
+	if p.ReadyFor() == 0 || p.life().cmd.Process.Pid == first {
 		t.Error("it was not started again")
 	}
 	if told() != "" {
@@ -90,22 +90,22 @@ func TestProcessIsKilledAndStartedAgain(t *testing.T) {
 func TestProcessThatDoesNotEndWell(t *testing.T) {
 	good, told := shell(t, "trap 'exit 0' TERM; echo trapped; while :; do sleep 0.01; done")
 	awaitTrap(t, good)
-	good.terminate()
+	good.Terminate()
 	if told() != "" {
 		t.Error(told())
 	}
 	bad, told := shell(t, "trap 'exit 7' TERM; echo trapped; while :; do sleep 0.01; done")
 	awaitTrap(t, bad)
-	bad.terminate()
+	bad.Terminate()
 	if told() != "it ended with code 7 after SIGTERM" {
 		t.Errorf("told %q", told())
 	}
 }
 
 // awaitTrap waits until the shell has set its trap: before, SIGTERM ends it.
-func awaitTrap(t *testing.T, p *process) {
+func awaitTrap(t *testing.T, p *Process) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(Patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if logged(t, p) != "" {
 			return
 		}
@@ -113,9 +113,9 @@ func awaitTrap(t *testing.T, p *process) {
 	t.Fatal("the shell wrote nothing")
 }
 
-func logged(t *testing.T, p *process) string {
+func logged(t *testing.T, p *Process) string {
 	t.Helper()
-	data, err := os.ReadFile(p.log)
+	data, err := os.ReadFile(p.Log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"errors"
@@ -8,18 +8,19 @@ import (
 	"os"
 )
 
-// ports gives out ports of the loopback interface that nobody listens on.
+// Ports gives out ports of the loopback interface that nobody listens on.
 //
 // They are below those that the system takes for outgoing connections. A replica
 // that was killed needs its port again, and one of the others' attempts to reach
 // it could otherwise have been given that very port.
-type ports struct {
+type Ports struct {
 	least, most int // most is not given out
 	given       map[int]bool
 }
 
-func newPorts() *ports {
-	p := &ports{least: 10000, most: 32768, given: map[int]bool{}}
+// NewPorts has given out none yet.
+func NewPorts() *Ports {
+	p := &Ports{least: 10000, most: 32768, given: map[int]bool{}}
 	if data, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
 		var first int
 		if _, err := fmt.Sscan(string(data), &first); err == nil && first > p.least+1000 {
@@ -29,8 +30,8 @@ func newPorts() *ports {
 	return p
 }
 
-// address is a free address that was not given out before.
-func (p *ports) address() (string, error) {
+// Address is a free address that was not given out before.
+func (p *Ports) Address() (string, error) {
 	for range 1000 {
 		port := p.least + rand.IntN(p.most-p.least)
 		address := fmt.Sprintf("127.0.0.1:%d", port)
