@@ -1,0 +1,224 @@
+// Package load asks an HTTP service many questions and measures how it answers.
+//
+// In a closed loop each of a number of clients asks the next question when it
+// has its answer. In an open loop questions fall due at a constant rate, whether
+// or not earlier ones are answered, and a latency counts from when the question
+// was due, not from when a client was free to ask it: a service that stalls is
+// charged for all who came meanwhile.
+//
+// Only right answers count for throughput and latency; what is right, the caller
+// says. The package must not know which service it asks.
+//
+// The loop is our own: vegeta, which was looked at first, counts from when a
+// request was sent, so that those who wait for one of its workers are not
+// charged, and cannot judge answers. The histograms are HdrHistogram's.
+package load
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// maxAnswer bounds what is read of one answer, in bytes.
+const maxAnswer = 4 << 20
+
+// Options say how many questions are asked, and when.
+type Options struct {
+	Concurrency int           // closed loop: clients; open loop: most requests under way
+	Rate        float64       // open loop when above 0: requests a second
+	Requests    int           // 0: as many as Duration has room for
+	Warmup      time.Duration // asked before, and not counted
+	Duration    time.Duration // 0: until there were as many as Requests
+	Timeout     time.Duration // for one request, from when it was due
+	HTTP        *http.Client  // nil: one made by NewClient
+}
+
+func (o Options) check() error {
+	switch {
+	case o.Concurrency < 1:
+		return errors.New("the concurrency must be at least 1")
+	case !(o.Rate >= 0) || math.IsInf(o.Rate, 0):
+		return fmt.Errorf("the rate is %v; it must be a number of requests a second, or 0 for a closed loop", o.Rate)
+	case o.Requests < 0 || o.Warmup < 0 || o.Duration < 0:
+		return errors.New("the number of requests and the times must not be below 0")
+	case o.Requests == 0 && o.Duration == 0:
+		return errors.New("neither a duration nor a number of requests says when to end")
+	case o.Timeout <= 0:
+		return errors.New("the timeout must be above 0")
+	}
+	return nil
+}
+
+// A Verdict is what became of a request.
+type Verdict uint8
+
+// The verdicts there are. Who forgets to give one says Failed.
+const (
+	Failed  Verdict = iota // another answer, or none
+	Right                  // answered, and rightly
+	Refused                // told to come again later
+	Wrong                  // answered as if it were right, and is not
+)
+
+func (v Verdict) String() string {
+	return [...]string{"failed", "right", "refused", "wrong"}[v]
+}
+
+// A Target is a service that can be asked. Both functions are called by many
+// goroutines at a time.
+type Target struct {
+	// Request makes the request that asks about a text. An error ends the run.
+	Request func(ctx context.Context, text string) (*http.Request, error)
+	// Judge says what the answer is worth. It must not keep the body.
+	Judge func(text string, status int, body []byte) Verdict
+}
+
+// NewClient makes a client with a kept-alive connection for each of as many
+// requests as are under way at a time. It speaks HTTP/1.1, follows no redirects
+// and uses no proxy, so that it measures the service and nothing else.
+func NewClient(concurrency int, t *tls.Config) *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Client{
+		Transport: &http.Transport{
+			MaxIdleConns: concurrency, MaxIdleConnsPerHost: concurrency, TLSClientConfig: t, Protocols: protocols,
+			DisableCompression: true, WriteBufferSize: 4 << 10, ReadBufferSize: 4 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Run asks about the texts in order, over and over, until the time is up or
+// there were as many requests as asked for, and waits for the answers then under
+// way. When ctx ends before, it returns what there was until then along with the
+// context's error. A service that cannot be reached is no error, but a result.
+func Run(ctx context.Context, o Options, t Target, texts []string) (*Result, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if len(texts) == 0 {
+		return nil, errors.New("there are no texts to ask about")
+	}
+	if o.HTTP == nil {
+		o.HTTP = NewClient(o.Concurrency, nil)
+		defer o.HTTP.CloseIdleConnections()
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	r := &run{o: o, target: t, texts: texts, result: newResult(o), stop: stop}
+	r.schedule = schedule{o: o, began: time.Now()}
+	var clients sync.WaitGroup
+	for range o.Concurrency {
+		clients.Go(func() { r.client(ctx) })
+	}
+	clients.Wait()
+	switch {
+	case ctx.Err() != nil:
+		r.result.close(r.since())
+	case r.schedule.exhausted():
+		r.result.close(r.result.last)
+	}
+	return r.result, context.Cause(ctx)
+}
+
+// A run is what the clients of a run share.
+type run struct {
+	o        Options
+	target   Target
+	texts    []string
+	schedule schedule
+	result   *Result
+	stop     context.CancelCauseFunc
+}
+
+func (r *run) since() time.Duration { return time.Since(r.schedule.began) }
+
+func (r *run) client(ctx context.Context) {
+	var body bytes.Buffer // used again for every answer
+	for {
+		turn, ok := r.schedule.next(ctx)
+		if !ok {
+			return
+		}
+		a := r.ask(ctx, turn, &body)
+		if a.status == 0 && ctx.Err() != nil {
+			a.abandoned = true
+		}
+		r.result.add(turn, a, r.since())
+	}
+}
+
+// An answer is a verdict and what it is based on.
+type answer struct {
+	verdict   Verdict
+	status    int    // 0 when there was none
+	why       string // there was none
+	body      []byte // until the client's next request
+	abandoned bool   // nobody waits for it any more
+}
+
+func (r *run) ask(ctx context.Context, turn turn, body *bytes.Buffer) answer {
+	failed := func(format string, args ...any) answer {
+		return answer{verdict: Failed, why: fmt.Sprintf(format, args...)}
+	}
+	deadline := r.schedule.began.Add(turn.due + r.o.Timeout)
+	if time.Now().After(deadline) {
+		return failed("not sent within %s: all %d connections were taken", r.o.Timeout, r.o.Concurrency)
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	text := r.texts[turn.number%len(r.texts)]
+	request, err := r.target.Request(ctx, text)
+	if err != nil {
+		r.stop(fmt.Errorf("make a request: %w", err)) // no fault of the service
+		return answer{}
+	}
+	status, err := r.exchange(request, body)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return failed("no answer within %s", r.o.Timeout)
+	case err != nil:
+		return failed("%s", reason(err))
+	case body.Len() > maxAnswer:
+		return failed("the answer is larger than %d MB", maxAnswer>>20)
+	}
+	return answer{verdict: r.target.Judge(text, status, body.Bytes()), status: status, body: body.Bytes()}
+}
+
+// exchange sends a request and reads the whole answer, which frees the
+// connection for the next one.
+func (r *run) exchange(request *http.Request, body *bytes.Buffer) (status int, err error) {
+	response, err := r.o.HTTP.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body.Reset()
+	_, err = body.ReadFrom(io.LimitReader(response.Body, maxAnswer+1))
+	return response.StatusCode, err
+}
+
+// reason is an error without the address and port that differ from connection to
+// connection, so that alike ones are counted together.
+func reason(err error) string {
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op):
+		return op.Err.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed before the whole answer was there"
+	}
+	if inner := errors.Unwrap(err); inner != nil { // the frame names method and URL
+		return inner.Error()
+	}
+	return err.Error()
+}
