@@ -181,7 +181,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	m := &model{bundle: b, addresses: addresses, machine: machine, pipeline: pipeline}
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
-	m.Classifier, err = classify.New(b, pipeline, 2*len(addresses))
+	m.Classifier, err = classify.New(b, pipeline, batchesAtOnce(addresses))
 	switch {
 	case errors.Is(err, bundle.ErrNoFile):
 		m.Classifier = nil
@@ -192,6 +192,16 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 		return nil, err
 	}
 	return m, nil
+}
+
+// batchesAtOnce is two for every stage process that is named: one that it computes,
+// and one that is on its way.
+func batchesAtOnce(addresses [][]string) int {
+	n := 0
+	for _, replicas := range addresses {
+		n += 2 * len(replicas)
+	}
+	return n
 }
 
 // A frontProcess is a front that tells what it does.
