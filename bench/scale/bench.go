@@ -157,6 +157,9 @@ type sample struct {
 	// Busy is what the machines used of what they have, the most and the least.
 	Busiest float64 `json:"busiest"`
 	Idlest  float64 `json:"idlest"`
+	// Others is the processors that were in use by what has no part in this. With
+	// few it disturbs nothing.
+	Others float64 `json:"others_processors"`
 }
 
 // measure serves the model in one way, and loads it.
@@ -201,16 +204,18 @@ func (b *bench) loaded(ctx context.Context, c *cluster, quiet time.Duration) (sa
 	if err != nil {
 		return sample{}, err
 	}
-	return newSample(result, b.sentences, after.less(before), took.Seconds()*b.quota, quiet), nil
+	return newSample(result, b.sentences, after.less(before), took, b.quota, quiet), nil
 }
 
-func newSample(result *load.Result, sentences int, used times, had float64, quiet time.Duration) sample {
+func newSample(result *load.Result, sentences int, used times, took time.Duration, quota float64, quiet time.Duration) sample {
+	had := took.Seconds() * quota
 	n := float64(result.Requests() * sentences) // those that came later than the time is up, too
 	s := sample{
 		Throughput: result.Throughput() * float64(sentences),
 		P50:        milliseconds(result.Quantile(0.5)), Alone: milliseconds(quiet),
 		Front: milliseconds(used.front) / n, Load: milliseconds(used.load) / n, Proxy: milliseconds(used.proxy) / n,
 		Idlest: used.machines[0].Seconds() / had,
+		Others: used.others().Seconds() / took.Seconds(),
 	}
 	for _, m := range used.machines {
 		s.Machines += milliseconds(m) / n

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 type times struct {
 	machines           []time.Duration
 	front, proxy, load time.Duration
+	all                time.Duration // of every process there is, and of the kernel
 }
 
 func (c *cluster) processorTimes() (t times, err error) {
@@ -38,15 +40,29 @@ func (c *cluster) processorTimes() (t times, err error) {
 		return t, fmt.Errorf("read the own processor time: %w", err)
 	}
 	t.load = time.Duration(own.Utime.Nano() + own.Stime.Nano())
-	return t, nil
+	data, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return t, err
+	}
+	t.all, err = parseBusy(string(data))
+	return t, err
 }
 
 func (t times) less(before times) times {
-	d := times{front: t.front - before.front, proxy: t.proxy - before.proxy, load: t.load - before.load}
+	d := times{front: t.front - before.front, proxy: t.proxy - before.proxy, load: t.load - before.load, all: t.all - before.all}
 	for i := range t.machines {
 		d.machines = append(d.machines, t.machines[i]-before.machines[i])
 	}
 	return d
+}
+
+// others is what was used by none of the processes that are measured.
+func (t times) others() time.Duration {
+	others := t.all - t.front - t.proxy - t.load
+	for _, m := range t.machines {
+		others -= m
+	}
+	return max(0, others)
 }
 
 // processorTime is what a process used so far.
@@ -73,28 +89,54 @@ func parseStat(stat string) (time.Duration, error) {
 	if !ok || len(fields) < 13 {
 		return 0, fmt.Errorf("%q is not what the kernel writes", stat)
 	}
-	var ticks int64
-	for _, f := range fields[11:13] {
+	return ticks(fields[11:13])
+}
+
+// parseBusy adds up the first line of /proc/stat, but for what was idle: the
+// fourth and fifth number. What virtual machines had is part of the first.
+func parseBusy(stat string) (time.Duration, error) {
+	line, _, _ := strings.Cut(stat, "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, fmt.Errorf("/proc/stat begins with %q", line)
+	}
+	return ticks(slices.Concat(fields[1:4], fields[6:9]))
+}
+
+func ticks(fields []string) (time.Duration, error) {
+	var sum int64
+	for _, f := range fields {
 		n, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {
 			return 0, err
 		}
-		ticks += n
+		sum += n
 	}
-	return time.Duration(ticks) * tick, nil
+	return time.Duration(sum) * tick, nil
 }
 
-// peakMemory is the most that a process had resident, in bytes.
+// peakMemory is the most that a process had resident, in bytes, without the pages
+// of files, such as ONNX Runtime's library: these the kernel can drop.
 func peakMemory(p *rig.Process) (int64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+	most, err := parseKB(string(data), "VmHWM:")
+	if err != nil {
+		return 0, err
+	}
+	files, err := parseKB(string(data), "RssFile:")
+	return most - files, err
+}
+
+// parseKB is a line of /proc/PID/status, in bytes.
+func parseKB(status, key string) (int64, error) {
+	for line := range strings.Lines(status) {
+		if rest, ok := strings.CutPrefix(line, key); ok {
 			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 			return kb << 10, err
 		}
 	}
-	return 0, fmt.Errorf("the kernel does not say how much memory %s had", p.Name)
+	return 0, fmt.Errorf("the kernel does not say %s of a process", key)
 }

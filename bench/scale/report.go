@@ -103,15 +103,16 @@ func (r *report) print(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprint(w, "\nProcessor time in ms for a sentence, and what the machines used of what they have:\n\n")
+	fmt.Fprint(w, "\nProcessor time in ms for a sentence, what the machines used of what they have, and how many processors others used:\n\n")
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "machines\t\tlinks\tmachines\tfront\tload\tproxy\tbusiest\tidlest\t")
+	fmt.Fprintln(t, "machines\t\tlinks\tmachines\tfront\tload\tproxy\tbusiest\tidlest\tothers\t")
 	for _, row := range r.Rows {
 		median := func(number func(sample) float64) float64 { return row.of(number).Median }
-		fmt.Fprintf(t, "%d\t%s\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f%%\t%.0f%%\t\n", row.Machines, row.Arrangement, linkText(row.Mbit),
+		fmt.Fprintf(t, "%d\t%s\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f%%\t%.0f%%\t%.2f\t\n", row.Machines, row.Arrangement, linkText(row.Mbit),
 			median(func(s sample) float64 { return s.Machines }), median(func(s sample) float64 { return s.Front }),
 			median(func(s sample) float64 { return s.Load }), median(func(s sample) float64 { return s.Proxy }),
-			100*median(func(s sample) float64 { return s.Busiest }), 100*median(func(s sample) float64 { return s.Idlest }))
+			100*median(func(s sample) float64 { return s.Busiest }), 100*median(func(s sample) float64 { return s.Idlest }),
+			median(func(s sample) float64 { return s.Others }))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -138,15 +139,23 @@ func (r *report) verdicts() []string {
 		}
 		return "missed"
 	}
-	worst, off := summary{Median: 1}, 0.0
+	preferred, pipelines, off := 1.0, 1.0, 0.0
 	for _, row := range r.Rows {
-		if row.Mbit == 0 && row.Preferred && row.Machines <= goalMachines && row.Efficiency.Median < worst.Median {
-			worst = row.Efficiency
-		}
 		off = max(off, row.Off.Median-1, 1-row.Off.Median)
+		if row.Mbit > 0 || row.Machines > goalMachines {
+			continue
+		}
+		if row.Preferred {
+			preferred = min(preferred, row.Efficiency.Median)
+		}
+		if row.Pipeline {
+			pipelines = min(pipelines, row.Efficiency.Median)
+		}
 	}
+	goal := fmt.Sprintf("goal of an efficiency of %.2f up to %d machines", leastEfficiency, goalMachines)
 	return []string{
-		fmt.Sprintf("goal of an efficiency of %.2f up to %d machines, as the planner prefers: %s (least %.2f)", leastEfficiency, goalMachines, met(worst.Median >= leastEfficiency), worst.Median),
+		fmt.Sprintf("%s, as the planner prefers: %s (least %.2f)", goal, met(preferred >= leastEfficiency), preferred),
+		fmt.Sprintf("%s, in pipelines: %s (least %.2f)", goal, met(pipelines >= leastEfficiency), pipelines),
 		fmt.Sprintf("goal of predictions within %.0f%%: %s (farthest %.0f%%)", 100*mostOff, met(off <= mostOff), 100*off),
 	}
 }
@@ -154,7 +163,7 @@ func (r *report) verdicts() []string {
 func (r *report) printMemory(w io.Writer) error {
 	fmt.Fprint(w, "\nWith memory that does not hold the model:\n\n")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "model\tmachines\tmemory of each\t\tsentences/s\tmost resident, MB\t")
+	fmt.Fprintln(t, "model\tmachines\tmemory of each\t\tsentences/s\tmost memory, MB\t")
 	for _, m := range r.Memory {
 		limit, outcome := "no limit", "serves"
 		if m.Limit > 0 {
