@@ -76,6 +76,12 @@ chaos: runtime build $(TOXIPROXY) ## make replicas fail under load and count wha
 bench-hop: runtime ## measure a hop to a stage beside generated protobuf (ARGS='-repeats 9 -time 2s')
 	@go run ./bench/hop $(ARGS)
 
+# Not `go run` either: its groups would be left behind.
+.PHONY: bench-scale
+bench-scale: runtime build $(TOXIPROXY) ## compare 1 to 6 emulated machines; needs control groups (ARGS='-repeats 5')
+	@go build -o .setup/bin/scale ./bench/scale
+	@.setup/bin/scale $(ARGS)
+
 .PHONY: fuzz
 fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
 	@scripts/fuzz.sh

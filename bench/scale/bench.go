@@ -186,7 +186,7 @@ func (b *bench) loaded(ctx context.Context, c *cluster, quiet time.Duration) (sa
 	if _, err := load.Run(ctx, o, b.target(c.url), b.requests); err != nil {
 		return sample{}, err
 	}
-	o.Warmup, o.Duration = 0, b.time
+	o.Duration = long(b.time, len(c.machines))
 	before, err := c.processorTimes()
 	if err != nil {
 		return sample{}, err
@@ -205,6 +205,12 @@ func (b *bench) loaded(ctx context.Context, c *cluster, quiet time.Duration) (sa
 		return sample{}, err
 	}
 	return newSample(result, b.sentences, after.less(before), took, b.quota, quiet), nil
+}
+
+// long is how long a number of machines is measured: a few for longer, since their
+// answers are few, and one more or less should make no difference.
+func long(usual time.Duration, machines int) time.Duration {
+	return max(usual, 3*usual/time.Duration(machines))
 }
 
 func newSample(result *load.Result, sentences int, used times, took time.Duration, quota float64, quiet time.Duration) sample {

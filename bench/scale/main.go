@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -62,7 +61,7 @@ func main() {
 	flag.DurationVar(&o.period, "period", 20*time.Millisecond, "in which a machine gets its share")
 	flag.IntVar(&o.sentences, "sentences", 4, "sentences in a request")
 	flag.IntVar(&o.clients, "clients", 2, "clients for each machine, that wait for an answer before they ask again")
-	seconds := flag.Int("seconds", 8, "length of each measurement")
+	seconds := flag.Int("seconds", 8, "length of each measurement; with fewer than 3 machines it is longer")
 	flag.IntVar(&o.repeats, "repeats", 3, "rounds over all that is compared")
 	flag.Var(&o.links, "links", "speeds of the links in Mbit/s to compare; none for \"\"")
 	flag.DurationVar(&o.rtt, "link-rtt", time.Millisecond, "time that there and back takes on such a link, in whole milliseconds")
@@ -144,17 +143,18 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	logs := filepath.Join(dir, "logs")
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	logs, err := os.MkdirTemp("", "distinfer-scale-logs-")
+	if err != nil {
+		return err
+	}
 	defer func() {
 		if err != nil && ctx.Err() == nil {
 			fmt.Fprintf(os.Stderr, "the logs are in %s\n", logs)
 			return
 		}
-		err = errors.Join(err, os.RemoveAll(dir))
+		err = errors.Join(err, os.RemoveAll(logs))
 	}()
-	if err := os.Mkdir(logs, 0o755); err != nil {
-		return err
-	}
 	b := &bench{options: o, root: root, dir: dir, logs: logs, launcher: rig.NewLauncher()}
 	defer close(b.launcher)
 	return b.run(ctx)

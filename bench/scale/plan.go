@@ -105,13 +105,6 @@ func (b *bench) distinfer(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// A prediction is what the planner says of a setup, in sentences a second, and
-// whether it prefers it to all others on so many machines.
-type prediction struct {
-	Throughput float64 `json:"predicted"`
-	Preferred  bool    `json:"preferred"`
-}
-
 // predict asks the planner about each setup. The machines are described to it as
 // their user would: as shares of this one.
 func (b *bench) predict(ctx context.Context, rows []*row) error {

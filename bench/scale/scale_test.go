@@ -25,6 +25,14 @@ func TestShareLeavesRoomForFrontAndLoad(t *testing.T) {
 	}
 }
 
+func TestFewMachinesAreMeasuredForLonger(t *testing.T) {
+	for machines, want := range map[int]time.Duration{1: 24 * time.Second, 2: 12 * time.Second, 3: 8 * time.Second, 6: 8 * time.Second} {
+		if got := long(8*time.Second, machines); got != want {
+			t.Errorf("%d: %s", machines, got)
+		}
+	}
+}
+
 func TestNumbers(t *testing.T) {
 	var n numbers
 	if err := n.Set("6,1,2,2"); err != nil || !slices.Equal(n, numbers{1, 2, 6}) || n.String() != "1,2,6" {

@@ -58,7 +58,10 @@ func (r *Root) New(name string, l Limits) (*Group, error) {
 	}
 	for _, s := range g.settings(l) {
 		err := write(s.file, s.value)
-		if err != nil && !(s.optional && errors.Is(err, fs.ErrNotExist)) {
+		if s.optional && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("limit a control group: %w", err), g.Remove())
 		}
 	}

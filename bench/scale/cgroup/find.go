@@ -184,7 +184,7 @@ func delegate(dir string, controllers []string) error {
 func writable(dir string) error {
 	for _, path := range []string{dir, filepath.Join(dir, "cgroup.procs")} {
 		if err := unix.Access(path, unix.W_OK); err != nil {
-			return fmt.Errorf("make control groups in %s: %s: %w; be root, or have it delegated to you", dir, path, err)
+			return fmt.Errorf("no control groups can be made in %s: write to %s: %w; be root, or have that group delegated to you", dir, path, err)
 		}
 	}
 	return nil
