@@ -35,6 +35,10 @@ const (
 	mostOff         = 0.1 // of the measured throughput, that the prediction may be
 )
 
+// mostOthers is the processors that others may use before what is measured is in
+// doubt.
+const mostOthers = 0.1
+
 type options struct {
 	binary, toxiproxy string
 	model, texts      string

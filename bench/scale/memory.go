@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/distinfer/distinfer/bench/load"
 	"github.com/distinfer/distinfer/bench/scale/cgroup"
 )
 
-// memoryTime is how long what fits is loaded.
-const memoryTime = 5 * time.Second
+// memoryRequests is how many requests each machine is asked that has enough memory.
+const memoryRequests = 10
 
 // A memoryRow is what became of a model on machines with so much memory.
 type memoryRow struct {
@@ -99,7 +98,7 @@ func (b *bench) withMemory(ctx context.Context, model string, stages int, limit 
 
 // steady is the sentences a second that a cluster answers rightly.
 func (b *bench) steady(ctx context.Context, c *cluster) (float64, error) {
-	o := load.Options{Concurrency: b.clients * len(c.machines), Warmup: warmup, Duration: memoryTime, Timeout: timeout}
+	o := load.Options{Concurrency: b.clients * len(c.machines), Requests: memoryRequests * len(c.machines), Timeout: timeout}
 	result, err := load.Run(ctx, o, b.target(c.url), b.requests)
 	if err != nil {
 		return 0, err

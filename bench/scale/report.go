@@ -139,8 +139,9 @@ func (r *report) verdicts() []string {
 		}
 		return "missed"
 	}
-	preferred, pipelines, off := 1.0, 1.0, 0.0
+	preferred, pipelines, off, others := 1.0, 1.0, 0.0, 0.0
 	for _, row := range r.Rows {
+		others = max(others, row.of(func(s sample) float64 { return s.Others }).Most)
 		off = max(off, row.Off.Median-1, 1-row.Off.Median)
 		if row.Mbit > 0 || row.Machines > goalMachines {
 			continue
@@ -153,11 +154,15 @@ func (r *report) verdicts() []string {
 		}
 	}
 	goal := fmt.Sprintf("goal of an efficiency of %.2f up to %d machines", leastEfficiency, goalMachines)
-	return []string{
+	lines := []string{
 		fmt.Sprintf("%s, as the planner prefers: %s (least %.2f)", goal, met(preferred >= leastEfficiency), preferred),
 		fmt.Sprintf("%s, in pipelines: %s (least %.2f)", goal, met(pipelines >= leastEfficiency), pipelines),
 		fmt.Sprintf("goal of predictions within %.0f%%: %s (farthest %.0f%%)", 100*mostOff, met(off <= mostOff), 100*off),
 	}
+	if others > mostOthers {
+		lines = append(lines, fmt.Sprintf("something else used up to %.2f processors meanwhile: measure again when nothing does", others))
+	}
+	return lines
 }
 
 func (r *report) printMemory(w io.Writer) error {

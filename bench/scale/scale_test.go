@@ -109,6 +109,13 @@ func TestEfficiencyIsReckonedRoundByRound(t *testing.T) {
 			t.Errorf("%q is not said:\n%s", want, said)
 		}
 	}
+	if strings.Contains(said, "something else") {
+		t.Error(said)
+	}
+	two.Samples[1].Others = 0.5
+	if said := strings.Join(r.verdicts(), "\n"); !strings.Contains(said, "something else used up to 0.50 processors") {
+		t.Error(said)
+	}
 	var table strings.Builder
 	if err := r.print(&table); err != nil || !strings.Contains(table.String(), "* replicas") {
 		t.Errorf("%v:\n%s", err, table.String())

@@ -89,11 +89,15 @@ func (g *Group) settings(l Limits) []setting {
 	add := func(p place, file string, value any, optional bool) {
 		list = append(list, setting{filepath.Join(p.dir, file), fmt.Sprint(value), optional})
 	}
+	// It is to get its share also when others want the processors, and so has the
+	// largest weight there is.
 	if period, quota := l.Period.Microseconds(), l.quota().Microseconds(); l.CPU > 0 && g.cpu.v2 {
 		add(g.cpu, "cpu.max", fmt.Sprint(quota, " ", period), false)
+		add(g.cpu, "cpu.weight", 10_000, false)
 	} else if l.CPU > 0 {
 		add(g.cpu, "cpu.cfs_period_us", period, false)
 		add(g.cpu, "cpu.cfs_quota_us", quota, false)
+		add(g.cpu, "cpu.shares", 1<<18, false)
 	}
 	if l.Memory > 0 && g.memory.v2 {
 		add(g.memory, "memory.max", l.Memory, false)

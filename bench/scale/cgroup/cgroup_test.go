@@ -125,9 +125,9 @@ func TestSettings(t *testing.T) {
 		group Group
 		want  string
 	}{
-		{Group{place{"c", false}, place{"m", false}}, "c/cpu.cfs_period_us=20000 c/cpu.cfs_quota_us=3000 m/memory.limit_in_bytes=100 m/memory.memsw.limit_in_bytes=100"},
-		{Group{place{"g", true}, place{"g", true}}, "g/cpu.max=3000 20000 g/memory.max=100 g/memory.swap.max=0"},
-		{Group{place{"c", false}, place{"g", true}}, "c/cpu.cfs_period_us=20000 c/cpu.cfs_quota_us=3000 g/memory.max=100 g/memory.swap.max=0"},
+		{Group{place{"c", false}, place{"m", false}}, "c/cpu.cfs_period_us=20000 c/cpu.cfs_quota_us=3000 c/cpu.shares=262144 m/memory.limit_in_bytes=100 m/memory.memsw.limit_in_bytes=100"},
+		{Group{place{"g", true}, place{"g", true}}, "g/cpu.max=3000 20000 g/cpu.weight=10000 g/memory.max=100 g/memory.swap.max=0"},
+		{Group{place{"c", false}, place{"g", true}}, "c/cpu.cfs_period_us=20000 c/cpu.cfs_quota_us=3000 c/cpu.shares=262144 g/memory.max=100 g/memory.swap.max=0"},
 	} {
 		var got []string
 		for _, s := range c.group.settings(l) {
