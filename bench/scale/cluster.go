@@ -89,10 +89,15 @@ func (b *bench) startCluster(ctx context.Context, l layout) (*cluster, error) {
 	return c, nil
 }
 
+// group makes a group that nobody else has.
+func (b *bench) group(l cgroup.Limits) (*cgroup.Group, error) {
+	b.made++
+	return b.root.New(fmt.Sprintf("distinfer-scale-%d-%d", os.Getpid(), b.made), l)
+}
+
 // startMachine starts a stage in a group of its own.
 func (b *bench) startMachine(c *cluster, l layout, rank int, address, route string) error {
-	b.made++
-	g, err := b.root.New(fmt.Sprintf("distinfer-scale-%d-%d", os.Getpid(), b.made), l.limits)
+	g, err := b.group(l.limits)
 	if err != nil {
 		return err
 	}

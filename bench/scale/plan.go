@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/distinfer/distinfer/bench/rig"
+	"github.com/distinfer/distinfer/bench/scale/cgroup"
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
@@ -93,8 +96,16 @@ func (b *bench) costs() []string {
 	return flags
 }
 
-func (b *bench) distinfer(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, b.binary, args...)
+// distinfer runs a command that measures costs. It is in a group as the machines
+// are, but with whole processors.
+func (b *bench) distinfer(ctx context.Context, args ...string) (_ []byte, err error) {
+	g, err := b.group(cgroup.Limits{CPU: float64(runtime.GOMAXPROCS(0)), Period: b.period})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, g.Remove()) }()
+	line := g.Command(append([]string{b.binary}, args...)...)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Env = rig.Environment()
 	var said bytes.Buffer
 	cmd.Stderr = &said
