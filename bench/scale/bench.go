@@ -154,9 +154,8 @@ type sample struct {
 	Front    float64 `json:"front_cpu_ms"`
 	Load     float64 `json:"load_cpu_ms"`
 	Proxy    float64 `json:"proxy_cpu_ms"`
-	// Busy is what the machines used of what they have, the most and the least.
-	Busiest float64 `json:"busiest"`
-	Idlest  float64 `json:"idlest"`
+	// Busy is how much each machine used of its share, in rank order.
+	Busy []float64 `json:"busy"`
 	// Others is the processors that were in use by what has no part in this. With
 	// few it disturbs nothing.
 	Others float64 `json:"others_processors"`
@@ -220,12 +219,11 @@ func newSample(result *load.Result, sentences int, used times, took time.Duratio
 		Throughput: result.Throughput() * float64(sentences),
 		P50:        milliseconds(result.Quantile(0.5)), Alone: milliseconds(quiet),
 		Front: milliseconds(used.front) / n, Load: milliseconds(used.load) / n, Proxy: milliseconds(used.proxy) / n,
-		Idlest: used.machines[0].Seconds() / had,
 		Others: used.others().Seconds() / took.Seconds(),
 	}
 	for _, m := range used.machines {
 		s.Machines += milliseconds(m) / n
-		s.Busiest, s.Idlest = max(s.Busiest, m.Seconds()/had), min(s.Idlest, m.Seconds()/had)
+		s.Busy = append(s.Busy, m.Seconds()/had)
 	}
 	return s
 }

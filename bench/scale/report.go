@@ -54,6 +54,15 @@ func (r *row) of(number func(sample) float64) summary {
 	return summarise(values)
 }
 
+// busy is how much each machine used of its share, such as "98 71".
+func (r *row) busy() string {
+	var list []string
+	for i := range r.Machines {
+		list = append(list, fmt.Sprintf("%.0f", 100*r.of(func(s sample) float64 { return s.Busy[i] }).Median))
+	}
+	return strings.Join(list, " ")
+}
+
 func throughput(s sample) float64 { return s.Throughput }
 
 // A report is all that was measured.
@@ -103,16 +112,15 @@ func (r *report) print(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprint(w, "\nProcessor time in ms for a sentence, what the machines used of what they have, and how many processors others used:\n\n")
+	fmt.Fprint(w, "\nProcessor time in ms for a sentence, how many processors others used, and how much the machines used of their share:\n\n")
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "machines\t\tlinks\tmachines\tfront\tload\tproxy\tbusiest\tidlest\tothers\t")
+	fmt.Fprintln(t, "machines\t\tlinks\tmachines\tfront\tload\tproxy\tothers\tbusy, each in %\t")
 	for _, row := range r.Rows {
 		median := func(number func(sample) float64) float64 { return row.of(number).Median }
-		fmt.Fprintf(t, "%d\t%s\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f%%\t%.0f%%\t%.2f\t\n", row.Machines, row.Arrangement, linkText(row.Mbit),
+		fmt.Fprintf(t, "%d\t%s\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t\n", row.Machines, row.Arrangement, linkText(row.Mbit),
 			median(func(s sample) float64 { return s.Machines }), median(func(s sample) float64 { return s.Front }),
 			median(func(s sample) float64 { return s.Load }), median(func(s sample) float64 { return s.Proxy }),
-			100*median(func(s sample) float64 { return s.Busiest }), 100*median(func(s sample) float64 { return s.Idlest }),
-			median(func(s sample) float64 { return s.Others }))
+			median(func(s sample) float64 { return s.Others }), row.busy())
 	}
 	if err := t.Flush(); err != nil {
 		return err
