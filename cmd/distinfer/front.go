@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -188,7 +189,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	classifier, err := classify.New(b, pipeline)
 	switch {
 	case err == nil:
-		m.Batcher = batch.New(batch.Config{Classifier: classifier, MaxTexts: s.MaxTexts, Begin: 1 + len(addresses), Log: log})
+		m.Batcher = s.batcher(b, classifier, 1+len(slices.Concat(addresses...)))
 	case errors.Is(err, bundle.ErrNoFile):
 		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
 		log.Warn("no text route: " + m.NoText)
@@ -197,6 +198,16 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 		return nil, err
 	}
 	return m, nil
+}
+
+// batcher batches for a bundle's classifier, which begins with so many batches at once.
+func (s *settings) batcher(b *bundle.Bundle, c *classify.Classifier, begin int) *batch.Batcher {
+	log := s.logger()
+	if b.BatchDependent != "" {
+		log.Warn("every text is computed by itself, since the model's answers depend on what is computed together; quantise it with static scales to have batches",
+			"model", b.Model.Name, "operators", b.BatchDependent)
+	}
+	return batch.New(batch.Config{Classifier: c, MaxTexts: s.MaxTexts, Begin: begin, Alone: b.BatchDependent != "", Log: log})
 }
 
 // A frontProcess is a front that tells what it does.

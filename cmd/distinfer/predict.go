@@ -112,7 +112,7 @@ func (s *settings) localBatcher() (_ *batch.Batcher, done func(), err error) {
 		done()
 		return nil, nil, err
 	}
-	return batch.New(batch.Config{Classifier: c, MaxTexts: chunk, Begin: s.threads(), Log: s.logger()}), done, nil
+	return s.batcher(b, c, s.threads()), done, nil
 }
 
 // openStages loads every stage of a bundle, to compute with one thread each.
