@@ -125,6 +125,7 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Int64("max-body", 4<<20, "largest body of a request, in `bytes`")
 	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
 	f.String("wire", string(wire.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+wire.Names(wire.Encodings())+"; `distinfer verify --texts` says what it changes")
+	f.Duration("max-wait", 4*time.Second, "longest `time` that texts may have to wait for their turn; those that come then are refused")
 	addCallFlags(f)
 	addHTTPSFlags(f)
 }
@@ -207,7 +208,7 @@ func (s *settings) batcher(b *bundle.Bundle, c *classify.Classifier, begin int) 
 		log.Warn("every text is computed by itself, since the model's answers depend on what is computed together; quantise it with static scales to have batches",
 			"model", b.Model.Name, "operators", b.BatchDependent)
 	}
-	return batch.New(batch.Config{Classifier: c, MaxTexts: s.MaxTexts, Begin: begin, Alone: b.BatchDependent != "", Log: log})
+	return batch.New(batch.Config{Classifier: c, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: begin, Alone: b.BatchDependent != "", Log: log})
 }
 
 // A frontProcess is a front that tells what it does.

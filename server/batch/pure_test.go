@@ -129,8 +129,8 @@ func TestEveryTextIsChosenOnceAndBatchesKeepTheirLimits(t *testing.T) {
 		for q.len() > 0 {
 			q.next(1)
 		}
-		if q.tokens != 0 || len(q.calls) != 0 || q.next(1) != nil {
-			t.Fatalf("an empty queue has %d tokens of %d calls", q.tokens, len(q.calls))
+		if len(q.calls) != 0 || q.next(1) != nil {
+			t.Fatalf("an empty queue has %d calls", len(q.calls))
 		}
 	}
 }
@@ -155,6 +155,12 @@ func TestLargeCallsAndSmallOnesShare(t *testing.T) {
 		q.add(large, i, classify.Text{Length: 20}, time.Time{})
 	}
 	q.next(1)
+	if n := q.ahead(1); n != 2 {
+		t.Errorf("%d texts are served before a call of one is, want it and one of the large call", n)
+	}
+	if n := q.ahead(5000); n != 5000+q.calls[large] {
+		t.Errorf("%d texts are served before a call of 5,000 is", n)
+	}
 	small := &call{}
 	q.add(small, 0, classify.Text{Length: 60}, time.Time{}) // nobody's batch-mate by its length
 	for n := 1; q.calls[small] > 0; n++ {
@@ -268,11 +274,11 @@ func TestPaceTellsHowLongOthersTake(t *testing.T) {
 	if p.wait(1000) != 0 || p.latency(1000) != 0 {
 		t.Error("something is known before anything was measured")
 	}
-	for range 100 { // two batches at a time, each of 100 positions' worth in 50 ms
-		p.learn(100, 80, 50*time.Millisecond, 2)
+	for range 100 { // two batches of 5 at a time, each in 50 ms
+		p.learn(5, 80, 50*time.Millisecond, 2)
 	}
-	if got := p.wait(4000); got.Round(time.Millisecond) != time.Second {
-		t.Errorf("4,000 positions take %s at 4,000 a second", got)
+	if got := p.wait(200); got.Round(time.Millisecond) != time.Second {
+		t.Errorf("200 texts take %s at 200 a second", got)
 	}
 	if got := p.latency(40); got.Round(time.Millisecond) != 25*time.Millisecond {
 		t.Errorf("half a batch takes %s", got)
@@ -280,8 +286,8 @@ func TestPaceTellsHowLongOthersTake(t *testing.T) {
 	if got := p.latency(8000); got.Round(time.Millisecond) != 50*time.Millisecond {
 		t.Errorf("a huge batch takes %s", got)
 	}
-	p.learn(100, 80, 0, 2)
-	if got := p.wait(4000); got.Round(time.Millisecond) != time.Second {
+	p.learn(5, 80, 0, 2)
+	if got := p.wait(200); got.Round(time.Millisecond) != time.Second {
 		t.Errorf("after a batch of no time: %s", got)
 	}
 }
