@@ -147,11 +147,10 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// An api is ONNX Runtime's C interface. The binding loads models; the environment,
-// which the binding can only make without threads to share, values and runs are made
-// here, since it has no scalars of the types that Go has
-// not, cannot read outputs of these, panics without inputs, and copies what the
-// library allocates twice.
+// An api is ONNX Runtime's C interface. The binding loads models. The environment is
+// made here, since the binding cannot make one with threads to share; values and runs
+// are, since it has no scalars of the types that Go has not, cannot read outputs of
+// these, panics without inputs, and copies what the library allocates twice.
 type api struct {
 	c       C.Api
 	threads int            // that sessions can share
