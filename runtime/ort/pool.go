@@ -134,8 +134,9 @@ func (p *Pool) park() {
 }
 
 // Allow says that at most n helpers take part in runs from now on, even if there are
-// more processors than runs. It does not wait for those that are in the midst of an
-// operator.
+// more processors than runs. It does not wait: a helper that is in the midst of an
+// operator ends its part of it, and one that is to sleep may take another part before
+// it does.
 func (p *Pool) Allow(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -186,7 +187,7 @@ func (p *Pool) shutAgain() {
 	}
 }
 
-// Close ends the pool. The sessions that were opened with it are closed.
+// Close ends the pool. The sessions that were opened with it must be closed before.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	if p.closed {
