@@ -117,6 +117,7 @@ func TestSplitEqualsWhole(t *testing.T) {
 		stages     []int
 	}{
 		{"sst2-minilm", modelPath(t, "sst2-minilm"), []int{1, 2, 3, 6}},
+		{"sst2-minilm-int8", modelPath(t, "sst2-minilm-int8"), []int{1, 2, 3, 6}},
 		{"seed-rnn", modelPath(t, "seed-rnn"), []int{1, 2, 3}},
 		{"tricky", tricky, []int{1, 2, 3, 4}},
 	} {

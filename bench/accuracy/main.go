@@ -35,7 +35,7 @@ func run(ctx context.Context, binary string) error {
 	fmt.Println("Accuracy on SST-2, whole (one stage) and split (two stages), computed in one process")
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "model\tset\tsentences\twhole\tsplit\tlabels that differ\tsentences/s whole\tsplit\t")
-	for _, model := range []string{"sst2-minilm", "seed-rnn"} {
+	for _, model := range []string{"sst2-minilm", "sst2-minilm-int8", "seed-rnn"} {
 		for _, stages := range []string{"1", "2"} {
 			out := filepath.Join(dir, model+stages)
 			if output, err := exec.CommandContext(ctx, binary, "split", filepath.Join("models", model, "model.onnx"), "--stages", stages, "--out", out).CombinedOutput(); err != nil {
