@@ -190,7 +190,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	classifier, err := classify.New(b, pipeline)
 	switch {
 	case err == nil:
-		m.Batcher = s.batcher(b, classifier, 1+len(slices.Concat(addresses...)))
+		m.Batcher = s.batcher(b, batch.Config{Classifier: classifier, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...))})
 	case errors.Is(err, bundle.ErrNoFile):
 		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
 		log.Warn("no text route: " + m.NoText)
@@ -201,14 +201,14 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	return m, nil
 }
 
-// batcher batches for a bundle's classifier, which begins with so many batches at once.
-func (s *settings) batcher(b *bundle.Bundle, c *classify.Classifier, begin int) *batch.Batcher {
-	log := s.logger()
-	if b.BatchDependent != "" {
-		log.Warn("every text is computed by itself, since the model's answers depend on what is computed together; quantise it with static scales to have batches",
+// batcher batches for the bundle's classifier.
+func (s *settings) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
+	c.Log, c.Alone = s.logger(), b.BatchDependent != ""
+	if c.Alone {
+		c.Log.Warn("every text is computed by itself, since the model's answers depend on what is computed together; quantise it with static scales to have batches",
 			"model", b.Model.Name, "operators", b.BatchDependent)
 	}
-	return batch.New(batch.Config{Classifier: c, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: begin, Alone: b.BatchDependent != "", Log: log})
+	return batch.New(c)
 }
 
 // A frontProcess is a front that tells what it does.

@@ -245,6 +245,7 @@ func (s *settings) check() error {
 		{"max-message", int64(s.MaxMessage), 1 << 10, 1 << 31 >> 1},
 		{"max-texts", int64(s.MaxTexts), 1, 1 << 20},
 		{"max-queue", int64(s.MaxQueue), 0, 1 << 20},
+		{"max-wait", int64(s.MaxWait), int64(time.Millisecond), int64(24 * time.Hour)},
 		{"timeout", int64(s.Timeout), int64(time.Millisecond), int64(24 * time.Hour)},
 		{"dead-after", int64(s.DeadAfter), int64(100 * time.Millisecond), int64(time.Hour)},
 	} {
@@ -266,7 +267,7 @@ func (s *settings) check() error {
 // bounds names a range, in the unit of the setting.
 func bounds(name string, least, most int64) string {
 	switch name {
-	case "timeout", "dead-after":
+	case "timeout", "dead-after", "max-wait":
 		return fmt.Sprintf("%s to %s, such as 3s", time.Duration(least), time.Duration(most))
 	}
 	return fmt.Sprintf("%d to %d", least, most)

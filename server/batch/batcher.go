@@ -28,7 +28,8 @@ type Config struct {
 	MaxTexts int
 
 	// MaxWait is how long a text may have to wait for its turn; a call for which it is
-	// longer is refused. It is reckoned by what is waiting and how fast that goes.
+	// longer is refused; 0 is for ever. It is reckoned by what is waiting and how fast
+	// that goes.
 	MaxWait time.Duration
 
 	// Begin is how many batches are under way at once until the timings of the first
@@ -158,7 +159,7 @@ func (b *Batcher) reserve(ctx context.Context, n int) error {
 	switch left := timeLeft(ctx); {
 	case b.busy+n > b.MaxTexts:
 		return &RefusedError{fault.Errorf(fault.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
-	case wait > b.MaxWait:
+	case b.MaxWait > 0 && wait > b.MaxWait:
 		return &RefusedError{fault.Errorf(fault.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - b.MaxWait}
 	case answered > left:
 		return &RefusedError{fault.Errorf(fault.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}

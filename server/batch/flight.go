@@ -18,7 +18,6 @@ import (
 type flight struct {
 	last []trip // the latest, in a ring
 	at   int
-	most int
 	now  int
 }
 

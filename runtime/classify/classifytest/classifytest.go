@@ -17,15 +17,16 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// The words w0 to w9 have the ids 10 to 19; what is not a word is unknown.
+// TokenizerJSON is a tokenizer.json in which the words w0 to w9 have the ids 10 to 19; what is not a word is unknown.
 const TokenizerJSON = `{"version": "1.0", "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": {"type": "WordLevel", "unk_token": "[UNK]",
 "vocab": {"[PAD]": 0, "[UNK]": 1, "w0": 10, "w1": 11, "w2": 12, "w3": 13, "w4": 14, "w5": 15, "w6": 16, "w7": 17, "w8": 18, "w9": 19}}}`
 
-// UnkLess has no unknown token in its vocabulary, so that some texts cannot be
+// UnkLess is one that has no unknown token in its vocabulary, so that some texts cannot be
 // tokenised.
 const UnkLess = `{"version": "1.0", "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": {"type": "WordLevel", "unk_token": "[UNK]",
 "vocab": {"[PAD]": 0, "w0": 10, "w1": 11}}}`
 
+// ConfigJSON is a config.json whose labels tell the logits as they are.
 const ConfigJSON = `{"problem_type": "regression", "id2label": {"0": "sum", "1": "tokens"}}`
 
 // A Model is what a bundle of these tests holds.
@@ -41,7 +42,8 @@ func Spec(name string, d tensor.DType, dims ...tensor.Dim) tensor.Spec {
 
 // What most of these models have.
 var (
-	Batch, Sequence = tensor.Named("batch"), tensor.Named("sequence")
+	Batch    = tensor.Named("batch")
+	Sequence = tensor.Named("sequence")
 
 	BERTInputs = []tensor.Spec{
 		Spec("input_ids", tensor.Int64, Batch, Sequence),
