@@ -86,6 +86,12 @@ bench-overload: runtime build ## measure a front that is asked ten times what it
 	@go build -o .setup/bin/overload ./bench/overload
 	@.setup/bin/overload $(ARGS)
 
+# Not `go run` either: its groups would be left behind.
+.PHONY: bench-scale
+bench-scale: runtime build $(TOXIPROXY) ## compare 1 to 6 emulated machines; needs control groups (ARGS='-repeats 5')
+	@go build -o .setup/bin/scale ./bench/scale
+	@.setup/bin/scale $(ARGS)
+
 .PHONY: fuzz
 fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
 	@scripts/fuzz.sh

@@ -264,9 +264,10 @@ func (p *planner) manifest(path string, file *onnxfile.File, reference tensor.Si
 			IRVersion: file.IRVersion,
 			Producer:  file.ProducerName,
 		},
-		Inputs:    g.inputs,
-		Outputs:   v.list(g.outputs),
-		Reference: reference,
+		Inputs:         g.inputs,
+		Outputs:        v.list(g.outputs),
+		Reference:      reference,
+		BatchDependent: g.batchDependent(),
 	}
 	for _, o := range file.Opsets {
 		m.Model.Opsets = append(m.Model.Opsets, bundle.Opset(o))

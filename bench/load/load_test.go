@@ -361,13 +361,13 @@ func TestReasonsThatAllDifferAreNotAllKept(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		_, _ = fmt.Fprintf(conn, "no HTTP %d %s\r\n\r\n", n.Add(1), strings.Repeat("x", 1000))
+		_, _ = fmt.Fprintf(conn, "not-HTTP-%d-%s\r\n\r\n", n.Add(1), strings.Repeat("x", 1000))
 		_ = conn.Close()
 	})
 	r := measure(t, load.Options{Concurrency: 1, Requests: 100, Timeout: patient}, s.URL)
 	kinds := r.Kinds()
 	if r.Failed != 100 || len(kinds) != 51 || kinds[0] != (load.Kind{Verdict: load.Failed, Count: 50, Example: "other reasons"}) || len(kinds[1].Example) != 300 {
-		t.Errorf("%+v %d %+v", r, len(kinds), kinds[:2])
+		t.Errorf("%+v %d %+v", r, len(kinds), kinds[0])
 	}
 }
 

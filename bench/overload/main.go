@@ -8,9 +8,10 @@
 //   - as at first once more, since a machine is not always as fast.
 //
 // An answer is right when it is the label that the sentence got when it was asked
-// about alone. A client gives up after 5 s. Latencies count from when a request was
-// due. The load generator shares the processors with what it measures: what it
-// takes of them is printed too.
+// about alone. In the overload a client gives up after 5 s, which it says in its
+// request (Prefer: wait=5). Latencies count from when a request was due. The load
+// generator shares the processors with what it measures: what it takes of them is
+// printed too.
 //
 //	go run ./bench/overload [-factor 10] [-connections 1024] [-time 15s] [-threads 1] [-binary bin/distinfer]
 package main
@@ -20,6 +21,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -44,7 +46,7 @@ const (
 const (
 	folder  = "models/sst2-minilm"
 	clients = 128
-	timeout = 5 * time.Second
+	timeout = 5 * time.Second // in the overload
 	warmup  = 3 * time.Second
 	rest    = 5 * time.Second // after the overload
 )
@@ -65,8 +67,9 @@ func main() {
 	flag.Float64Var(&o.factor, "factor", 10, "how many times the peak's rate the overload is")
 	flag.DurationVar(&o.time, "time", 15*time.Second, "how long each part is measured")
 	flag.Parse()
-	debug.SetGCPercent(1000) // memory is not short here, the processors are
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	debug.SetGCPercent(1000)       // memory is not short here, the processors are
+	signal.Ignore(syscall.SIGPIPE) // who reads no more, as head does, must not leave the processes behind
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, o)
 	stop()
 	if err != nil {
@@ -89,24 +92,24 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	closed := load.Options{Concurrency: clients, Warmup: warmup, Duration: o.time, Timeout: timeout}
+	closed := load.Options{Concurrency: clients, Warmup: warmup, Duration: o.time, Timeout: time.Minute}
 	fmt.Printf("sst2-minilm in two stages (%d threads each) and a front, beside the load generator on %d processors; each part %s after %s of warm-up\n\n",
 		o.threads, runtime.NumCPU(), o.time, warmup)
 	var parts []part
-	measure := func(name string, l load.Options) error {
-		p, err := measured(ctx, name, cluster, l, target, texts)
+	measure := func(name string, l load.Options, t load.Target) error {
+		p, err := measured(ctx, name, cluster, l, t, texts)
 		parts = append(parts, p)
 		return err
 	}
-	if err := measure("peak", closed); err != nil {
+	if err := measure("peak", closed, target); err != nil {
 		return err
 	}
 	open := closed
-	open.Concurrency, open.Rate = o.connections, o.factor*parts[0].result.Throughput()
+	open.Concurrency, open.Rate, open.Timeout = o.connections, o.factor*parts[0].result.Throughput(), timeout
 	if open.Rate == 0 {
 		return fmt.Errorf("no answer was right: %+v", parts[0].result.Kinds())
 	}
-	if err := measure("overload", open); err != nil {
+	if err := measure("overload", open, impatient(target)); err != nil {
 		return err
 	}
 	select {
@@ -118,7 +121,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := measure("peak again", closed); err != nil {
+	if err := measure("peak again", closed, target); err != nil {
 		return err
 	}
 	return report(os.Stdout, cluster, parts, open, after)
@@ -163,4 +166,17 @@ func judged(ctx context.Context, url string, texts []string) (load.Target, error
 		return v
 	}
 	return target, err
+}
+
+// impatient is a target whose clients say how long they wait.
+func impatient(t load.Target) load.Target {
+	plain := t.Request
+	t.Request = func(ctx context.Context, text string) (*http.Request, error) {
+		r, err := plain(ctx, text)
+		if err == nil {
+			r.Header.Set("Prefer", fmt.Sprintf("wait=%.0f", timeout.Seconds()))
+		}
+		return r, err
+	}
+	return t
 }

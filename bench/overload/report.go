@@ -27,8 +27,12 @@ func report(w io.Writer, c *served.Cluster, parts []part, open load.Options, aft
 	}
 	fmt.Fprintf(t, "\nThe peak is of %d clients. The overload is %.0f requests a second, at most %d of them under way; a client gives up after %s.\n",
 		clients, open.Rate, open.Concurrency, open.Timeout)
-	for _, k := range over.result.Kinds() {
-		fmt.Fprintf(t, "%d of the overload were %s: %s\n", k.Count, k.Verdict, strings.TrimPrefix(fmt.Sprintf("%d %s", k.Status, k.Example), "0 "))
+	for _, p := range parts {
+		for _, k := range p.result.Kinds() {
+			if k.Verdict != load.Right {
+				fmt.Fprintf(t, "%s: %d %s: %s\n", p.name, k.Count, k.Verdict, strings.TrimPrefix(fmt.Sprintf("%d %s", k.Status, k.Example), "0 "))
+			}
+		}
 	}
 	fmt.Fprintln(t, "\nin the overload\t\tgoal")
 	fmt.Fprintf(t, "right answers, of the peak's\t%.1f%%\tat least %.0f%%\n", 100*over.result.Throughput()/peak, 100*leastGoodput)

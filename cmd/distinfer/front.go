@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -124,6 +125,7 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Int64("max-body", 4<<20, "largest body of a request, in `bytes`")
 	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
 	f.String("wire", string(wire.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+wire.Names(wire.Encodings())+"; `distinfer verify --texts` says what it changes")
+	f.Duration("max-wait", 4*time.Second, "longest `time` that texts may have to wait for their turn; those that come then are refused")
 	addCallFlags(f)
 	addHTTPSFlags(f)
 }
@@ -188,7 +190,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	classifier, err := classify.New(b, pipeline)
 	switch {
 	case err == nil:
-		m.Batcher = batch.New(batch.Config{Classifier: classifier, MaxTexts: s.MaxTexts, Begin: 1 + len(addresses), Log: log})
+		m.Batcher = s.batcher(b, classifier, 1+len(slices.Concat(addresses...)))
 	case errors.Is(err, bundle.ErrNoFile):
 		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
 		log.Warn("no text route: " + m.NoText)
@@ -197,6 +199,16 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 		return nil, err
 	}
 	return m, nil
+}
+
+// batcher batches for a bundle's classifier, which begins with so many batches at once.
+func (s *settings) batcher(b *bundle.Bundle, c *classify.Classifier, begin int) *batch.Batcher {
+	log := s.logger()
+	if b.BatchDependent != "" {
+		log.Warn("every text is computed by itself, since the model's answers depend on what is computed together; quantise it with static scales to have batches",
+			"model", b.Model.Name, "operators", b.BatchDependent)
+	}
+	return batch.New(batch.Config{Classifier: c, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: begin, Alone: b.BatchDependent != "", Log: log})
 }
 
 // A frontProcess is a front that tells what it does.

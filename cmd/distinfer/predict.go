@@ -112,7 +112,7 @@ func (s *settings) localBatcher() (_ *batch.Batcher, done func(), err error) {
 		done()
 		return nil, nil, err
 	}
-	return batch.New(batch.Config{Classifier: c, MaxTexts: chunk, Begin: s.threads(), Log: s.logger()}), done, nil
+	return s.batcher(b, c, s.threads()), done, nil
 }
 
 // openStages loads every stage of a bundle, to compute with one thread each.
@@ -124,7 +124,7 @@ func openStages(library *ort.Library, b *bundle.Bundle) (chain pipeline.Chain, d
 		}
 	}
 	for rank := range b.Stages {
-		session, link, err := openStage(library, b, rank, 1)
+		session, link, err := openStage(library, b, rank, ort.Options{Threads: 1})
 		if err != nil {
 			done()
 			return nil, nil, err

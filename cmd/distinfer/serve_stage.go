@@ -27,10 +27,6 @@ import (
 	"github.com/distinfer/distinfer/split/onnxfile"
 )
 
-// runsAtOnce is how many runs a stage computes at a time: a second one uses the
-// processors while the first waits for its threads to finish an operator.
-const runsAtOnce = 2
-
 func newServeStage() *cobra.Command {
 	var noModel bool
 	cmd := &cobra.Command{
@@ -141,10 +137,12 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 		return err
 	}
 	defer func() { _ = library.Close() }()
+	own, threads := ownProcessors("/"), s.threads()
 	config := stage.Config{
 		Rank:  s.Rank,
-		Peers: s.Stages, Next: s.stageOptions(log, machine), MaxMessage: s.MaxMessage, Runs: runsAtOnce, MaxQueue: s.MaxQueue,
-		Version: buildVersion(), ONNXRuntime: library.Version(), Threads: ort.Options{Threads: s.Threads}.Size(),
+		Peers: s.Stages, Next: s.stageOptions(log, machine), MaxMessage: s.MaxMessage, MaxQueue: s.MaxQueue,
+		Machine: own.machine, Processors: own.count, Runs: threads, Threads: threads,
+		Version: buildVersion(), ONNXRuntime: library.Version(),
 		Memory: func() (used, available int64) { return residentMemory("/"), availableMemory("/") },
 		Log:    log,
 	}
@@ -153,11 +151,17 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 	}
 	holds := []any{"model", "none"}
 	if b != nil {
-		session, link, err := openStage(library, b, s.Rank, s.Threads)
+		pool, err := library.NewPool(threads - 1)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = pool.Close() }()
+		session, link, err := openStage(library, b, s.Rank, ort.Options{Pool: pool})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = session.Close() }()
+		config.Help = s.helpers(ctx, pool, threads, len(b.Stages), address)
 		config.Stage, config.Bundle, config.Stages, config.Model = link, b.ID, len(b.Stages), b.Model.Name
 		config.Services = []func(grpc.ServiceRegistrar){share.NewServer(b, s.MaxMessage).Register}
 		holds = []any{"model", b.Model.Name, "bundle", short(b.ID), "stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes)}
@@ -206,7 +210,7 @@ func (s *settings) openForRank(ctx context.Context) (*bundle.Bundle, error) {
 // openStage checks the files of a stage and loads them. The bundle may be anybody's:
 // its model file must not have ONNX Runtime open files that the manifest has no hash
 // of, and all must still be those that were checked when it has.
-func openStage(library *ort.Library, b *bundle.Bundle, rank, threads int) (*ort.Session, pipeline.Stage, error) {
+func openStage(library *ort.Library, b *bundle.Bundle, rank int, o ort.Options) (*ort.Session, pipeline.Stage, error) {
 	files, err := b.CheckStage(rank)
 	if err != nil {
 		return nil, pipeline.Stage{}, err
@@ -215,7 +219,7 @@ func openStage(library *ort.Library, b *bundle.Bundle, rank, threads int) (*ort.
 	if err := onnxfile.CheckExternal(files.Model, files.Data); err != nil {
 		return nil, pipeline.Stage{}, fmt.Errorf("stage %d of bundle %s: %w; take a bundle of somebody you trust, or split the model again", rank, b.Dir, err)
 	}
-	session, err := library.Open(files.Model, entry.Inputs, entry.Outputs, ort.Options{Threads: threads})
+	session, err := library.Open(files.Model, entry.Inputs, entry.Outputs, o)
 	if err != nil {
 		return nil, pipeline.Stage{}, fmt.Errorf("stage %d of bundle %s: %w", rank, b.Dir, err)
 	}
@@ -223,6 +227,23 @@ func openStage(library *ort.Library, b *bundle.Bundle, rank, threads int) (*ort.
 		return nil, pipeline.Stage{}, errors.Join(err, session.Close())
 	}
 	return session, pipeline.Stage{Runner: session, Inputs: tensor.Names(entry.Inputs), Forward: entry.Forward}, nil
+}
+
+// helpers shares out the threads of a stage among its runs. One that is alone in the
+// pipeline has all. Under load a run has only a thread, for which it need not wait, and
+// what is left helps; of the processors that stages share each takes a part.
+func (s *settings) helpers(ctx context.Context, pool *ort.Pool, threads, stages int, listen string) func(runs int, alone bool) {
+	part := threads
+	if s.Threads == 0 {
+		part = max(1, threads/s.Stages.ranksHere(ctx, stages, listen))
+	}
+	return func(runs int, alone bool) {
+		if alone {
+			pool.Allow(threads - 1)
+			return
+		}
+		pool.Allow(max(0, part-runs))
+	}
 }
 
 // listen listens on a TCP address; flag is the one to choose another with.

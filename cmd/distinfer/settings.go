@@ -51,6 +51,7 @@ type settings struct {
 	MaxMessage  int           `mapstructure:"max-message"`
 	MaxQueue    int           `mapstructure:"max-queue"`
 	MaxTexts    int           `mapstructure:"max-texts"`
+	MaxWait     time.Duration `mapstructure:"max-wait"`
 	Wire        string        `mapstructure:"wire"`
 	TLS         string        `mapstructure:"tls"`
 	Insecure    bool          `mapstructure:"insecure"`

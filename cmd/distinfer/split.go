@@ -110,6 +110,10 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if m.BatchDependent != "" {
+		fmt.Fprintf(w, "\nwarning: this model's answer to a text depends on the others in its batch, since scales are computed over all of it (%s).\n"+
+			"Quantise with static scales instead, as models/sst2-minilm-int8 is.\n", m.BatchDependent)
+	}
 	if o.DryRun {
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
 // stageWeights are the bytes of the weights of a plan's stages.
@@ -63,6 +65,33 @@ func TestSplitDrawsThePlan(t *testing.T) {
 	}
 	if strings.Count(out, "{") != strings.Count(out, "}") {
 		t.Errorf("braces do not match in\n%s", out)
+	}
+}
+
+// A model whose scales are taken of the whole batch is split, with a warning that
+// says what to do instead.
+func TestSplitWarnsOfAModelThatDependsOnItsBatch(t *testing.T) {
+	t.Parallel()
+	const f32, u8, i32 = 1, 2, 6
+	var g onnxtest.Graph
+	g.Input("x", f32, "batch", 2)
+	g.Floats("w", []int64{2, 2}, []float32{1, 2, 3, 4})
+	g.Node("Cast", []string{"w"}, []string{"w_integers"}, onnxtest.IntAttr("to", u8))
+	g.Node("DynamicQuantizeLinear", []string{"x"}, []string{"x_integers", "scale", "zero"})
+	g.Node("MatMulInteger", []string{"x_integers", "w_integers", "zero"}, []string{"y"})
+	g.Output("y", i32, "batch", 2)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "dynamic.onnx")
+	if err := os.WriteFile(path, g.Model(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const warning = "warning: this model's answer to a text depends on the others in its batch"
+	out := ok(t, dir, "", "split", path, "--stages", "1")
+	if !strings.Contains(out, warning) || !strings.Contains(out, "(1 × DynamicQuantizeLinear)") || !strings.Contains(out, "static scales") {
+		t.Errorf("no warning:\n%s", out)
+	}
+	if out := ok(t, dir, "", "split", modelFile(t, "seed-rnn"), "--dry-run"); strings.Contains(out, "warning:") {
+		t.Errorf("a warning:\n%s", out)
 	}
 }
 

@@ -364,6 +364,7 @@ func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
 		"too many dimensions":      {`"dims": [`, `"dims": [` + strings.Repeat("null,", 63), `65 dimensions`},
 		"a long name":              {`"name": "x"`, `"name": "` + strings.Repeat("x", 4097) + `"`, `name of 4097 bytes`},
 		"a long name of the model": {`"name": "m"`, `"name": "` + strings.Repeat("m", 4097) + `"`, "name of the model"},
+		"a long batch_dependent":   {`"reference": null`, `"reference": null, "batch_dependent": "` + strings.Repeat("x", 4097) + `"`, "batch_dependent has 4097 bytes"},
 		"a long dimension":         {`"batch"`, `"` + strings.Repeat("x", 4097) + `"`, `name of 4097 bytes`},
 		"a long forward":           {`"forward": [`, `"forward": ["` + strings.Repeat("x", 4097) + `",`, `4097 bytes`},
 		"dimensions and no rank":   {`"dtype": "float32",`, `"dtype": "float32", "any_rank": true,`, `no known number`},
@@ -382,6 +383,14 @@ func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
 		if _, err := Decode([]byte(changed)); err == nil || !strings.Contains(err.Error(), change[2]) {
 			t.Errorf("%s: %.500v", what, err)
 		}
+	}
+	// A field that may be left out is read, and not written when it is empty.
+	noted := strings.Replace(good, `"reference": null`, `"reference": null, "batch_dependent": "2 × DynamicQuantizeLinear"`, 1)
+	if m, err := Decode([]byte(noted)); err != nil || m.BatchDependent != "2 × DynamicQuantizeLinear" {
+		t.Errorf("a model that depends on its batch: %+v, %v", m, err)
+	}
+	if strings.Contains(good, "batch_dependent") {
+		t.Error("a manifest says batch_dependent of nothing")
 	}
 	// What stands in a string is not counted.
 	named := strings.Replace(good, `"name": "m"`, `"name": "m", "producer": "`+strings.Repeat(`,{[\"`, 1<<20)+`"`, 1)

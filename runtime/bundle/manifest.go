@@ -21,7 +21,10 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// Format is the version of the manifest that this package writes and reads.
+// Format is the version of the manifest that this package writes and reads. It
+// rises when a field changes its meaning. One that is new and may be left out does
+// not need that: where it is given, programs that do not know it refuse the
+// manifest, and where it is not, they and manifests of before stay good.
 const Format = 1
 
 // ManifestName is the manifest's file name in the bundle's folder.
@@ -46,6 +49,10 @@ type Manifest struct {
 	Stages    []Stage      `json:"stages"` // in rank order
 	// Files are the other files of the bundle, such as the tokenizer.
 	Files []File `json:"files,omitempty"`
+	// BatchDependent names the operators for which the answer to an input depends
+	// on what else is in its batch, such as "24 × DynamicQuantizeLinear". It is
+	// empty when none was found.
+	BatchDependent string `json:"batch_dependent,omitempty"`
 }
 
 // A Model tells where a bundle comes from.
@@ -103,7 +110,7 @@ const (
 	maxObjects   = 1 << 17
 	maxValues    = 1 << 20
 	maxStages    = 1024
-	maxName      = 4096    // bytes of the name of a tensor, a dimension or the model
+	maxName      = 4096    // bytes of the name of a tensor, a dimension or the model, and of batch_dependent
 	maxReference = 1 << 20 // the size of a dimension
 )
 
@@ -209,6 +216,9 @@ func (m *Manifest) check() error {
 	}
 	if n := len(m.Model.Name); n > maxName {
 		return fmt.Errorf("the name of the model has %d bytes, more than %d", n, maxName)
+	}
+	if n := len(m.BatchDependent); n > maxName {
+		return fmt.Errorf("batch_dependent has %d bytes, more than %d", n, maxName)
 	}
 	seen := map[string]bool{ManifestName: true}
 	for _, f := range m.files() {

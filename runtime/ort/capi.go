@@ -147,10 +147,10 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// An api is ONNX Runtime's C interface. The binding loads the library and models;
-// values and runs are made here, since it has no scalars of the types that Go has
-// not, cannot read outputs of these, panics without inputs, and copies what the
-// library allocates twice.
+// An api is ONNX Runtime's C interface. The binding loads models. The environment is
+// made here, since the binding cannot make one with threads to share; values and runs
+// are, since it has no scalars of the types that Go has not, cannot read outputs of
+// these, panics without inputs, and copies what the library allocates twice.
 type api struct {
 	c       C.Api
 	threads int            // that sessions can share
@@ -174,12 +174,18 @@ func loadAPI(path string, threads int) (_ api, err error) {
 		}
 	}()
 	if a.c = C.interface_of(a.library); a.c == nil {
+		if reason := C.dlerror(); reason != nil {
+			return api{}, errors.New(C.GoString(reason))
+		}
 		return api{}, fmt.Errorf("older than %s", oldest)
 	}
 	if err := a.check(C.environment(a.c, C.int(threads), &a.env)); err != nil {
 		return api{}, err
 	}
-	return a, a.check(C.cpu_memory(a.c, &a.memory))
+	if err := a.check(C.cpu_memory(a.c, &a.memory)); err != nil {
+		return api{}, err
+	}
+	return a, nil
 }
 
 // release gives back what loadAPI took.

@@ -48,25 +48,39 @@ struct Gate {
 	Api api;
 	void *domain;
 	pthread_mutex_t mutex;
-	pthread_cond_t opened;
+	pthread_cond_t changed;
 	int shut;
-	size_t keep; // helpers that are wanted inside
+	size_t keep;      // helpers that are wanted inside
+	size_t inside;    // helpers that are
+	pthread_t runner; // of the model
+	int entered;      // the runner is inside as well
 };
 
-// stay is one part of the gate's loop. A thread that sleeps in its part cannot take
-// a second one, so each thread has one.
+// stay is one part of the gate's loop. A thread that sleeps in its part takes no
+// other, and none leaves before the runner has its own, so the runner gets one: it
+// would spin without.
 static void stay(void *gate, size_t part) {
 	(void)part;
 	Gate *g = gate;
 	pthread_mutex_lock(&g->mutex);
-	while (g->shut) pthread_cond_wait(&g->opened, &g->mutex);
+	if (pthread_equal(pthread_self(), g->runner)) {
+		g->entered = 1;
+		pthread_cond_broadcast(&g->changed);
+		while (g->shut) pthread_cond_wait(&g->changed, &g->mutex);
+	} else {
+		g->inside++;
+		while (g->shut && (!g->entered || g->inside <= g->keep)) pthread_cond_wait(&g->changed, &g->mutex);
+		g->inside--;
+	}
 	pthread_mutex_unlock(&g->mutex);
 }
 
 static OrtStatus *compute(void *gate, void *context) {
 	Gate *g = gate;
 	pthread_mutex_lock(&g->mutex);
-	size_t parts = g->keep + 1; // that of the thread that runs the model is one
+	size_t parts = g->keep + 1; // the runner's is one
+	g->runner = pthread_self();
+	g->entered = 0;
 	pthread_mutex_unlock(&g->mutex);
 	OrtStatus *s = ((OrtStatus * (*)(void *, void (*)(void *, size_t), size_t, size_t, void *)) g->api[PARALLEL_FOR])(context, stay, parts, parts, g);
 	if (s != NULL) return s;
@@ -112,7 +126,7 @@ Gate *gate_new(Api api) {
 		.end_version = first_version,
 	};
 	pthread_mutex_init(&g->mutex, NULL);
-	pthread_cond_init(&g->opened, NULL);
+	pthread_cond_init(&g->changed, NULL);
 	return g;
 }
 
@@ -125,7 +139,7 @@ OrtStatus *gate_add(Gate *g, void *options) {
 
 void gate_free(Gate *g) {
 	if (g->domain != NULL) ((void (*)(void *))g->api[RELEASE_DOMAIN])(g->domain);
-	pthread_cond_destroy(&g->opened);
+	pthread_cond_destroy(&g->changed);
 	pthread_mutex_destroy(&g->mutex);
 	free(g);
 }
@@ -137,9 +151,16 @@ void gate_shut(Gate *g, size_t n) {
 	pthread_mutex_unlock(&g->mutex);
 }
 
+void gate_lower(Gate *g, size_t n) {
+	pthread_mutex_lock(&g->mutex);
+	g->keep = n;
+	pthread_cond_broadcast(&g->changed);
+	pthread_mutex_unlock(&g->mutex);
+}
+
 void gate_open(Gate *g) {
 	pthread_mutex_lock(&g->mutex);
 	g->shut = 0;
-	pthread_cond_broadcast(&g->opened);
+	pthread_cond_broadcast(&g->changed);
 	pthread_mutex_unlock(&g->mutex);
 }

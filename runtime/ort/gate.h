@@ -25,7 +25,10 @@ void gate_free(Gate *g);
 // gate_shut says that the next run of the gate's model is to keep n helpers.
 void gate_shut(Gate *g, size_t n);
 
-// gate_open lets all go.
+// gate_lower lets all helpers but n go.
+void gate_lower(Gate *g, size_t n);
+
+// gate_open lets all go, and ends the run.
 void gate_open(Gate *g);
 
 #endif

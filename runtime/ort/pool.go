@@ -134,8 +134,9 @@ func (p *Pool) park() {
 }
 
 // Allow says that at most n helpers take part in runs from now on, even if there are
-// more processors than runs. It does not wait for those that are in the midst of an
-// operator.
+// more processors than runs. It does not wait: a helper that is in the midst of an
+// operator ends its part of it, and one that is to sleep may take another part before
+// it does.
 func (p *Pool) Allow(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -165,17 +166,20 @@ func (p *Pool) decide() {
 	if p.runs > 0 {
 		keep -= max(0, min(p.allow, p.helpers+1-p.runs))
 	}
-	if keep != p.keep && !p.closed {
-		p.keep = keep
-		p.change()
+	before := p.keep
+	if keep == before || p.closed || p.gate == nil {
+		return
+	}
+	p.keep = keep
+	if keep < before {
+		C.gate_lower(p.gate, C.size_t(keep))
+	} else {
+		p.shutAgain()
 	}
 }
 
-// change lets all out of the gate, and has park see what is wanted now.
-func (p *Pool) change() {
-	if p.gate == nil {
-		return
-	}
+// shutAgain has park see what is wanted now.
+func (p *Pool) shutAgain() {
 	C.gate_open(p.gate)
 	select {
 	case p.changed <- struct{}{}:
@@ -183,7 +187,7 @@ func (p *Pool) change() {
 	}
 }
 
-// Close ends the pool. The sessions that were opened with it are closed.
+// Close ends the pool. The sessions that were opened with it must be closed before.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	if p.closed {
@@ -191,7 +195,9 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	p.closed = true
-	p.change()
+	if p.gate != nil {
+		p.shutAgain()
+	}
 	p.mu.Unlock()
 	var err error
 	if p.gate != nil {

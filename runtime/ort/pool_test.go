@@ -195,19 +195,23 @@ func TestALoneRunHasTheHelpThatIsAllowed(t *testing.T) {
 }
 
 func TestHelpersSleepBetweenRuns(t *testing.T) {
-	p := newPool(t, 1)
+	p := newPool(t, runtime.GOMAXPROCS(0)-1)
 	s := product(t, 1, ort.Options{Pool: p})
-	const idle = 300 * time.Millisecond
 	run(t, s, rows(2000))
+	const idle = 200 * time.Millisecond
 	var computed time.Duration
-	before := cpu(t)
-	time.Sleep(idle)
-	for id, d := range cpu(t) {
-		computed += d - before[id]
+	for range 50 { // they need a processor to go to sleep
+		before := cpu(t)
+		time.Sleep(idle)
+		computed = 0
+		for id, d := range cpu(t) {
+			computed += d - before[id]
+		}
+		if computed < idle/4 {
+			return
+		}
 	}
-	if computed > idle/3 {
-		t.Errorf("the threads computed for %s in the %s after a run", computed, idle)
-	}
+	t.Errorf("the threads computed for %s in %s, long after a run", computed, idle)
 }
 
 func TestPoolsLeaveNoThreadsBehind(t *testing.T) {

@@ -27,6 +27,10 @@ type Config struct {
 	// MaxTexts is how many texts may wait or be computed; more are refused.
 	MaxTexts int
 
+	// MaxWait is how long a text may have to wait for its turn; a call for which it is
+	// longer is refused. It is reckoned by what is waiting and how fast that goes.
+	MaxWait time.Duration
+
 	// Begin is how many batches are under way at once until the timings of the first
 	// ones say how many should be; for ever, when there are none.
 	Begin int
@@ -149,14 +153,15 @@ func (b *Batcher) Classify(ctx context.Context, texts []string) ([]classify.Answ
 func (b *Batcher) reserve(ctx context.Context, n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	wait := b.pace.wait(b.queue.value())
-	if b.busy+n > b.MaxTexts {
+	answered := b.pace.wait(b.queue.ahead(n))
+	wait := answered - b.pace.wait(n)
+	switch left := timeLeft(ctx); {
+	case b.busy+n > b.MaxTexts:
 		return &RefusedError{fault.Errorf(fault.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		if left := time.Until(deadline); wait > left {
-			return &RefusedError{fault.Errorf(fault.Overloaded, "the texts that are waiting already take %s, and this request has %s; try again later, or allow it more time", round(wait), round(left)), wait - left}
-		}
+	case wait > b.MaxWait:
+		return &RefusedError{fault.Errorf(fault.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - b.MaxWait}
+	case answered > left:
+		return &RefusedError{fault.Errorf(fault.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}
 	}
 	b.busy += n
 	return nil
@@ -181,6 +186,14 @@ func (b *Batcher) enter(ctx context.Context, c *call, texts []classify.Text) {
 		}
 	}
 	b.dispatch(time.Now())
+}
+
+// timeLeft is how long ctx lasts; very long when it has no end.
+func timeLeft(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return time.Until(deadline)
+	}
+	return math.MaxInt64
 }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
@@ -298,7 +311,7 @@ func (b *Batcher) learn(r *run, took time.Duration, timings []pipeline.Timing, b
 	for _, it := range r.items {
 		value += b.cost.alone(it.length)
 	}
-	b.pace.learn(value, b.cost.batch(positions), took, b.underWay)
+	b.pace.learn(len(r.items), b.cost.batch(positions), took, b.underWay)
 	computed := took
 	if len(timings) > 0 {
 		computed = 0
@@ -310,8 +323,23 @@ func (b *Batcher) learn(r *run, took time.Duration, timings []pipeline.Timing, b
 	if beside > 1 {
 		b.cost.learn(positions, computed)
 	}
-	b.Log.Debug("batch", "texts", len(r.items), "positions", positions, "took", took, "computed", computed,
+	b.Log.Debug("batch", "texts", len(r.items), "positions", positions, "gain", math.Round(100*value/b.cost.batch(positions))/100, "took", took, "computed", computed,
 		"under_way", b.underWay, "should_be", b.flight.now, "waiting", b.queue.len(), "overhead", math.Round(b.cost.overhead*10)/10)
+}
+
+// Stats are what a Batcher does at a moment.
+type Stats struct {
+	Waiting  int // texts that wait for their batch
+	Busy     int // texts that wait or are computed
+	UnderWay int // batches that are computed
+	Flight   int // batches that should be, when there are enough texts
+}
+
+// Stats tells what the Batcher does.
+func (b *Batcher) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return Stats{b.queue.len(), b.busy, b.underWay, b.flight.now}
 }
 
 // IsRefused reports whether err is about a call that was refused, and when another

@@ -4,7 +4,7 @@ import "time"
 
 // A pace knows how fast texts are answered, by the latest batches.
 type pace struct {
-	rate    float64 // of texts by themselves, in positions a second
+	rate    float64 // texts a second
 	took    float64 // by a batch, in seconds
 	price   float64 // of a batch, in positions
 	learned bool
@@ -13,14 +13,14 @@ type pace struct {
 // fresh is the share of the newest batch in what is known.
 const fresh = 0.1
 
-// learn takes note of a batch: the price of its texts by themselves and together, how
-// long it took, and how many were under way in the end, it included.
-func (p *pace) learn(value, price float64, took time.Duration, underWay int) {
+// learn takes note of a batch: its texts, its price, how long it took, and how many
+// were under way in the end, it included.
+func (p *pace) learn(texts int, price float64, took time.Duration, underWay int) {
 	seconds := took.Seconds()
 	if seconds <= 0 {
 		return
 	}
-	now := pace{rate: value * float64(underWay) / seconds, took: seconds, price: price, learned: true}
+	now := pace{rate: float64(texts*underWay) / seconds, took: seconds, price: price, learned: true}
 	if !p.learned {
 		*p = now
 		return
@@ -30,13 +30,12 @@ func (p *pace) learn(value, price float64, took time.Duration, underWay int) {
 	p.price += (now.price - p.price) * fresh
 }
 
-// wait is how long texts wait behind others, given the price of these by themselves;
-// 0 while nothing is known.
-func (p *pace) wait(value float64) time.Duration {
+// wait is how long it takes to answer so many texts; 0 while nothing is known.
+func (p *pace) wait(texts int) time.Duration {
 	if !p.learned {
 		return 0
 	}
-	return time.Duration(value / p.rate * float64(time.Second))
+	return time.Duration(float64(texts) / p.rate * float64(time.Second))
 }
 
 // latency is how long a batch of some price takes; 0 while nothing is known. A batch

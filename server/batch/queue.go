@@ -35,8 +35,6 @@ type queue struct {
 	now   float64 // virtual time, in positions
 	seq   uint64
 	calls map[*call]int // texts that wait, by call
-
-	tokens int // of the texts that wait
 }
 
 // limits are what a batch may be.
@@ -53,8 +51,15 @@ func newQueue(l limits, c *cost) *queue {
 
 func (q *queue) len() int { return len(q.items) }
 
-// value is what the texts that wait would cost by themselves, in positions.
-func (q *queue) value() float64 { return float64(q.len())*q.cost.overhead + float64(q.tokens) }
+// ahead is how many texts are served before the last one of a call of n texts that
+// comes now, its own included: since calls share, of each other one no more than it has.
+func (q *queue) ahead(n int) int {
+	ahead := n
+	for _, waiting := range q.calls {
+		ahead += min(waiting, n)
+	}
+	return ahead
+}
 
 // add has a text of a call wait.
 func (q *queue) add(c *call, index int, t classify.Text, deadline time.Time) {
@@ -63,7 +68,6 @@ func (q *queue) add(c *call, index int, t classify.Text, deadline time.Time) {
 	c.turn = it.turn + q.cost.alone(it.length)
 	at, _ := slices.BinarySearchFunc(q.items, it, compare)
 	q.items = slices.Insert(q.items, at, it)
-	q.tokens += it.length
 	q.calls[c]++
 }
 
@@ -137,7 +141,6 @@ func (q *queue) next(free int) []*item {
 // left takes note that texts wait no longer.
 func (q *queue) left(items []*item) {
 	for _, it := range items {
-		q.tokens -= it.length
 		if q.calls[it.call]--; q.calls[it.call] == 0 {
 			delete(q.calls, it.call)
 		}
@@ -159,7 +162,7 @@ func (q *queue) area(rows, length int) int {
 
 // nearlyBest is the share of the best gain that is enough for a batch: the last
 // percents would take many more texts, that then all wait for each other.
-const nearlyBest = 0.97
+const nearlyBest = 0.99
 
 // window chooses the texts around the first one, up to most of them, that gain the
 // most by being computed together: what they would cost alone in relation to what

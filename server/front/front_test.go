@@ -131,7 +131,7 @@ func newBatcher(t testing.TB, j *judge) *batch.Batcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return batch.New(batch.Config{Classifier: c, MaxTexts: most, Begin: 4, Log: slog.New(slog.DiscardHandler)})
+	return batch.New(batch.Config{Classifier: c, MaxTexts: most, MaxWait: time.Hour, Begin: 4, Log: slog.New(slog.DiscardHandler)})
 }
 
 // logBuffer takes what several goroutines log.

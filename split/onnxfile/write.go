@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -260,6 +261,30 @@ func (m *Model) reachable(called map[operator]bool) []function {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(m.functions), func(fn function) bool { return !called[fn.operator] })
+}
+
+// Calls are the domain and the name of every operator that the nodes call, also in
+// their bodies and in the model's functions that these use, each of which counts once.
+// The domain of ONNX's own is "".
+func (m *Model) Calls(nodes []Node) iter.Seq2[string, string] {
+	var calls []operator
+	for _, n := range nodes {
+		calls = n.operators(calls)
+	}
+	called := map[operator]bool{}
+	for _, op := range calls {
+		called[op] = true
+	}
+	for _, fn := range m.reachable(called) {
+		calls = append(calls, fn.calls...)
+	}
+	return func(yield func(string, string) bool) {
+		for _, op := range calls {
+			if !yield(op.domain, op.name) {
+				return
+			}
+		}
+	}
 }
 
 // piece is how much is written at once.

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/distinfer/distinfer/bench/load"
+	"github.com/distinfer/distinfer/bench/rig"
+	"github.com/distinfer/distinfer/bench/scale/cgroup"
+)
+
+const (
+	timeout = time.Minute // of a front, and of its clients
+	warmup  = 2 * time.Second
+	// alone is how many requests of one sentence are made one after the other.
+	alone = 25
+)
+
+// A bench is what all measurements share.
+type bench struct {
+	options
+	root      *cgroup.Root
+	dir, logs string
+	launcher  rig.Launcher
+	made      int // groups
+
+	requests []string // bodies
+	singles  []string // sentences
+	dims     []string // flags with the mean size of a request
+}
+
+// A setup is one way to serve the model.
+type setup struct {
+	Machines int  `json:"machines"`
+	Pipeline bool `json:"pipeline"`
+	Mbit     int  `json:"mbit,omitempty"` // of the links; 0 is the loopback interface
+
+	bundle string
+}
+
+func (s setup) arrangement() string {
+	switch {
+	case s.Machines == 1:
+		return "whole"
+	case s.Pipeline:
+		return "pipeline"
+	}
+	return "replicas"
+}
+
+// name is such as "pipeline on 4, links of 100 Mbit/s".
+func (s setup) name() string {
+	name := fmt.Sprintf("%s on %d", s.arrangement(), s.Machines)
+	if s.Mbit > 0 {
+		name += fmt.Sprintf(", links of %d Mbit/s", s.Mbit)
+	}
+	return name
+}
+
+func (s setup) layout(l cgroup.Limits) layout {
+	if s.Pipeline {
+		return layout{bundle: s.bundle, ranks: s.Machines, replicas: 1, limits: l, mbit: s.Mbit}
+	}
+	return layout{bundle: s.bundle, ranks: 1, replicas: s.Machines, limits: l, mbit: s.Mbit}
+}
+
+func (b *bench) run(ctx context.Context) error {
+	if err := b.readTexts(); err != nil {
+		return err
+	}
+	rows, err := b.rows(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.predict(ctx, rows); err != nil {
+		return err
+	}
+	for round := range b.repeats {
+		for _, r := range rows {
+			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, b.repeats, r.name())
+			m, err := b.measure(ctx, r.setup)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.name(), err)
+			}
+			r.Samples = append(r.Samples, m)
+		}
+	}
+	report := b.report(rows)
+	if err := report.print(os.Stdout); err != nil {
+		return err
+	}
+	if b.memory {
+		if report.Memory, err = b.tooLittleMemory(ctx); err != nil {
+			return err
+		}
+		if err := report.printMemory(os.Stdout); err != nil {
+			return err
+		}
+	}
+	if b.json != "" {
+		return report.write(b.json)
+	}
+	return nil
+}
+
+// rows are all that is compared, with their bundles.
+func (b *bench) rows(ctx context.Context) ([]*row, error) {
+	var rows []*row
+	add := func(s setup) (err error) {
+		stages := 1
+		if s.Pipeline {
+			stages = s.Machines
+		}
+		s.bundle, err = b.bundle(ctx, b.model, stages)
+		rows = append(rows, &row{setup: s})
+		return err
+	}
+	longest := 1 // of the pipelines that have a goal
+	for _, n := range b.machines {
+		if n <= goalMachines {
+			longest = n
+		}
+		if err := add(setup{Machines: n}); err != nil {
+			return nil, err
+		}
+		if n > 1 {
+			if err := add(setup{Machines: n, Pipeline: true}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, mbit := range slices.Backward(b.links) {
+		if err := add(setup{Machines: longest, Pipeline: longest > 1, Mbit: mbit}); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// A sample is what one measurement gave.
+type sample struct {
+	Throughput float64 `json:"sentences_per_second"`
+	P50        float64 `json:"p50_ms"`       // of requests under load
+	Alone      float64 `json:"p50_alone_ms"` // of one sentence at a time
+	// Processor time for a sentence, of all processes of a kind.
+	Machines float64 `json:"machines_cpu_ms"`
+	Front    float64 `json:"front_cpu_ms"`
+	Load     float64 `json:"load_cpu_ms"`
+	Proxy    float64 `json:"proxy_cpu_ms"`
+	// Busy is how much each machine used of its share, in rank order.
+	Busy []float64 `json:"busy"`
+	// Others is the processors that were in use by what has no part in this. With
+	// few it disturbs nothing.
+	Others float64 `json:"others_processors"`
+}
+
+// measure serves the model in one way, and loads it.
+func (b *bench) measure(ctx context.Context, s setup) (_ sample, err error) {
+	c, err := b.startCluster(ctx, s.layout(cgroup.Limits{CPU: b.quota, Period: b.period}))
+	defer func() { err = errors.Join(err, c.stop()) }()
+	if err != nil {
+		return sample{}, err
+	}
+	quiet, err := load.Run(ctx, load.Options{Concurrency: 1, Requests: alone, Timeout: timeout}, load.Predict(c.url), b.singles)
+	if err == nil {
+		err = good(quiet)
+	}
+	if err != nil {
+		return sample{}, err
+	}
+	return b.loaded(ctx, c, quiet.Quantile(0.5))
+}
+
+// loaded has all clients ask at a time, and looks what it costs whom.
+func (b *bench) loaded(ctx context.Context, c *cluster, quiet time.Duration) (sample, error) {
+	// Warmed up apart, so that the processor time is that of what is measured.
+	o := load.Options{Concurrency: b.clients * len(c.machines), Duration: warmup, Timeout: timeout}
+	if _, err := load.Run(ctx, o, b.target(c.url), b.requests); err != nil {
+		return sample{}, err
+	}
+	o.Duration = long(b.time, len(c.machines))
+	before, err := c.processorTimes()
+	if err != nil {
+		return sample{}, err
+	}
+	start := time.Now()
+	result, err := load.Run(ctx, o, b.target(c.url), b.requests)
+	took := time.Since(start)
+	if err == nil {
+		err = errors.Join(good(result), c.told())
+	}
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := c.processorTimes()
+	if err != nil {
+		return sample{}, err
+	}
+	return newSample(result, b.sentences, after.less(before), took, b.quota, quiet), nil
+}
+
+// long is how long a number of machines is measured: a few for longer, since their
+// answers are few, and one more or less should make no difference.
+func long(usual time.Duration, machines int) time.Duration {
+	return max(usual, 3*usual/time.Duration(machines))
+}
+
+func newSample(result *load.Result, sentences int, used times, took time.Duration, quota float64, quiet time.Duration) sample {
+	had := took.Seconds() * quota
+	n := float64(result.Requests() * sentences) // those that came later than the time is up, too
+	s := sample{
+		Throughput: result.Throughput() * float64(sentences),
+		P50:        milliseconds(result.Quantile(0.5)), Alone: milliseconds(quiet),
+		Front: milliseconds(used.front) / n, Load: milliseconds(used.load) / n, Proxy: milliseconds(used.proxy) / n,
+		Others: used.others().Seconds() / took.Seconds(),
+	}
+	for _, m := range used.machines {
+		s.Machines += milliseconds(m) / n
+		s.Busy = append(s.Busy, m.Seconds()/had)
+	}
+	return s
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// good fails unless every answer was right.
+func good(r *load.Result) error {
+	if r.Right > 0 && r.Right == r.Requests() {
+		return nil
+	}
+	for _, k := range r.Kinds() {
+		if k.Verdict != load.Right {
+			return fmt.Errorf("of %d requests %d %s, such as status %d: %s", r.Requests(), k.Count, k.Verdict, k.Status, k.Example)
+		}
+	}
+	return errors.New("no request was answered in the time")
+}
+
+// target asks a front about several sentences at a time.
+func (b *bench) target(url string) load.Target {
+	return load.Target{
+		Request: func(ctx context.Context, body string) (*http.Request, error) {
+			return http.NewRequestWithContext(ctx, http.MethodPost, url+"/predict", bytes.NewReader([]byte(body)))
+		},
+		Judge: func(_ string, status int, body []byte) load.Verdict {
+			var answers [][]struct {
+				Label string
+				Score float64
+			}
+			switch {
+			case status != http.StatusOK:
+				return load.Failed
+			case json.Unmarshal(body, &answers) != nil || len(answers) != b.sentences:
+				return load.Wrong
+			}
+			return load.Right
+		},
+	}
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/distinfer/distinfer/bench/rig"
+	"github.com/distinfer/distinfer/bench/scale/cgroup"
+	"github.com/distinfer/distinfer/runtime/text"
+)
+
+// readTexts makes the requests, and finds how large they are on an average: that
+// is what the planner is told.
+func (b *bench) readTexts() error {
+	data, err := os.ReadFile(b.texts)
+	if err != nil {
+		return err
+	}
+	sentences := secondColumn(string(data))
+	if len(sentences) < b.sentences {
+		return fmt.Errorf("%s has %d sentences, fewer than a request", b.texts, len(sentences))
+	}
+	file, err := os.Open(filepath.Join(filepath.Dir(b.model), "tokenizer.json"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	tokenizer, err := text.LoadTokenizer(file)
+	if err != nil {
+		return err
+	}
+	b.singles = sentences
+	longest := 0
+	for group := range slices.Chunk(sentences, b.sentences) {
+		if len(group) < b.sentences {
+			break
+		}
+		tokens := 0
+		for _, s := range group {
+			e, err := tokenizer.Encode(s)
+			if err != nil {
+				return fmt.Errorf("tokenise %q: %w", s, err)
+			}
+			tokens = max(tokens, len(e.IDs))
+		}
+		longest += tokens
+		body, err := json.Marshal(map[string][]string{"inputs": group})
+		if err != nil {
+			return err
+		}
+		b.requests = append(b.requests, string(body))
+	}
+	mean := (longest + len(b.requests)/2) / len(b.requests)
+	b.dims = []string{fmt.Sprintf("batch=%d", b.sentences), fmt.Sprintf("sequence=%d", mean)}
+	return nil
+}
+
+// secondColumn is the second of the tab-separated columns, without the header.
+func secondColumn(table string) []string {
+	var cells []string
+	for i, line := range strings.Split(strings.TrimSuffix(table, "\n"), "\n") {
+		if _, cell, ok := strings.Cut(line, "\t"); ok && i > 0 && cell != "" {
+			cells = append(cells, cell)
+		}
+	}
+	return cells
+}
+
+// bundle is the folder of a model that was cut into stages by what its layers take,
+// at the size of the requests. It is cut once.
+func (b *bench) bundle(ctx context.Context, model string, stages int) (string, error) {
+	out := filepath.Join(b.dir, fmt.Sprintf("%s-in-%d", filepath.Base(filepath.Dir(model)), stages))
+	if _, err := os.Stat(out); err == nil {
+		return out, nil
+	}
+	_, err := b.distinfer(ctx, append([]string{"split", model, "--stages", strconv.Itoa(stages), "--out", out, "--no-verify"}, b.costs()...)...)
+	return out, err
+}
+
+// costs are the flags that have the costs measured, as a machine computes.
+func (b *bench) costs() []string {
+	flags := []string{"--profile", "--threads", "1"}
+	for _, d := range b.dims {
+		flags = append(flags, "--dim", d)
+	}
+	return flags
+}
+
+// distinfer runs a command that measures costs. It is in a group as the machines
+// are, but with whole processors.
+func (b *bench) distinfer(ctx context.Context, args ...string) (_ []byte, err error) {
+	g, err := b.group(cgroup.Limits{CPU: float64(runtime.GOMAXPROCS(0)), Period: b.period})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, g.Remove()) }()
+	line := g.Command(append([]string{b.binary}, args...)...)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
+	cmd.Env = rig.Environment()
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %s", filepath.Base(b.binary), args[0], err, bytes.TrimSpace(said.Bytes()))
+	}
+	return out, nil
+}
+
+// predict asks the planner about each setup. The machines are described to it as
+// their user would: as shares of this one.
+func (b *bench) predict(ctx context.Context, rows []*row) error {
+	plans := map[string][]alternative{} // by what is described
+	for _, r := range rows {
+		description := b.describe(r.setup)
+		if plans[description] == nil {
+			var err error
+			if plans[description], err = b.plan(ctx, description); err != nil {
+				return err
+			}
+		}
+		i := slices.IndexFunc(plans[description], func(a alternative) bool {
+			return a.Arrangement == r.arrangement() && len(a.Machines) == r.Machines
+		})
+		if i < 0 {
+			return fmt.Errorf("the planner says nothing of %s on %d machines", r.arrangement(), r.Machines)
+		}
+		r.Predicted, r.Preferred = plans[description][i].Throughput*float64(b.sentences), plans[description][i].Best
+	}
+	return nil
+}
+
+func (b *bench) plan(ctx context.Context, description string) ([]alternative, error) {
+	config := filepath.Join(b.dir, "machines.yaml")
+	if err := os.WriteFile(config, []byte(description), 0o600); err != nil {
+		return nil, err
+	}
+	out, err := b.distinfer(ctx, append([]string{"split", b.model, "--stages", "auto", "--dry-run", "-o", "json", "--config", config}, b.costs()...)...)
+	if err != nil {
+		return nil, err
+	}
+	var plan struct{ Alternatives []alternative }
+	if err := json.Unmarshal(out, &plan); err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	return plan.Alternatives, nil
+}
+
+// An alternative is one way that the planner compared.
+type alternative struct {
+	Arrangement string   `json:"arrangement"`
+	Machines    []string `json:"machines"`
+	Throughput  float64  `json:"throughput"`
+	Best        bool     `json:"best"`
+}
+
+// describe is the part of a config file about a setup's machines.
+func (b *bench) describe(s setup) string {
+	bandwidth, latency := "100Gbit/s", "0.05ms" // about what the loopback interface has
+	if s.Mbit > 0 {
+		bandwidth, latency = fmt.Sprintf("%dMbit/s", s.Mbit), (b.rtt / 4).String() // each of two machines adds its own, twice
+	}
+	text := "machines:\n"
+	for i := range s.Machines {
+		text += fmt.Sprintf("  - {name: m%d, speed: %g, bandwidth: %s, latency: %s}\n", i, b.quota, bandwidth, latency)
+	}
+	return text
+}

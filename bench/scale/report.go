@@ -1,0 +1,215 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// A row is one setup, with all that is known of it.
+type row struct {
+	setup
+	Arrangement string   `json:"arrangement"`
+	Predicted   float64  `json:"predicted_sentences_per_second"`
+	Preferred   bool     `json:"preferred"` // by the planner
+	Samples     []sample `json:"samples"`
+	// Efficiency is the throughput over so many times that of one machine in the
+	// same round.
+	Efficiency summary `json:"efficiency"`
+	// Off is the prediction over the throughput.
+	Off summary `json:"predicted_over_measured"`
+}
+
+// A summary is the median and the ends of a number of values.
+type summary struct {
+	Median float64 `json:"median"`
+	Least  float64 `json:"least"`
+	Most   float64 `json:"most"`
+}
+
+func summarise(values []float64) summary {
+	v := slices.Sorted(slices.Values(values))
+	if len(v) == 0 {
+		return summary{}
+	}
+	return summary{(v[(len(v)-1)/2] + v[len(v)/2]) / 2, v[0], v[len(v)-1]}
+}
+
+func (s summary) text(format string) string {
+	return fmt.Sprintf(format+" ("+format+"–"+format+")", s.Median, s.Least, s.Most)
+}
+
+// of is a summary of one of the numbers of the samples.
+func (r *row) of(number func(sample) float64) summary {
+	values := make([]float64, len(r.Samples))
+	for i, s := range r.Samples {
+		values[i] = number(s)
+	}
+	return summarise(values)
+}
+
+// busy is how much each machine used of its share, such as "98 71".
+func (r *row) busy() string {
+	var list []string
+	for i := range r.Machines {
+		list = append(list, fmt.Sprintf("%.0f", 100*r.of(func(s sample) float64 { return s.Busy[i] }).Median))
+	}
+	return strings.Join(list, " ")
+}
+
+func throughput(s sample) float64 { return s.Throughput }
+
+// A report is all that was measured.
+type report struct {
+	Model     string      `json:"model"`
+	Share     float64     `json:"processors_of_a_machine"`
+	Period    string      `json:"period"`
+	Sentences int         `json:"sentences_per_request"`
+	Clients   int         `json:"clients_per_machine"`
+	Costs     string      `json:"costs_at"`
+	Rows      []*row      `json:"rows"`
+	Memory    []memoryRow `json:"memory,omitempty"`
+}
+
+func (b *bench) report(rows []*row) *report {
+	for _, r := range rows {
+		r.Arrangement = r.arrangement()
+		r.compare(rows[0])
+	}
+	return &report{b.model, b.quota, b.period.String(), b.sentences, b.clients, strings.Join(b.dims, " "), rows, nil}
+}
+
+// compare reckons what a row is beside one machine.
+func (r *row) compare(one *row) {
+	var efficiency, off []float64
+	for i, s := range r.Samples {
+		efficiency = append(efficiency, s.Throughput/(float64(r.Machines)*one.Samples[i].Throughput))
+		off = append(off, r.Predicted/s.Throughput)
+	}
+	r.Efficiency, r.Off = summarise(efficiency), summarise(off)
+}
+
+func (r *report) print(w io.Writer) error {
+	fmt.Fprintf(w, "%s; a machine is %g of a processor, in each %s; %d clients a machine, %d sentences a request;\nthe planner reckons with %s. Medians, with the least and the most. * is what the planner prefers.\n\n",
+		filepath.Base(filepath.Dir(r.Model)), r.Share, r.Period, r.Clients, r.Sentences, r.Costs)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "machines\t\tlinks\tsentences/s\tpredicted\tpredicted/measured\tefficiency\tp50 ms\tone at a time, ms\t")
+	for _, row := range r.Rows {
+		mark := " "
+		if row.Preferred {
+			mark = "*"
+		}
+		fmt.Fprintf(t, "%d\t%s %s\t%s\t%s\t%.1f\t%s\t%s\t%.0f\t%.0f\t\n", row.Machines, mark, row.Arrangement, linkText(row.Mbit),
+			row.of(throughput).text("%.1f"), row.Predicted, row.Off.text("%.2f"), row.Efficiency.text("%.2f"),
+			row.of(func(s sample) float64 { return s.P50 }).Median, row.of(func(s sample) float64 { return s.Alone }).Median)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprint(w, "\nProcessor time in ms for a sentence, how many processors others used, and how much the machines used of their share:\n\n")
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "machines\t\tlinks\tmachines\tfront\tload\tproxy\tothers\tbusy, each in %\t")
+	for _, row := range r.Rows {
+		median := func(number func(sample) float64) float64 { return row.of(number).Median }
+		fmt.Fprintf(t, "%d\t%s\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t\n", row.Machines, row.Arrangement, linkText(row.Mbit),
+			median(func(s sample) float64 { return s.Machines }), median(func(s sample) float64 { return s.Front }),
+			median(func(s sample) float64 { return s.Load }), median(func(s sample) float64 { return s.Proxy }),
+			median(func(s sample) float64 { return s.Others }), row.busy())
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	for _, line := range r.verdicts() {
+		fmt.Fprintln(w, line)
+	}
+	return nil
+}
+
+func linkText(mbit int) string {
+	if mbit == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d Mbit/s", mbit)
+}
+
+// verdicts hold what was measured against the goals.
+func (r *report) verdicts() []string {
+	met := func(ok bool) string {
+		if ok {
+			return "met"
+		}
+		return "missed"
+	}
+	preferred, pipelines, off, others := 1.0, 1.0, 0.0, 0.0
+	for _, row := range r.Rows {
+		others = max(others, row.of(func(s sample) float64 { return s.Others }).Most)
+		off = max(off, row.Off.Median-1, 1-row.Off.Median)
+		if row.Mbit > 0 || row.Machines > goalMachines {
+			continue
+		}
+		if row.Preferred {
+			preferred = min(preferred, row.Efficiency.Median)
+		}
+		if row.Pipeline {
+			pipelines = min(pipelines, row.Efficiency.Median)
+		}
+	}
+	goal := fmt.Sprintf("goal of an efficiency of %.2f up to %d machines", leastEfficiency, goalMachines)
+	lines := []string{
+		fmt.Sprintf("%s, as the planner prefers: %s (least %.2f)", goal, met(preferred >= leastEfficiency), preferred),
+		fmt.Sprintf("%s, in pipelines: %s (least %.2f)", goal, met(pipelines >= leastEfficiency), pipelines),
+		fmt.Sprintf("goal of predictions within %.0f%%: %s (farthest %.0f%%)", 100*mostOff, met(off <= mostOff), 100*off),
+	}
+	if others > mostOthers {
+		lines = append(lines, fmt.Sprintf("something else used up to %.2f processors meanwhile: measure again when nothing does", others))
+	}
+	return lines
+}
+
+func (r *report) printMemory(w io.Writer) error {
+	fmt.Fprint(w, "\nWith memory that does not hold the model:\n\n")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "model\tmachines\tmemory of each\t\tsentences/s\tmost memory, MB\t")
+	for _, m := range r.Memory {
+		limit, outcome := "no limit", "serves"
+		if m.Limit > 0 {
+			limit = fmt.Sprintf("%.0f MB", float64(m.Limit)/1e6)
+		}
+		if m.Killed {
+			outcome = "killed by the kernel"
+		}
+		var peaks []string
+		for _, p := range m.Peaks {
+			peaks = append(peaks, fmt.Sprintf("%.0f", p))
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%.1f\t%s\t\n", m.Model, m.Machines, limit, outcome, m.Throughput, strings.Join(peaks, ", "))
+	}
+	return t.Flush()
+}
+
+// write writes the report as JSON, in one step.
+func (r *report) write(file string) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), ".new-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(data, '\n'))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
+	}
+	return err
+}

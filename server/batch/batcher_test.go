@@ -1,0 +1,464 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/classify/classifytest"
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/batch"
+)
+
+// patience bounds waits that end sooner unless something is broken.
+const patience = 20 * time.Second
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func batcher(t testing.TB, m classifytest.Model, runner *classifytest.Sums, change func(*batch.Config)) *batch.Batcher {
+	t.Helper()
+	c, err := classify.New(m.Bundle(t), runner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := batch.Config{Classifier: c, MaxTexts: 1 << 20, MaxWait: time.Hour, Begin: 2, Log: slog.New(slog.DiscardHandler)}
+	if change != nil {
+		change(&config)
+	}
+	return batch.New(config)
+}
+
+// texts are of random lengths, each with its two logits.
+func texts(random *rand.Rand, n, longest int) (all []string, want [][2]float64) {
+	for range n {
+		s, w := classifytest.Words(random, 1+random.IntN(longest))
+		all, want = append(all, s), append(want, w)
+	}
+	return all, want
+}
+
+func wantAnswers(t testing.TB, answers []classify.Answer, want [][2]float64) {
+	t.Helper()
+	if len(answers) != len(want) {
+		t.Errorf("%d answers to %d texts", len(answers), len(want))
+		return
+	}
+	for i, a := range answers {
+		got := map[string]float64{}
+		for _, r := range a.Results {
+			got[r.Label] = r.Score
+		}
+		if a.Err != nil || got["sum"] != want[i][0] || got["tokens"] != want[i][1] {
+			t.Errorf("text %d: %v, %v; want %v", i, a.Results, a.Err, want[i])
+		}
+	}
+}
+
+// Whoever a text is computed with, it gets its own answer.
+func TestEveryCallerGetsItsOwnAnswers(t *testing.T) {
+	t.Parallel()
+	fixed := classifytest.Usual
+	fixed.Inputs = []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, tensor.Fixed(5), classifytest.Sequence), classifytest.Spec("attention_mask", tensor.Int64, tensor.Fixed(5), classifytest.Sequence)}
+	maskless := classifytest.Usual
+	maskless.Inputs = classifytest.BERTInputs[:1]
+	for name, m := range map[string]classifytest.Model{"usual": classifytest.Usual, "batch of 5": fixed, "without a mask": maskless} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runner := &classifytest.Sums{}
+			b := batcher(t, m, runner, nil)
+			var callers sync.WaitGroup
+			for seed := range uint64(20) {
+				callers.Go(func() {
+					random := rand.New(rand.NewPCG(seed, 5))
+					for range 10 {
+						all, want := texts(random, 1+random.IntN(20)*random.IntN(2), 60)
+						answers, err := b.Classify(testContext(t), all)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						wantAnswers(t, answers, want)
+					}
+				})
+			}
+			callers.Wait()
+			together := 0
+			for _, s := range runner.Shapes {
+				together = max(together, int(s[0]))
+			}
+			if together < 2 {
+				t.Error("nothing was computed together")
+			}
+		})
+	}
+}
+
+// gated is a runner whose runs wait until they are let go.
+func gated() (runner *classifytest.Sums, running chan int64, release chan error) {
+	running, release = make(chan int64, 100), make(chan error)
+	return &classifytest.Sums{Before: func(ctx context.Context, rows, _ int64) error {
+		running <- rows
+		select {
+		case err := <-release:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}, running, release
+}
+
+func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(patience):
+		t.Fatalf("%s does not come", what)
+	}
+	return v
+}
+
+type outcome struct {
+	answers []classify.Answer
+	err     error
+}
+
+func inBackground(ctx context.Context, b *batch.Batcher, all ...string) <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		answers, err := b.Classify(ctx, all)
+		done <- outcome{answers, err}
+	}()
+	return done
+}
+
+func TestALoneTextBeginsAtOnceAndBatchesFillWhileStagesAreBusy(t *testing.T) {
+	t.Parallel()
+	runner, running, release := gated()
+	b := batcher(t, classifytest.Usual, runner, nil)
+	var all []<-chan outcome
+	for range 2 { // as many as are under way at once
+		all = append(all, inBackground(testContext(t), b, "w1 w2"))
+		if rows := receive(t, "the run of a lone text", running); rows != 1 {
+			t.Errorf("a run of %d rows", rows)
+		}
+	}
+	const more = 6
+	for range more {
+		all = append(all, inBackground(testContext(t), b, "w3 w4"))
+	}
+	waitFor(t, func() bool { return b.Stats().Waiting == more })
+	select {
+	case rows := <-running:
+		t.Fatalf("a third batch, of %d, is under way", rows)
+	default:
+	}
+	release <- nil
+	if rows := receive(t, "the batch of those that waited", running); rows != more {
+		t.Errorf("a batch of %d, want %d", rows, more)
+	}
+	for range 2 {
+		release <- nil
+	}
+	for _, done := range all {
+		if o := receive(t, "an answer", done); o.err != nil || o.answers[0].Err != nil {
+			t.Errorf("%v", o)
+		}
+	}
+	if s := b.Stats(); s.Waiting != 0 || s.Busy != 0 || s.UnderWay != 0 {
+		t.Errorf("in the end %+v", s)
+	}
+}
+
+func waitFor(t testing.TB, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not come about")
+		}
+	}
+}
+
+func TestACallerWhoLeavesFreesItsPlace(t *testing.T) {
+	t.Parallel()
+	runner, running, release := gated()
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.MaxTexts = 1, 3 })
+	first := inBackground(testContext(t), b, "w1")
+	receive(t, "the first run", running)
+	leaving, leave := context.WithCancel(testContext(t))
+	gone := inBackground(leaving, b, "w2", "w3")
+	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
+	if _, err := b.Classify(testContext(t), []string{"w4"}); fault.CodeOf(err) != fault.Overloaded {
+		t.Errorf("a fourth text: %v", err)
+	}
+	leave()
+	if o := receive(t, "the end of the call", gone); !errors.Is(o.err, context.Canceled) {
+		t.Errorf("whoever left: %v", o.err)
+	}
+	second := inBackground(testContext(t), b, "w5", "w6")
+	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
+	for range 2 {
+		release <- nil
+	}
+	for _, done := range []<-chan outcome{first, second} {
+		if o := receive(t, "an answer", done); o.err != nil {
+			t.Error(o.err)
+		}
+	}
+	if rows := receive(t, "the second run", running); rows != 2 {
+		t.Errorf("%d rows were computed, two of which are wanted", rows)
+	}
+}
+
+// A batch is stopped when the last one who waits for it leaves, and not before.
+func TestABatchGoesOnWhileSomebodyWaitsForIt(t *testing.T) {
+	t.Parallel()
+	stopped := make(chan struct{})
+	var once sync.Once
+	runner, running, release := gated()
+	before := runner.Before
+	runner.Before = func(ctx context.Context, rows, length int64) error {
+		err := before(ctx, rows, length)
+		if ctx.Err() != nil {
+			once.Do(func() { close(stopped) })
+		}
+		return err
+	}
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
+	begun := inBackground(testContext(t), b, "w0")
+	receive(t, "the first run", running)
+	var leaves []context.CancelFunc
+	var calls []<-chan outcome
+	for range 2 {
+		ctx, leave := context.WithCancel(testContext(t))
+		defer leave()
+		leaves, calls = append(leaves, leave), append(calls, inBackground(ctx, b, "w1"))
+	}
+	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
+	release <- nil
+	receive(t, "the first answer", begun)
+	if rows := receive(t, "the batch of two", running); rows != 2 {
+		t.Fatalf("a batch of %d", rows)
+	}
+	leaves[0]()
+	receive(t, "the end of the first", calls[0])
+	select {
+	case <-stopped:
+		t.Error("the batch was stopped though somebody waits for it")
+	case <-time.After(50 * time.Millisecond):
+	}
+	leaves[1]()
+	receive(t, "the end of the second", calls[1])
+	receive(t, "the end of the batch", stopped)
+	waitFor(t, func() bool { return b.Stats().UnderWay == 0 })
+}
+
+func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
+	t.Parallel()
+	var rows atomic.Int64
+	slow := 50 * time.Millisecond
+	runner := &classifytest.Sums{Before: func(_ context.Context, n, _ int64) error {
+		rows.Add(n)
+		time.Sleep(slow)
+		return nil
+	}}
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Alone = 1, true })
+	for range 5 { // so that it is known how long one takes
+		if _, err := b.Classify(testContext(t), []string{"w1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Far more waits than can be computed in a second.
+	background := inBackground(testContext(t), b, slices.Repeat([]string{"w1"}, 60)...)
+	waitFor(t, func() bool { return b.Stats().Waiting > 50 })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+	defer cancel()
+	before := rows.Load()
+	_, err := b.Classify(ctx, []string{"w2"})
+	after, refused := batch.IsRefused(err)
+	if fault.CodeOf(err) != fault.Overloaded || !refused || after < time.Second || after > time.Minute {
+		t.Errorf("got %v, to be tried again after %s", err, after)
+	}
+	if n := rows.Load() - before; n > 2 {
+		t.Errorf("the refusal took %d runs", n)
+	}
+	if o := receive(t, "the large call", background); o.err != nil {
+		t.Error(o.err)
+	}
+}
+
+// One that was let in, but for which the time is too short once it is its turn, costs
+// no computation.
+func TestLateTextsAreDroppedWhenItIsTheirTurn(t *testing.T) {
+	t.Parallel()
+	runner, running, release := gated()
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Alone = 1, true })
+	learn := inBackground(testContext(t), b, "w1")
+	receive(t, "the run", running)
+	time.Sleep(300 * time.Millisecond) // that is how long a run takes, for all it knows
+	release <- nil
+	receive(t, "the answer", learn)
+
+	busy := inBackground(testContext(t), b, "w1")
+	receive(t, "the run", running)
+	ctx, cancel := context.WithTimeout(testContext(t), 10*time.Second)
+	defer cancel()
+	short, end := context.WithTimeout(testContext(t), 250*time.Millisecond)
+	defer end()
+	hasTime := inBackground(ctx, b, "w2 w3 w4")
+	hasNone := inBackground(short, b, "w2")
+	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
+	release <- nil
+	receive(t, "the answer", busy)
+	if o := receive(t, "the refusal", hasNone); fault.CodeOf(o.err) != fault.Deadline {
+		t.Errorf("got %v", o.err)
+	}
+	receive(t, "the run of the other", running)
+	release <- nil
+	if o := receive(t, "the other's answer", hasTime); o.err != nil {
+		t.Error(o.err)
+	}
+	select {
+	case <-running:
+		t.Error("what was too late was computed")
+	default:
+	}
+}
+
+func TestTextsThatARunnerRefusesFailAlone(t *testing.T) {
+	t.Parallel()
+	for _, code := range []fault.Code{fault.Invalid, fault.TooLarge} {
+		runner := &classifytest.Sums{}
+		runner.Before = func(_ context.Context, rows, length int64) error {
+			if length > 30 {
+				return fault.Errorf(code, "a text of %d tokens", length)
+			}
+			return nil
+		}
+		b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
+		random := rand.New(rand.NewPCG(1, uint64(code)))
+		all, want := texts(random, 40, 30)
+		bad, _ := classifytest.Words(random, 31)
+		all[17] = bad
+		answers, err := b.Classify(testContext(t), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answers[17].Err; fault.CodeOf(err) != code {
+			t.Errorf("the text to blame: %v", err)
+		}
+		wantAnswers(t, slices.Delete(answers, 17, 18), slices.Delete(want, 17, 18))
+	}
+}
+
+func TestOtherErrorsEndTheCallsOfTheBatch(t *testing.T) {
+	t.Parallel()
+	var runs atomic.Int64
+	runner := &classifytest.Sums{Before: func(context.Context, int64, int64) error {
+		runs.Add(1)
+		return fault.Errorf(fault.Unavailable, "stage 1 is gone")
+	}}
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
+	_, err := b.Classify(testContext(t), slices.Repeat([]string{"w1"}, 1000))
+	if fault.CodeOf(err) != fault.Unavailable || err.Error() != "stage 1 is gone" {
+		t.Errorf("got %v", err)
+	}
+	waitFor(t, func() bool { return b.Stats().UnderWay == 0 })
+	if n := runs.Load(); n != 1 {
+		t.Errorf("%d batches were computed, though the first failed", n)
+	}
+	if s := b.Stats(); s.Busy != 0 || s.Waiting != 0 {
+		t.Errorf("what is left: %+v", s)
+	}
+}
+
+func TestTextsWithoutTokensCostNoRun(t *testing.T) {
+	t.Parallel()
+	runner := &classifytest.Sums{}
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.MaxTexts = 2 })
+	for range 3 { // nor do they keep their places
+		answers, err := b.Classify(testContext(t), []string{" ", "\t"})
+		if err != nil || fault.CodeOf(answers[0].Err) != fault.Invalid || fault.CodeOf(answers[1].Err) != fault.Invalid {
+			t.Errorf("%v, %v", answers, err)
+		}
+	}
+	if answers, err := b.Classify(testContext(t), nil); err != nil || len(answers) != 0 {
+		t.Errorf("no texts: %v, %v", answers, err)
+	}
+	if len(runner.Shapes) != 0 {
+		t.Errorf("%v were computed", runner.Shapes)
+	}
+	if _, err := b.Classify(testContext(t), []string{"a", "b", "c"}); fault.CodeOf(err) != fault.TooLarge {
+		t.Errorf("more than ever taken: %v", err)
+	}
+}
+
+func TestAloneIsAlone(t *testing.T) {
+	t.Parallel()
+	runner := &classifytest.Sums{}
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Alone = true })
+	all, want := texts(rand.New(rand.NewPCG(1, 1)), 50, 20)
+	answers, err := b.Classify(testContext(t), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantAnswers(t, answers, want)
+	for _, s := range runner.Shapes {
+		if s[0] != 1 {
+			t.Errorf("a batch has shape %v", s)
+		}
+	}
+}
+
+// Callers that come, leave, are late and refused at random leave nothing behind.
+func TestNothingIsLeftBehind(t *testing.T) {
+	t.Parallel()
+	runner := &classifytest.Sums{Before: func(ctx context.Context, rows, _ int64) error {
+		select {
+		case <-time.After(time.Duration(rows) * 100 * time.Microsecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return nil
+	}}
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.MaxTexts = 60 })
+	var callers sync.WaitGroup
+	var answered atomic.Int64
+	for seed := range uint64(16) {
+		callers.Go(func() {
+			random := rand.New(rand.NewPCG(seed, 9))
+			for range 40 {
+				all, want := texts(random, 1+random.IntN(12), 40)
+				ctx, cancel := context.WithTimeout(testContext(t), time.Duration(random.IntN(40))*time.Millisecond)
+				answers, err := b.Classify(ctx, all)
+				cancel()
+				switch code := fault.CodeOf(err); {
+				case err == nil:
+					answered.Add(1)
+					wantAnswers(t, answers, want)
+				case code != fault.Canceled && code != fault.Deadline && code != fault.Overloaded:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	waitFor(t, func() bool { s := b.Stats(); return s.UnderWay == 0 && s.Waiting == 0 && s.Busy == 0 })
+	if answered.Load() == 0 {
+		t.Error("nobody was answered")
+	}
+	if answers, err := b.Classify(testContext(t), []string{"w1"}); err != nil || answers[0].Err != nil {
+		t.Errorf("afterwards: %v, %v", answers, err)
+	}
+}

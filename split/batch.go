@@ -1,0 +1,45 @@
+package split
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/distinfer/distinfer/split/onnxfile"
+)
+
+// Operators that take a scale from all of their input, and so from every row of a
+// batch. In a domain other than ONNX's own they are named with it.
+var batchOps = map[string]bool{
+	"DynamicQuantizeLinear":               true,
+	"com.microsoft.DynamicQuantizeMatMul": true,
+	"com.microsoft.DynamicQuantizeLSTM":   true,
+}
+
+// batchDependent names the operators for which an answer depends on what else is
+// in the batch, and how many there are of each, or is empty. Those that take
+// nothing but weights do not count.
+func (g *graph) batchDependent() string {
+	var computing []onnxfile.Node
+	for i, n := range g.nodes {
+		if g.roles[i] != constant {
+			computing = append(computing, n)
+		}
+	}
+	var found []string // in order of first use
+	count := map[string]int{}
+	for domain, name := range g.model.Calls(computing) {
+		if domain != "" {
+			name = domain + "." + name
+		}
+		if !batchOps[name] {
+			continue
+		}
+		if count[name]++; count[name] == 1 {
+			found = append(found, name)
+		}
+	}
+	for i, name := range found {
+		found[i] = fmt.Sprintf("%d × %s", count[name], name)
+	}
+	return strings.Join(found, ", ")
+}
