@@ -77,6 +77,7 @@ used, and then follows; each request is answered wholly by one of the two.`,
 	addFetchFlags(cmd.Flags())
 	cmd.Flags().String("share", "", "`host:port` to give the bundle's files to other machines on (default: they are not given)")
 	addTLSFlag(cmd.Flags())
+	addProfileFlag(cmd.Flags())
 	return cmd
 }
 
@@ -85,6 +86,11 @@ func (s *settings) front(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	endProfile, err := s.profile()
+	if err != nil {
+		return err
+	}
+	defer endProfile()
 	if s.Share != "" {
 		if err := s.permit(config.Log, stageListener(s.Share, s.TLS != "")); err != nil {
 			return err

@@ -75,6 +75,7 @@ model.`,
 	addFetchFlags(f)
 	addCallFlags(f)
 	addTLSFlag(f)
+	addProfileFlag(f)
 	f.Int("max-queue", 256, "`number` of runs that may wait, here or for the stages behind; more are refused")
 	return cmd
 }
@@ -105,8 +106,12 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 	if s.Rank < 0 {
 		return usageError{errors.New("--rank is missing; it says which stage this machine runs, from 0")}
 	}
+	endProfile, err := s.profile()
+	if err != nil {
+		return err
+	}
+	defer endProfile()
 	var b *bundle.Bundle
-	var err error
 	if !noModel {
 		if b, err = s.openForRank(ctx); err != nil {
 			return err

@@ -50,6 +50,7 @@ type settings struct {
 	MaxBody     int64         `mapstructure:"max-body"`
 	MaxMessage  int           `mapstructure:"max-message"`
 	MaxQueue    int           `mapstructure:"max-queue"`
+	CPUProfile  string        `mapstructure:"cpu-profile"`
 	MaxTexts    int           `mapstructure:"max-texts"`
 	MaxWait     time.Duration `mapstructure:"max-wait"`
 	Wire        string        `mapstructure:"wire"`
@@ -66,7 +67,7 @@ type settings struct {
 
 // Settings that differ from process to process, so that a file which all of
 // them share cannot hold them.
-var notInFile = []string{"rank", "listen", "share", "output"}
+var notInFile = []string{"rank", "listen", "share", "output", "cpu-profile"}
 
 func addGlobalFlags(f *pflag.FlagSet) {
 	f.String("config", "", "config `file` (default "+defaultConfig+", if it is there)")
