@@ -7,11 +7,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import List  # MLServer knows this form only
 
 from classifier import MAX_BATCH, Classifier, setting
 from mlserver import MLModel
-from mlserver.codecs import StringCodec, decode_args
+from mlserver.codecs import StringRequestCodec
+from mlserver.types import InferenceRequest, InferenceResponse
 
 
 class Runtime(MLModel):
@@ -19,9 +19,9 @@ class Runtime(MLModel):
         self.classifier = Classifier()
         return True
 
-    @decode_args
-    async def predict(self, text: List[str]) -> List[str]:
-        return self.classifier.labels(text)
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        texts = self.decode_request(payload, default_codec=StringRequestCodec)
+        return StringRequestCodec.encode_response(self.name, self.classifier.labels(texts), self.version)
 
 
 def configure(folder: Path) -> None:
