@@ -66,6 +66,13 @@ bench-split: runtime build ## measure splitting beside cp and other tools, up to
 	@scripts/bench-split/setup.sh
 	@go run ./bench/split $(ARGS)
 
+# TensorFlow is large and only of use for `-model models/seed-rnn`: it is installed when asked for.
+.PHONY: bench-serve
+bench-serve: runtime build ## measure serving beside FastAPI, BentoML, Ray Serve, MLServer (ARGS='-only distinfer-2')
+	@scripts/bench-serve/setup.sh fastapi bentoml ray mlserver $(if $(findstring seed-rnn,$(ARGS)),tensorflow)
+	@go build -o .setup/bin/bench-serve ./bench/serve
+	@.setup/bin/bench-serve $(ARGS)
+
 # Not `go run`, which a SIGTERM ends without the program that it runs; so below.
 .PHONY: chaos
 chaos: runtime build $(TOXIPROXY) ## make replicas fail under load and count what is lost (ARGS='-only kill')

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+)
+
+// The names that goals are set for.
+const (
+	twoStages     = "distinfer-2"
+	oneStage      = "distinfer-1"
+	twoStagesInt8 = "distinfer-2-int8"
+	aloneName     = "onnxruntime"
+	originalName  = "tensorflow-2018"
+)
+
+// A goal is what a ratio should be.
+type goal struct {
+	what string
+	is   spread
+	most bool // the bound is the most that it may be, and not the least
+	than float64
+}
+
+func (g goal) met() bool {
+	if g.most {
+		return g.is.median <= g.than
+	}
+	return g.is.median >= g.than
+}
+
+// list is the goals of docs/performance.md, as far as what they speak of was
+// measured.
+func (r *report) list() []goal {
+	us, front, alone, int8, peers := r.find(twoStages), r.find(oneStage), r.find(aloneName), r.find(twoStagesInt8), r.peers()
+	var goals []goal
+	add := func(what string, is spread, most bool, than float64) {
+		if !math.IsNaN(is.median) {
+			goals = append(goals, goal{what, is, most, than})
+		}
+	}
+	if us != nil {
+		if alone != nil {
+			add("req/s at 128 / ONNX Runtime alone, all texts sorted", ratio(us, alone, 128, rate), false, 0.95)
+			add("req/s at 32 / ONNX Runtime alone, 32 texts at hand", ratio(us, alone, 32, rate), false, 0.95)
+			add("p50 at 1 / ONNX Runtime alone, same threads", ratio(us, alone, 1, p50), true, 1.10)
+		}
+		if front != nil {
+			add("req/s at 128 / our front over the unsplit model", ratio(us, front, 128, rate), false, 1)
+			add("req/s at 32 / our front over the unsplit model", ratio(us, front, 32, rate), false, 1)
+		}
+		add("req/s at 32 / the best peer", lowest(us, peers, 32, rate), false, 1.3)
+		add("req/s at 128 / the best peer", lowest(us, peers, 128, rate), false, 1.5)
+		add("p50 at 1 / the best peer", highest(us, peers, 1, p50), true, 1)
+		if original := r.find(originalName); original != nil {
+			add("req/s at 32 / the 2018 system", ratio(us, original, 32, rate), false, 20)
+			add("p50 at 1 / the 2018 system", ratio(us, original, 1, p50), true, 0.1)
+			add("memory / the 2018 system", ratioOfRounds(us, original, func(r round) float64 { return float64(r.Memory) }), true, 0.1)
+		}
+	}
+	if int8 != nil {
+		add("int8, req/s at 32 / the best float32 peer", lowest(int8, peers, 32, rate), false, 2)
+	}
+	return goals
+}
+
+func (r *report) goals(w io.Writer) error {
+	goals := r.list()
+	if len(goals) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "goal, two stages\tis\tshould be\t")
+	for _, g := range goals {
+		bound, verdict := "at least", "missed"
+		if g.most {
+			bound = "at most"
+		}
+		if g.met() {
+			verdict = "met"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s %.2f\t%s\n", g.what, g.is, bound, g.than, verdict)
+	}
+	return t.Flush()
+}
