@@ -9,6 +9,8 @@ go run ./bench/footprint
 echo
 go run ./bench/overhead
 echo
+go run ./bench/profile
+echo
 go run ./bench/hop
 echo
 echo "Parts of a request"

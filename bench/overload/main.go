@@ -13,7 +13,7 @@
 // generator shares the processors with what it measures: what it takes of them is
 // printed too.
 //
-//	go run ./bench/overload [-factor 10] [-connections 1024] [-time 15s] [-threads 1] [-binary bin/distinfer]
+//	go run ./bench/overload [-factor 10] [-connections 1024] [-time 15s] [-threads 0] [-binary bin/distinfer]
 package main
 
 import (
@@ -27,7 +27,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
@@ -62,7 +61,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/distinfer", "the program to measure")
 	flag.StringVar(&o.library, "onnxruntime", filepath.Join(ort.SetupDir, "libonnxruntime.so"), "file of the ONNX Runtime library")
-	flag.IntVar(&o.threads, "threads", 1, "threads of each stage")
+	flag.IntVar(&o.threads, "threads", 0, "threads of each stage; 0 is its default")
 	flag.IntVar(&o.connections, "connections", 1024, "most requests under way in the overload")
 	flag.Float64Var(&o.factor, "factor", 10, "how many times the peak's rate the overload is")
 	flag.DurationVar(&o.time, "time", 15*time.Second, "how long each part is measured")
@@ -79,10 +78,11 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	texts, err := sentences()
+	texts, err := served.Sentences()
 	if err != nil {
 		return err
 	}
+	texts = texts[:256] // as many as are quickly asked about one by one
 	cluster, err := served.Start(ctx, served.Options{Binary: o.binary, Library: o.library, Model: folder, Stages: 2, Threads: o.threads})
 	if err != nil {
 		return err
@@ -93,8 +93,8 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	closed := load.Options{Concurrency: clients, Warmup: warmup, Duration: o.time, Timeout: time.Minute}
-	fmt.Printf("sst2-minilm in two stages (%d threads each) and a front, beside the load generator on %d processors; each part %s after %s of warm-up\n\n",
-		o.threads, runtime.NumCPU(), o.time, warmup)
+	fmt.Printf("sst2-minilm in two stages and a front, beside the load generator on %d processors; each part %s after %s of warm-up\n\n",
+		runtime.NumCPU(), o.time, warmup)
 	var parts []part
 	measure := func(name string, l load.Options, t load.Target) error {
 		p, err := measured(ctx, name, cluster, l, t, texts)
@@ -125,20 +125,6 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	return report(os.Stdout, cluster, parts, open, after)
-}
-
-// sentences are those of SST-2 dev.
-func sentences() ([]string, error) {
-	table, err := os.ReadFile("models/testdata/sst2/dev.tsv")
-	if err != nil {
-		return nil, err
-	}
-	var texts []string
-	for _, line := range strings.Split(strings.TrimSuffix(string(table), "\n"), "\n")[1:] { // the first is the header
-		_, sentence, _ := strings.Cut(line, "\t")
-		texts = append(texts, sentence)
-	}
-	return texts[:256], nil // as many as are quickly asked about one by one
 }
 
 // judged is the front as a target that takes only the labels for right that it

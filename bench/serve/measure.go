@@ -90,6 +90,8 @@ func (p plan) ask(ctx context.Context, target load.Target, concurrency int) (fig
 	if err != nil {
 		return figure{}, err
 	}
+	// What asks takes no more of the processors than it needs.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	result, err := load.Run(ctx, load.Options{
 		Concurrency: concurrency, Warmup: p.duration(warmup), Duration: p.duration(1), Timeout: requestTime,
 	}, target, p.texts)

@@ -33,6 +33,10 @@ type Options struct {
 	Stages  int
 	Threads int      // of each stage
 	Front   []string // further flags of the front
+
+	// Profiles is a folder in which every process writes a profile of its processor
+	// time when it ends, NAME.pprof; none when empty.
+	Profiles string
 }
 
 // A Cluster is the stages of a model in rank order, and their front.
@@ -41,13 +45,13 @@ type Cluster struct {
 	Stages []*Process
 	Front  *Process
 
-	dir string
+	dir, profiles string
 }
 
 // Start splits the model and returns when the front listens. The processes end
 // with ctx at the latest.
 func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
-	c := &Cluster{}
+	c := &Cluster{profiles: o.Profiles}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())
@@ -113,6 +117,9 @@ func (c *Cluster) start(ctx context.Context, name, ready string, command ...stri
 		return nil, "", err
 	}
 	defer func() { _ = log.Close() }() // the child has its own
+	if c.profiles != "" {
+		command = append(command, "--cpu-profile", filepath.Join(c.profiles, name+".pprof"))
+	}
 	p := &Process{Name: name, cmd: exec.CommandContext(ctx, command[0], append(command[1:], "--log-format", "json")...), ended: make(chan struct{})}
 	p.cmd.Stderr = log
 	if err := p.cmd.Start(); err != nil {

@@ -122,17 +122,22 @@ func (a addresses) ranksHere(ctx context.Context, n int, listen string) int {
 		}
 		return 1
 	}
+	return max(a.here(ctx), 1)
+}
+
+// here is how many ranks have a replica on this machine, as far as that can be told.
+func (a addresses) here(ctx context.Context) int {
 	own, err := localAddresses()
 	if err != nil {
-		return 1
+		return 0
 	}
-	here := 0
+	n := 0
 	for _, replicas := range a {
 		if slices.ContainsFunc(replicas, func(replica string) bool { return len(ownIPs(ctx, own, replica)) > 0 }) {
-			here++
+			n++
 		}
 	}
-	return max(here, 1)
+	return n
 }
 
 // ownIPs are the addresses of this machine that a replica's address stands for.

@@ -241,6 +241,9 @@ func newFrontProcess(c front.Config, m *model) *frontProcess {
 // serve says where, and serves.
 func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
 	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.bundle.Model.Name, "bundle", short(m.bundle.ID), "stages", len(m.addresses), "wire", m.wire)
+	if addresses(m.addresses).here(ctx) > 0 {
+		leaveProcessors(2)
+	}
 	err := f.Serve(ctx, l)
 	if err == nil {
 		f.log.Info("front stopped")

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -68,4 +69,14 @@ func (s *settings) threads() int {
 		return s.Threads
 	}
 	return ownProcessors("/").count
+}
+
+// leaveProcessors has Go's own work, which is to receive and to send, use a part of the
+// processors, at least one. Where a model is computed on the same ones, what Go does
+// for lower latency costs more than it gains: threads that look for work on all of them.
+// Who sets GOMAXPROCS decides.
+func leaveProcessors(part int) {
+	if _, chosen := os.LookupEnv("GOMAXPROCS"); !chosen {
+		runtime.GOMAXPROCS(max(1, ownProcessors("/").count/part))
+	}
 }

@@ -187,6 +187,7 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 		log.Warn("this machine does not tell its name", "error", err)
 	}
 	log.With(holds...).Info("stage ready", "listen", l.Addr().String(), "tls", machine != nil, "took", time.Since(started).Round(time.Millisecond))
+	leaveProcessors(4)
 	err = stage.NewServer(config).Serve(ctx, l)
 	if err == nil {
 		log.Info("stage stopped")

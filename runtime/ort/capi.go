@@ -21,7 +21,6 @@ typedef struct {
 // grows at its end, so they are the same in every release.
 enum {
 	GET_ERROR_MESSAGE = 2,
-	RUN = 9,
 	CREATE_TENSOR = 48,
 	CREATE_TENSOR_WITH_DATA = 49,
 	IS_TENSOR = 50,
@@ -78,10 +77,6 @@ static OrtStatus *disable_session_threads(Api api, void *options) {
 static const char *message(Api api, OrtStatus *s) { return ((const char *(*)(OrtStatus *))api[GET_ERROR_MESSAGE])(s); }
 static void release_status(Api api, OrtStatus *s) { ((void (*)(OrtStatus *))api[RELEASE_STATUS])(s); }
 static void release_value(Api api, OrtValue *v) { ((void (*)(OrtValue *))api[RELEASE_VALUE])(v); }
-
-static OrtStatus *run(Api api, void *session, void *options, char **in_names, OrtValue **in, size_t ins, char **out_names, OrtValue **out, size_t outs) {
-	return ((OrtStatus * (*)(void *, void *, char **, OrtValue **, size_t, char **, size_t, OrtValue **)) api[RUN])(session, options, in_names, in, ins, out_names, outs, out);
-}
 
 static OrtStatus *cpu_memory(Api api, void **memory) {
 	return ((OrtStatus * (*)(int, int, void **)) api[CREATE_CPU_MEMORY_INFO])(1, 0, memory);
@@ -396,15 +391,6 @@ func (n names) free() {
 	for _, s := range n {
 		C.free(unsafe.Pointer(s))
 	}
-}
-
-// run computes the outputs that are nil, and into the others. Those it made are
-// owned by the caller.
-func (a api) run(session, options unsafe.Pointer, inNames names, in []value, outNames names, out []value) error {
-	first := func(list []value) **C.OrtValue { return (**C.OrtValue)(unsafe.Pointer(unsafe.SliceData(list))) }
-	return a.check(C.run(a.c, session, options,
-		unsafe.SliceData(inNames), first(in), C.size_t(len(in)),
-		unsafe.SliceData(outNames), first(out), C.size_t(len(out))))
 }
 
 // handleOfRunOptions is the library's object behind run options; nil without any.

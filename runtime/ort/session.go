@@ -34,6 +34,7 @@ type Session struct {
 	handle            unsafe.Pointer // of the session
 	inputs, outputs   []tensor.Spec
 	inNames, outNames names
+	runners           runners
 
 	// passed are outputs that are inputs as they came. ONNX Runtime leaves
 	// memory that was allocated for such an output beforehand untouched, so it
@@ -130,6 +131,7 @@ func (o Options) binding(a api) (*binding.SessionOptions, error) {
 
 // Close frees the model. No Run may be under way.
 func (s *Session) Close() error {
+	s.runners.free()
 	s.inNames.free()
 	s.outNames.free()
 	s.inNames, s.outNames = nil, nil
@@ -236,7 +238,7 @@ func (s *Session) run(ctx context.Context, args []value, sizes tensor.Sizes, pre
 	if err != nil {
 		return nil, err
 	}
-	err = s.api.run(s.handle, handle, s.inNames, args, s.outNames, results)
+	err = s.runners.run(s.api, s.handle, handle, s.inNames, args, s.outNames, results)
 	for i, v := range results {
 		if _, ours := bag[s.outputs[i].Name]; !ours && v.c != nil {
 			held.list = append(held.list, v.c)

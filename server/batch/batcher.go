@@ -312,7 +312,9 @@ func (b *Batcher) learn(r *run, took time.Duration, timings []pipeline.Timing, b
 	for _, it := range r.items {
 		value += b.cost.alone(it.length)
 	}
-	b.pace.learn(len(r.items), b.cost.batch(positions), took, b.underWay)
+	// Where fewer are under way than could be, more texts would be answered as fast.
+	// It is better to take that for granted than to refuse what could be had.
+	b.pace.learn(len(r.items), b.cost.batch(positions), took, max(b.underWay, b.flight.now))
 	computed := took
 	if len(timings) > 0 {
 		computed = 0

@@ -14,7 +14,7 @@ type pace struct {
 const fresh = 0.1
 
 // learn takes note of a batch: its texts, its price, how long it took, and how many
-// were under way in the end, it included.
+// such were under way at a time.
 func (p *pace) learn(texts int, price float64, took time.Duration, underWay int) {
 	seconds := took.Seconds()
 	if seconds <= 0 {

@@ -128,6 +128,42 @@ func inOrder(n int) func(*queue, int) []*item {
 	}
 }
 
+// greedy takes the best batch there is, whoever came first.
+func greedy(q *queue, free int) []*item {
+	most := min(q.rows, (len(q.items)+free-1)/free)
+	from, to, best := 0, 0, 0.0
+	for first := range q.items {
+		f, t := q.window(first, most)
+		value := 0.0
+		for _, it := range q.items[f:t] {
+			value += q.cost.alone(it.length)
+		}
+		if gain := value / q.price(q.items[f:t]); gain > best {
+			from, to, best = f, t, gain
+		}
+	}
+	chosen := map[*item]bool{}
+	for _, it := range q.items[from:to] {
+		chosen[it] = true
+	}
+	return q.take(func(it *item) bool { return chosen[it] })
+}
+
+// Those who take the best first are left with the lengths that go with nothing.
+func TestTheBestBatchFirstIsNotBetter(t *testing.T) {
+	t.Parallel()
+	for _, clients := range []int{32, 128} {
+		s := shop{lengths: lengths(t), clients: clients, processors: 2, overhead: 13, choose: (*queue).next}
+		ours := s.serve()
+		s.choose = greedy
+		theirs := s.serve()
+		t.Logf("%3d clients: %.1f texts in 1,000 positions, longest stay %.1f of the mean; the best batch first %.1f, %.1f", clients, ours.rate, ours.longest, theirs.rate, theirs.longest)
+		if theirs.rate > ours.rate || theirs.longest < ours.longest {
+			t.Errorf("%d clients: %+v, with the best batch first %+v", clients, ours, theirs)
+		}
+	}
+}
+
 // What is chosen has to be better than what is usual, on real lengths, and nobody may
 // pay for it with a wait without end. All is reckoned, so it is the same everywhere.
 func TestChoosingByLengthAndCostBeatsOtherBatches(t *testing.T) {

@@ -1,0 +1,75 @@
+#include "runner.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { RUN = 9 }; // the place in struct OrtApi; see capi.go
+
+struct Runner {
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	int begun, quit, done;
+	Run what;
+	OrtStatus *status;
+};
+
+static void *serve(void *runner) {
+	Runner *r = runner;
+	for (;;) {
+		pthread_mutex_lock(&r->mutex);
+		while (!r->begun && !r->quit) pthread_cond_wait(&r->changed, &r->mutex);
+		int quit = r->quit;
+		r->begun = 0;
+		Run w = r->what;
+		pthread_mutex_unlock(&r->mutex);
+		if (quit) return NULL;
+		OrtStatus *s = ((OrtStatus * (*)(void *, void *, char **, OrtValue **, size_t, char **, size_t, OrtValue **)) w.api[RUN])(
+			w.session, w.options, w.in_names, w.in, w.ins, w.out_names, w.outs, w.out);
+		pthread_mutex_lock(&r->mutex);
+		r->status = s;
+		pthread_mutex_unlock(&r->mutex);
+		while (write(r->done, "", 1) < 0 && errno == EINTR) {
+		}
+	}
+}
+
+Runner *runner_new(int done) {
+	Runner *r = calloc(1, sizeof *r);
+	if (r == NULL) return NULL;
+	r->done = done;
+	pthread_mutex_init(&r->mutex, NULL);
+	pthread_cond_init(&r->changed, NULL);
+	if (pthread_create(&r->thread, NULL, serve, r) != 0) {
+		free(r);
+		return NULL;
+	}
+	return r;
+}
+
+void runner_start(Runner *r, Run what) {
+	pthread_mutex_lock(&r->mutex);
+	r->what = what;
+	r->begun = 1;
+	pthread_cond_signal(&r->changed);
+	pthread_mutex_unlock(&r->mutex);
+}
+
+OrtStatus *runner_status(Runner *r) {
+	pthread_mutex_lock(&r->mutex);
+	OrtStatus *s = r->status;
+	r->status = NULL;
+	pthread_mutex_unlock(&r->mutex);
+	return s;
+}
+
+void runner_free(Runner *r) {
+	pthread_mutex_lock(&r->mutex);
+	r->quit = 1;
+	pthread_cond_signal(&r->changed);
+	pthread_mutex_unlock(&r->mutex);
+	pthread_join(r->thread, NULL);
+	free(r);
+}

@@ -1,0 +1,39 @@
+// A thread that runs models while Go does other things.
+#ifndef DISTINFER_RUNNER_H
+#define DISTINFER_RUNNER_H
+
+#include <stddef.h>
+
+typedef struct OrtStatus OrtStatus;
+typedef struct OrtValue OrtValue;
+typedef const void *const *Api; // struct OrtApi, as an array of functions
+
+// A Run is the arguments of OrtApi::Run.
+typedef struct {
+	Api api;
+	void *session, *options;
+	char **in_names;
+	OrtValue **in;
+	size_t ins;
+	char **out_names;
+	OrtValue **out;
+	size_t outs;
+} Run;
+
+typedef struct Runner Runner;
+
+// runner_new starts a thread, which writes a byte to the file descriptor done whenever
+// a run is over. It returns NULL when there is no memory or no thread.
+Runner *runner_new(int done);
+
+// runner_start begins a run, of which a runner has one at a time. What the arguments
+// point to has to stay until it is over.
+void runner_start(Runner *r, Run what);
+
+// runner_status is what came of the run that is over.
+OrtStatus *runner_status(Runner *r);
+
+// runner_free ends the thread, which runs nothing.
+void runner_free(Runner *r);
+
+#endif
