@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
 // availableMemory is how many bytes this process can have yet: what the machine
@@ -32,6 +34,22 @@ func availableMemory(root string) int64 {
 		return 0
 	}
 	return max(least, 1)
+}
+
+// memoryNow tells what this process has resident and what it could have yet. Whoever
+// asks more often than every second gets the last answer: it takes reading several files.
+func memoryNow(root string) func() (used, available int64) {
+	var mu sync.Mutex
+	var read time.Time
+	var used, available int64
+	return func() (int64, int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(read) > time.Second {
+			used, available, read = residentMemory(root), availableMemory(root), now
+		}
+		return used, available
+	}
 }
 
 // controlGroups are the folders of the control groups that this process is in and

@@ -148,7 +148,7 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 		Peers: s.Stages, Next: s.stageOptions(log, machine), MaxMessage: s.MaxMessage, MaxQueue: s.MaxQueue,
 		Machine: own.machine, Processors: own.count, Runs: threads, Threads: threads,
 		Version: buildVersion(), ONNXRuntime: library.Version(),
-		Memory: func() (used, available int64) { return residentMemory("/"), availableMemory("/") },
+		Memory: memoryNow("/"),
 		Log:    log,
 	}
 	if machine != nil {

@@ -83,7 +83,7 @@ func (rs *runners) run(a api, session, options unsafe.Pointer, inNames names, in
 	var pins runtime.Pinner
 	defer pins.Unpin()
 	w := C.Run{
-		api: C.Api(a.c), session: session, options: options,
+		api: a.c, session: session, options: options,
 		in_names: unsafe.SliceData(inNames), in: first(in), ins: C.size_t(len(in)),
 		out_names: unsafe.SliceData(outNames), out: first(out), outs: C.size_t(len(out)),
 	}
