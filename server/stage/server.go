@@ -74,8 +74,8 @@ type Config struct {
 	Processors int
 
 	// Help is told how many runs are being computed from now on, and whether that is
-	// one which is alone in the whole pipeline, as far as its caller knows; so that
-	// threads can be shared out. It may be nil.
+	// one which is alone in the whole pipeline, as far as its caller knows, and long
+	// enough to be worth it; so that threads can be shared out. It may be nil.
 	Help func(runs int, alone bool)
 
 	// Version, ONNXRuntime, Hostname and Threads are told to those who ask, as is
@@ -107,6 +107,7 @@ type Server struct {
 
 	computing sync.Mutex
 	runs      int // being computed
+	lone      lone
 
 	endStreams chan struct{} // closed when streams have to end
 }
@@ -255,16 +256,16 @@ func (s *Server) run(ctx context.Context, in *request) (*response, error) {
 		return nil, err
 	}
 	t.Waited = time.Since(started)
-	s.computes(1, in.underWay)
+	tried := s.begins(in.underWay)
 	var out tensor.Bag
 	if in.bundle == SelfTest {
 		out, err = s.SelfTest(ctx, len(in.route)+1, in.tensors)
 	} else {
 		out, err = s.Stage.Run(ctx, in.tensors)
 	}
-	s.computes(-1, 0)
-	release()
 	t.Computed = time.Since(started) - t.Waited
+	s.ends(tried, t.Computed)
+	release()
 	if err == nil {
 		err = check(out) // the transport could not say what is wrong with it
 	}
@@ -294,16 +295,51 @@ func (s *Server) run(ctx context.Context, in *request) (*response, error) {
 	return answer, nil
 }
 
-// computes takes note that a run begins to be computed (1), whose caller has so many
-// under way, or no longer is (-1).
-func (s *Server) computes(change, underWay int) {
+// A lone is what is known of runs that are alone in the pipeline: whether they are long
+// enough for help. To wake the threads that could help takes longer than a short run.
+type lone struct {
+	runs int           // that were alone
+	took time.Duration // by one without help, on average
+}
+
+const (
+	helpFrom = time.Millisecond
+	tryEvery = 64 // lone runs, of which one has no help, to see how long that takes
+)
+
+// begins takes note that a run begins to be computed, whose caller has so many under
+// way. It reports whether it is to be seen how long this one takes.
+func (s *Server) begins(underWay int) (tried bool) {
+	if s.Help == nil {
+		return false
+	}
+	s.computing.Lock()
+	defer s.computing.Unlock()
+	s.runs++
+	alone := s.runs == 1 && underWay <= 1
+	if alone {
+		tried = s.lone.runs%tryEvery == 0
+		s.lone.runs++
+	}
+	s.Help(s.runs, alone && !tried && s.lone.took >= helpFrom)
+	return tried
+}
+
+// ends takes note that a run is no longer computed, and how long it took.
+func (s *Server) ends(tried bool, took time.Duration) {
 	if s.Help == nil {
 		return
 	}
 	s.computing.Lock()
 	defer s.computing.Unlock()
-	s.runs += change
-	s.Help(s.runs, change > 0 && s.runs == 1 && underWay <= 1)
+	if tried && s.lone.runs > 1 {
+		took = (s.lone.took + took) / 2
+	}
+	if tried {
+		s.lone.took = took
+	}
+	s.runs--
+	s.Help(s.runs, false)
 }
 
 // check fails when a tensor is not what it says it is.
