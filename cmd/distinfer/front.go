@@ -131,7 +131,7 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Int64("max-body", 4<<20, "largest body of a request, in `bytes`")
 	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
 	f.String("wire", string(wire.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+wire.Names(wire.Encodings())+"; `distinfer verify --texts` says what it changes")
-	f.Duration("max-wait", 4*time.Second, "longest `time` that texts may have to wait for their turn; those that come then are refused")
+	f.Duration("max-wait", 0, "longest `time` that texts may have to wait for their turn; those that come then are refused (default 2s, or as long as 16 batches take)")
 	addCallFlags(f)
 	addHTTPSFlags(f)
 }

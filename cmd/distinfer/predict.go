@@ -112,7 +112,7 @@ func (s *settings) localBatcher() (_ *batch.Batcher, done func(), err error) {
 		done()
 		return nil, nil, err
 	}
-	return s.batcher(b, batch.Config{Classifier: c, MaxTexts: chunk, Begin: s.threads()}), done, nil
+	return s.batcher(b, batch.Config{Classifier: c, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads()}), done, nil
 }
 
 // openStages loads every stage of a bundle, to compute with one thread each.

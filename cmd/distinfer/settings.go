@@ -246,7 +246,7 @@ func (s *settings) check() error {
 		{"max-message", int64(s.MaxMessage), 1 << 10, 1 << 31 >> 1},
 		{"max-texts", int64(s.MaxTexts), 1, 1 << 20},
 		{"max-queue", int64(s.MaxQueue), 0, 1 << 20},
-		{"max-wait", int64(s.MaxWait), int64(time.Millisecond), int64(24 * time.Hour)},
+		{"max-wait", int64(s.MaxWait), 0, int64(24 * time.Hour)},
 		{"timeout", int64(s.Timeout), int64(time.Millisecond), int64(24 * time.Hour)},
 		{"dead-after", int64(s.DeadAfter), int64(100 * time.Millisecond), int64(time.Hour)},
 	} {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"text/tabwriter"
+	"time"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
@@ -57,7 +58,7 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 			return nil, fmt.Errorf("--texts: %w", err)
 		}
 		// Each text by itself: how texts come together is chance, and moves scores too.
-		alone := batch.New(batch.Config{Classifier: classifier, MaxTexts: chunk, Begin: s.threads(), Alone: true, Log: s.logger()})
+		alone := batch.New(batch.Config{Classifier: classifier, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads(), Alone: true, Log: s.logger()})
 		sides = append(sides, wireSide{chain, alone, wireEffect{Encoding: e}})
 	}
 	report := &wireReport{}

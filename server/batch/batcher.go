@@ -28,8 +28,8 @@ type Config struct {
 	MaxTexts int
 
 	// MaxWait is how long a text may have to wait for its turn; a call for which it is
-	// longer is refused; 0 is for ever. It is reckoned by what is waiting and how fast
-	// that goes.
+	// longer is refused. It is reckoned by what is waiting and how fast that goes. 0 is
+	// 2 s, or as long as 16 batches take where that is longer.
 	MaxWait time.Duration
 
 	// Begin is how many batches are under way at once until the timings of the first
@@ -47,6 +47,13 @@ type Config struct {
 const (
 	maxRows      = 128
 	maxPositions = 4096
+)
+
+// The longest wait where none is configured: clients are not patient for much longer,
+// but of a slow model not so few may wait that batches do not fill.
+const (
+	usualWait    = 2 * time.Second
+	usualBatches = 16
 )
 
 // A Batcher answers texts. It is safe for concurrent use.
@@ -156,11 +163,15 @@ func (b *Batcher) reserve(ctx context.Context, n int) error {
 	defer b.mu.Unlock()
 	answered := b.pace.wait(b.queue.ahead(n))
 	wait := answered - b.pace.wait(n)
+	longest := b.MaxWait
+	if longest == 0 {
+		longest = max(usualWait, usualBatches*b.pace.time())
+	}
 	switch left := timeLeft(ctx); {
 	case b.busy+n > b.MaxTexts:
 		return &RefusedError{fault.Errorf(fault.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
-	case b.MaxWait > 0 && wait > b.MaxWait:
-		return &RefusedError{fault.Errorf(fault.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - b.MaxWait}
+	case wait > longest:
+		return &RefusedError{fault.Errorf(fault.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - longest}
 	case answered > left:
 		return &RefusedError{fault.Errorf(fault.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}
 	}

@@ -33,7 +33,7 @@ func batcher(t testing.TB, m classifytest.Model, runner *classifytest.Sums, chan
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := batch.Config{Classifier: c, MaxTexts: 1 << 20, Begin: 2, Log: slog.New(slog.DiscardHandler)}
+	config := batch.Config{Classifier: c, MaxTexts: 1 << 20, MaxWait: time.Hour, Begin: 2, Log: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&config)
 	}

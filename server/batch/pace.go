@@ -4,7 +4,8 @@ import "time"
 
 // A pace knows how fast texts are answered, by the latest batches.
 type pace struct {
-	rate    float64 // texts a second
+	texts   float64 // in a batch
+	share   float64 // of the time that is a batch's, in seconds: others are computed beside it
 	took    float64 // by a batch, in seconds
 	price   float64 // of a batch, in positions
 	learned bool
@@ -20,12 +21,14 @@ func (p *pace) learn(texts int, price float64, took time.Duration, underWay int)
 	if seconds <= 0 {
 		return
 	}
-	now := pace{rate: float64(texts*underWay) / seconds, took: seconds, price: price, learned: true}
+	now := pace{texts: float64(texts), share: seconds / float64(underWay), took: seconds, price: price, learned: true}
 	if !p.learned {
 		*p = now
 		return
 	}
-	p.rate += (now.rate - p.rate) * fresh
+	// Not the rate itself: of a short batch it would count as much as of a long one.
+	p.texts += (now.texts - p.texts) * fresh
+	p.share += (now.share - p.share) * fresh
 	p.took += (now.took - p.took) * fresh
 	p.price += (now.price - p.price) * fresh
 }
@@ -35,8 +38,11 @@ func (p *pace) wait(texts int) time.Duration {
 	if !p.learned {
 		return 0
 	}
-	return time.Duration(float64(texts) / p.rate * float64(time.Second))
+	return time.Duration(float64(texts) / p.texts * p.share * float64(time.Second))
 }
+
+// time is how long a batch takes; 0 while nothing is known.
+func (p *pace) time() time.Duration { return time.Duration(p.took * float64(time.Second)) }
 
 // latency is how long a batch of some price takes; 0 while nothing is known. A batch
 // of average price takes the average time, and no batch is taken to be slower than

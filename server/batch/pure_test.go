@@ -286,6 +286,15 @@ func TestPaceTellsHowLongOthersTake(t *testing.T) {
 	if got := p.latency(8000); got.Round(time.Millisecond) != 50*time.Millisecond {
 		t.Errorf("a huge batch takes %s", got)
 	}
+	// Short batches of many texts do not hide that the long ones take the time.
+	var mixed pace
+	for range 200 {
+		mixed.learn(1, 80, 90*time.Millisecond, 1)
+		mixed.learn(9, 80, 10*time.Millisecond, 1)
+	}
+	if got := mixed.wait(100); got < 850*time.Millisecond || got > 1150*time.Millisecond {
+		t.Errorf("100 texts take %s at 10 in 100 ms", got)
+	}
 	p.learn(5, 80, 0, 2)
 	if got := p.wait(200); got.Round(time.Millisecond) != time.Second {
 		t.Errorf("after a batch of no time: %s", got)

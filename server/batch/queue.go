@@ -122,20 +122,48 @@ func (q *queue) next(free int) []*item {
 	if len(q.items) == 0 {
 		return nil
 	}
+	near := q.near()
 	first := 0
-	for i, it := range q.items {
-		if earlier(it, q.items[first]) {
+	for i, it := range near {
+		if earlier(it, near[first]) {
 			first = i
 		}
 	}
 	// What would be computed at the same time by others should not wait for this.
 	most := min(q.rows, (len(q.items)+free-1)/max(free, 1))
-	from, to := q.window(first, most)
-	chosen := slices.Clone(q.items[from:to])
-	q.items = slices.Delete(q.items, from, to)
-	q.now = max(q.now, chosen[first-from].turn) + q.price(chosen)/float64(len(q.calls))
+	from, to := q.window(near, first, most)
+	chosen := slices.Clone(near[from:to])
+	q.now = max(q.now, near[first].turn) + q.price(chosen)/float64(len(q.calls))
+	for _, it := range chosen {
+		at, _ := slices.BinarySearchFunc(q.items, it, compare)
+		q.items = slices.Delete(q.items, at, at+1)
+	}
 	q.left(chosen)
 	return chosen
+}
+
+// reach is how many of the texts whose turn is next are looked at. Among so many there
+// are always some that go well together, and the others would overtake for nothing.
+const reach = 128
+
+// near are the texts whose turn is next, by length.
+func (q *queue) near() []*item {
+	if len(q.items) <= reach {
+		return q.items
+	}
+	last := slices.SortedFunc(slices.Values(q.items), func(a, b *item) int {
+		if earlier(a, b) {
+			return -1
+		}
+		return 1
+	})[reach-1]
+	near := make([]*item, 0, reach)
+	for _, it := range q.items {
+		if !earlier(last, it) {
+			near = append(near, it)
+		}
+	}
+	return near
 }
 
 // left takes note that texts wait no longer.
@@ -164,14 +192,14 @@ func (q *queue) area(rows, length int) int {
 // percents would take many more texts, that then all wait for each other.
 const nearlyBest = 0.99
 
-// window chooses the texts around the first one, up to most of them, that gain the
+// window chooses, of texts by length, those around the first one, up to most of them, that gain the
 // most by being computed together: what they would cost alone in relation to what
 // they cost as a batch. It is the smallest that is nearly as good as the best.
 //
 // For a given longest text, the longer of the shorter ones are worth more than the
 // others, and one is worth it while it costs more alone than its row costs here,
 // times what is gained already.
-func (q *queue) window(first, most int) (from, to int) {
+func (q *queue) window(items []*item, first, most int) (from, to int) {
 	type choice struct {
 		from, to int
 		gain     float64
@@ -179,9 +207,9 @@ func (q *queue) window(first, most int) (from, to int) {
 	var found []choice
 	best := 0.0
 	value := 0.0 // of the texts from first on
-	for last := first; last < len(q.items) && last-first < most; last++ {
-		length := q.items[last].length
-		if q.sameOnly && length != q.items[first].length {
+	for last := first; last < len(items) && last-first < most; last++ {
+		length := items[last].length
+		if q.sameOnly && length != items[first].length {
 			break
 		}
 		if last > first && (last-first+1)*length > q.positions {
@@ -192,7 +220,7 @@ func (q *queue) window(first, most int) (from, to int) {
 		sum := value
 		c.gain = sum / q.cost.batch(q.area(last-first+1, length))
 		for c.from > 0 && c.to-c.from < most && (c.to-c.from+1)*length <= q.positions {
-			next := q.items[c.from-1].length
+			next := items[c.from-1].length
 			if q.sameOnly && next != length {
 				break
 			}

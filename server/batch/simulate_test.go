@@ -133,7 +133,7 @@ func greedy(q *queue, free int) []*item {
 	most := min(q.rows, (len(q.items)+free-1)/free)
 	from, to, best := 0, 0, 0.0
 	for first := range q.items {
-		f, t := q.window(first, most)
+		f, t := q.window(q.items, first, most)
 		value := 0.0
 		for _, it := range q.items[f:t] {
 			value += q.cost.alone(it.length)
