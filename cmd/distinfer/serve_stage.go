@@ -161,6 +161,10 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 			return err
 		}
 		defer func() { _ = pool.Close() }()
+		if has := (ort.Options{Pool: pool}).Size(); has < threads {
+			log.Warn("there are fewer processors than --threads", "threads", threads, "used", has)
+			config.Threads, config.Runs = has, has
+		}
 		session, link, err := openStage(library, b, s.Rank, ort.Options{Pool: pool})
 		if err != nil {
 			return err
