@@ -365,7 +365,8 @@ func (f *Front) classify(m Model, w http.ResponseWriter, r *http.Request, texts 
 	defer cancel()
 	answers, err := m.Batcher.Classify(ctx, texts)
 	if err != nil {
-		if r.Context().Err() == nil && ctx.Err() != nil {
+		// The batch may end by the same deadline, a moment before.
+		if r.Context().Err() == nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)) {
 			return nil, fault.Errorf(fault.Deadline, "there was no answer within %s", timeout)
 		}
 		return nil, err

@@ -14,15 +14,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	neturl "net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/batch"
@@ -93,41 +92,12 @@ const most = 8
 
 func newBatcher(t testing.TB, j *judge) *batch.Batcher {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "stages")
-	w, err := bundle.Create(dir, false)
-	if err != nil {
-		t.Fatal(err)
+	m := classifytest.Model{
+		Tokenizer: tokenizerJSON, Config: configJSON,
+		Inputs:  classifytest.Usual.Inputs[:2],
+		Outputs: []tensor.Spec{classifytest.Spec("logits", tensor.Float32, classifytest.Batch, tensor.Fixed(3))},
 	}
-	write := func(name, content string) bundle.File {
-		f, err := w.WriteFile(name, func(to io.Writer) error {
-			_, err := io.WriteString(to, content)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
-	}
-	dims := []tensor.Dim{tensor.Named("batch"), tensor.Named("sequence")}
-	m := &bundle.Manifest{
-		Format:  bundle.Format,
-		Model:   bundle.Model{Name: "made-up", SHA256: strings.Repeat("0", 64)},
-		Inputs:  []tensor.Spec{{Name: "input_ids", DType: tensor.Int64, Dims: dims}, {Name: "attention_mask", DType: tensor.Int64, Dims: dims}},
-		Outputs: []tensor.Spec{{Name: "logits", DType: tensor.Float32, Dims: []tensor.Dim{dims[0], tensor.Fixed(3)}}},
-		Files:   []bundle.File{write(bundle.TokenizerName, tokenizerJSON), write(bundle.ConfigName, configJSON)},
-	}
-	m.Stages = []bundle.Stage{{File: write("stage-0.onnx", "not run"), Inputs: m.Inputs, Outputs: m.Outputs}}
-	if err := w.WriteManifest(m); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	b, err := bundle.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := classify.New(b, j)
+	c, err := classify.New(m.Bundle(t), j)
 	if err != nil {
 		t.Fatal(err)
 	}
