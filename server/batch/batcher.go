@@ -225,18 +225,23 @@ func (b *Batcher) end(c *call, err error) {
 
 // dispatch begins batches while there should be more. The lock is held.
 func (b *Batcher) dispatch(now time.Time) {
+	if b.underWay >= b.flight.now {
+		return
+	}
+	b.dropLate(now)
 	for b.queue.len() > 0 && b.underWay < b.flight.now {
-		for _, it := range b.queue.late(func(positions int) time.Time { return now.Add(b.pace.latency(b.cost.batch(positions))) }) {
-			b.busy--
-			if !it.call.over {
-				b.end(it.call, fault.Errorf(fault.Deadline, "there is not enough time left to compute an answer"))
-			}
+		b.begin(b.queue.next(b.flight.now - b.underWay))
+	}
+}
+
+// dropLate ends the calls with texts that would be answered too late. The lock is held.
+func (b *Batcher) dropLate(now time.Time) {
+	answered := func(positions int) time.Time { return now.Add(b.pace.latency(b.cost.batch(positions))) }
+	for _, it := range b.queue.late(answered) {
+		b.busy--
+		if !it.call.over {
+			b.end(it.call, fault.Errorf(fault.Deadline, "there is not enough time left to compute an answer"))
 		}
-		items := b.queue.next(b.flight.now - b.underWay)
-		if len(items) == 0 {
-			return
-		}
-		b.begin(items)
 	}
 }
 
@@ -318,11 +323,7 @@ func (b *Batcher) compute(ctx context.Context, texts []classify.Text) ([]classif
 
 // learn takes note of how long a batch took. The lock is held.
 func (b *Batcher) learn(r *run, took time.Duration, timings []pipeline.Timing, beside int) {
-	positions := b.queue.area(len(r.items), r.items[len(r.items)-1].length)
-	value := 0.0
-	for _, it := range r.items {
-		value += b.cost.alone(it.length)
-	}
+	positions := b.queue.area(len(r.items), r.items[len(r.items)-1].text.Length)
 	// Where fewer are under way than could be, more texts would be answered as fast.
 	// It is better to take that for granted than to refuse what could be had.
 	b.pace.learn(len(r.items), b.cost.batch(positions), took, max(b.underWay, b.flight.now))
@@ -337,7 +338,7 @@ func (b *Batcher) learn(r *run, took time.Duration, timings []pipeline.Timing, b
 	if beside > 1 {
 		b.cost.learn(positions, computed)
 	}
-	b.Log.Debug("batch", "texts", len(r.items), "positions", positions, "gain", math.Round(100*value/b.cost.batch(positions))/100, "took", took, "computed", computed,
+	b.Log.Debug("batch", "texts", len(r.items), "positions", positions, "took", took, "computed", computed,
 		"under_way", b.underWay, "should_be", b.flight.now, "waiting", b.queue.len(), "overhead", math.Round(b.cost.overhead*10)/10)
 }
 

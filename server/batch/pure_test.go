@@ -108,9 +108,9 @@ func TestEveryTextIsChosenOnceAndBatchesKeepTheirLimits(t *testing.T) {
 					if delete(waiting[it.call], it.index); len(waiting[it.call]) == 0 {
 						delete(waiting, it.call)
 					}
-					positions = max(positions, it.length*len(items))
+					positions = max(positions, it.text.Length*len(items))
 					has = has || it == first
-					if l.sameOnly && it.length != items[0].length {
+					if l.sameOnly && it.text.Length != items[0].text.Length {
 						t.Fatal("lengths are mixed")
 					}
 				}

@@ -10,7 +10,6 @@ import (
 // An item is one text that waits for its batch.
 type item struct {
 	text     classify.Text
-	length   int // of the text by itself, in tokens
 	call     *call
 	index    int // among the texts of the call
 	deadline time.Time
@@ -64,8 +63,8 @@ func (q *queue) ahead(n int) int {
 // add has a text of a call wait.
 func (q *queue) add(c *call, index int, t classify.Text, deadline time.Time) {
 	q.seq++
-	it := &item{text: t, length: t.Length, call: c, index: index, deadline: deadline, turn: max(q.now, c.turn), seq: q.seq}
-	c.turn = it.turn + q.cost.alone(it.length)
+	it := &item{text: t, call: c, index: index, deadline: deadline, turn: max(q.now, c.turn), seq: q.seq}
+	c.turn = it.turn + q.cost.alone(it.text.Length)
 	at, _ := slices.BinarySearchFunc(q.items, it, compare)
 	q.items = slices.Insert(q.items, at, it)
 	q.calls[c]++
@@ -73,8 +72,8 @@ func (q *queue) add(c *call, index int, t classify.Text, deadline time.Time) {
 
 func compare(a, b *item) int {
 	switch {
-	case a.length != b.length:
-		return a.length - b.length
+	case a.text.Length != b.text.Length:
+		return a.text.Length - b.text.Length
 	case earlier(a, b):
 		return -1
 	case earlier(b, a):
@@ -113,7 +112,7 @@ func (q *queue) take(meant func(*item) bool) []*item {
 // late takes out the texts that would be answered after their deadline if they
 // began now, given when a batch of so many positions would be answered.
 func (q *queue) late(answered func(positions int) time.Time) []*item {
-	return q.take(func(it *item) bool { return !it.deadline.IsZero() && answered(it.length).After(it.deadline) })
+	return q.take(func(it *item) bool { return !it.deadline.IsZero() && answered(it.text.Length).After(it.deadline) })
 }
 
 // next takes out the texts of the next batch, when free batches may begin. There
@@ -177,7 +176,7 @@ func (q *queue) left(items []*item) {
 
 // price is what a batch of these costs, in positions.
 func (q *queue) price(items []*item) float64 {
-	return q.cost.batch(q.area(len(items), items[len(items)-1].length))
+	return q.cost.batch(q.area(len(items), items[len(items)-1].text.Length))
 }
 
 // area is how many positions a batch has.
@@ -208,8 +207,8 @@ func (q *queue) window(items []*item, first, most int) (from, to int) {
 	best := 0.0
 	value := 0.0 // of the texts from first on
 	for last := first; last < len(items) && last-first < most; last++ {
-		length := items[last].length
-		if q.sameOnly && length != items[first].length {
+		length := items[last].text.Length
+		if q.sameOnly && length != items[first].text.Length {
 			break
 		}
 		if last > first && (last-first+1)*length > q.positions {
@@ -220,7 +219,7 @@ func (q *queue) window(items []*item, first, most int) (from, to int) {
 		sum := value
 		c.gain = sum / q.cost.batch(q.area(last-first+1, length))
 		for c.from > 0 && c.to-c.from < most && (c.to-c.from+1)*length <= q.positions {
-			next := items[c.from-1].length
+			next := items[c.from-1].text.Length
 			if q.sameOnly && next != length {
 				break
 			}

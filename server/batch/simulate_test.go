@@ -89,9 +89,9 @@ func (s shop) serve() till {
 	for done < answers {
 		for len(busy) < s.processors && q.len() > 0 {
 			items := s.choose(q, s.processors-len(busy))
-			area := len(items) * items[len(items)-1].length
+			area := len(items) * items[len(items)-1].text.Length
 			for _, it := range items {
-				tokens += it.length
+				tokens += it.text.Length
 			}
 			positions += area
 			batches++
@@ -136,7 +136,7 @@ func greedy(q *queue, free int) []*item {
 		f, t := q.window(q.items, first, most)
 		value := 0.0
 		for _, it := range q.items[f:t] {
-			value += q.cost.alone(it.length)
+			value += q.cost.alone(it.text.Length)
 		}
 		if gain := value / q.price(q.items[f:t]); gain > best {
 			from, to, best = f, t, gain
