@@ -23,11 +23,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
 
+	"github.com/distinfer/distinfer/bench/served"
 	"github.com/distinfer/distinfer/bench/stagelog"
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/ort"
@@ -161,13 +161,12 @@ func requests(single int) (alone, batches []tensor.Bag, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	table, err := os.ReadFile("models/testdata/sst2/dev.tsv")
+	sentences, err := served.Sentences()
 	if err != nil {
 		return nil, nil, err
 	}
 	var encodings []text.Encoding
-	for _, line := range strings.Split(strings.TrimSuffix(string(table), "\n"), "\n")[1:] { // the first is the header
-		_, sentence, _ := strings.Cut(line, "\t")
+	for _, sentence := range sentences {
 		e, err := tokenizer.Encode(sentence)
 		if err != nil {
 			return nil, nil, err
@@ -203,14 +202,11 @@ func requests(single int) (alone, batches []tensor.Bag, err error) {
 	return alone, batches, nil
 }
 
-// A served is a bundle that is served on this machine.
-type served struct{ *stage.Pipeline }
-
 // serve starts every stage of a bundle as a process.
-func serve(ctx context.Context, o options, b *bundle.Bundle) (s served, stop func() error, err error) {
+func serve(ctx context.Context, o options, b *bundle.Bundle) (s *stage.Pipeline, stop func() error, err error) {
 	var processes []*exec.Cmd
 	stop = func() (err error) {
-		if s.Pipeline != nil {
+		if s != nil {
 			err = s.Close()
 		}
 		for _, p := range processes {
@@ -241,12 +237,12 @@ func serve(ctx context.Context, o options, b *bundle.Bundle) (s served, stop fun
 		}
 		addresses = append(addresses, []string{address})
 	}
-	s.Pipeline, err = stage.NewPipeline(b.ID, addresses, stage.Options{MaxMessage: 64 << 20, Log: slog.New(slog.DiscardHandler)})
+	s, err = stage.NewPipeline(b.ID, addresses, stage.Options{MaxMessage: 64 << 20, Log: slog.New(slog.DiscardHandler)})
 	return s, stop, err
 }
 
 // outsideOf is the share of the time of all requests that no stage computed in.
-func outsideOf(ctx context.Context, s served, requests []tensor.Bag) (float64, error) {
+func outsideOf(ctx context.Context, s *stage.Pipeline, requests []tensor.Bag) (float64, error) {
 	var all, computed time.Duration
 	for _, in := range requests {
 		started := time.Now()

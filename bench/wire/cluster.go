@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/distinfer/distinfer/bench/rig"
+	"github.com/distinfer/distinfer/bench/served"
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -164,13 +164,12 @@ type kind struct {
 
 // kind chooses n sentences of about the same length, that of the median of SST-2 dev.
 func (c *cluster) kind(ctx context.Context, n int) (*kind, error) {
-	table, err := os.ReadFile("models/testdata/sst2/dev.tsv")
+	sentences, err := served.Sentences()
 	if err != nil {
 		return nil, err
 	}
 	var all []classify.Text
-	for _, line := range strings.Split(strings.TrimSuffix(string(table), "\n"), "\n")[1:] { // the first is the header
-		_, sentence, _ := strings.Cut(line, "\t")
+	for _, sentence := range sentences {
 		t, err := c.sides[0].classifier.Encode(sentence)
 		if err != nil {
 			return nil, err
