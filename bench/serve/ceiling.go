@@ -16,6 +16,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
 // A ceiling is what ONNX Runtime alone makes of the texts, in this process, with
@@ -82,15 +83,15 @@ func newCeiling(ctx context.Context, library *ort.Library, dir string, texts []s
 }
 
 func single(ctx context.Context, c *classify.Classifier, sentence string) ([]text.Result, error) {
-	encoded, err := c.Encode(sentence)
+	encoded, err := c.Encode(textmodel.Input{Text: sentence})
 	if err != nil {
 		return nil, err
 	}
-	answers, _, err := c.Compute(ctx, []classify.Text{encoded})
+	answers, _, err := c.Compute(ctx, []textmodel.Text{encoded})
 	if err != nil {
 		return nil, err
 	}
-	return answers[0].Results, answers[0].Err
+	return c.Results(answers[0])
 }
 
 // A recorder is a Runner that keeps what it was last given.

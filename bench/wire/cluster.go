@@ -18,6 +18,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/stage"
 )
@@ -154,7 +155,7 @@ func (c *cluster) poison(ctx context.Context, kind, stream, attribute string, va
 
 // A kind is requests that are alike.
 type kind struct {
-	texts []classify.Text
+	texts []textmodel.Text
 	bytes int64 // of float32 that go over the link for one
 	// converting is what narrowing them and widening them again takes, by encoding;
 	// share is how many of the bytes are left.
@@ -168,15 +169,15 @@ func (c *cluster) kind(ctx context.Context, n int) (*kind, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []classify.Text
+	var all []textmodel.Text
 	for _, sentence := range sentences {
-		t, err := c.sides[0].classifier.Encode(sentence)
+		t, err := c.sides[0].classifier.Encode(textmodel.Input{Text: sentence})
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, t)
 	}
-	slices.SortStableFunc(all, func(a, b classify.Text) int { return cmp.Compare(a.Length, b.Length) })
+	slices.SortStableFunc(all, func(a, b textmodel.Text) int { return cmp.Compare(a.Length, b.Length) })
 	if n < 1 || n > len(all) {
 		return nil, fmt.Errorf("-sentences can be 1 to %d", len(all))
 	}

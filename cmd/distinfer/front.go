@@ -194,9 +194,9 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
 	classifier, err := classify.New(b, pipeline)
-	switch {
+	switch m.Classifier = classifier; {
 	case err == nil:
-		m.Batcher = s.batcher(b, batch.Config{Classifier: classifier, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...))})
+		m.Batcher = s.batcher(b, batch.Config{Model: classifier.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...))})
 	case errors.Is(err, bundle.ErrNoFile):
 		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
 		log.Warn("no text route: " + m.NoText)

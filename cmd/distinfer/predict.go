@@ -75,33 +75,33 @@ code is 1.`,
 		if front != nil {
 			p.classify = front.classify
 		} else {
-			local, done, err := s.localBatcher()
+			local, done, err := s.localLabeller()
 			if err != nil {
 				return err
 			}
 			defer done()
-			p.classify = local.Classify
+			p.classify = local.classify
 		}
 		return p.run(cmd.Context(), &in, file)
 	}
 	return cmd
 }
 
-// localBatcher loads every stage of the bundle into this process. It computes as many
+// localLabeller loads every stage of the bundle into this process. It computes as many
 // batches at a time as there are threads, since threads that work on one batch wait
 // for each other.
-func (s *settings) localBatcher() (_ *batch.Batcher, done func(), err error) {
+func (s *settings) localLabeller() (_ labeller, done func(), err error) {
 	b, err := bundle.Open(s.Bundle)
 	if err != nil {
-		return nil, nil, err
+		return labeller{}, nil, err
 	}
 	library, err := s.library()
 	if err != nil {
-		return nil, nil, err
+		return labeller{}, nil, err
 	}
 	chain, closeStages, err := openStages(library, b)
 	if err != nil {
-		return nil, nil, errors.Join(err, library.Close())
+		return labeller{}, nil, errors.Join(err, library.Close())
 	}
 	done = func() {
 		closeStages()
@@ -110,9 +110,9 @@ func (s *settings) localBatcher() (_ *batch.Batcher, done func(), err error) {
 	c, err := classify.New(b, chain)
 	if err != nil {
 		done()
-		return nil, nil, err
+		return labeller{}, nil, err
 	}
-	return s.batcher(b, batch.Config{Classifier: c, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads()}), done, nil
+	return labeller{s.batcher(b, batch.Config{Model: c.Model, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads()}), c}, done, nil
 }
 
 // openStages loads every stage of a bundle, to compute with one thread each.

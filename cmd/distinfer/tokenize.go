@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
 func newTokenize() *cobra.Command {
@@ -80,7 +80,7 @@ func (s *settings) tokenizer(file string) (*text.Tokenizer, error) {
 		if err != nil {
 			return nil, err
 		}
-		return classify.Tokenizer(b)
+		return textmodel.Tokenizer(b)
 	}
 	f, err := os.Open(file)
 	if err != nil {

@@ -99,10 +99,11 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 		return err
 	}
 	defer func() { _ = l.Close() }()
-	addresses, err := s.localStages(ctx, len(b.Stages))
+	addresses, release, err := s.localStages(ctx, len(b.Stages))
 	if err != nil {
 		return err
 	}
+	defer release()
 	s.TLS = "" // its stages are on this machine
 	if err := s.permitStages(s.logger(), addresses, 0); err != nil {
 		return err
@@ -136,26 +137,57 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 }
 
 // localStages are the addresses of the stages on this machine: those configured,
-// else the usual ports, else, where these are taken, any that are free.
-func (s *settings) localStages(ctx context.Context, n int) ([][]string, error) {
-	if len(s.Stages) > 0 {
-		return s.Stages.forStages(n)
+// else the usual ports, else, where these are taken, any that are free. The latter two
+// are kept from other pipelines until release.
+func (s *settings) localStages(ctx context.Context, n int) (addresses [][]string, release func(), err error) {
+	var kept []io.Closer
+	release = func() {
+		for _, k := range kept {
+			_ = k.Close()
+		}
 	}
-	var addresses [][]string
+	if len(s.Stages) > 0 {
+		addresses, err = s.Stages.forStages(n)
+		return addresses, release, err
+	}
 	for rank := range n {
-		l, err := listen(ctx, defaultAddress(rank), "--stages")
-		if err != nil {
-			l, err = listen(ctx, "localhost:0", "--stages")
+		port, reservation, err := reserve(ctx, defaultAddress(rank))
+		for range reserveTries {
+			if err == nil {
+				break
+			}
+			port, reservation, err = reserve(ctx, "localhost:0")
 		}
 		if err != nil {
-			return nil, err
+			release()
+			return nil, nil, err
 		}
-		// Held until all are chosen, so that no two are the same.
-		defer func() { _ = l.Close() }()
-		port := l.Addr().(*net.TCPAddr).Port
+		kept = append(kept, reservation)
 		addresses = append(addresses, []string{net.JoinHostPort("localhost", strconv.Itoa(port))})
 	}
-	return addresses, nil
+	return addresses, release, nil
+}
+
+// reserveTries is how many ports that any are tried: TCP's may be free and UDP's not.
+const reserveTries = 16
+
+// reserve finds a port free, and keeps other pipelines from it until the reservation
+// is closed. A stage listens on it only later, and stops when it dies, and whoever took
+// its place would be asked instead. So UDP's port of the same number is taken, which
+// nothing else here uses, and which goes with this process however that ends.
+func reserve(ctx context.Context, address string) (port int, reservation io.Closer, err error) {
+	l, err := listen(ctx, address, "--stages")
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = l.Close() }()
+	port = l.Addr().(*net.TCPAddr).Port
+	var config net.ListenConfig
+	reservation, err = config.ListenPacket(ctx, "udp", net.JoinHostPort("localhost", strconv.Itoa(port)))
+	if err != nil {
+		return 0, nil, fmt.Errorf("keep port %d for a stage: %w", port, err)
+	}
+	return port, reservation, nil
 }
 
 // stageProcesses are the stages as processes that run this same program.
@@ -230,7 +262,7 @@ func (m *model) label(ctx context.Context, text string) (string, error) {
 	if m.Batcher == nil {
 		return "", errors.New(m.NoText)
 	}
-	answers, err := m.Batcher.Classify(ctx, []string{text})
+	answers, err := labeller{m.Batcher, m.Classifier}.classify(ctx, []string{text})
 	if err == nil {
 		err = answers[0].Err
 	}

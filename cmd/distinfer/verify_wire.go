@@ -58,8 +58,8 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 			return nil, fmt.Errorf("--texts: %w", err)
 		}
 		// Each text by itself: how texts come together is chance, and moves scores too.
-		alone := batch.New(batch.Config{Classifier: classifier, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads(), Alone: true, Log: s.logger()})
-		sides = append(sides, wireSide{chain, alone, wireEffect{Encoding: e}})
+		alone := batch.New(batch.Config{Model: classifier.Model, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads(), Alone: true, Log: s.logger()})
+		sides = append(sides, wireSide{chain, labeller{alone, classifier}, wireEffect{Encoding: e}})
 	}
 	report := &wireReport{}
 	var lines []textLine
@@ -103,7 +103,7 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 // sum while it does.
 type wireSide struct {
 	chain *wire.Chain
-	texts *batch.Batcher
+	texts labeller
 	wireEffect
 }
 
@@ -118,7 +118,7 @@ func compareChunk(ctx context.Context, sides []wireSide, lines []textLine) error
 	}
 	var plain []classify.Answer
 	for k := range sides {
-		answers, err := sides[k].texts.Classify(ctx, texts)
+		answers, err := sides[k].texts.classify(ctx, texts)
 		if err != nil {
 			return fmt.Errorf("with %s between the stages: %w", sides[k].Encoding, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
 // patience bounds waits that end sooner unless something is broken.
@@ -32,10 +33,10 @@ func classifier(t testing.TB, m classifytest.Model, s *classifytest.Sums) *Class
 func answer(t testing.TB, c *Classifier, texts []string) ([]Answer, error) {
 	t.Helper()
 	answers := make([]Answer, len(texts))
-	var good []Text
+	var good []textmodel.Text
 	var places []int
 	for i, s := range texts {
-		e, err := c.Encode(s)
+		e, err := c.Encode(textmodel.Input{Text: s})
 		if answers[i].Err = err; err == nil {
 			good, places = append(good, e), append(places, i)
 		}
@@ -49,7 +50,7 @@ func answer(t testing.TB, c *Classifier, texts []string) ([]Answer, error) {
 		if err != nil {
 			return answers, err
 		}
-		for k, a := range computed {
+		for k, a := range c.Answers(computed) {
 			answers[places[k]] = a
 		}
 		places = places[len(some):]
@@ -255,8 +256,8 @@ func TestWrongOutputOfARunnerIsItsError(t *testing.T) {
 		runner *classifytest.Sums
 		want   string
 	}{
-		"too few logits": {&classifytest.Sums{Change: func(l []float32) []float32 { return l[1:] }}, "for 2 texts and 2 labels"},
-		"too many":       {&classifytest.Sums{Change: func(l []float32) []float32 { return append(l, 0) }}, "for 2 texts and 2 labels"},
+		"too few logits": {&classifytest.Sums{Change: func(l []float32) []float32 { return l[1:] }}, "for 2 texts"},
+		"too many":       {&classifytest.Sums{Change: func(l []float32) []float32 { return append(l, 0) }}, "for 2 texts"},
 		"another name":   {&classifytest.Sums{Output: "other"}, `did not answer "logits"`},
 	} {
 		_, err := answer(t, classifier(t, classifytest.Usual, c.runner), []string{"w1", "w2"})
@@ -344,7 +345,7 @@ func TestLabelsAreThoseOfTheConfig(t *testing.T) {
 
 func TestTokenizerIsTheFiles(t *testing.T) {
 	t.Parallel()
-	tokenizer, err := Tokenizer(classifytest.Usual.Bundle(t))
+	tokenizer, err := textmodel.Tokenizer(classifytest.Usual.Bundle(t))
 	if err != nil {
 		t.Fatal(err)
 	}

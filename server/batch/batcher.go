@@ -15,14 +15,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
 // Config says how a Batcher batches.
 type Config struct {
-	Classifier *classify.Classifier
+	Model *textmodel.Model
 
 	// MaxTexts is how many texts may wait or be computed; more are refused.
 	MaxTexts int
@@ -71,8 +71,8 @@ type Batcher struct {
 
 // New makes a Batcher.
 func New(c Config) *Batcher {
-	l := limits{rows: maxRows, positions: maxPositions, sameOnly: !c.Classifier.Mixes()}
-	if n := c.Classifier.Rows(); n > 0 {
+	l := limits{rows: maxRows, positions: maxPositions, sameOnly: !c.Model.Mixes()}
+	if n := c.Model.Rows(); n > 0 {
 		l.rows, l.positions, l.fixedRows = n, math.MaxInt, true
 	}
 	if c.Alone {
@@ -96,7 +96,9 @@ func (e *RefusedError) Unwrap() error { return e.error }
 // A call is a caller who waits for the answers to its texts. The Batcher's lock
 // guards it.
 type call struct {
-	answers []classify.Answer
+	answers []textmodel.Answer
+	timing  Timing
+	entered time.Time
 	missing int     // texts without an answer
 	turn    float64 // of its next text
 	err     error
@@ -108,52 +110,65 @@ type call struct {
 // A run is a batch under way.
 type run struct {
 	items  []*item
-	texts  []classify.Text
+	texts  []textmodel.Text
 	wanted int // texts that somebody waits for
 	cancel context.CancelFunc
 }
 
-// Classify answers every text, in order. What is wrong with a single text is in its
-// Answer. An error is about all of them: a fault.TooLarge when they are more than
+// A Timing is where the time of a call went. Of texts in several batches it tells of the
+// one that was answered last.
+type Timing struct {
+	Encoding time.Duration // of all texts
+	Waiting  time.Duration // from then until the batch began
+	Batch    time.Duration // until it was answered
+	Texts    int           // in the batch
+	Stages   []pipeline.Timing
+}
+
+// Answer answers every text, in order, and tells where the time went. What is wrong with
+// a single text is in its Answer. An error is about all of them: a fault.TooLarge when they are more than
 // ever taken, a RefusedError when there is no room for them now or they could not be
 // answered before ctx ends, or why they were not computed.
 //
 // When ctx ends, texts that wait give up their place, and a batch that nobody waits
 // for any more is stopped.
-func (b *Batcher) Classify(ctx context.Context, texts []string) ([]classify.Answer, error) {
+func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmodel.Answer, Timing, error) {
 	if len(texts) > b.MaxTexts {
-		return nil, fault.Errorf(fault.TooLarge, "%d texts are more than the %d that can be taken at a time", len(texts), b.MaxTexts)
+		return nil, Timing{}, fault.Errorf(fault.TooLarge, "%d texts are more than the %d that can be taken at a time", len(texts), b.MaxTexts)
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, Timing{}, err
 	}
 	if err := b.reserve(ctx, len(texts)); err != nil {
-		return nil, err
+		return nil, Timing{}, err
 	}
-	c := &call{answers: make([]classify.Answer, len(texts)), done: make(chan struct{}), runs: map[*run]int{}}
-	encoded := make([]classify.Text, len(texts))
+	started := time.Now()
+	c := &call{answers: make([]textmodel.Answer, len(texts)), done: make(chan struct{}), runs: map[*run]int{}}
+	encoded := make([]textmodel.Text, len(texts))
 	for i, s := range texts {
-		if encoded[i], c.answers[i].Err = b.Classifier.Encode(s); c.answers[i].Err == nil {
+		if encoded[i], c.answers[i].Err = b.Model.Encode(s); c.answers[i].Err == nil {
 			c.missing++
 		}
 	}
+	c.timing.Encoding = time.Since(started)
 	if c.missing == 0 {
 		b.leave(len(texts))
-		return c.answers, nil
+		return c.answers, c.timing, nil
 	}
+	c.entered = time.Now()
 	b.enter(ctx, c, encoded)
 	select {
 	case <-c.done:
-		return c.answers, c.err
+		return c.answers, c.timing, c.err
 	case <-ctx.Done():
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c.over { // just now
-		return c.answers, c.err
+		return c.answers, c.timing, c.err
 	}
 	b.end(c, ctx.Err())
-	return nil, c.err
+	return nil, c.timing, c.err
 }
 
 // reserve takes room for texts, unless there is none or they could not be answered
@@ -187,7 +202,7 @@ func (b *Batcher) leave(n int) {
 }
 
 // enter has the texts of a call wait that could be encoded.
-func (b *Batcher) enter(ctx context.Context, c *call, texts []classify.Text) {
+func (b *Batcher) enter(ctx context.Context, c *call, texts []textmodel.Text) {
 	deadline, _ := ctx.Deadline()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -247,7 +262,7 @@ func (b *Batcher) dropLate(now time.Time) {
 
 // begin begins a batch. The lock is held.
 func (b *Batcher) begin(items []*item) {
-	r := &run{items: items, wanted: len(items), texts: make([]classify.Text, len(items))}
+	r := &run{items: items, wanted: len(items), texts: make([]textmodel.Text, len(items))}
 	var latest time.Time
 	for i, it := range items {
 		r.texts[i] = it.text
@@ -294,6 +309,8 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 		c.answers[it.index] = answers[i]
 		delete(c.runs, r)
 		if c.missing--; c.missing == 0 {
+			c.timing.Waiting, c.timing.Batch = started.Sub(c.entered), took
+			c.timing.Texts, c.timing.Stages = len(r.items), timings
 			c.over = true
 			close(c.done)
 		}
@@ -304,13 +321,13 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 // compute computes a batch. One that is refused for what it holds is halved until
 // those that are to blame are alone, so that nobody's answer depends on the texts of
 // others.
-func (b *Batcher) compute(ctx context.Context, texts []classify.Text) ([]classify.Answer, []pipeline.Timing, error) {
-	answers, timings, err := b.Classifier.Compute(ctx, texts)
+func (b *Batcher) compute(ctx context.Context, texts []textmodel.Text) ([]textmodel.Answer, []pipeline.Timing, error) {
+	answers, timings, err := b.Model.Compute(ctx, texts)
 	if code := fault.CodeOf(err); err == nil || code != fault.Invalid && code != fault.TooLarge {
 		return answers, timings, err
 	}
 	if len(texts) == 1 {
-		return []classify.Answer{{Err: err}}, nil, nil
+		return []textmodel.Answer{{Err: err}}, nil, nil
 	}
 	half := len(texts) / 2
 	answers, _, err = b.compute(ctx, texts[:half])

@@ -15,6 +15,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
 )
 
@@ -33,7 +34,7 @@ func batcher(t testing.TB, m classifytest.Model, runner *classifytest.Sums, chan
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := batch.Config{Classifier: c, MaxTexts: 1 << 20, MaxWait: time.Hour, Begin: 2, Log: slog.New(slog.DiscardHandler)}
+	config := batch.Config{Model: c.Model, MaxTexts: 1 << 20, MaxWait: time.Hour, Begin: 2, Log: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&config)
 	}
@@ -49,19 +50,15 @@ func texts(random *rand.Rand, n, longest int) (all []string, want [][2]float64) 
 	return all, want
 }
 
-func wantAnswers(t testing.TB, answers []classify.Answer, want [][2]float64) {
+func wantAnswers(t testing.TB, answers []textmodel.Answer, want [][2]float64) {
 	t.Helper()
 	if len(answers) != len(want) {
 		t.Errorf("%d answers to %d texts", len(answers), len(want))
 		return
 	}
 	for i, a := range answers {
-		got := map[string]float64{}
-		for _, r := range a.Results {
-			got[r.Label] = r.Score
-		}
-		if a.Err != nil || got["sum"] != want[i][0] || got["tokens"] != want[i][1] {
-			t.Errorf("text %d: %v, %v; want %v", i, a.Results, a.Err, want[i])
+		if a.Err != nil || len(a.Values) != 2 || float64(a.Values[0]) != want[i][0] || float64(a.Values[1]) != want[i][1] {
+			t.Errorf("text %d: %v, %v; want %v", i, a.Values, a.Err, want[i])
 		}
 	}
 }
@@ -84,7 +81,7 @@ func TestEveryCallerGetsItsOwnAnswers(t *testing.T) {
 					random := rand.New(rand.NewPCG(seed, 5))
 					for range 10 {
 						all, want := texts(random, 1+random.IntN(20)*random.IntN(2), 60)
-						answers, err := b.Classify(testContext(t), all)
+						answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
 						if err != nil {
 							t.Error(err)
 							return
@@ -130,14 +127,14 @@ func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 }
 
 type outcome struct {
-	answers []classify.Answer
+	answers []textmodel.Answer
 	err     error
 }
 
 func inBackground(ctx context.Context, b *batch.Batcher, all ...string) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
-		answers, err := b.Classify(ctx, all)
+		answers, _, err := b.Answer(ctx, textmodel.Inputs(all))
 		done <- outcome{answers, err}
 	}()
 	return done
@@ -199,7 +196,7 @@ func TestACallerWhoLeavesFreesItsPlace(t *testing.T) {
 	leaving, leave := context.WithCancel(testContext(t))
 	gone := inBackground(leaving, b, "w2", "w3")
 	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
-	if _, err := b.Classify(testContext(t), []string{"w4"}); fault.CodeOf(err) != fault.Overloaded {
+	if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w4"})); fault.CodeOf(err) != fault.Overloaded {
 		t.Errorf("a fourth text: %v", err)
 	}
 	leave()
@@ -275,7 +272,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	}}
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Alone = 1, true })
 	for range 5 { // so that it is known how long one takes
-		if _, err := b.Classify(testContext(t), []string{"w1"}); err != nil {
+		if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w1"})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -289,7 +286,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 	defer cancel()
 	before := rows.Load()
-	_, err := b.Classify(ctx, []string{"w2"})
+	_, _, err := b.Answer(ctx, textmodel.Inputs([]string{"w2"}))
 	after, refused := batch.IsRefused(err)
 	if fault.CodeOf(err) != fault.Overloaded || !refused || after < time.Second || after > time.Minute {
 		t.Errorf("got %v, to be tried again after %s", err, after)
@@ -298,7 +295,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 		t.Errorf("the refusal took %d runs", n)
 	}
 	b.MaxWait = time.Second
-	_, err = b.Classify(testContext(t), []string{"w2"})
+	_, _, err = b.Answer(testContext(t), textmodel.Inputs([]string{"w2"}))
 	if after, refused := batch.IsRefused(err); fault.CodeOf(err) != fault.Overloaded || !refused || after <= 0 {
 		t.Errorf("with a bound of the wait: %v, to be tried again after %s", err, after)
 	}
@@ -310,7 +307,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	// What takes long by itself cannot be had in a short time either.
 	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if _, err := b.Classify(ctx, slices.Repeat([]string{"w1"}, 100)); fault.CodeOf(err) != fault.Overloaded {
+	if _, _, err := b.Answer(ctx, textmodel.Inputs(slices.Repeat([]string{"w1"}, 100))); fault.CodeOf(err) != fault.Overloaded {
 		t.Errorf("100 texts in a second: %v", err)
 	}
 }
@@ -368,7 +365,7 @@ func TestTextsThatARunnerRefusesFailAlone(t *testing.T) {
 		all, want := texts(random, 40, 30)
 		bad, _ := classifytest.Words(random, 31)
 		all[17] = bad
-		answers, err := b.Classify(testContext(t), all)
+		answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -387,7 +384,7 @@ func TestOtherErrorsEndTheCallsOfTheBatch(t *testing.T) {
 		return fault.Errorf(fault.Unavailable, "stage 1 is gone")
 	}}
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
-	_, err := b.Classify(testContext(t), slices.Repeat([]string{"w1"}, 1000))
+	_, _, err := b.Answer(testContext(t), textmodel.Inputs(slices.Repeat([]string{"w1"}, 1000)))
 	if fault.CodeOf(err) != fault.Unavailable || err.Error() != "stage 1 is gone" {
 		t.Errorf("got %v", err)
 	}
@@ -405,18 +402,18 @@ func TestTextsWithoutTokensCostNoRun(t *testing.T) {
 	runner := &classifytest.Sums{}
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.MaxTexts = 2 })
 	for range 3 { // nor do they keep their places
-		answers, err := b.Classify(testContext(t), []string{" ", "\t"})
+		answers, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{" ", "\t"}))
 		if err != nil || fault.CodeOf(answers[0].Err) != fault.Invalid || fault.CodeOf(answers[1].Err) != fault.Invalid {
 			t.Errorf("%v, %v", answers, err)
 		}
 	}
-	if answers, err := b.Classify(testContext(t), nil); err != nil || len(answers) != 0 {
+	if answers, _, err := b.Answer(testContext(t), textmodel.Inputs(nil)); err != nil || len(answers) != 0 {
 		t.Errorf("no texts: %v, %v", answers, err)
 	}
 	if len(runner.Shapes) != 0 {
 		t.Errorf("%v were computed", runner.Shapes)
 	}
-	if _, err := b.Classify(testContext(t), []string{"a", "b", "c"}); fault.CodeOf(err) != fault.TooLarge {
+	if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"a", "b", "c"})); fault.CodeOf(err) != fault.TooLarge {
 		t.Errorf("more than ever taken: %v", err)
 	}
 }
@@ -426,7 +423,7 @@ func TestAloneIsAlone(t *testing.T) {
 	runner := &classifytest.Sums{}
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Alone = true })
 	all, want := texts(rand.New(rand.NewPCG(1, 1)), 50, 20)
-	answers, err := b.Classify(testContext(t), all)
+	answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -458,7 +455,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			for range 40 {
 				all, want := texts(random, 1+random.IntN(12), 40)
 				ctx, cancel := context.WithTimeout(testContext(t), time.Duration(random.IntN(40))*time.Millisecond)
-				answers, err := b.Classify(ctx, all)
+				answers, _, err := b.Answer(ctx, textmodel.Inputs(all))
 				cancel()
 				switch code := fault.CodeOf(err); {
 				case err == nil:
@@ -475,7 +472,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	if answered.Load() == 0 {
 		t.Error("nobody was answered")
 	}
-	if answers, err := b.Classify(testContext(t), []string{"w1"}); err != nil || answers[0].Err != nil {
+	if answers, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w1"})); err != nil || answers[0].Err != nil {
 		t.Errorf("afterwards: %v, %v", answers, err)
 	}
 }

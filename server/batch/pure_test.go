@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
 func TestOverheadIsLearntFromWhatBatchesTake(t *testing.T) {
@@ -59,7 +59,7 @@ func TestBatchesThatAreSlowerAreNotMade(t *testing.T) {
 	}
 	q := newQueue(limits{rows: maxRows, positions: maxPositions}, c)
 	for range 20 {
-		q.add(&call{}, 0, classify.Text{Length: 20}, time.Time{})
+		q.add(&call{}, 0, textmodel.Text{Length: 20}, time.Time{})
 	}
 	for q.len() > 0 {
 		if n := len(q.next(1)); n != 1 {
@@ -86,7 +86,7 @@ func TestEveryTextIsChosenOnceAndBatchesKeepTheirLimits(t *testing.T) {
 				c := &call{}
 				waiting[c] = map[int]bool{}
 				for i := range 1 + random.IntN(30)*random.IntN(2) {
-					q.add(c, i, classify.Text{Length: 1 + random.IntN(200)}, time.Time{})
+					q.add(c, i, textmodel.Text{Length: 1 + random.IntN(200)}, time.Time{})
 					waiting[c][i] = true
 				}
 			case 1: // one gives up
@@ -152,7 +152,7 @@ func TestLargeCallsAndSmallOnesShare(t *testing.T) {
 	q := newQueue(limits{rows: 8, positions: maxPositions}, newCost())
 	large := &call{}
 	for i := range 1000 {
-		q.add(large, i, classify.Text{Length: 20}, time.Time{})
+		q.add(large, i, textmodel.Text{Length: 20}, time.Time{})
 	}
 	q.next(1)
 	if n := q.ahead(1); n != 2 {
@@ -162,7 +162,7 @@ func TestLargeCallsAndSmallOnesShare(t *testing.T) {
 		t.Errorf("%d texts are served before a call of 5,000 is", n)
 	}
 	small := &call{}
-	q.add(small, 0, classify.Text{Length: 60}, time.Time{}) // nobody's batch-mate by its length
+	q.add(small, 0, textmodel.Text{Length: 60}, time.Time{}) // nobody's batch-mate by its length
 	for n := 1; q.calls[small] > 0; n++ {
 		if n > 3 {
 			t.Fatalf("a call of one text waits after %d batches", n)
@@ -172,7 +172,7 @@ func TestLargeCallsAndSmallOnesShare(t *testing.T) {
 	// From now on there is always a small call waiting.
 	before := q.calls[large]
 	for range 200 {
-		q.add(&call{}, 0, classify.Text{Length: 60}, time.Time{})
+		q.add(&call{}, 0, textmodel.Text{Length: 60}, time.Time{})
 		q.next(1)
 	}
 	if served := before - q.calls[large]; served < 200 {
@@ -188,7 +188,7 @@ func TestBatchesLeaveWorkForThoseThatBeginAtTheSameTime(t *testing.T) {
 	q := newQueue(limits{rows: maxRows, positions: maxPositions}, newCost())
 	q.cost.overhead = 1000
 	for range 12 {
-		q.add(&call{}, 0, classify.Text{Length: 20}, time.Time{})
+		q.add(&call{}, 0, textmodel.Text{Length: 20}, time.Time{})
 	}
 	for free := 3; free > 0; free-- {
 		if n := len(q.next(free)); n != 4 {
@@ -202,9 +202,9 @@ func TestLateTextsAreTakenOut(t *testing.T) {
 	now := time.Unix(1000, 0)
 	q := newQueue(limits{rows: 8, positions: maxPositions}, newCost())
 	soon, later, never := &call{}, &call{}, &call{}
-	q.add(soon, 0, classify.Text{Length: 10}, now.Add(9*time.Millisecond))
-	q.add(later, 0, classify.Text{Length: 10}, now.Add(11*time.Millisecond))
-	q.add(never, 0, classify.Text{Length: 1000}, time.Time{})
+	q.add(soon, 0, textmodel.Text{Length: 10}, now.Add(9*time.Millisecond))
+	q.add(later, 0, textmodel.Text{Length: 10}, now.Add(11*time.Millisecond))
+	q.add(never, 0, textmodel.Text{Length: 1000}, time.Time{})
 	late := q.late(func(positions int) time.Time { return now.Add(time.Duration(positions) * time.Millisecond) })
 	if len(late) != 1 || late[0].call != soon || q.len() != 2 || q.calls[soon] != 0 {
 		t.Errorf("%d are late, %d wait", len(late), q.len())

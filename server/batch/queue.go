@@ -4,12 +4,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
 // An item is one text that waits for its batch.
 type item struct {
-	text     classify.Text
+	text     textmodel.Text
 	call     *call
 	index    int // among the texts of the call
 	deadline time.Time
@@ -61,7 +61,7 @@ func (q *queue) ahead(n int) int {
 }
 
 // add has a text of a call wait.
-func (q *queue) add(c *call, index int, t classify.Text, deadline time.Time) {
+func (q *queue) add(c *call, index int, t textmodel.Text, deadline time.Time) {
 	q.seq++
 	it := &item{text: t, call: c, index: index, deadline: deadline, turn: max(q.now, c.turn), seq: q.seq}
 	c.turn = it.turn + q.cost.alone(it.text.Length)

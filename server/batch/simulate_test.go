@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
 // lengths are those of the sentences of SST-2 dev, in tokens of the default model.
@@ -81,7 +81,7 @@ func (s shop) serve() till {
 	enter := func() {
 		c := &call{}
 		came[c] = now
-		q.add(c, 0, classify.Text{Length: s.lengths[random.IntN(len(s.lengths))]}, time.Time{})
+		q.add(c, 0, textmodel.Text{Length: s.lengths[random.IntN(len(s.lengths))]}, time.Time{})
 	}
 	for range s.clients {
 		enter()

@@ -24,9 +24,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
 )
 
@@ -207,7 +207,7 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	case texts[0] == "":
 		err = fault.Errorf(fault.Invalid, "text is empty")
 	}
-	var answers []classify.Answer
+	var answers [][]text.Result
 	if err == nil {
 		answers, err = f.classify(m, w, r, texts)
 	}
@@ -216,7 +216,7 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 		writePlain(w, httpStatus(w, err), err.Error())
 		return
 	}
-	writePlain(w, http.StatusOK, answers[0].Results[0].Label)
+	writePlain(w, http.StatusOK, answers[0][0].Label)
 }
 
 // A body is what POST takes: what the text-classification API of Hugging Face
@@ -256,15 +256,13 @@ func (f *Front) results(w http.ResponseWriter, r *http.Request) ([][]text.Result
 	if err != nil {
 		return nil, err
 	}
-	answers, err := f.classify(m, w, r, texts)
+	results, err := f.classify(m, w, r, texts)
 	if err != nil {
 		return nil, err
 	}
-	results := make([][]text.Result, len(answers))
-	for i, a := range answers {
-		results[i] = a.Results
-		if k := b.Parameters.TopK; k != nil && *k < len(a.Results) {
-			results[i] = a.Results[:*k]
+	if k := b.Parameters.TopK; k != nil {
+		for i := range results {
+			results[i] = results[i][:min(*k, len(results[i]))]
 		}
 	}
 	return results, nil
@@ -353,7 +351,7 @@ func textsOf(inputs json.RawMessage) ([]string, error) {
 }
 
 // classify has texts answered within the time that there is.
-func (f *Front) classify(m Model, w http.ResponseWriter, r *http.Request, texts []string) ([]classify.Answer, error) {
+func (f *Front) classify(m Model, w http.ResponseWriter, r *http.Request, texts []string) ([][]text.Result, error) {
 	timeout, err := f.timeout(w, r)
 	if err != nil {
 		return nil, err
@@ -363,7 +361,7 @@ func (f *Front) classify(m Model, w http.ResponseWriter, r *http.Request, texts 
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	answers, err := m.Batcher.Classify(ctx, texts)
+	computed, _, err := m.Batcher.Answer(ctx, textmodel.Inputs(texts))
 	if err != nil {
 		// The batch may end by the same deadline, a moment before.
 		if r.Context().Err() == nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)) {
@@ -371,12 +369,13 @@ func (f *Front) classify(m Model, w http.ResponseWriter, r *http.Request, texts 
 		}
 		return nil, err
 	}
-	for i, a := range answers {
-		if a.Err != nil {
-			return nil, fmt.Errorf("text %d: %w", i, a.Err)
+	results := make([][]text.Result, len(computed))
+	for i, a := range computed {
+		if results[i], err = m.Classifier.Results(a); err != nil {
+			return nil, fmt.Errorf("text %d: %w", i, err)
 		}
 	}
-	return answers, nil
+	return results, nil
 }
 
 // timeout is how long the request may take: as long as every other, or what its

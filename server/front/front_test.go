@@ -90,7 +90,8 @@ func newJudge() *judge {
 // most is how many texts a front of these tests takes.
 const most = 8
 
-func newBatcher(t testing.TB, j *judge) *batch.Batcher {
+// judged is a model whose answers are those of j.
+func judged(t testing.TB, j *judge) front.Model {
 	t.Helper()
 	m := classifytest.Model{
 		Tokenizer: tokenizerJSON, Config: configJSON,
@@ -101,7 +102,11 @@ func newBatcher(t testing.TB, j *judge) *batch.Batcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return batch.New(batch.Config{Classifier: c, MaxTexts: most, Begin: 4, Log: slog.New(slog.DiscardHandler)})
+	return front.Model{
+		Batcher:    batch.New(batch.Config{Model: c.Model, MaxTexts: most, Begin: 4, Log: slog.New(slog.DiscardHandler)}),
+		Classifier: c,
+		Ready:      func(context.Context) error { return nil },
+	}
 }
 
 // logBuffer takes what several goroutines log.
@@ -170,7 +175,7 @@ func usualSetup(t testing.TB, j *judge) (setup, *logBuffer) {
 	log := &logBuffer{}
 	return setup{
 		front.Config{MaxBody: 4096, Timeout: patience, Log: slog.New(slog.NewTextHandler(log, nil))},
-		front.Model{Batcher: newBatcher(t, j), Ready: func(context.Context) error { return nil }},
+		judged(t, j),
 	}, log
 }
 
@@ -706,7 +711,9 @@ func TestFrontFollowsAnotherModel(t *testing.T) {
 	receive(t, "the run", s.judge.running)
 	other := newJudge()
 	other.err = fault.Errorf(fault.Unavailable, "the other model")
-	s.front.Follow(front.Model{Batcher: newBatcher(t, other), Close: func() { closed <- "second" }, Ready: func(context.Context) error { return nil }})
+	second := judged(t, other)
+	second.Close = func() { closed <- "second" }
+	s.front.Follow(second)
 	s.ask(t, "good").wantPlain(t, http.StatusServiceUnavailable, "the other model")
 	select {
 	case <-closed:

@@ -4,15 +4,17 @@ import (
 	"context"
 	"sync"
 
+	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/server/batch"
 )
 
 // A Model is what a Front answers with.
 type Model struct {
-	// Batcher answers texts. When it is nil there are no text routes, and NoText
-	// says why.
-	Batcher *batch.Batcher
-	NoText  string
+	// Batcher has texts computed, and Classifier reads what comes of it. When they are
+	// nil there are no text routes, and NoText says why.
+	Batcher    *batch.Batcher
+	Classifier *classify.Classifier
+	NoText     string
 
 	// Ready fails while some stage cannot be used.
 	Ready func(context.Context) error

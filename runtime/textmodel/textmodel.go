@@ -1,0 +1,265 @@
+// Package textmodel computes models that read texts: it tokenises them, has a Runner
+// compute several at a time, and gives each text what is its own of the output.
+//
+// It does not know what the output means; classify and the like do. Nor does it know
+// what the Runner is: one session, a chain of sessions in this process, or stages on
+// other machines; nor choose what is computed together. It knows nothing of HTTP.
+package textmodel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/text"
+)
+
+// A Model reads texts. It is safe for concurrent use.
+type Model struct {
+	tokenizer *text.Tokenizer
+	runner    pipeline.Runner
+
+	inputs []tensor.Spec
+	output string
+	rows   int // rows of every batch, when the model fixes them; else 0
+	masked bool
+}
+
+// New makes a Model of a bundle's text files and a Runner that computes the bundle's
+// model, of which the named output is wanted: of a batch, and what there is for each
+// text. It fails with bundle.ErrNoFile when a text file is missing, and when the
+// model's inputs are not those that a tokenizer fills.
+func New(b *bundle.Bundle, runner pipeline.Runner, output string) (*Model, error) {
+	tokenizer, err := Tokenizer(b)
+	if err != nil {
+		return nil, err
+	}
+	config, err := Config(b)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{runner: runner, inputs: b.Inputs, output: output}
+	if m.tokenizer, err = fit(tokenizer, config, b.Inputs); err != nil {
+		return nil, err
+	}
+	// Two texts of different lengths, as every batch may hold.
+	one, two := make([]int64, 1), make([]int64, 2)
+	if _, err := m.tokenizer.Pad([]text.Encoding{{IDs: one, TypeIDs: one, AttentionMask: one}, {IDs: two, TypeIDs: two, AttentionMask: two}}); err != nil {
+		return nil, fmt.Errorf("texts of different lengths cannot be put into one batch: %w; name the padding token's id as pad_token_id in config.json, and split the model again", err)
+	}
+	for _, in := range b.Inputs {
+		if _, known := columns[in.Name]; !known {
+			return nil, fmt.Errorf("the model has an input %s, which a tokenizer does not fill (it fills input_ids, attention_mask and token_type_ids)", in)
+		}
+		if in.DType != tensor.Int64 && in.DType != tensor.Int32 || len(in.Dims) != 2 {
+			return nil, fmt.Errorf("the model's input %s should be int64 or int32, of a batch and a sequence", in)
+		}
+		if err := m.fixed(in); err != nil {
+			return nil, err
+		}
+	}
+	if _, ok := tensor.Find(b.Inputs, "input_ids"); !ok {
+		return nil, errors.New("the model has no input input_ids")
+	}
+	_, m.masked = tensor.Find(b.Inputs, "attention_mask")
+	return m, nil
+}
+
+// fixed takes note of the rows that an input fixes, and checks that the tokenizer
+// gives as many tokens as it fixes.
+func (m *Model) fixed(in tensor.Spec) error {
+	if rows := in.Dims[0]; rows.IsFixed() {
+		if rows.Size < 1 || m.rows > 0 && int64(m.rows) != rows.Size {
+			return fmt.Errorf("the model's input %s fixes another number of rows than the others, or none", in)
+		}
+		m.rows = int(rows.Size)
+	}
+	length := in.Dims[1]
+	if !length.IsFixed() {
+		return nil
+	}
+	one, err := m.tokenizer.Encode("a")
+	if err != nil {
+		return fmt.Errorf("tokenise: %w", err)
+	}
+	padded, err := m.tokenizer.Pad([]text.Encoding{one})
+	if err != nil {
+		return fmt.Errorf("pad: %w", err)
+	}
+	if most, bounded := m.tokenizer.MaxLength(); int64(padded.Length) != length.Size || !bounded || int64(most) > length.Size {
+		return fmt.Errorf("the model's input %s takes texts of exactly %d tokens, but tokenizer.json does not truncate and pad to that length; set its truncation and padding (Fixed) to it and split the model again", in, length.Size)
+	}
+	return nil
+}
+
+// Tokenizer loads the bundle's tokenizer, as its file says.
+func Tokenizer(b *bundle.Bundle) (*text.Tokenizer, error) {
+	data, err := b.ReadFile(bundle.TokenizerName)
+	if err != nil {
+		return nil, err
+	}
+	t, err := text.LoadTokenizer(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
+	}
+	return t, nil
+}
+
+// Config loads what the bundle says of the model.
+func Config(b *bundle.Bundle) (*text.Config, error) {
+	data, err := b.ReadFile(bundle.ConfigName)
+	if err != nil {
+		return nil, err
+	}
+	c, err := text.LoadConfig(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
+	}
+	return c, nil
+}
+
+// fit adapts a tokenizer to the model it is used with.
+func fit(t *text.Tokenizer, c *text.Config, inputs []tensor.Spec) (*text.Tokenizer, error) {
+	if id, ok := c.PadTokenID(); ok {
+		t = t.WithPadID(id)
+	}
+	if n, ok := c.MaxPositions(); ok {
+		if have, truncates := t.MaxLength(); !truncates || have > n {
+			var err error
+			if t, err = t.WithMaxLength(n); err != nil {
+				return nil, fmt.Errorf("truncate texts to the %d positions of the model: %w", n, err)
+			}
+		}
+	}
+	// With a mask, padding changes no answer: pad no further than the batch
+	// needs. Without one it is part of what the model reads.
+	if mask, ok := tensor.Find(inputs, "attention_mask"); ok && len(mask.Dims) == 2 && !mask.Dims[1].IsFixed() {
+		t = t.WithDynamicPadding()
+	}
+	return t, nil
+}
+
+// columns are the inputs of a text model by the names that exporters give them.
+var columns = map[string]func(text.Batch) []int64{
+	"input_ids":      func(b text.Batch) []int64 { return b.IDs },
+	"attention_mask": func(b text.Batch) []int64 { return b.AttentionMask },
+	"token_type_ids": func(b text.Batch) []int64 { return b.TypeIDs },
+}
+
+// Rows is how many texts the model computes at a time, whether there are so many or
+// not; 0 is for as many as there are.
+func (m *Model) Rows() int { return m.rows }
+
+// Mixes reports whether texts of different lengths may be computed together: whether
+// the model is told what is padding.
+func (m *Model) Mixes() bool { return m.masked }
+
+// An Input is what the model reads as one.
+type Input struct {
+	Text string
+}
+
+// Inputs are texts, each to be read by itself.
+func Inputs(texts []string) []Input {
+	inputs := make([]Input, len(texts))
+	for i, t := range texts {
+		inputs[i].Text = t
+	}
+	return inputs
+}
+
+// A Text is an Input that was tokenised.
+type Text struct {
+	encoding text.Encoding
+	// Length is how many tokens it has in a batch of its own, padding included. A
+	// batch of several has the Length of the longest.
+	Length int
+}
+
+// Encode tokenises an input. What is wrong with it is a fault.Invalid.
+func (m *Model) Encode(in Input) (Text, error) {
+	e, err := m.tokenizer.Encode(in.Text)
+	if err == nil && len(e.IDs) == 0 {
+		err = errors.New("the text has no tokens")
+	}
+	if err != nil {
+		return Text{}, fault.Errorf(fault.Invalid, "tokenise: %w", err)
+	}
+	return Text{e, m.tokenizer.PaddedLength(len(e.IDs))}, nil
+}
+
+// An Answer is what the model answers to one text: its part of the output, in
+// row-major order and without the dimension of the batch; or why there is none.
+type Answer struct {
+	Values []float32
+	Shape  []int64
+	Err    error
+}
+
+// Compute answers texts as one batch, in order. It also tells where the time went,
+// if the Runner does. An error means that nothing was computed.
+func (m *Model) Compute(ctx context.Context, texts []Text) ([]Answer, []pipeline.Timing, error) {
+	encodings := make([]text.Encoding, 0, max(len(texts), m.rows))
+	for _, t := range texts {
+		encodings = append(encodings, t.encoding)
+	}
+	for len(encodings) < m.rows { // the model computes so many rows in any case
+		encodings = append(encodings, encodings[0])
+	}
+	padded, err := m.tokenizer.Pad(encodings)
+	if err != nil {
+		return nil, nil, fmt.Errorf("pad: %w", err)
+	}
+	out, timings, err := m.run(ctx, m.bag(padded))
+	if err != nil {
+		return nil, nil, err
+	}
+	result, ok := out[m.output]
+	if !ok {
+		return nil, nil, fmt.Errorf("the model did not answer %q", m.output)
+	}
+	values, err := tensor.Widen(result)
+	if err != nil {
+		return nil, nil, fmt.Errorf("output %q: %w", m.output, err)
+	}
+	if len(result.Shape) == 0 || result.Shape[0] != int64(len(encodings)) {
+		return nil, nil, fmt.Errorf("output %q has shape %v for %d texts", m.output, result.Shape, len(encodings))
+	}
+	answers := make([]Answer, len(texts))
+	each := len(values) / len(encodings)
+	for i := range answers {
+		answers[i] = Answer{Values: values[i*each : (i+1)*each : (i+1)*each], Shape: result.Shape[1:]}
+	}
+	return answers, timings, nil
+}
+
+func (m *Model) run(ctx context.Context, in tensor.Bag) (tensor.Bag, []pipeline.Timing, error) {
+	if t, ok := m.runner.(pipeline.Tracer); ok {
+		return t.Trace(ctx, in)
+	}
+	out, err := m.runner.Run(ctx, in)
+	return out, nil, err
+}
+
+func (m *Model) bag(b text.Batch) tensor.Bag {
+	bag := make(tensor.Bag, len(m.inputs))
+	shape := []int64{int64(b.Rows), int64(b.Length)}
+	for _, in := range m.inputs {
+		column := columns[in.Name](b)
+		if in.DType == tensor.Int64 {
+			bag[in.Name] = tensor.Of(shape, column)
+			continue
+		}
+		narrow := make([]int32, len(column))
+		for i, v := range column {
+			narrow[i] = int32(v)
+		}
+		bag[in.Name] = tensor.Of(shape, narrow)
+	}
+	return bag
+}
