@@ -35,13 +35,13 @@ func New(b *bundle.Bundle, runner pipeline.Runner) (*Classifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	output, err := logits(b.Outputs, len(config.Labels()))
-	if err != nil {
-		return nil, err
-	}
+	output, unlike := logits(b.Outputs, len(config.Labels()))
 	m, err := textmodel.New(b, runner, output)
-	if err != nil {
+	switch {
+	case err != nil: // a missing text file says more than outputs that are no classifier's
 		return nil, err
+	case unlike != nil:
+		return nil, unlike
 	}
 	return &Classifier{m, config}, nil
 }
