@@ -31,19 +31,19 @@ type Answer struct {
 // the bundle's model. It fails with bundle.ErrNoFile when a text file is missing, and
 // when the model's inputs and outputs are not those of a text classifier.
 func New(b *bundle.Bundle, runner pipeline.Runner) (*Classifier, error) {
-	config, err := textmodel.Config(b)
+	files, err := textmodel.Read(b)
 	if err != nil {
 		return nil, err
 	}
-	output, unlike := logits(b.Outputs, len(config.Labels()))
-	m, err := textmodel.New(b, runner, output)
-	switch {
-	case err != nil: // a missing text file says more than outputs that are no classifier's
+	output, err := logits(b.Outputs, len(files.Config.Labels()))
+	if err != nil {
 		return nil, err
-	case unlike != nil:
-		return nil, unlike
 	}
-	return &Classifier{m, config}, nil
+	m, err := textmodel.New(b, files, runner, output)
+	if err != nil {
+		return nil, err
+	}
+	return &Classifier{m, files.Config}, nil
 }
 
 // logits finds the output that holds a logit for each label.

@@ -30,21 +30,30 @@ type Model struct {
 	masked bool
 }
 
-// New makes a Model of a bundle's text files and a Runner that computes the bundle's
-// model, of which the named output is wanted: of a batch, and what there is for each
-// text. It fails with bundle.ErrNoFile when a text file is missing, and when the
-// model's inputs are not those that a tokenizer fills.
-func New(b *bundle.Bundle, runner pipeline.Runner, output string) (*Model, error) {
+// Files are what a bundle holds for models that read texts.
+type Files struct {
+	Tokenizer *text.Tokenizer // as its file says
+	Config    *text.Config
+}
+
+// Read reads the text files of a bundle. It fails with bundle.ErrNoFile when one is
+// missing.
+func Read(b *bundle.Bundle) (Files, error) {
 	tokenizer, err := Tokenizer(b)
 	if err != nil {
-		return nil, err
+		return Files{}, err
 	}
-	config, err := Config(b)
-	if err != nil {
-		return nil, err
-	}
+	c, err := config(b)
+	return Files{tokenizer, c}, err
+}
+
+// New makes a Model of a bundle's text files and a Runner that computes the bundle's
+// model, of which the named output is wanted: of a batch, and what there is for each
+// text. It fails when the model's inputs are not those that a tokenizer fills.
+func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (*Model, error) {
 	m := &Model{runner: runner, inputs: b.Inputs, output: output}
-	if m.tokenizer, err = fit(tokenizer, config, b.Inputs); err != nil {
+	var err error
+	if m.tokenizer, err = fit(files.Tokenizer, files.Config, b.Inputs); err != nil {
 		return nil, err
 	}
 	// Two texts of different lengths, as every batch may hold.
@@ -110,8 +119,7 @@ func Tokenizer(b *bundle.Bundle) (*text.Tokenizer, error) {
 	return t, nil
 }
 
-// Config loads what the bundle says of the model.
-func Config(b *bundle.Bundle) (*text.Config, error) {
+func config(b *bundle.Bundle) (*text.Config, error) {
 	data, err := b.ReadFile(bundle.ConfigName)
 	if err != nil {
 		return nil, err
