@@ -113,8 +113,8 @@ func (s *settings) front(cmd *cobra.Command) error {
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
-		f.log.Info("sharing the bundle", "listen", shared.Addr().String(), "tls", m.machine != nil, "bundle", short(m.bundle.ID))
-		f.share = share.NewServer(m.bundle, s.MaxMessage)
+		f.log.Info("sharing the bundle", "listen", shared.Addr().String(), "tls", m.machine != nil, "bundle", short(m.Bundle.ID))
+		f.share = share.NewServer(m.Bundle, s.MaxMessage)
 		work.Go(func() error { return f.share.Serve(ctx, shared, m.serverTLS()) })
 	}
 	unfollow := f.followOnHangup(cmd, m)
@@ -149,7 +149,6 @@ func (s *settings) listenHTTP(ctx context.Context) (net.Listener, error) {
 // A model is a bundle with the stages that compute it.
 type model struct {
 	front.Model
-	bundle    *bundle.Bundle
 	addresses [][]string
 	wire      string            // the encoding between stages
 	machine   *mtls.Credentials // nil without TLS
@@ -190,7 +189,8 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	if err != nil {
 		return nil, err
 	}
-	m := &model{bundle: b, addresses: addresses, wire: s.Wire, machine: machine, pipeline: pipeline}
+	m := &model{addresses: addresses, wire: s.Wire, machine: machine, pipeline: pipeline}
+	m.Bundle, m.Runner, m.Replicas = b, pipeline, pipeline.Replicas
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
 	classifier, err := classify.New(b, pipeline)
@@ -240,7 +240,7 @@ func newFrontProcess(c front.Config, m *model) *frontProcess {
 
 // serve says where, and serves.
 func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
-	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.bundle.Model.Name, "bundle", short(m.bundle.ID), "stages", len(m.addresses), "wire", m.wire)
+	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.Bundle.Model.Name, "bundle", short(m.Bundle.ID), "stages", len(m.addresses), "wire", m.wire)
 	if addresses(m.addresses).here(ctx) > 0 {
 		leaveProcessors(2)
 	}
@@ -274,13 +274,13 @@ func (f *frontProcess) followOnHangup(cmd *cobra.Command, current *model) (end f
 			switch {
 			case ctx.Err() != nil:
 			case err != nil:
-				f.log.Error("the front goes on with what it has", "bundle", short(current.bundle.ID), "error", err)
+				f.log.Error("the front goes on with what it has", "bundle", short(current.Bundle.ID), "error", err)
 			case next != nil:
 				f.Follow(next.Model)
 				if f.share != nil {
-					f.share.Follow(next.bundle)
+					f.share.Follow(next.Bundle)
 				}
-				f.log.Info("front follows", "model", next.bundle.Model.Name, "bundle", short(next.bundle.ID), "before", short(current.bundle.ID), "stages", len(next.addresses))
+				f.log.Info("front follows", "model", next.Bundle.Model.Name, "bundle", short(next.Bundle.ID), "before", short(current.Bundle.ID), "stages", len(next.addresses))
 				current = next
 			}
 		}
@@ -303,12 +303,12 @@ func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *mo
 	if err != nil {
 		return nil, err
 	}
-	if m.bundle.ID == current.bundle.ID && m.wire == current.wire && reflect.DeepEqual(m.addresses, current.addresses) {
-		f.log.Info("neither bundle nor stages have changed", "bundle", short(m.bundle.ID))
+	if m.Bundle.ID == current.Bundle.ID && m.wire == current.wire && reflect.DeepEqual(m.addresses, current.addresses) {
+		f.log.Info("neither bundle nor stages have changed", "bundle", short(m.Bundle.ID))
 		m.Close()
 		return nil, nil
 	}
-	f.log.Info("waiting for the stages of another bundle", "bundle", short(m.bundle.ID), "stages", len(m.addresses))
+	f.log.Info("waiting for the stages of another bundle", "bundle", short(m.Bundle.ID), "stages", len(m.addresses))
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -324,7 +324,7 @@ func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *mo
 		case <-ctx.Done():
 		}
 		m.Close()
-		return nil, fmt.Errorf("the stages of bundle %s were not ready before the front was asked again: %w", short(m.bundle.ID), err)
+		return nil, fmt.Errorf("the stages of bundle %s were not ready before the front was asked again: %w", short(m.Bundle.ID), err)
 	}
 }
 

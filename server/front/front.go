@@ -67,6 +67,10 @@ func New(c Config, m Model) *Front {
 	return f
 }
 
+// Handle has requests answered by another handler, behind the front's tokens and limits.
+// The pattern is http.ServeMux's. It is called before Serve.
+func (f *Front) Handle(pattern string, h http.Handler) { f.mux.Handle(pattern, h) }
+
 // Follow has requests that come from now on answered with another model. Those
 // under way are answered with the one they began with, which is closed after them.
 func (f *Front) Follow(m Model) { f.models.follow(m) }

@@ -4,12 +4,21 @@ import (
 	"context"
 	"sync"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/replica"
 )
 
 // A Model is what a Front answers with.
 type Model struct {
+	// Bundle says what the model is, Runner computes it on tensors, and Replicas tells
+	// the state of those that do, by rank.
+	Bundle   *bundle.Bundle
+	Runner   pipeline.Runner
+	Replicas func() [][]replica.Status
+
 	// Batcher has texts computed, and Classifier reads what comes of it. When they are
 	// nil there are no text routes, and NoText says why.
 	Batcher    *batch.Batcher
@@ -50,6 +59,10 @@ func (m *models) follow(next Model) {
 		old.close()
 	}
 }
+
+// Use is for handlers beside the front: it returns the current model, which is not closed
+// before done is called.
+func (f *Front) Use() (_ Model, done func()) { return f.models.use() }
 
 // use returns the current model, which is not closed before done is called.
 func (m *models) use() (_ Model, done func()) {
