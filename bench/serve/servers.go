@@ -137,15 +137,15 @@ type place struct {
 }
 
 // distinfer serves a split model as anybody would: a process a stage, a front,
-// and no setting but addresses.
-func distinfer(p place, name, about, stages string, ranks int) server {
+// and no setting but addresses and what is in the environment.
+func distinfer(p place, name, about, stages string, ranks int, environment ...string) server {
 	return server{name: name, about: about, ours: true, asked: hugging, commands: func(_ string, ports []int) []command {
 		var addresses []string
 		for rank := range ranks {
 			addresses = append(addresses, "localhost:"+strconv.Itoa(ports[1+rank]))
 		}
 		var commands []command
-		env := []string{"DISTINFER_ONNXRUNTIME=" + p.library}
+		env := append([]string{"DISTINFER_ONNXRUNTIME=" + p.library}, environment...)
 		for rank, address := range addresses {
 			commands = append(commands, command{[]string{p.binary, "serve-stage", "--bundle", stages, "--rank", strconv.Itoa(rank), "--listen", address}, env})
 		}

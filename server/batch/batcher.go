@@ -212,7 +212,9 @@ func (b *Batcher) enter(ctx context.Context, c *call, texts []textmodel.Text) {
 			b.queue.add(c, i, t, deadline)
 		}
 	}
-	b.dispatch(time.Now())
+	if b.queue.len() > 0 && !b.flight.enough(b.underWay, b.cost, b.queue.longest()) {
+		b.dispatch(time.Now())
+	}
 }
 
 // timeLeft is how long ctx lasts; very long when it has no end.

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/pipeline"
@@ -30,6 +31,8 @@ type trip struct {
 const (
 	// trips are how many batches count; many more than there are replicas.
 	trips = 64
+	// calm is the part of them, one of so many, whose time outside the stages counts.
+	calm = 4
 	// mostFlight bounds what a mistake in the timings could do.
 	mostFlight = 128
 )
@@ -61,18 +64,26 @@ func (f *flight) count() int {
 		rank    int
 	}
 	var total time.Duration
+	outside := make([]time.Duration, len(f.last)) // of the stages
 	computed := map[place]time.Duration{}
 	atOnce := map[place]int{}
 	processors := map[uint64]int{}
-	for _, t := range f.last {
-		total += t.took
+	for i, t := range f.last {
+		outside[i] = t.took
 		for _, s := range t.stages {
+			outside[i] -= s.Computed
+			total += s.Computed
 			p := place{s.Machine, s.Rank}
 			computed[p] += s.Computed
 			atOnce[p] = max(s.AtOnce, 1)
 			processors[s.Machine] = max(s.Processors, 1)
 		}
 	}
+	// What is on its way waits for a processor as well, of machines that are busy. That
+	// comes of too many being under way, and must not ask for more: so the time outside
+	// is taken from those trips that were hindered least.
+	slices.Sort(outside)
+	total += outside[len(outside)/calm] * time.Duration(len(outside))
 	// A machine is busy when its processors are, or one of its stages computes as
 	// many runs as it may.
 	var busiest float64
@@ -92,4 +103,12 @@ func (f *flight) count() int {
 	// One more is there already when another one leaves.
 	n := math.Ceil(total.Seconds()/busiest-0.25) + 1
 	return int(min(max(n, 1), mostFlight))
+}
+
+// enough reports whether those under way, which are so many, are enough for a text that
+// comes now to wait until one of them is done: others will come meanwhile, as those that
+// were answered ask again, and what a text costs beside them is little of what it costs
+// by itself. The stages are busy until then.
+func (f *flight) enough(underWay int, c *cost, length int) bool {
+	return underWay >= max(2, f.now*2/5) && c.overhead >= 2*float64(length)
 }

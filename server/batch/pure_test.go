@@ -268,6 +268,49 @@ func TestReplicasNeedMoreUnderWay(t *testing.T) {
 	}
 }
 
+// Where more are under way than there is room for, all take longer; that must not have
+// even more be under way.
+func TestCrowdingDoesNotRaiseTheNumberUnderWay(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	random := rand.New(rand.NewPCG(3, 3))
+	f := newFlight(5)
+	for range 3 * trips {
+		hindered := time.Duration(random.IntN(30)) * ms
+		if random.IntN(3) == 0 {
+			hindered = 0
+		}
+		f.learn(5*ms+hindered, []pipeline.Timing{timing(1, 0, 2, 2, 2*ms), timing(1, 1, 2, 2, 2*ms)})
+	}
+	if f.now != 4 { // 5 ms at a batch each 2 ms, and one
+		t.Errorf("%d, want 4", f.now)
+	}
+}
+
+func TestTextsWaitForOthersOnlyWhereThatIsWorthIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		now, underWay int
+		overhead      float64
+		length        int
+		want          bool
+	}{
+		"a lone text":                      {10, 0, 200, 50, false},
+		"the second":                       {10, 1, 200, 50, false},
+		"beside enough":                    {10, 4, 200, 50, true},
+		"beside too few to keep all busy":  {10, 3, 200, 50, false},
+		"where few are enough":             {3, 2, 200, 50, true},
+		"where batches gain little":        {10, 9, 30, 50, false},
+		"where batches are slower":         {10, 9, -4, 50, false},
+		"a long text, which costs its own": {10, 9, 200, 128, false},
+	} {
+		f := newFlight(c.now)
+		if got := f.enough(c.underWay, &cost{overhead: c.overhead}, c.length); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestPaceTellsHowLongOthersTake(t *testing.T) {
 	t.Parallel()
 	var p pace

@@ -109,6 +109,9 @@ func (q *queue) take(meant func(*item) bool) []*item {
 	return taken
 }
 
+// longest is the length of the longest text that waits; there is one.
+func (q *queue) longest() int { return q.items[len(q.items)-1].text.Length }
+
 // late takes out the texts that would be answered after their deadline if they
 // began now, given when a batch of so many positions would be answered.
 func (q *queue) late(answered func(positions int) time.Time) []*item {
