@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -33,7 +34,8 @@ type bench struct {
 
 	requests []string // bodies
 	singles  []string // sentences
-	dims     []string // flags with the mean size of a request
+	dims     dims     // of a request, on an average
+	speed    float64  // of a machine, as a share of this one's
 }
 
 // A setup is one way to serve the model.
@@ -79,10 +81,8 @@ func (b *bench) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.predict(ctx, rows); err != nil {
-		return err
-	}
 	for round := range b.repeats {
+		b.speed = b.quota
 		for _, r := range rows {
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, b.repeats, r.name())
 			m, err := b.measure(ctx, r.setup)
@@ -90,6 +90,7 @@ func (b *bench) run(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", r.name(), err)
 			}
 			r.Samples = append(r.Samples, m)
+			r.Preferred = r.Preferred || m.preferred
 		}
 	}
 	report := b.report(rows)
@@ -149,6 +150,13 @@ type sample struct {
 	Throughput float64 `json:"sentences_per_second"`
 	P50        float64 `json:"p50_ms"`       // of requests under load
 	Alone      float64 `json:"p50_alone_ms"` // of one sentence at a time
+	// What the front computes at a time, and what the planner says of such batches,
+	// just after.
+	Texts     float64 `json:"texts_per_batch"`
+	Dims      dims    `json:"planned_at"`
+	Predicted float64 `json:"predicted_sentences_per_second"`
+	Speed     float64 `json:"speed,omitempty"` // that one machine proved to have
+	preferred bool
 	// Processor time for a sentence, of all processes of a kind.
 	Machines float64 `json:"machines_cpu_ms"`
 	Front    float64 `json:"front_cpu_ms"`
@@ -161,8 +169,24 @@ type sample struct {
 	Others float64 `json:"others_processors"`
 }
 
-// measure serves the model in one way, and loads it.
-func (b *bench) measure(ctx context.Context, s setup) (_ sample, err error) {
+// measure serves the model in one way, loads it, and asks the planner about the same.
+func (b *bench) measure(ctx context.Context, s setup) (sample, error) {
+	m, err := b.serve(ctx, s)
+	if err != nil {
+		return sample{}, err
+	}
+	plan, err := b.predict(ctx, s, m.Dims)
+	m.Predicted, m.preferred = plan.Throughput*m.Texts, plan.Best
+	if err == nil && s.Machines == 1 {
+		// A share of the time is less than that share of the work: caches are cold
+		// after every wait. What speed a machine has, its user finds out like this.
+		b.speed *= m.Throughput / m.Predicted
+		m.Speed = b.speed
+	}
+	return m, err
+}
+
+func (b *bench) serve(ctx context.Context, s setup) (_ sample, err error) {
 	c, err := b.startCluster(ctx, s.layout(cgroup.Limits{CPU: b.quota, Period: b.period}))
 	defer func() { err = errors.Join(err, c.stop()) }()
 	if err != nil {
@@ -186,6 +210,15 @@ func (b *bench) loaded(ctx context.Context, c *cluster, quiet time.Duration) (sa
 		return sample{}, err
 	}
 	o.Duration = long(b.time, len(c.machines))
+	log, err := os.Open(c.front.Log)
+	if err != nil {
+		return sample{}, err
+	}
+	defer func() { _ = log.Close() }()
+	from, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return sample{}, err
+	}
 	before, err := c.processorTimes()
 	if err != nil {
 		return sample{}, err
@@ -203,7 +236,9 @@ func (b *bench) loaded(ctx context.Context, c *cluster, quiet time.Duration) (sa
 	if err != nil {
 		return sample{}, err
 	}
-	return newSample(result, b.sentences, after.less(before), took, b.quota, quiet), nil
+	m := newSample(result, b.sentences, after.less(before), took, b.quota, quiet)
+	m.Texts, m.Dims, err = batches(log, from)
+	return m, err
 }
 
 // long is how long a number of machines is measured: a few for longer, since their

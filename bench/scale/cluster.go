@@ -77,7 +77,7 @@ func (b *bench) startCluster(ctx context.Context, l layout) (*cluster, error) {
 	}
 	c.url = "http://" + address
 	c.front = b.process(c, "front", func(ctx context.Context) error { return rig.FrontReady(ctx, c.url+"/readyz") },
-		b.binary, "front", "--bundle", l.bundle, "--listen", address, "--stages", route, "--timeout", timeout.String())
+		b.binary, "front", "--bundle", l.bundle, "--listen", address, "--stages", route, "--timeout", timeout.String(), "--log-level", "debug")
 	if err := c.front.Start(); err != nil {
 		return c, err
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,7 +64,7 @@ func (b *bench) readTexts() error {
 		b.requests = append(b.requests, string(body))
 	}
 	mean := (longest + len(b.requests)/2) / len(b.requests)
-	b.dims = []string{fmt.Sprintf("batch=%d", b.sentences), fmt.Sprintf("sequence=%d", mean)}
+	b.dims = dims{b.sentences, mean}
 	return nil
 }
 
@@ -83,17 +86,49 @@ func (b *bench) bundle(ctx context.Context, model string, stages int) (string, e
 	if _, err := os.Stat(out); err == nil {
 		return out, nil
 	}
-	_, err := b.distinfer(ctx, append([]string{"split", model, "--stages", strconv.Itoa(stages), "--out", out, "--no-verify"}, b.costs()...)...)
+	_, err := b.distinfer(ctx, append([]string{"split", model, "--stages", strconv.Itoa(stages), "--out", out, "--no-verify"}, costs(b.dims)...)...)
 	return out, err
 }
 
 // costs are the flags that have the costs measured, as a machine computes.
-func (b *bench) costs() []string {
-	flags := []string{"--profile", "--threads", "1"}
-	for _, d := range b.dims {
-		flags = append(flags, "--dim", d)
+func costs(d dims) []string {
+	return []string{"--profile", "--threads", "1", "--dim", fmt.Sprintf("batch=%d", d.Batch), "--dim", fmt.Sprintf("sequence=%d", d.Sequence)}
+}
+
+// dims are the size of what is computed at a time.
+type dims struct {
+	Batch    int `json:"batch"`
+	Sequence int `json:"sequence"`
+}
+
+// batches reads the front's log, which tells of every batch, from a place on: the mean
+// number of texts, and the dims of such a batch, with its positions.
+func batches(log *os.File, from int64) (texts float64, d dims, err error) {
+	if _, err := log.Seek(from, io.SeekStart); err != nil {
+		return 0, dims{}, err
 	}
-	return flags
+	n, rows, positions := 0, 0, 0
+	lines := bufio.NewScanner(log)
+	for lines.Scan() {
+		_, of, isBatch := strings.Cut(lines.Text(), " msg=batch ")
+		var r, p int
+		if !isBatch {
+			continue
+		}
+		if _, err := fmt.Sscanf(of, "texts=%d positions=%d", &r, &p); err != nil {
+			return 0, dims{}, fmt.Errorf("the front's log says of a batch %q: %w", of, err)
+		}
+		n, rows, positions = n+1, rows+r, positions+p
+	}
+	if err := lines.Err(); err != nil {
+		return 0, dims{}, err
+	}
+	if rows == 0 {
+		return 0, dims{}, errors.New("the front's log tells of no batch")
+	}
+	texts = float64(rows) / float64(n)
+	d.Batch = max(1, int(math.Round(texts)))
+	return texts, dims{d.Batch, max(1, int(math.Round(float64(positions)/float64(n)/float64(d.Batch))))}, nil
 }
 
 // distinfer runs a command that measures costs. It is in a group as the machines
@@ -116,43 +151,28 @@ func (b *bench) distinfer(ctx context.Context, args ...string) (_ []byte, err er
 	return out, nil
 }
 
-// predict asks the planner about each setup. The machines are described to it as
-// their user would: as shares of this one.
-func (b *bench) predict(ctx context.Context, rows []*row) error {
-	plans := map[string][]alternative{} // by what is described
-	for _, r := range rows {
-		description := b.describe(r.setup)
-		if plans[description] == nil {
-			var err error
-			if plans[description], err = b.plan(ctx, description); err != nil {
-				return err
-			}
-		}
-		i := slices.IndexFunc(plans[description], func(a alternative) bool {
-			return a.Arrangement == r.arrangement() && len(a.Machines) == r.Machines
-		})
-		if i < 0 {
-			return fmt.Errorf("the planner says nothing of %s on %d machines", r.arrangement(), r.Machines)
-		}
-		r.Predicted, r.Preferred = plans[description][i].Throughput*float64(b.sentences), plans[description][i].Best
-	}
-	return nil
-}
-
-func (b *bench) plan(ctx context.Context, description string) ([]alternative, error) {
+// predict asks the planner about a setup and batches of some size. The machines are
+// described to it as their user would: with the speed that one of them proved to have.
+func (b *bench) predict(ctx context.Context, s setup, d dims) (alternative, error) {
 	config := filepath.Join(b.dir, "machines.yaml")
-	if err := os.WriteFile(config, []byte(description), 0o600); err != nil {
-		return nil, err
+	if err := os.WriteFile(config, []byte(b.describe(s)), 0o600); err != nil {
+		return alternative{}, err
 	}
-	out, err := b.distinfer(ctx, append([]string{"split", b.model, "--stages", "auto", "--dry-run", "-o", "json", "--config", config}, b.costs()...)...)
+	out, err := b.distinfer(ctx, append([]string{"split", b.model, "--stages", "auto", "--dry-run", "-o", "json", "--config", config}, costs(d)...)...)
 	if err != nil {
-		return nil, err
+		return alternative{}, err
 	}
 	var plan struct{ Alternatives []alternative }
 	if err := json.Unmarshal(out, &plan); err != nil {
-		return nil, fmt.Errorf("read the plan: %w", err)
+		return alternative{}, fmt.Errorf("read the plan: %w", err)
 	}
-	return plan.Alternatives, nil
+	i := slices.IndexFunc(plan.Alternatives, func(a alternative) bool {
+		return a.Arrangement == s.arrangement() && len(a.Machines) == s.Machines
+	})
+	if i < 0 {
+		return alternative{}, fmt.Errorf("the planner says nothing of %s on %d machines", s.arrangement(), s.Machines)
+	}
+	return plan.Alternatives[i], nil
 }
 
 // An alternative is one way that the planner compared.
@@ -171,7 +191,7 @@ func (b *bench) describe(s setup) string {
 	}
 	text := "machines:\n"
 	for i := range s.Machines {
-		text += fmt.Sprintf("  - {name: m%d, speed: %g, bandwidth: %s, latency: %s}\n", i, b.quota, bandwidth, latency)
+		text += fmt.Sprintf("  - {name: m%d, speed: %g, bandwidth: %s, latency: %s}\n", i, b.speed, bandwidth, latency)
 	}
 	return text
 }

@@ -82,20 +82,20 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// samples are of throughputs, of six machines at most.
-func samples(throughputs ...float64) []sample {
+// samples are of throughputs, of six machines at most, and of one prediction.
+func samples(predicted float64, throughputs ...float64) []sample {
 	var list []sample
 	for _, t := range throughputs {
-		list = append(list, sample{Throughput: t, Busy: []float64{0.98, 0.5, 0, 0, 0, 0}})
+		list = append(list, sample{Throughput: t, Predicted: predicted, Busy: []float64{0.98, 0.5, 0, 0, 0, 0}})
 	}
 	return list
 }
 
 func TestEfficiencyIsReckonedRoundByRound(t *testing.T) {
-	one := &row{setup: setup{Machines: 1}, Predicted: 11, Samples: samples(10, 20, 10)}
-	two := &row{setup: setup{Machines: 2}, Predicted: 18, Preferred: true, Samples: samples(18, 36, 20)}
-	three := &row{setup: setup{Machines: 3, Pipeline: true}, Predicted: 30, Samples: samples(24, 48, 24)}
-	six := &row{setup: setup{Machines: 6}, Predicted: 30, Preferred: true, Samples: samples(30, 60, 30)}
+	one := &row{setup: setup{Machines: 1}, Samples: samples(11, 10, 20, 10)}
+	two := &row{setup: setup{Machines: 2}, Preferred: true, Samples: samples(18, 18, 36, 20)}
+	three := &row{setup: setup{Machines: 3, Pipeline: true}, Samples: samples(30, 24, 48, 24)}
+	six := &row{setup: setup{Machines: 6}, Preferred: true, Samples: samples(30, 30, 60, 30)}
 	b := &bench{options: options{model: "models/a/model.onnx"}}
 	r := b.report([]*row{one, two, three, six})
 	if one.Efficiency != (summary{1, 1, 1}) || two.Efficiency != (summary{0.9, 0.9, 1}) || three.Efficiency.Median != 0.8 {
@@ -214,7 +214,7 @@ func TestLimitIsBetweenHalvesAndWhole(t *testing.T) {
 }
 
 func TestMachinesAreDescribedAsSharesOfThisOne(t *testing.T) {
-	b := &bench{options: options{quota: 0.2, rtt: 2 * time.Millisecond}}
+	b := &bench{options: options{rtt: 2 * time.Millisecond}, speed: 0.2}
 	if got := b.describe(setup{Machines: 2, Mbit: 100}); got != "machines:\n  - {name: m0, speed: 0.2, bandwidth: 100Mbit/s, latency: 500µs}\n  - {name: m1, speed: 0.2, bandwidth: 100Mbit/s, latency: 500µs}\n" {
 		t.Error(got)
 	}
@@ -223,6 +223,28 @@ func TestMachinesAreDescribedAsSharesOfThisOne(t *testing.T) {
 func TestSentences(t *testing.T) {
 	if got := secondColumn("label\tcontent\n0\ta b\n1\t\n1\tc\n"); !slices.Equal(got, []string{"a b", "c"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// The planner is asked about the batches that the front's log tells of.
+func TestBatchesAreReadFromTheLog(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "front.log")
+	before := "time=x level=DEBUG msg=batch texts=90 positions=9000 took=1ms\n"
+	log := before + "time=x level=DEBUG msg=batch texts=4 positions=100 took=1ms\ntime=x level=INFO msg=request texts=5\ntime=x level=DEBUG msg=batch texts=7 positions=200 took=1ms\n"
+	if err := os.WriteFile(file, []byte(log), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	// 5.5 texts and 150 positions, which 6 rows of 25 are.
+	if texts, d, err := batches(f, int64(len(before))); err != nil || texts != 5.5 || d != (dims{6, 25}) {
+		t.Errorf("%v, %v, %v", texts, d, err)
+	}
+	if _, _, err := batches(f, int64(len(log))); err == nil {
+		t.Error("there is no batch")
 	}
 }
 
@@ -240,7 +262,7 @@ func TestRequestsHaveTheMeanSizeThatThePlannerIsTold(t *testing.T) {
 	if want := []string{`{"inputs":["film","a film"]}`, `{"inputs":["a good film","film"]}`}; !slices.Equal(b.requests, want) {
 		t.Errorf("%q", b.requests)
 	}
-	if want := []string{"batch=2", "sequence=5"}; !slices.Equal(b.dims, want) {
-		t.Errorf("%q", b.dims)
+	if want := (dims{2, 5}); b.dims != want {
+		t.Errorf("%v", b.dims)
 	}
 }
