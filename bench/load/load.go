@@ -39,7 +39,7 @@ type Options struct {
 	Warmup      time.Duration // asked before, and not counted
 	Duration    time.Duration // 0: until there were as many as Requests
 	Timeout     time.Duration // for one request, from when it was due
-	HTTP        *http.Client  // nil: one made by NewClient
+	TLS         *tls.Config   // of https; nil: as usual
 }
 
 func (o Options) check() error {
@@ -82,21 +82,6 @@ type Target struct {
 	Judge func(text string, status int, body []byte) Verdict
 }
 
-// NewClient makes a client with a kept-alive connection for each of as many
-// requests as are under way at a time. It speaks HTTP/1.1, follows no redirects
-// and uses no proxy, so that it measures the service and nothing else.
-func NewClient(concurrency int, t *tls.Config) *http.Client {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Client{
-		Transport: &http.Transport{
-			MaxIdleConns: concurrency, MaxIdleConnsPerHost: concurrency, TLSClientConfig: t, Protocols: protocols,
-			DisableCompression: true, WriteBufferSize: 4 << 10, ReadBufferSize: 4 << 10,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
 // Run asks about the texts in order, over and over, until the time is up or
 // there were as many requests as asked for, and waits for the answers then under
 // way. When ctx ends before, it returns what there was until then along with the
@@ -107,10 +92,6 @@ func Run(ctx context.Context, o Options, t Target, texts []string) (*Result, err
 	}
 	if len(texts) == 0 {
 		return nil, errors.New("there are no texts to ask about")
-	}
-	if o.HTTP == nil {
-		o.HTTP = NewClient(o.Concurrency, nil)
-		defer o.HTTP.CloseIdleConnections()
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -143,13 +124,15 @@ type run struct {
 func (r *run) since() time.Duration { return time.Since(r.schedule.began) }
 
 func (r *run) client(ctx context.Context) {
+	l := &line{tls: r.o.TLS}
+	defer l.close()
 	var body bytes.Buffer // used again for every answer
 	for {
 		turn, ok := r.schedule.next(ctx)
 		if !ok {
 			return
 		}
-		a := r.ask(ctx, turn, &body)
+		a := r.ask(ctx, turn, l, &body)
 		if a.status == 0 && ctx.Err() != nil {
 			a.abandoned = true
 		}
@@ -166,7 +149,7 @@ type answer struct {
 	abandoned bool   // nobody waits for it any more
 }
 
-func (r *run) ask(ctx context.Context, turn turn, body *bytes.Buffer) answer {
+func (r *run) ask(ctx context.Context, turn turn, l *line, body *bytes.Buffer) answer {
 	failed := func(format string, args ...any) answer {
 		return answer{verdict: Failed, why: fmt.Sprintf(format, args...)}
 	}
@@ -182,7 +165,7 @@ func (r *run) ask(ctx context.Context, turn turn, body *bytes.Buffer) answer {
 		r.stop(fmt.Errorf("make a request: %w", err)) // no fault of the service
 		return answer{}
 	}
-	status, err := r.exchange(request, body)
+	status, err := l.exchange(request, body)
 	switch {
 	// A busy machine also learns late that the time is up.
 	case errors.Is(err, context.DeadlineExceeded), err == nil && time.Now().After(deadline):
@@ -193,19 +176,6 @@ func (r *run) ask(ctx context.Context, turn turn, body *bytes.Buffer) answer {
 		return failed("the answer is larger than %d MB", maxAnswer>>20)
 	}
 	return answer{verdict: r.target.Judge(text, status, body.Bytes()), status: status, body: body.Bytes()}
-}
-
-// exchange sends a request and reads the whole answer, which frees the
-// connection for the next one.
-func (r *run) exchange(request *http.Request, body *bytes.Buffer) (status int, err error) {
-	response, err := r.o.HTTP.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body.Reset()
-	_, err = body.ReadFrom(io.LimitReader(response.Body, maxAnswer+1))
-	return response.StatusCode, err
 }
 
 // reason is an error without the address and port that differ from connection to

@@ -2,9 +2,12 @@ package load_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -349,6 +352,42 @@ func TestTimeoutsAndBrokenConnectionsAreFailures(t *testing.T) {
 				t.Errorf("%+v %+v", r, kinds)
 			}
 		})
+	}
+}
+
+// A service may close connections that are idle, also just when one is used again: that
+// is no fault of the service, and no request is lost.
+func TestAConnectionThatWasClosedWhileIdleIsReplaced(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		n.Add(1)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npositive\n")
+		_ = conn.Close() // though it did not say so
+	})
+	r, err := load.Run(t.Context(), load.Options{Concurrency: 2, Requests: 20, Timeout: time.Minute}, load.Front(url.URL), []string{"a"})
+	if err != nil || r.Right != 20 || n.Load() != 20 {
+		t.Errorf("%d right of %d answered, %v: %v", r.Right, n.Load(), err, r.Kinds())
+	}
+}
+
+func TestHTTPSIsAskedWithTheAuthoritiesGiven(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "positive\n") }))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	t.Cleanup(s.Close)
+	authorities := x509.NewCertPool()
+	authorities.AddCert(s.Certificate())
+	for known, want := range map[*x509.CertPool]int{authorities: 10, x509.NewCertPool(): 0} {
+		o := load.Options{Concurrency: 2, Requests: 10, Timeout: time.Minute, TLS: &tls.Config{RootCAs: known}}
+		if r, err := load.Run(t.Context(), o, load.Front(s.URL), []string{"a"}); err != nil || r.Right != want {
+			t.Errorf("%d right, %v: %v", r.Right, err, r.Kinds())
+		}
 	}
 }
 

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,11 +108,9 @@ func environment() []string {
 func (r *running) await(ctx context.Context, patience time.Duration, t load.Target, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	client := load.NewClient(1, nil)
-	defer client.CloseIdleConnections()
 	last := errors.New("it was not asked")
 	for {
-		verdict, err := ask(ctx, client, t, text)
+		verdict, err := ask(ctx, t, text)
 		if verdict == load.Right {
 			return nil
 		}
@@ -138,23 +134,18 @@ func (r *running) await(ctx context.Context, patience time.Duration, t load.Targ
 }
 
 // ask asks once. Unless the answer is right, the error says what it was.
-func ask(ctx context.Context, client *http.Client, t load.Target, text string) (load.Verdict, error) {
+func ask(ctx context.Context, t load.Target, text string) (load.Verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	request, err := t.Request(ctx, text)
 	if err != nil {
 		return load.Failed, err
 	}
-	response, err := client.Do(request)
+	status, body, err := load.Ask(nil, request)
 	if err != nil {
 		return load.Failed, err
 	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	if err != nil {
-		return load.Failed, err
-	}
-	return t.Judge(text, response.StatusCode, body), fmt.Errorf("it answers %d: %.200s", response.StatusCode, body)
+	return t.Judge(text, status, body), fmt.Errorf("it answers %d: %.200s", status, body)
 }
 
 // ended reports whether a child has ended, and leaves it to be waited for.

@@ -187,8 +187,7 @@ func (b *benchmark) run(ctx context.Context, w io.Writer, texts []string, asJSON
 		}
 	}
 	o := b.options
-	o.HTTP = loader.NewClient(o.Concurrency, &tls.Config{RootCAs: b.access.authorities})
-	defer o.HTTP.CloseIdleConnections()
+	o.TLS = &tls.Config{RootCAs: b.access.authorities}
 	if err := b.knock(ctx, o, target, texts[0]); err != nil {
 		return err
 	}
@@ -221,7 +220,7 @@ func (b *benchmark) knock(ctx context.Context, o loader.Options, target loader.T
 	if err != nil {
 		return err
 	}
-	response, err := o.HTTP.Do(request)
+	status, _, err := loader.Ask(o.TLS, request)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nothing listens at %s; start a front, such as with `distinfer up`, or name the URL of one", b.access.url)
@@ -230,8 +229,7 @@ func (b *benchmark) knock(ctx context.Context, o loader.Options, target loader.T
 	case err != nil:
 		return fmt.Errorf("ask the front: %w", err)
 	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode == http.StatusUnauthorized {
+	if status == http.StatusUnauthorized {
 		return fmt.Errorf("%s wants a token that it knows; name a file that holds one with --token-file", b.access.url)
 	}
 	return nil
