@@ -11,6 +11,7 @@ import (
 const (
 	twoStages     = "distinfer-2"
 	oneStage      = "distinfer-1"
+	withoutGC     = "distinfer-2-nogc"
 	twoStagesInt8 = "distinfer-2-int8"
 	aloneName     = "onnxruntime"
 	originalName  = "tensorflow-2018"
@@ -50,6 +51,10 @@ func (r *report) list() []goal {
 		if front != nil {
 			add("req/s at 128 / our front over the unsplit model", ratio(us, front, 128, rate), false, 1)
 			add("req/s at 32 / our front over the unsplit model", ratio(us, front, 32, rate), false, 1)
+		}
+		if free := r.find(withoutGC); free != nil {
+			add("p99 at 1 / without garbage collection", ratio(us, free, 1, p99), true, 1.10)
+			add("p99 at 32 / without garbage collection", ratio(us, free, 32, p99), true, 1.10)
 		}
 		add("req/s at 32 / the best peer", lowest(us, peers, 32, rate), false, 1.3)
 		add("req/s at 128 / the best peer", lowest(us, peers, 128, rate), false, 1.5)

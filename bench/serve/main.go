@@ -215,6 +215,8 @@ func family(ctx context.Context, o options, plan plan, library *ort.Library, p p
 	for _, s := range []server{
 		distinfer(p, twoStages+suffix, "distinfer in two stages, three processes with their defaults", p.stages, 2),
 		distinfer(p, oneStage+suffix, "distinfer's front over the unsplit model, two processes with their defaults", whole, 1),
+		// What garbage collection costs is what there is to gain from pooled buffers.
+		distinfer(p, withoutGC+suffix, "as "+twoStages+suffix+", but its processes never collect garbage", p.stages, 2, "GOGC=off"),
 	} {
 		if o.only.MatchString(s.name) {
 			contestants = append(contestants, plan.serving(s, c.right))

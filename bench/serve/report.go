@@ -32,6 +32,7 @@ func (s spread) String() string {
 // The quantities that are compared.
 func rate(f figure) float64 { return f.Rate }
 func p50(f figure) float64  { return f.P50 }
+func p99(f figure) float64  { return f.P99 }
 
 // over is the spread of a quantity over the rounds, at one concurrency.
 func (c *contestant) over(concurrency int, of func(figure) float64) spread {
@@ -140,7 +141,7 @@ func (r *report) figures(w io.Writer) error {
 		right, client := 1.0, 0.0
 		for _, n := range r.Concurrencies {
 			fmt.Fprintf(t, "%s\t%s\t%s\t", number(c.over(n, rate).median), number(c.over(n, p50).median),
-				number(c.over(n, func(f figure) float64 { return f.P99 }).median))
+				number(c.over(n, p99).median))
 			right = min(right, c.over(n, func(f figure) float64 { return f.Right }).least)
 			client = max(client, c.over(n, func(f figure) float64 { return f.ClientCPU }).median)
 		}
