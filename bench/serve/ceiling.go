@@ -91,7 +91,7 @@ func single(ctx context.Context, c *classify.Classifier, sentence string) ([]tex
 	if err != nil {
 		return nil, err
 	}
-	return c.Results(answers[0])
+	return c.Results(answers[0], text.ByConfig)
 }
 
 // A recorder is a Runner that keeps what it was last given.

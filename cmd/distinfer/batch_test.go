@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/text"
 )
 
 // Nobody's answer depends on the texts beside it, nor on padding: those of the int8
@@ -44,8 +45,8 @@ func TestAnswersDoNotDependOnBatchMates(t *testing.T) {
 				width += random.IntN(4) * random.IntN(12) // often more padding than is needed
 				for k, logits := range w.batch(t, ids, rows, width) {
 					i := rows[k]
-					want, errWant := w.config.Results(alone[i])
-					got, errGot := w.config.Results(logits)
+					want, errWant := w.config.Results(alone[i], text.ByConfig)
+					got, errGot := w.config.Results(logits, text.ByConfig)
 					if errWant != nil || errGot != nil {
 						t.Fatal(errWant, errGot)
 					}

@@ -130,6 +130,8 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Duration("timeout", 30*time.Second, "longest `time` a request may take")
 	f.Int64("max-body", 4<<20, "largest body of a request, in `bytes`")
 	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
+	f.Int("max-connections", 4096, "`number` of connections of clients at once; those that are idle for longest give way to new ones")
+	f.String("cors-origins", "", "`origins` of web pages whose scripts may read the answers, such as https://example.org,https://example.net; * is any (default: none but the front's own)")
 	f.String("wire", string(wire.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+wire.Names(wire.Encodings())+"; `distinfer verify --texts` says what it changes")
 	f.Duration("max-wait", 0, "longest `time` that texts may have to wait for their turn; those that come then are refused (default 2s, or as long as 16 batches take)")
 	addCallFlags(f)
@@ -226,7 +228,7 @@ type frontProcess struct {
 
 // frontConfig says how the front serves, whichever model.
 func (s *settings) frontConfig() (front.Config, error) {
-	c := front.Config{MaxBody: s.MaxBody, Timeout: s.Timeout, Log: s.logger()}
+	c := front.Config{MaxBody: s.MaxBody, MaxConnections: s.MaxConns, Timeout: s.Timeout, Origins: front.Origins(s.Origins), Log: s.logger()}
 	var err error
 	if c.TLS, err = s.httpsTLS(c.Log); err == nil {
 		c.Tokens, err = s.tokens(c.Log)

@@ -156,7 +156,7 @@ func (w *whole) logits(t *testing.T, s string) []float32 {
 
 func (w *whole) results(t *testing.T, s string) []text.Result {
 	t.Helper()
-	r, err := w.config.Results(w.logits(t, s))
+	r, err := w.config.Results(w.logits(t, s), text.ByConfig)
 	if err != nil {
 		t.Fatal(err)
 	}

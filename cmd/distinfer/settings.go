@@ -53,6 +53,8 @@ type settings struct {
 	CPUProfile  string        `mapstructure:"cpu-profile"`
 	MaxTexts    int           `mapstructure:"max-texts"`
 	MaxWait     time.Duration `mapstructure:"max-wait"`
+	MaxConns    int           `mapstructure:"max-connections"`
+	Origins     origins       `mapstructure:"cors-origins"`
 	Wire        string        `mapstructure:"wire"`
 	TLS         string        `mapstructure:"tls"`
 	Insecure    bool          `mapstructure:"insecure"`
@@ -136,6 +138,7 @@ func load(cmd *cobra.Command) (*settings, error) {
 	err := v.UnmarshalExact(s, viper.DecodeHook(mapstructure.ComposeDecodeHookFunc(
 		decodeAddresses,
 		decodePeers,
+		decodeOrigins,
 		refuseLossy,
 		mapstructure.StringToTimeDurationHookFunc(),
 	)))
@@ -246,6 +249,7 @@ func (s *settings) check() error {
 		{"max-message", int64(s.MaxMessage), 1 << 10, 1 << 31 >> 1},
 		{"max-texts", int64(s.MaxTexts), 1, 1 << 20},
 		{"max-queue", int64(s.MaxQueue), 0, 1 << 20},
+		{"max-connections", int64(s.MaxConns), 16, 1 << 20},
 		{"max-wait", int64(s.MaxWait), 0, int64(24 * time.Hour)},
 		{"timeout", int64(s.Timeout), int64(time.Millisecond), int64(24 * time.Hour)},
 		{"dead-after", int64(s.DeadAfter), int64(100 * time.Millisecond), int64(time.Hour)},

@@ -67,19 +67,19 @@ func logits(outputs []tensor.Spec, labels int) (string, error) {
 // Labels are the labels by id.
 func (c *Classifier) Labels() []string { return c.config.Labels() }
 
-// Results reads the model's answer to a text.
-func (c *Classifier) Results(a textmodel.Answer) ([]text.Result, error) {
+// Results reads the model's answer to a text, with scores of a function.
+func (c *Classifier) Results(a textmodel.Answer, by text.Function) ([]text.Result, error) {
 	if a.Err != nil {
 		return nil, a.Err
 	}
-	return c.config.Results(a.Values)
+	return c.config.Results(a.Values, by)
 }
 
 // Answers reads the model's answers to several texts.
 func (c *Classifier) Answers(computed []textmodel.Answer) []Answer {
 	answers := make([]Answer, len(computed))
 	for i, a := range computed {
-		answers[i].Results, answers[i].Err = c.Results(a)
+		answers[i].Results, answers[i].Err = c.Results(a, text.ByConfig)
 	}
 	return answers
 }

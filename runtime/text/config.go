@@ -13,19 +13,35 @@ import (
 // maxLabels bounds what num_labels alone may ask for.
 const maxLabels = 1 << 20
 
-// scoring is what turns logits into scores.
-type scoring int
+// A Function turns logits into scores.
+type Function int
 
+// The functions that Hugging Face's text-classification pipeline knows. ByConfig is
+// what config.json asks for; None leaves logits as they are.
 const (
-	softmax scoring = iota
-	sigmoid
-	raw
+	ByConfig Function = iota
+	Softmax
+	Sigmoid
+	None
 )
+
+// functions are the names that the pipeline gives them.
+var functions = map[string]Function{"default": ByConfig, "softmax": Softmax, "sigmoid": Sigmoid, "none": None}
+
+// ParseFunction finds a function by the name that the pipeline's parameter
+// function_to_apply has for it.
+func ParseFunction(name string) (Function, error) {
+	f, ok := functions[name]
+	if !ok {
+		return 0, fmt.Errorf("%q is not a function to apply; it can be softmax, sigmoid, none or default", name)
+	}
+	return f, nil
+}
 
 // Config is what a model's config.json says of its answers.
 type Config struct {
 	labels       []string
-	scoring      scoring
+	scoring      Function
 	maxPositions int
 	padID        int64
 	hasPadID     bool
@@ -62,7 +78,7 @@ func loadConfig(r io.Reader) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Config{}
+	c := &Config{scoring: Softmax}
 	count := uint64(2)
 	counted, hasCount := o.optional("num_labels")
 	if hasCount {
@@ -96,9 +112,9 @@ func loadConfig(r io.Reader) (*Config, error) {
 	// scored by sigmoid even if the problem is single_label_classification.
 	switch {
 	case problem == "regression":
-		c.scoring = raw
+		c.scoring = None
 	case problem == "multi_label_classification" || len(c.labels) == 1:
-		c.scoring = sigmoid
+		c.scoring = Sigmoid
 	}
 	if f, ok := o.optional("max_position_embeddings"); ok {
 		n, err := f.uint(math.MaxInt32)
@@ -151,15 +167,15 @@ func (c *Config) MaxPositions() (n int, ok bool) { return c.maxPositions, c.maxP
 // [Tokenizer.WithPadID] takes it.
 func (c *Config) PadTokenID() (id int64, ok bool) { return c.padID, c.hasPadID }
 
-// Results scores the logits of one text, one a label, and returns all labels,
-// the highest score first and equal scores by id. The rule is that of Hugging
-// Face's text-classification pipeline: regression leaves logits as they are,
+// Results scores the logits of one text, one a label, with a function, and returns
+// all labels, the highest score first and equal scores by id. The rule of ByConfig is
+// that of Hugging Face's text-classification pipeline: regression leaves logits as they are,
 // multi_label_classification and a single label go through the sigmoid, all
 // else through the softmax; here in float64.
 //
 // Logits of another number than the labels, and logits that are not a number,
 // are an error, as are those infinities for which the softmax has no answer.
-func (c *Config) Results(logits []float32) ([]Result, error) {
+func (c *Config) Results(logits []float32, by Function) ([]Result, error) {
 	if len(logits) != len(c.labels) {
 		return nil, fmt.Errorf("scoring logits: %d logits for %d labels", len(logits), len(c.labels))
 	}
@@ -170,12 +186,15 @@ func (c *Config) Results(logits []float32) ([]Result, error) {
 		}
 		scores[i] = float64(l)
 	}
-	switch c.scoring {
-	case softmax:
+	if by == ByConfig {
+		by = c.scoring
+	}
+	switch by {
+	case Softmax:
 		if err := softmaxInPlace(scores); err != nil {
 			return nil, fmt.Errorf("scoring logits: %w", err)
 		}
-	case sigmoid:
+	case Sigmoid:
 		for i, l := range scores {
 			scores[i] = logistic(l)
 		}

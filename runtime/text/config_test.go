@@ -14,7 +14,7 @@ func ExampleConfig_Results() {
 		fmt.Println(err)
 		return
 	}
-	results, err := c.Results([]float32{-1, 2})
+	results, err := c.Results([]float32{-1, 2}, ByConfig)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -54,7 +54,7 @@ func TestConfigResults(t *testing.T) {
 		{`{}`, []float32{float32(math.Inf(-1)), 0}, []Result{{"LABEL_1", 1}, {"LABEL_0", 0}}},
 		{`{"num_labels": 1}`, []float32{-1000}, []Result{{"LABEL_0", 0}}},
 	} {
-		got, err := loadConfigString(t, c.config).Results(c.logits)
+		got, err := loadConfigString(t, c.config).Results(c.logits, ByConfig)
 		if err != nil || len(got) != len(c.want) {
 			t.Errorf("%s: %v, %v", c.config, got, err)
 			continue
@@ -67,11 +67,36 @@ func TestConfigResults(t *testing.T) {
 	}
 }
 
+func TestAFunctionMayBeAskedFor(t *testing.T) {
+	half := 1 / (1 + math.Exp(-0.5))
+	for _, config := range []string{`{}`, `{"problem_type": "regression"}`, `{"problem_type": "multi_label_classification"}`} {
+		c := loadConfigString(t, config)
+		for name, want := range map[string]float64{"none": 0.5, "sigmoid": half, "softmax": half} {
+			by, err := ParseFunction(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := c.Results([]float32{0.5, 0}, by)
+			if err != nil || math.Abs(got[0].Score-want) > 1e-15 {
+				t.Errorf("%s, %s: %v, %v; want %v", config, name, got, err, want)
+			}
+		}
+	}
+	if by, err := ParseFunction("default"); by != ByConfig || err != nil {
+		t.Errorf("default is %v, %v", by, err)
+	}
+	for _, name := range []string{"", "Softmax", "relu"} {
+		if _, err := ParseFunction(name); err == nil {
+			t.Errorf("%q is a function", name)
+		}
+	}
+}
+
 func TestConfigRefuses(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	two := loadConfigString(t, `{}`)
 	for _, logits := range [][]float32{nil, {1}, {1, 2, 3}, {nan, 0}, {0, nan}, {inf, 0}, {-inf, -inf}} {
-		if r, err := two.Results(logits); err == nil {
+		if r, err := two.Results(logits, ByConfig); err == nil {
 			t.Errorf("%v: %v", logits, r)
 		}
 	}

@@ -73,7 +73,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		if c, err := LoadConfig(strings.NewReader(file)); err == nil {
 			if n := len(c.Labels()); n < 1000 {
-				if _, err := c.Results(make([]float32, n)); err != nil {
+				if _, err := c.Results(make([]float32, n), ByConfig); err != nil {
 					t.Error(err)
 				}
 			}

@@ -1,0 +1,141 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/batch"
+)
+
+// Inputs that are more than the batcher takes at a time are given to it in pieces, of
+// which so many are under way that stages are busy while the next one is read, and
+// others find room beside them.
+const (
+	piecesAtOnce = 2
+	pieces       = 2 * piecesAtOnce // of as much as the batcher takes
+)
+
+// pieceSize is how many inputs a piece has.
+func pieceSize(b *batch.Batcher) int { return max(1, b.MaxTexts/pieces) }
+
+// Compute has inputs answered by the model, in order and within the time that the
+// request has, and sets the header Server-Timing. What is wrong with a single input is in
+// its answer. An error is about all of them; [Front.Fail] answers with it.
+//
+// It is for handlers beside the front, too.
+func (f *Front) Compute(m Model, w http.ResponseWriter, r *http.Request, inputs []textmodel.Input) ([]textmodel.Answer, error) {
+	timeout, err := f.timeout(w, r)
+	if err != nil {
+		return nil, err
+	}
+	if rec := recorderOf(w); rec != nil {
+		rec.texts = len(inputs)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	answers, timing, err := compute(ctx, m.Batcher, inputs)
+	if err != nil {
+		// The batch may end by the same deadline, a moment before.
+		if r.Context().Err() == nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)) {
+			return nil, fault.Errorf(fault.Deadline, "there was no answer within %s", timeout)
+		}
+		return nil, err
+	}
+	w.Header().Set("Server-Timing", serverTiming(timing))
+	return answers, nil
+}
+
+// compute answers inputs, piece by piece where they are more than are taken at a time.
+// The timing is that of the piece that was answered last.
+func compute(ctx context.Context, b *batch.Batcher, inputs []textmodel.Input) ([]textmodel.Answer, batch.Timing, error) {
+	if len(inputs) <= b.MaxTexts {
+		return b.Answer(ctx, inputs)
+	}
+	answers := make([]textmodel.Answer, len(inputs))
+	var mu sync.Mutex
+	var last batch.Timing
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(piecesAtOnce)
+	size := pieceSize(b)
+	for from := 0; from < len(inputs) && ctx.Err() == nil; from += size {
+		to := min(from+size, len(inputs))
+		work.Go(func() error {
+			answer := b.Answer // who comes when there is too much to do is told so at once
+			if from > 0 {
+				answer = patient{b}.Answer
+			}
+			part, timing, err := answer(ctx, inputs[from:to])
+			copy(answers[from:to], part)
+			mu.Lock()
+			defer mu.Unlock()
+			last = timing
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, batch.Timing{}, err
+	}
+	return answers, last, nil
+}
+
+// A patient batcher answers inputs as soon as there is room for them, or fails when
+// there will be none before ctx ends.
+type patient struct{ *batch.Batcher }
+
+func (p patient) Answer(ctx context.Context, inputs []textmodel.Input) ([]textmodel.Answer, batch.Timing, error) {
+	for {
+		answers, timing, err := p.Batcher.Answer(ctx, inputs)
+		after, refused := batch.IsRefused(err)
+		if !refused {
+			return answers, timing, err
+		}
+		after = max(after, 10*time.Millisecond)
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < after {
+			return nil, timing, err
+		}
+		select {
+		case <-time.After(after):
+		case <-ctx.Done():
+			return nil, timing, ctx.Err()
+		}
+	}
+}
+
+// serverTiming tells a browser where the time went: the header Server-Timing of W3C's
+// recommendation, in milliseconds and in the order of what happened. Of each stage it
+// tells the time on the way to it and back, the wait for its turn, and the computing.
+func serverTiming(t batch.Timing) string {
+	var b strings.Builder
+	metric := func(name string, d time.Duration) {
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(name)
+		b.WriteString(";dur=")
+		var digits [32]byte
+		b.Write(strconv.AppendFloat(digits[:0], float64(max(d, 0).Microseconds())/1000, 'f', -1, 64))
+	}
+	metric("tokenise", t.Encoding)
+	metric("queue", t.Waiting)
+	around := t.Batch // from sending to the stage until its answer was there
+	for i, s := range t.Stages {
+		name := "stage" + strconv.Itoa(i)
+		metric(name+"-network", around-s.Total)
+		metric(name+"-wait", s.Waited)
+		metric(name+"-compute", s.Computed)
+		around = s.Next
+	}
+	if len(t.Stages) == 0 {
+		metric("compute", t.Batch)
+	}
+	return b.String()
+}

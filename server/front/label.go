@@ -1,0 +1,66 @@
+package front
+
+import (
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+)
+
+// label answers GET /?text=… with the label alone, or with all of the JSON for those
+// that accept that and no text.
+func (f *Front) label(w http.ResponseWriter, r *http.Request) {
+	w.Header().Add("Vary", "Accept")
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	texts, given := query["text"]
+	if !given && f.Page != nil && accepts(r, "text/html") {
+		f.Page.ServeHTTP(w, r)
+		return
+	}
+	fail, wantsJSON := failPlain, accepts(r, "application/json") && !accepts(r, "text/plain")
+	if wantsJSON {
+		fail = f.Fail
+	}
+	m, done := f.models.use()
+	defer done()
+	switch {
+	case m.Batcher == nil:
+		err = &statusError{http.StatusNotFound, m.NoText}
+	case err != nil:
+		err = fault.Errorf(fault.Invalid, "the query is not URL-encoded: %w", err)
+	case !given:
+		err = fault.Errorf(fault.Invalid, "text is missing; ask for /?text=… with the text URL-encoded")
+	case len(texts) > 1:
+		err = fault.Errorf(fault.Invalid, "text is given %d times; send several texts as a list with POST /predict", len(texts))
+	case texts[0] == "":
+		err = fault.Errorf(fault.Invalid, "text is empty")
+	}
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	results, err := f.classify(m, w, r, &question{inputs: textmodel.Inputs(texts)})
+	switch {
+	case err != nil:
+		fail(w, err)
+	case wantsJSON:
+		writeJSON(w, http.StatusOK, results)
+	default:
+		writePlain(w, http.StatusOK, results[0][0].Label)
+	}
+}
+
+// accepts reports whether a request names a media type as one that it accepts.
+func accepts(r *http.Request, mediaType string) bool {
+	for _, header := range r.Header["Accept"] {
+		for one := range strings.SplitSeq(header, ",") {
+			if name, _, _ := mime.ParseMediaType(one); name == mediaType {
+				return true
+			}
+		}
+	}
+	return false
+}

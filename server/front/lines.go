@@ -1,0 +1,257 @@
+package front
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/batch"
+)
+
+// Limits of streams. What one takes of the memory is bounded by the pieces that are
+// under way, and a piece by its lines and their bytes.
+const (
+	streamsAtOnce = 64
+	maxLine       = 64 << 10 // bytes
+	maxPiece      = 64 << 10 // bytes after which a piece takes no further line
+)
+
+// A line is one that was read. It is blank, or has a question, or is wrong.
+type line struct {
+	number int // from 1 on
+	*question
+	err error
+}
+
+// A lineProblem is what a line is answered with that has no results.
+type lineProblem struct {
+	Error string `json:"error"`
+	Line  int    `json:"line"`
+}
+
+// A lineReader reads lines of NDJSON.
+type lineReader struct {
+	from *bufio.Reader
+	read int // lines
+}
+
+func newLineReader(r io.Reader) *lineReader {
+	return &lineReader{from: bufio.NewReaderSize(r, maxLine)}
+}
+
+// piece reads a line, and then those that are there already, up to so many. It ends
+// with io.EOF, or why no more can be read, together with the last lines.
+func (l *lineReader) piece(most int) (lines []line, err error) {
+	for size := 0; len(lines) < most && size < maxPiece; {
+		data, err := l.line()
+		if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 {
+			next := line{number: l.read}
+			next.question, next.err = parseLine(trimmed)
+			lines, size = append(lines, next), size+len(data)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			lines = append(lines, line{number: l.read, err: fault.Errorf(fault.TooLarge, "the line is longer than %d bytes", maxLine)})
+			if err := l.skip(); err != nil {
+				return lines, err
+			}
+		case err != nil:
+			return lines, err
+		}
+		if len(lines) > 0 && !l.buffered() {
+			break
+		}
+	}
+	return lines, nil
+}
+
+// line reads a line. Of one that is too long, which is bufio.ErrBufferFull, it
+// returns nothing.
+func (l *lineReader) line() ([]byte, error) {
+	data, err := l.from.ReadSlice('\n')
+	if len(data) > 0 {
+		l.read++
+	}
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return nil, err
+	}
+	return data, err
+}
+
+// skip passes over the rest of a line.
+func (l *lineReader) skip() error {
+	for {
+		if _, err := l.from.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+	}
+}
+
+// buffered reports whether a whole line can be had without waiting.
+func (l *lineReader) buffered() bool {
+	data, _ := l.from.Peek(l.from.Buffered())
+	return bytes.IndexByte(data, '\n') >= 0
+}
+
+// stream answers lines, a line each and in order, while further ones are read. A client
+// has to read while it sends: no more lines are taken than can be answered.
+func (f *Front) stream(m Model, w http.ResponseWriter, r *http.Request) {
+	defer f.streams.Add(-1)
+	if f.streams.Add(1) > streamsAtOnce {
+		f.Fail(w, fault.Errorf(fault.Overloaded, "%d streams are being answered, which are as many as can be; try again later", streamsAtOnce))
+		return
+	}
+	timeout, err := f.timeout(w, r)
+	if err != nil {
+		f.Fail(w, err)
+		return
+	}
+	control := http.NewResponseController(w)
+	_ = control.EnableFullDuplex() // of HTTP/1, which is not by itself
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	s := &stream{model: m, control: control, timeout: timeout, w: w, cancel: cancel}
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+	body, err := decoded(r)
+	if err != nil {
+		f.Fail(w, err)
+		return
+	}
+	// Reading ends when the front is to stop, or nobody takes the answers any more.
+	defer context.AfterFunc(f.stopping, cancel)()
+	defer context.AfterFunc(ctx, func() { _ = control.SetReadDeadline(time.Now()) })()
+	_ = control.SetWriteDeadline(time.Time{})
+	usualHeaders(w.Header(), typeLines)
+	w.WriteHeader(http.StatusOK)
+
+	under := make(chan *answered, piecesAtOnce-1)
+	var writing sync.WaitGroup
+	writing.Go(func() { s.write(under) })
+	lines := newLineReader(body)
+	texts, err := s.read(ctx, lines, under)
+	if err != nil && !errors.Is(err, io.EOF) {
+		if f.stopping.Err() != nil {
+			err = fault.Errorf(fault.Unavailable, "the front is to stop; send the lines from this one on again")
+		}
+		note(w, err)
+		last := &answered{lines: []line{{number: lines.read + 1, err: err}}, done: make(chan struct{})}
+		close(last.done)
+		under <- last
+	}
+	close(under)
+	writing.Wait()
+	if rec := recorderOf(w); rec != nil {
+		rec.texts = texts
+	}
+}
+
+// A stream is a request with lines.
+type stream struct {
+	model   Model
+	control *http.ResponseController
+	timeout time.Duration // for each piece
+	w       http.ResponseWriter
+	cancel  context.CancelFunc
+}
+
+// An answered piece is being answered until done.
+type answered struct {
+	lines   []line
+	answers []textmodel.Answer // of the lines with a question
+	err     error              // of all of them
+	done    chan struct{}
+}
+
+// read has pieces answered until there are no more lines, and counts those.
+func (s *stream) read(ctx context.Context, from *lineReader, to chan<- *answered) (texts int, err error) {
+	for err == nil {
+		if ctx.Err() == nil { // else the deadline that ends the reading stands
+			_ = s.control.SetReadDeadline(time.Now().Add(bodyTime))
+		}
+		if ctx.Err() != nil {
+			return texts, ctx.Err()
+		}
+		p := &answered{done: make(chan struct{})}
+		p.lines, err = from.piece(pieceSize(s.model.Batcher))
+		texts += len(p.lines)
+		go s.answer(ctx, p)
+		to <- p
+	}
+	return texts, err
+}
+
+// answer answers a piece.
+func (s *stream) answer(ctx context.Context, p *answered) {
+	defer close(p.done)
+	var inputs []textmodel.Input
+	for _, l := range p.lines {
+		if l.err == nil {
+			inputs = append(inputs, l.inputs...)
+		}
+	}
+	if len(inputs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
+	p.answers, _, p.err = patient{s.model.Batcher}.Answer(ctx, inputs)
+	if _, refused := batch.IsRefused(p.err); p.err != nil && !refused && ctx.Err() != nil {
+		p.err = fault.Errorf(fault.Deadline, "there was no answer within %s", s.timeout)
+	}
+}
+
+// write writes the answers of pieces. When nobody reads them, the rest is taken only.
+func (s *stream) write(from <-chan *answered) {
+	var failed error
+	var buf bytes.Buffer
+	for p := range from {
+		<-p.done
+		if failed != nil {
+			continue
+		}
+		buf.Reset()
+		s.encode(&buf, p)
+		_ = s.control.SetWriteDeadline(time.Now().Add(writeTime))
+		if _, failed = s.w.Write(buf.Bytes()); failed == nil {
+			failed = s.control.Flush()
+		}
+		_ = s.control.SetWriteDeadline(time.Time{})
+		if failed != nil {
+			s.cancel()
+		}
+	}
+}
+
+// encode encodes the answers of a piece.
+func (s *stream) encode(to *bytes.Buffer, p *answered) {
+	e := json.NewEncoder(to)
+	e.SetEscapeHTML(false)
+	answers := p.answers
+	for _, l := range p.lines {
+		err := l.err
+		if err == nil && p.err != nil {
+			err = p.err
+		}
+		var v any
+		if err == nil {
+			var a textmodel.Answer
+			a, answers = answers[0], answers[1:]
+			results, failed := s.model.Classifier.Results(a, l.by)
+			v, err = l.top(results), failed
+		}
+		if err == nil {
+			err = e.Encode(v)
+		}
+		if err != nil {
+			_ = e.Encode(lineProblem{err.Error(), l.number})
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package front
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A recorder remembers what the log line tells.
+type recorder struct {
+	http.ResponseWriter
+	id            string // of the request
+	status, texts int
+	err           error
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap gives http.ResponseController the writer below.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// recorderOf finds the recorder below the writers that were put around it; nil when
+// there is none.
+func recorderOf(w http.ResponseWriter) *recorder {
+	for {
+		switch under := w.(type) {
+		case *recorder:
+			return under
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = under.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
+// note has the log tell of an error.
+func note(w http.ResponseWriter, err error) {
+	if rec := recorderOf(w); rec != nil {
+		rec.err = err
+	}
+}
+
+// log logs a line a request. Of refusals there are most when there is least time: they
+// get a line a second together, and lines of their own only at the level debug.
+func (f *Front) log(r *http.Request, rec *recorder, started time.Time) {
+	level := slog.LevelInfo
+	switch {
+	case rec.status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case rec.status == http.StatusTooManyRequests:
+		f.refusals.add(rec.err)
+		level = slog.LevelDebug
+	}
+	if !f.Log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := append(make([]slog.Attr, 0, 7),
+		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", rec.status),
+		slog.Duration("took", time.Since(started).Round(time.Microsecond)), slog.String("request_id", rec.id))
+	if rec.texts > 0 {
+		attrs = append(attrs, slog.Int("texts", rec.texts))
+	}
+	if rec.err != nil {
+		attrs = append(attrs, slog.String("error", rec.err.Error()))
+	}
+	f.Log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// refusalsTime is how long refusals are counted before a line tells of them.
+const refusalsTime = time.Second
+
+// refusals are requests that were refused since a line told of them.
+type refusals struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	count int
+	last  error
+}
+
+func (r *refusals) add(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = err
+	if r.count++; r.count == 1 {
+		time.AfterFunc(refusalsTime, r.tell)
+	}
+}
+
+// tell logs what was counted.
+func (r *refusals) tell() {
+	r.mu.Lock()
+	count, last := r.count, r.last
+	r.count, r.last = 0, nil
+	r.mu.Unlock()
+	attrs := []slog.Attr{slog.Int("count", count)}
+	if last != nil {
+		attrs = append(attrs, slog.String("last", last.Error()))
+	}
+	r.log.LogAttrs(context.Background(), slog.LevelInfo, "requests refused", attrs...)
+}

@@ -1,0 +1,103 @@
+package front
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/text"
+)
+
+// predict answers POST with every label and its score, for one text or a list, or for
+// a stream of lines.
+func (f *Front) predict(w http.ResponseWriter, r *http.Request) {
+	m, done := f.models.use()
+	defer done()
+	if m.Batcher == nil {
+		f.Fail(w, &statusError{http.StatusNotFound, m.NoText})
+		return
+	}
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
+	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
+		f.stream(m, w, r)
+		return
+	}
+	results, release, err := f.results(m, w, r)
+	defer release()
+	if err != nil {
+		f.Fail(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, results)
+}
+
+// results answers a body. What it takes of the memory for bodies is released by the caller.
+func (f *Front) results(m Model, w http.ResponseWriter, r *http.Request) (_ [][]text.Result, release func(), err error) {
+	held := &hold{front: f}
+	body, err := f.body(r, held)
+	if err != nil {
+		return nil, held.release, err
+	}
+	q, err := parseBody(body)
+	if err == nil && len(q.inputs) > m.Batcher.MaxTexts {
+		err = held.add(perText * int64(len(q.inputs)))
+	}
+	if err != nil {
+		return nil, held.release, err
+	}
+	results, err := f.classify(m, w, r, q)
+	return results, held.release, err
+}
+
+// classify has inputs answered with labels and scores.
+func (f *Front) classify(m Model, w http.ResponseWriter, r *http.Request, q *question) ([][]text.Result, error) {
+	computed, err := f.Compute(m, w, r, q.inputs)
+	if err != nil {
+		return nil, err
+	}
+	results := make([][]text.Result, len(computed))
+	for i, a := range computed {
+		if results[i], err = m.Classifier.Results(a, q.by); err != nil {
+			return nil, fmt.Errorf("text %d: %w", i, err)
+		}
+		results[i] = q.top(results[i])
+	}
+	return results, nil
+}
+
+// timeout is how long the request may take: as long as every other, or what its
+// client says it waits for with `Prefer: wait=SECONDS` (RFC 7240, section 4.3), if
+// that is less.
+func (f *Front) timeout(w http.ResponseWriter, r *http.Request) (time.Duration, error) {
+	value, given := preferredWait(r.Header["Prefer"])
+	if !given {
+		return f.Timeout, nil
+	}
+	seconds, err := strconv.ParseUint(value, 10, 31)
+	if err != nil || seconds == 0 {
+		return 0, fault.Errorf(fault.Invalid, "the header Prefer has wait=%s; it takes seconds from 1 on, without a fraction", value)
+	}
+	if wait := time.Duration(seconds) * time.Second; wait < f.Timeout {
+		w.Header().Set("Preference-Applied", "wait="+value)
+		return wait, nil
+	}
+	return f.Timeout, nil
+}
+
+// preferredWait finds the first preference named wait.
+func preferredWait(headers []string) (value string, given bool) {
+	for _, header := range headers {
+		for preference := range strings.SplitSeq(header, ",") {
+			preference, _, _ = strings.Cut(preference, ";")
+			name, value, _ := strings.Cut(preference, "=")
+			if strings.EqualFold(strings.TrimSpace(name), "wait") {
+				return strings.TrimSpace(value), true
+			}
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,79 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Limits of connections, which docs/http.md tells of.
+const (
+	headerTime = 10 * time.Second // for a request's headers
+	bodyTime   = time.Minute      // for its body; of a stream, for each line
+	writeTime  = time.Minute      // beyond the time of the request, for the response
+	idleTime   = 2 * time.Minute  // between requests
+	maxHeader  = 64 << 10         // bytes
+
+	// Of HTTP/2: requests at once on a connection, and bytes that may be on their way
+	// before they are read.
+	maxStreams          = 100
+	streamWindow        = 64 << 10
+	connectionWindow    = 256 << 10
+	lostConnectionAfter = 30 * time.Second
+
+	// drainTime is how long requests under way may take when the front is to stop.
+	drainTime = 30 * time.Second
+)
+
+// Serve serves HTTP/1 and HTTP/2 on the listener until ctx ends, then finishes the
+// requests under way and returns nil. It closes the listener.
+func (f *Front) Serve(ctx context.Context, l net.Listener) error {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	open := &connections{most: f.MaxConnections, all: map[net.Conn]*connection{}}
+	server := &http.Server{
+		Handler:           f,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       bodyTime,
+		WriteTimeout:      f.Timeout + writeTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerStream:     streamWindow,
+			MaxReceiveBufferPerConnection: connectionWindow,
+			SendPingTimeout:               lostConnectionAfter,
+			WriteByteTimeout:              writeTime,
+		},
+		TLSConfig:   f.TLS,
+		ErrorLog:    slog.NewLogLogger(f.Log.Handler(), slog.LevelDebug),
+		ConnContext: open.context,
+		ConnState:   open.state,
+	}
+	drained := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		f.endStreams()
+		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		drained <- server.Shutdown(deadline)
+	})
+	serve := server.Serve
+	if f.TLS != nil {
+		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
+	err := serve(l)
+	if !stop() {
+		err = <-drained
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err), server.Close())
+	}
+	return nil
+}
