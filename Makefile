@@ -18,6 +18,7 @@ help: ## list the targets
 .PHONY: setup
 setup: runtime ## fetch ONNX Runtime, the Go modules and what the tests need, once; works offline afterwards
 	@scripts/interop/setup.sh
+	@scripts/clients/setup.sh
 
 # What it takes to build and run; the tests need more.
 .PHONY: runtime
@@ -98,6 +99,10 @@ bench-overload: runtime build ## measure a front that is asked ten times what it
 bench-scale: runtime build $(TOXIPROXY) ## compare 1 to 6 emulated machines; needs control groups (ARGS='-repeats 5')
 	@go build -o .setup/bin/scale ./bench/scale
 	@.setup/bin/scale $(ARGS)
+
+.PHONY: openapi
+openapi: setup build ## try 1,000 requests of each operation of /openapi.json (EXAMPLES=100)
+	@DISTINFER_OPENAPI_EXAMPLES=$(or $(EXAMPLES),1000) go test -count=1 -timeout 1h -run TestTheOpenAPIDocumentIsTrue ./cmd/distinfer
 
 .PHONY: fuzz
 fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
