@@ -38,7 +38,7 @@ func benchmark(b *testing.B, handler http.Handler, want int) {
 
 func benchFront(b *testing.B, m front.Model) *front.Front {
 	c, _ := usualSetup(b, newJudge())
-	c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	c.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) //nolint:sloglint // what a line costs counts
 	return front.New(c.Config, m)
 }
 
