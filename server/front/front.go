@@ -118,7 +118,7 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
-	if f.Tokens == nil || open(r.URL.Path) || f.Tokens.allow(r) {
+	if f.Tokens == nil || open(r.URL.Path) || f.Tokens.Allow(r.Header["Authorization"]) {
 		f.mux.ServeHTTP(rec, r)
 	} else {
 		refuse(rec, r)
@@ -275,12 +275,13 @@ func (f *Front) results(w http.ResponseWriter, r *http.Request) ([][]text.Result
 // bodiesAtOnce is how many bodies of the largest size may be held in memory.
 const bodiesAtOnce = 16
 
-// reserve takes room for a request's body, as much as it says it has or else the
-// most it may have, so that clients that send slowly cannot fill the memory.
-func (f *Front) reserve(r *http.Request) (release func(), err error) {
+// reserve takes room for a request's body, as much as it says it has or else, when that
+// is negative, the most it may have, so that clients that send slowly cannot fill the
+// memory.
+func (f *Front) reserve(size int64) (release func(), err error) {
 	n := f.MaxBody
-	if r.ContentLength >= 0 {
-		n = min(n, r.ContentLength)
+	if size >= 0 {
+		n = min(n, size)
 	}
 	if f.held.Add(n) > bodiesAtOnce*f.MaxBody {
 		f.held.Add(-n)
@@ -290,7 +291,7 @@ func (f *Front) reserve(r *http.Request) (release func(), err error) {
 }
 
 func (f *Front) readBody(w http.ResponseWriter, r *http.Request) (*body, error) {
-	release, err := f.reserve(r)
+	release, err := f.reserve(r.ContentLength)
 	if err != nil {
 		return nil, err
 	}
