@@ -19,6 +19,7 @@ help: ## list the targets
 setup: runtime ## fetch ONNX Runtime, the Go modules and what the tests need, once; works offline afterwards
 	@scripts/interop/setup.sh
 	@scripts/clients/setup.sh
+	@scripts/oip/setup.sh tritonclient
 
 # What it takes to build and run; the tests need more.
 .PHONY: runtime
@@ -61,6 +62,12 @@ bench: runtime build ## measure accuracy, start-up, memory, what stages cost, an
 conformance: runtime build ## split 2,100 models of public packages and compare each with the whole (ARGS='--only lstm')
 	@scripts/conformance/setup.sh
 	@.setup/conformance/venv/bin/python scripts/conformance/compare.py $(ARGS)
+
+# KServe's SDK is large (450 MB), so it is installed when asked for; `make test` skips it without.
+.PHONY: conformance-clients
+conformance-clients: setup ## ask a front with clients that are not ours: tritonclient, KServe's SDK
+	@scripts/oip/setup.sh kserve
+	@go test -count=1 -v -run 'TestTritons|TestKServes' ./cmd/distinfer | grep -E '^ *(---|tritonclient|kserve|ok|FAIL|.* right$$)'
 
 .PHONY: bench-split
 bench-split: runtime build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')

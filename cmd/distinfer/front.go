@@ -27,6 +27,7 @@ import (
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/mtls"
+	"github.com/distinfer/distinfer/server/oip"
 	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
 )
@@ -42,9 +43,11 @@ machines. Only the front needs to know where the stages are.
   POST /predict   (or /) labels and scores as JSON, for {"inputs": "…"} or a list
   GET  /healthz   whether the front runs
   GET  /readyz    whether every stage can be used
+  /v2/…           the Open Inference Protocol: tensors and texts, for any model
 
 The front listens on localhost only, unless --listen names another address, which
-needs --https-cert and --https-key. Stages on other machines need --tls, a folder
+needs --https-cert and --https-key. --grpc-port adds the Open Inference Protocol over
+gRPC, at the same host, with the same certificate and tokens. Stages on other machines need --tls, a folder
 that ` + "`distinfer certs`" + ` makes. With --tokens, only those who send one of the tokens
 in the file are answered.
 
@@ -106,6 +109,10 @@ func (s *settings) front(cmd *cobra.Command) error {
 	}
 	f := newFrontProcess(config, m)
 	defer f.Close()
+	grpcListener, err := s.listenGRPC(cmd.Context())
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	// Whichever of the two ends takes the other with it.
 	work, ctx := errgroup.WithContext(cmd.Context())
 	if s.Share != "" {
@@ -119,6 +126,9 @@ func (s *settings) front(cmd *cobra.Command) error {
 	}
 	unfollow := f.followOnHangup(cmd, m)
 	defer unfollow()
+	if grpcListener != nil {
+		work.Go(func() error { return f.serveGRPC(ctx, grpcListener) })
+	}
 	work.Go(func() error { return f.serve(ctx, l, m) })
 	return work.Wait()
 }
@@ -127,6 +137,7 @@ func (s *settings) front(cmd *cobra.Command) error {
 func addFrontFlags(f *pflag.FlagSet) {
 	f.Int("port", 8008, "`port` on localhost to answer HTTP on; 0 is any that is free")
 	f.String("listen", "", "`host:port` to answer HTTP on, instead of --port")
+	f.Int("grpc-port", noPort, "`port` to answer the Open Inference Protocol over gRPC on, at the host that HTTP is answered at; 0 is any that is free, -1 none")
 	f.Duration("timeout", 30*time.Second, "longest `time` a request may take")
 	f.Int64("max-body", 4<<20, "largest body of a request, in `bytes`")
 	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
@@ -222,6 +233,7 @@ func (s *settings) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
 // A frontProcess is a front that tells what it does.
 type frontProcess struct {
 	*front.Front
+	oip   *oip.Server
 	share *share.Server // nil when the bundle is not shared
 	log   *slog.Logger
 }
@@ -237,7 +249,11 @@ func (s *settings) frontConfig() (front.Config, error) {
 }
 
 func newFrontProcess(c front.Config, m *model) *frontProcess {
-	return &frontProcess{Front: front.New(c, m.Model), log: c.Log}
+	f := &frontProcess{Front: front.New(c, m.Model), log: c.Log}
+	f.oip = openInference(f.Front)
+	f.Handle("/v2", f.oip)
+	f.Handle("/v2/", f.oip)
+	return f
 }
 
 // serve says where, and serves.

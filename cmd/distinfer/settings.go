@@ -45,6 +45,7 @@ type settings struct {
 	Listen      string        `mapstructure:"listen"`
 	Share       string        `mapstructure:"share"`
 	Port        int           `mapstructure:"port"`
+	GRPCPort    int           `mapstructure:"grpc-port"`
 	Timeout     time.Duration `mapstructure:"timeout"`
 	DeadAfter   time.Duration `mapstructure:"dead-after"`
 	MaxBody     int64         `mapstructure:"max-body"`
@@ -237,6 +238,8 @@ func (s *settings) check() error {
 		return bad("--bundle-id is %q; it can be 12 to 64 hexadecimal digits, such as `distinfer split` prints them", s.BundleID)
 	case s.Port < 0 || s.Port > 65535:
 		return bad("--port is %d; ports are 0 to 65535", s.Port)
+	case s.GRPCPort < noPort || s.GRPCPort > 65535:
+		return bad("--grpc-port is %d; ports are 0 to 65535, and -1 is none", s.GRPCPort)
 	case (s.HTTPSCert == "") != (s.HTTPSKey == ""):
 		return bad("--https-cert and --https-key belong together; give both, or neither for plain HTTP")
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/stage"
@@ -99,6 +100,10 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 		return err
 	}
 	defer func() { _ = l.Close() }()
+	grpcListener, err := s.listenGRPC(ctx)
+	if err != nil {
+		return err
+	}
 	addresses, release, err := s.localStages(ctx, len(b.Stages))
 	if err != nil {
 		return err
@@ -125,15 +130,18 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 	f := newFrontProcess(config, m)
 	defer f.Close()
 
-	served := make(chan error, 1)
-	serving, stop := context.WithCancel(ctx)
+	served, serving := errgroup.WithContext(ctx)
+	serving, stop := context.WithCancel(serving)
 	defer stop()
-	go func() { served <- f.serve(serving, l, m) }()
+	served.Go(func() error { return f.serve(serving, l, m) })
+	if grpcListener != nil {
+		served.Go(func() error { return f.serveGRPC(serving, grpcListener) })
+	}
 	if err := f.greet(ctx, out, f.url(l), ask, m); err != nil {
 		stop()
-		return errors.Join(err, <-served)
+		return errors.Join(err, served.Wait())
 	}
-	return <-served
+	return served.Wait()
 }
 
 // localStages are the addresses of the stages on this machine: those configured,

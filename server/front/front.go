@@ -105,7 +105,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()["X-Request-Id"] = []string{rec.id}
 	switch {
 	case f.Origins.allow(rec, r):
-	case f.Tokens == nil || open(r.URL.Path) || f.Tokens.allow(r):
+	case f.Tokens == nil || open(r.URL.Path) || f.Tokens.Allow(r.Header["Authorization"]):
 		f.handler.ServeHTTP(rec, r)
 	default:
 		refuse(rec, r)

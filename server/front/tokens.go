@@ -78,9 +78,9 @@ func CanBeToken(s string) bool {
 	}) < 0
 }
 
-// allow reports whether a request bears one of the tokens.
-func (t *Tokens) allow(r *http.Request) bool {
-	headers := r.Header["Authorization"]
+// Allow reports whether a request bears one of the tokens, in the only one of its headers
+// Authorization.
+func (t *Tokens) Allow(headers []string) bool {
 	if len(headers) != 1 {
 		return false
 	}

@@ -11,22 +11,11 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/server/grpcfault"
 )
 
 // domain marks errors that a stage made, as against the transport's.
 const domain = "distinfer"
-
-// grpcCodes is the one table from faults to gRPC codes.
-var grpcCodes = map[fault.Code]codes.Code{
-	fault.Internal:    codes.Internal,
-	fault.Invalid:     codes.InvalidArgument,
-	fault.TooLarge:    codes.InvalidArgument,
-	fault.Overloaded:  codes.ResourceExhausted,
-	fault.Unavailable: codes.Unavailable,
-	fault.Mismatch:    codes.FailedPrecondition,
-	fault.Deadline:    codes.DeadlineExceeded,
-	fault.Canceled:    codes.Canceled,
-}
 
 // refusedKey is the key of the metadata of a refusal.
 const refusedKey = "refused"
@@ -58,7 +47,7 @@ func toStatus(err error) error {
 	}
 	// A status travels as protobuf, whose strings are UTF-8; a message may quote
 	// bytes that are not.
-	s := status.New(grpcCodes[code], strings.ToValidUTF8(err.Error(), "\ufffd"))
+	s := status.New(grpcfault.Code(code), strings.ToValidUTF8(err.Error(), "\ufffd"))
 	if detailed, errDetail := s.WithDetails(info); errDetail == nil {
 		s = detailed
 	}
@@ -81,10 +70,8 @@ func fromStatus(ctx context.Context, err error, peer string) error {
 		if !ok || info.GetDomain() != domain {
 			continue
 		}
-		for code := range grpcCodes {
-			if code.String() == info.GetReason() {
-				return &answered{fault.Wrap(code, errors.New(s.Message())), info.GetMetadata()[refusedKey] != ""}
-			}
+		if code, known := grpcfault.Parse(info.GetReason()); known {
+			return &answered{fault.Wrap(code, errors.New(s.Message())), info.GetMetadata()[refusedKey] != ""}
 		}
 	}
 	switch s.Code() {

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"net"
+	"strconv"
+
+	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/oip"
+)
+
+// noPort is the --grpc-port for no gRPC. 0 is any port that is free, as for --port.
+const noPort = -1
+
+// openInference answers the Open Inference Protocol with the model that the front follows.
+func openInference(f *front.Front) *oip.Server {
+	c := oip.Config{
+		Host: f, Version: buildVersion(), MaxBody: f.MaxBody, Timeout: f.Timeout, TLS: f.TLS, Log: f.Log,
+		Use: func() (oip.Model, func()) {
+			m, done := f.Use()
+			return openInferenceModel(m), done
+		},
+	}
+	if f.Tokens != nil {
+		c.Allow = f.Tokens.Allow
+	}
+	return oip.New(c)
+}
+
+func openInferenceModel(m front.Model) oip.Model {
+	o := oip.Model{
+		Name: m.Bundle.Model.Name, Inputs: m.Bundle.Inputs, Outputs: m.Bundle.Outputs,
+		Runner: m.Runner, NoText: m.NoText, Ready: m.Ready,
+	}
+	if m.Batcher != nil {
+		o.Text = &oip.Text{Labels: m.Classifier.Labels(), Classify: labeller{m.Batcher, m.Classifier}.classify}
+	}
+	return o
+}
+
+// listenGRPC listens at the host of the front, which was permitted for that; without
+// --grpc-port it gives none.
+func (s *settings) listenGRPC(ctx context.Context) (net.Listener, error) {
+	if s.GRPCPort == noPort {
+		return nil, nil
+	}
+	host := "localhost"
+	if s.Listen != "" {
+		var err error
+		if host, _, err = net.SplitHostPort(s.Listen); err != nil {
+			return nil, err // not so: it was checked
+		}
+	}
+	return listen(ctx, net.JoinHostPort(host, strconv.Itoa(s.GRPCPort)), "--grpc-port")
+}
+
+// serveGRPC says where, and serves.
+func (f *frontProcess) serveGRPC(ctx context.Context, l net.Listener) error {
+	f.log.Info("gRPC listening", "listen", l.Addr().String(), "tls", f.TLS != nil, "tokens", f.Tokens != nil)
+	return f.oip.Serve(ctx, l)
+}

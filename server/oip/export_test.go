@@ -1,0 +1,21 @@
+package oip
+
+import (
+	"context"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	"github.com/distinfer/distinfer/server/oip/oippb"
+)
+
+// InferMessage answers a ModelInfer with the given bytes, as they come from the network.
+func InferMessage(s *Server, data []byte) error {
+	in := &oippb.ModelInferRequest{}
+	if err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(data)}, in); err != nil {
+		return status.Error(codes.Internal, err.Error()) // as the transport answers it
+	}
+	_, err := s.grpcModelInfer(context.Background(), in)
+	return toStatus(err)
+}

@@ -1,0 +1,278 @@
+package oip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	_ "google.golang.org/grpc/encoding/gzip" // clients may compress
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/server/grpcfault"
+	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
+	"github.com/distinfer/distinfer/server/oip/oippb"
+)
+
+const serviceName = "inference.GRPCInferenceService"
+
+const (
+	// receivedAtOnce is how many messages may be received at a time, which is what the
+	// memory for those that are not whole yet is bounded by. Others wait.
+	receivedAtOnce = 16
+	receiveTime    = time.Minute // for one message
+
+	streamsAtOnce = 256 // of a connection
+	streamWindow  = 64 << 10
+	pingTime      = 30 * time.Second // that clients may ping after; longer without a sign of life is a dead one
+	drainTime     = 30 * time.Second // for calls under way when the server is to stop
+	readyTime     = 2 * time.Second
+)
+
+// description is what protoc-gen-go-grpc would write, but that a message is received only
+// once its caller may send it and there is room.
+var description = grpc.ServiceDesc{
+	ServiceName: serviceName,
+	HandlerType: (*any)(nil),
+	Methods: []grpc.MethodDesc{
+		unary("ServerLive", (*Server).grpcServerLive),
+		unary("ServerReady", (*Server).grpcServerReady),
+		unary("ModelReady", (*Server).grpcModelReady),
+		unary("ServerMetadata", (*Server).grpcServerMetadata),
+		unary("ModelMetadata", (*Server).grpcModelMetadata),
+		unary("ModelInfer", (*Server).grpcModelInfer),
+	},
+	Metadata: "open_inference.proto",
+}
+
+func unary[In, Out any](name string, call func(*Server, context.Context, *In) (*Out, error)) grpc.MethodDesc {
+	return grpc.MethodDesc{MethodName: name, Handler: func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+		s, in, started := srv.(*Server), new(In), time.Now()
+		var out *Out
+		err := s.allow(ctx)
+		if err == nil {
+			err = s.receive(ctx, func() error { return decode(in) })
+		}
+		if err == nil {
+			out, err = call(s, ctx, in)
+		}
+		err = toStatus(err)
+		s.log(ctx, name, time.Since(started), err)
+		if err != nil {
+			return nil, err
+		}
+		return out, nil
+	}}
+}
+
+// receive receives a message once there is room.
+func (s *Server) receive(ctx context.Context, decode func() error) error {
+	select {
+	case s.receiving <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	late := time.NewTimer(receiveTime)
+	defer late.Stop()
+	received := make(chan error, 1)
+	go func() {
+		defer func() { <-s.receiving }()
+		received <- decode()
+	}()
+	select {
+	case err := <-received:
+		return err
+	case <-late.C: // the call's end ends decode
+		return fault.Errorf(fault.Deadline, "the request did not arrive within %s", receiveTime)
+	}
+}
+
+// allow fails unless the call has a token, if one is needed.
+func (s *Server) allow(ctx context.Context) error {
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	switch {
+	case s.Allow == nil || s.Allow(values):
+		return nil
+	case len(values) == 0:
+		return status.Error(codes.Unauthenticated, "a token is needed; send it as the metadata authorization: Bearer TOKEN")
+	}
+	return status.Error(codes.Unauthenticated, "the token is not one that is known here; send another as the metadata authorization: Bearer TOKEN")
+}
+
+// toStatus makes a gRPC status of an error, unless it is one.
+func toStatus(err error) error {
+	if _, is := status.FromError(err); is {
+		return err // also nil
+	}
+	code := grpcfault.Code(fault.CodeOf(err))
+	if errors.As(err, &notFoundError{}) {
+		code = codes.NotFound
+	}
+	return status.Error(code, strings.ToValidUTF8(err.Error(), "\ufffd"))
+}
+
+// log writes a line a call.
+func (s *Server) log(ctx context.Context, method string, took time.Duration, err error) {
+	level := slog.LevelInfo
+	attrs := []slog.Attr{slog.String("method", method), slog.String("code", status.Code(err).String()), slog.Duration("took", took.Round(time.Microsecond))}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", status.Convert(err).Message()))
+	}
+	switch status.Code(err) {
+	case codes.Internal, codes.Unavailable, codes.DeadlineExceeded, codes.FailedPrecondition:
+		level = slog.LevelError
+	}
+	s.Log.LogAttrs(ctx, level, "gRPC request", attrs...)
+}
+
+// Serve serves the protocol over gRPC on a listener, with the standard health service and
+// reflection, until ctx ends; then it finishes the calls under way and returns nil. It
+// closes the listener.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	state := health.NewServer()
+	state.SetServingStatus(serviceName, grpc_health_v1.HealthCheckResponse_SERVING)
+	server := s.grpcServer(ctx, state)
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		state.Shutdown()
+		hard := time.AfterFunc(drainTime, server.Stop)
+		defer hard.Stop()
+		server.GracefulStop()
+	})
+	err := server.Serve(l)
+	if !stop() {
+		<-drained
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("serve gRPC on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+func (s *Server) grpcServer(ctx context.Context, state *health.Server) *grpc.Server {
+	server := grpc.NewServer(
+		grpc.Creds(grpcmtls.Server(s.TLS)),
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.StreamInterceptor(s.stream(ctx)),
+		grpc.MaxRecvMsgSize(int(s.MaxBody)),
+		grpc.MaxConcurrentStreams(streamsAtOnce),
+		grpc.InitialWindowSize(streamWindow), // which also keeps it: what waits to be received is not much
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingTime / 2, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * pingTime, Timeout: pingTime}),
+	)
+	server.RegisterService(&description, s)
+	server.RegisterService(s.bounded(grpc_health_v1.Health_ServiceDesc), state)
+	reflection.Register(server)
+	return server
+}
+
+// bounded is a service whose messages are received only once there is room. It needs no
+// token: that of health is for load balancers, which have none.
+func (s *Server) bounded(service grpc.ServiceDesc) *grpc.ServiceDesc {
+	service.Methods = slices.Clone(service.Methods)
+	for i, m := range service.Methods {
+		service.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+			return m.Handler(srv, ctx, func(in any) error {
+				return toStatus(s.receive(ctx, func() error { return decode(in) }))
+			}, interceptor)
+		}
+	}
+	return &service
+}
+
+// stream runs the handler of a stream, which ends when the server is to stop: those of
+// health watches and reflection have no end of their own.
+func (s *Server) stream(stopping context.Context) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		if err := s.allow(stream.Context()); err != nil {
+			return err
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- handle(srv, stream) }()
+		select {
+		case err := <-ended:
+			return err
+		case <-stopping.Done(): // the stream's end ends its handler
+			return status.Error(codes.Unavailable, "the server stops")
+		}
+	}
+}
+
+func (s *Server) grpcServerLive(context.Context, *oippb.ServerLiveRequest) (*oippb.ServerLiveResponse, error) {
+	return &oippb.ServerLiveResponse{Live: true}, nil
+}
+
+func (s *Server) grpcServerReady(ctx context.Context, _ *oippb.ServerReadyRequest) (*oippb.ServerReadyResponse, error) {
+	m, done := s.Use()
+	defer done()
+	return &oippb.ServerReadyResponse{Ready: isReady(ctx, m) == nil}, nil
+}
+
+func (s *Server) grpcModelReady(ctx context.Context, in *oippb.ModelReadyRequest) (*oippb.ModelReadyResponse, error) {
+	m, done := s.Use()
+	defer done()
+	if _, err := s.entry(m, in.GetName(), in.GetVersion()); err != nil {
+		return nil, err
+	}
+	return &oippb.ModelReadyResponse{Ready: isReady(ctx, m) == nil}, nil
+}
+
+func (s *Server) grpcServerMetadata(context.Context, *oippb.ServerMetadataRequest) (*oippb.ServerMetadataResponse, error) {
+	return &oippb.ServerMetadataResponse{Name: serverName, Version: s.Version, Extensions: extensions}, nil
+}
+
+func (s *Server) grpcModelMetadata(_ context.Context, in *oippb.ModelMetadataRequest) (*oippb.ModelMetadataResponse, error) {
+	m, done := s.Use()
+	defer done()
+	e, err := s.entry(m, in.GetName(), in.GetVersion())
+	if err != nil {
+		return nil, err
+	}
+	d, err := e.describe()
+	if err != nil {
+		return nil, err
+	}
+	out := &oippb.ModelMetadataResponse{Name: d.Name, Versions: d.Versions, Platform: d.Platform}
+	for _, t := range d.Inputs {
+		out.Inputs = append(out.Inputs, &oippb.ModelMetadataResponse_TensorMetadata{Name: t.Name, Datatype: t.Datatype, Shape: t.Shape})
+	}
+	for _, t := range d.Outputs {
+		out.Outputs = append(out.Outputs, &oippb.ModelMetadataResponse_TensorMetadata{Name: t.Name, Datatype: t.Datatype, Shape: t.Shape})
+	}
+	return out, nil
+}
+
+func (s *Server) grpcModelInfer(ctx context.Context, in *oippb.ModelInferRequest) (*oippb.ModelInferResponse, error) {
+	m, done := s.Use()
+	defer done()
+	e, err := s.entry(m, in.GetModelName(), in.GetModelVersion())
+	if err != nil {
+		return nil, err
+	}
+	q, err := fromMessage(e, in, s.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	id, typed := in.GetId(), len(in.GetInputs()) > 0 && len(in.GetRawInputContents()) == 0
+	proto.Reset(in) // the run may be long, and the tensors hold what it needs
+	answer, err := e.run(ctx, q.allowed, q.inputs, q.outputs)
+	if err != nil {
+		return nil, err
+	}
+	return toMessage(e, id, typed, q.outputs, answer)
+}

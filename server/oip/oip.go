@@ -1,0 +1,255 @@
+package oip
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// A Model is what requests are answered with.
+type Model struct {
+	Name            string
+	Inputs, Outputs []tensor.Spec
+	Runner          pipeline.Runner
+
+	// Text is what the model makes of texts. When it is nil, NoText says why.
+	Text   *Text
+	NoText string
+
+	// Ready fails while the model cannot be computed.
+	Ready func(context.Context) error
+}
+
+// A Host is the HTTP server that the protocol's routes are part of.
+type Host interface {
+	// TimeAllowed is how long a request may take.
+	TimeAllowed(http.ResponseWriter, *http.Request) (time.Duration, error)
+	// Reserve takes room for a body of n bytes, or of any size when n is negative.
+	Reserve(n int64) (release func(), err error)
+	// Failed takes note of why a request was not answered, and gives the status to say.
+	Failed(http.ResponseWriter, error) (status int)
+}
+
+// Config says how a Server serves.
+type Config struct {
+	// Use gives the current model, which can be used until done is called.
+	Use func() (_ Model, done func())
+
+	Host Host
+
+	// Version is the program's, told to those who ask.
+	Version string
+
+	// MaxBody bounds a request, in bytes: the body over HTTP, also once it is
+	// decompressed, and the message over gRPC.
+	MaxBody int64
+
+	// Timeout is the longest time for one request; a client may allow less.
+	Timeout time.Duration
+
+	// Allow reports whether a gRPC call that has these values of the metadata
+	// "authorization" may be answered; nil is for anybody. Over HTTP the Host decides.
+	Allow func(authorization []string) bool
+
+	// TLS secures the gRPC listener; nil is plain text.
+	TLS *tls.Config
+
+	Log *slog.Logger
+}
+
+// A Server answers the protocol: over HTTP as an http.Handler, over gRPC with Serve.
+type Server struct {
+	Config
+	mux       *http.ServeMux
+	gate      *gate
+	receiving chan struct{}
+}
+
+// New makes a server.
+func New(c Config) *Server {
+	s := &Server{Config: c, gate: newGate(), receiving: make(chan struct{}, receivedAtOnce)}
+	s.mux = s.routes()
+	return s
+}
+
+// serverName is what the metadata calls the server.
+const serverName = "distinfer"
+
+// extensions of the protocol that are spoken.
+var extensions = []string{"binary_tensor_data"}
+
+// The only version of a model that there is.
+const version = "1"
+
+// An entry is a model as clients see it, computed by whatever.
+type entry struct {
+	name, platform  string
+	inputs, outputs []tensor.Spec
+	runner          pipeline.Runner
+}
+
+// entry finds the model that a client names. An empty version is any.
+func (s *Server) entry(m Model, name, wanted string) (*entry, error) {
+	e := &entry{name: name}
+	switch name {
+	case m.Name:
+		e.platform, e.inputs, e.outputs, e.runner = "onnx_onnxv1", m.Inputs, m.Outputs, gated{s.gate, m.Runner}
+	case m.Name + textSuffix:
+		if m.Text == nil {
+			return nil, notFoundError{"there is no model " + quote(name) + ": " + m.NoText}
+		}
+		e.platform, e.inputs, e.outputs, e.runner = "distinfer_text", m.Text.inputs(), m.Text.outputs(), m.Text
+	default:
+		also := ""
+		if m.Text != nil {
+			also = " and " + quote(m.Name+textSuffix)
+		}
+		return nil, notFoundError{"there is no model " + quote(name) + "; there is " + quote(m.Name) + also}
+	}
+	if wanted != "" && wanted != version {
+		return nil, notFoundError{"there is no version " + quote(wanted) + " of " + quote(name) + "; there is " + version}
+	}
+	return e, nil
+}
+
+// A notFoundError says that there is no such model.
+type notFoundError struct{ why string }
+
+func (e notFoundError) Error() string { return e.why }
+
+// A tensorMetadata is what the protocol tells of an input or output.
+type tensorMetadata struct {
+	Name     string  `json:"name"`
+	Datatype string  `json:"datatype"`
+	Shape    []int64 `json:"shape"` // -1 where it is not fixed
+}
+
+// A modelMetadata is what the protocol tells of a model.
+type modelMetadata struct {
+	Name     string           `json:"name"`
+	Versions []string         `json:"versions"`
+	Platform string           `json:"platform"`
+	Inputs   []tensorMetadata `json:"inputs"`
+	Outputs  []tensorMetadata `json:"outputs"`
+}
+
+// describe fails when the protocol has no datatype for an input or output.
+func (e *entry) describe() (m modelMetadata, err error) {
+	m = modelMetadata{Name: e.name, Versions: []string{version}, Platform: e.platform}
+	if m.Inputs, err = describeAll(e.inputs); err != nil {
+		return m, err
+	}
+	m.Outputs, err = describeAll(e.outputs)
+	return m, err
+}
+
+func describeAll(specs []tensor.Spec) ([]tensorMetadata, error) {
+	list := make([]tensorMetadata, len(specs))
+	for i, spec := range specs {
+		datatype, err := datatypeOf(spec)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = tensorMetadata{spec.Name, datatype, make([]int64, len(spec.Dims))}
+		for j, d := range spec.Dims {
+			list[i].Shape[j] = -1
+			if d.IsFixed() {
+				list[i].Shape[j] = d.Size
+			}
+		}
+		if spec.AnyRank {
+			list[i].Shape = []int64{-1} // the protocol has no word for it
+		}
+	}
+	return list, nil
+}
+
+// A declaration is what a client says of a tensor that it sends.
+type declaration struct {
+	name, datatype string
+	shape          []int64
+	params         parameters
+}
+
+// accept checks an input against the model, and those before it. It gives the number of
+// elements that the data has to have.
+func (e *entry) accept(d declaration, before tensor.Bag) (spec tensor.Spec, n int64, err error) {
+	spec, known := tensor.Find(e.inputs, d.name)
+	if !known {
+		return spec, 0, fault.Errorf(fault.Invalid, "the model has no input %s; it has %q", quote(d.name), tensor.Names(e.inputs))
+	}
+	if _, twice := before[d.name]; twice {
+		return spec, 0, fault.Errorf(fault.Invalid, "the input %q is given twice", d.name)
+	}
+	wants, err := datatypeOf(spec)
+	if err != nil {
+		return spec, 0, err
+	}
+	got, err := parseDatatype(d.datatype)
+	if err != nil {
+		return spec, 0, fault.Errorf(fault.Invalid, "the input %q: %w", d.name, err)
+	}
+	if got != spec.DType {
+		return spec, 0, fault.Errorf(fault.Invalid, "the input %q is %s, the model wants %s", d.name, d.datatype, wants)
+	}
+	if d.shape == nil {
+		return spec, 0, fault.Errorf(fault.Invalid, "the input %q has no shape", d.name)
+	}
+	if n, err = tensor.Elements(d.shape); err != nil {
+		return spec, 0, fault.Errorf(fault.Invalid, "the input %q: %w", d.name, err)
+	}
+	return spec, n, d.params.check("the input " + quote(d.name))
+}
+
+// output finds an output that a client names, other than those before it.
+func (e *entry) output(name string, params parameters, before []tensor.Spec) (tensor.Spec, error) {
+	spec, known := tensor.Find(e.outputs, name)
+	if !known {
+		return spec, fault.Errorf(fault.Invalid, "the model has no output %s; it has %q", quote(name), tensor.Names(e.outputs))
+	}
+	if slices.Contains(tensor.Names(before), name) {
+		return spec, fault.Errorf(fault.Invalid, "the output %q is asked for twice", name)
+	}
+	return spec, params.check("the output " + quote(name))
+}
+
+// run computes outputs, in their order, of checked inputs, within the time that is allowed.
+func (e *entry) run(ctx context.Context, allowed time.Duration, in tensor.Bag, outputs []tensor.Spec) ([]tensor.Tensor, error) {
+	for _, spec := range outputs {
+		if _, err := datatypeOf(spec); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := tensor.MatchAll(e.inputs, in); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	within, cancel := context.WithTimeout(ctx, allowed)
+	defer cancel()
+	computed, err := e.runner.Run(within, in)
+	if err != nil {
+		// A stage may end by the same deadline, a moment before.
+		if ctx.Err() == nil && (within.Err() != nil || fault.CodeOf(err) == fault.Deadline) {
+			return nil, fault.Errorf(fault.Deadline, "there was no answer within %s", allowed)
+		}
+		return nil, err
+	}
+	answer := make([]tensor.Tensor, len(outputs))
+	for i, spec := range outputs {
+		t, ok := computed[spec.Name]
+		if !ok || t.DType != spec.DType {
+			return nil, fault.Errorf(fault.Internal, "the model did not answer its output %s", spec)
+		}
+		if err := t.Check(); err != nil {
+			return nil, fault.Errorf(fault.Internal, "the output %q of the model: %w", spec.Name, err)
+		}
+		answer[i] = t
+	}
+	return answer, nil
+}

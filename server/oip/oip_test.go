@@ -1,0 +1,419 @@
+package oip_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/oip"
+	"github.com/distinfer/distinfer/server/oip/oippb"
+)
+
+const (
+	patience = 60 * time.Second
+	maxBody  = 1 << 16
+)
+
+// same gives its inputs back: the output y is the input x, and so on.
+type same struct{ wait <-chan struct{} }
+
+func (s same) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+	if s.wait != nil {
+		select {
+		case <-s.wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return tensor.Bag{
+		"y": in["x"], "names_out": in["names"],
+		"half": {DType: tensor.Float16, Shape: []int64{1}, Data: []byte{0, 0x3c}},
+		"odd":  {DType: tensor.Complex64, Shape: []int64{1}, Data: make([]byte, 8)},
+	}, nil
+}
+
+func model() oip.Model {
+	n := []tensor.Dim{tensor.Named("n"), tensor.Fixed(2)}
+	return oip.Model{
+		Name: "m", Runner: same{}, NoText: "it reads no texts",
+		Ready:   func(context.Context) error { return nil },
+		Inputs:  []tensor.Spec{{Name: "x", DType: tensor.Float64, Dims: n}, {Name: "names", DType: tensor.String, AnyRank: true}},
+		Outputs: []tensor.Spec{{Name: "y", DType: tensor.Float64, Dims: n}, {Name: "names_out", DType: tensor.String, AnyRank: true}},
+	}
+}
+
+func config(m oip.Model) oip.Config {
+	log := slog.New(slog.DiscardHandler)
+	return oip.Config{
+		Use:     func() (oip.Model, func()) { return m, func() {} },
+		Host:    front.New(front.Config{MaxBody: maxBody, Timeout: patience, Log: log}, front.Model{}),
+		MaxBody: maxBody, Timeout: patience, Log: log,
+	}
+}
+
+func post(s http.Handler, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}
+
+const (
+	x     = `{"name":"x","shape":[1,2],"datatype":"FP64","data":[1,2]}`
+	names = `{"name":"names","shape":[1],"datatype":"BYTES","data":["a"]}`
+)
+
+func inputs(list ...string) string { return `{"inputs":[` + strings.Join(list, ",") + `]}` }
+
+func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
+	t.Parallel()
+	m := model()
+	m.Outputs = append(m.Outputs, tensor.Spec{Name: "half", DType: tensor.Float16, Dims: []tensor.Dim{tensor.Fixed(1)}},
+		tensor.Spec{Name: "odd", DType: tensor.Complex64, Dims: []tensor.Dim{tensor.Fixed(1)}})
+	s := oip.New(config(m))
+	like := func(old, with string) string { return inputs(strings.Replace(x, old, with, 1), names) }
+	binary := `{"name":"x","shape":[1,2],"datatype":"FP64","parameters":{"binary_data_size":16}}`
+	asked := func(outputs string) string { return `{"inputs":[` + x + `,` + names + `],"outputs":[` + outputs + `]}` }
+	for _, c := range []struct {
+		body, says string
+		headers    []string
+	}{
+		{``, "not JSON of the form", nil},
+		{`[]`, "must not be a JSON array", nil},
+		{"{\"id\":\"\xff\"}", "not UTF-8", nil},
+		{`{"inputs":[` + names + `],"outputs":[{"name":"y"}]}`, `"x" is missing`, nil},
+		{inputs(x, x, names), "twice", nil},
+		{like(`"x"`, `"z"`), `no input "z"`, nil},
+		{like("FP64", "FP8"), `"FP8" is not known`, nil},
+		{like("FP64", "FP32"), "is FP32, the model wants FP64", nil},
+		{like(`"shape":[1,2],`, ``), "has no shape", nil},
+		{like("[1,2]", "[-1,2]"), "negative dimension", nil},
+		{like("[1,2]", "[4611686018427387904,4611686018427387904]"), "too large", nil},
+		{like("[1,2]", "[1099511627776,2]"), "the data has fewer", nil},
+		{like("[1,2]", "[1.5,2]"), "must not be a JSON number", nil},
+		{strings.Replace(asked(`{"name":"y"}`), "[1,2]", "[2,1]", 1), "the model wants", nil},
+		{like("[1,2]", "[1,3]"), "as many elements", nil},
+		{like(`"data":[1,2]`, `"data":[1]`), "as many elements", nil},
+		{like(`"data":[1,2]`, `"data":[1,2,3]`), "as many elements", nil},
+		{like(`"data":[1,2]`, `"data":[[1],[2]]`), "as many elements", nil},
+		{like(`"data":[1,2]`, `"data":[1,[2]]`), "nested otherwise", nil},
+		{like(`"data":[1,2]`, `"data":[1,null]`), "element 1 is null", nil},
+		{like(`"data":[1,2]`, `"data":[1,1e999]`), "element 1 is 1e999", nil},
+		{like(`"data":[1,2]`, `"data":7777`), "must be a list", nil},
+		{like(`,"data":[1,2]`, ``), "has no data", nil},
+		{like(`"data":[1,2]`, `"data":`+strings.Repeat("[", 9000)+strings.Repeat("]", 9000)), "nested otherwise", nil},
+		{`{"inputs":[` + strings.Repeat("{},", 1<<14) + `{}]}`, "16386 objects", nil},
+		{inputs(x, strings.Replace(names, `"a"`, `7`, 1)), "which is not BYTES", nil},
+		{inputs(binary, names), "0 bytes of binary data are left", nil},
+		{inputs(binary, names) + strings.Repeat("\x00", 17), "1 bytes follow", []string{"Inference-Header-Content-Length", strconv.Itoa(len(inputs(binary, names)))}},
+		{like(`"data":[1,2]`, `"data":[1,2],"parameters":{"binary_data_size":0}`), "both data and", nil},
+		{like(`"data":[1,2]`, `"parameters":{"binary_data_size":0}`), "takes 16 bytes, there are 0", nil},
+		{like(`"data":[1,2]`, `"parameters":{"binary_data_size":-1}`), "it can be 0 or more", nil},
+		{like(`"data":[1,2]`, `"parameters":{"shared_memory_region":"r"}`), "shared_memory_region", nil},
+		{inputs(x, names), `is "9999"`, []string{"Inference-Header-Content-Length", "9999"}},
+		{inputs(x, names), "Content-Encoding", []string{"Content-Encoding", "br"}},
+		{inputs(x, names), "read the body", []string{"Content-Encoding", "gzip"}},
+		{inputs(x, names), "Prefer", []string{"Prefer", "wait=x"}},
+		{inputs(x, names), `"half" is FP16, which has no form in JSON`, nil},
+		{asked(`{"name":"odd"}`), "is complex64", nil},
+		{asked(`{"name":"z"}`), `no output "z"`, nil},
+		{asked(`{"name":"y"},{"name":"y"}`), "asked for twice", nil},
+		{asked(`{"name":"y","parameters":{"classification":3}}`), "classification", nil},
+		{asked(`{"name":"y","parameters":{"binary_data":"yes"}}`), "must be true or false", nil},
+		{`{"parameters":{"sequence_id":"s"},` + inputs(x, names)[1:], "sequence_id", nil},
+		{`{"parameters":{"timeout":"s"},` + inputs(x, names)[1:], "must be a whole number", nil},
+	} {
+		w := post(s, "/v2/models/m/infer", c.body, c.headers...)
+		var problem struct{ Error string }
+		if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || w.Code != http.StatusBadRequest || !strings.Contains(problem.Error, c.says) {
+			t.Errorf("%.200s: %d %.300s; want %q", c.body, w.Code, w.Body, c.says)
+		}
+	}
+}
+
+func TestRoutesThatThereAreNot(t *testing.T) {
+	t.Parallel()
+	m := model()
+	m.Ready = func(context.Context) error { return fault.Errorf(fault.Unavailable, "no stage") }
+	s := oip.New(config(m))
+	for _, c := range []struct {
+		method, path string
+		status       int
+		says         string
+	}{
+		{"GET", "/v2/models/z", 404, `"error":"there is no model`},
+		{"GET", "/v2/models/m-text", 404, "it reads no texts"},
+		{"GET", "/v2/models/m/versions/2", 404, "no version"},
+		{"GET", "/v2/models/m/config", 404, "there is nothing at"},
+		{"POST", "/v2/repository/index", 404, "there is nothing at"},
+		{"GET", "/v2/models/m/infer", 405, "use POST"},
+		{"POST", "/v2", 405, "use GET"},
+		{"GET", "/v2/health/live", 200, `{"live":true}`},
+		{"GET", "/v2/health/ready", 503, `{"ready":false,"error":"no stage"}`},
+		{"GET", "/v2/models/m/ready", 503, `{"name":"m","ready":false,"error":"no stage"}`},
+		{"GET", "/v2/models/m/versions/1", 200, `"shape":[-1,2]`},
+	} {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(c.method, c.path, http.NoBody))
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) || !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%s %s: %d %s", c.method, c.path, w.Code, w.Body)
+		}
+	}
+}
+
+func TestBodiesAreBoundedOnceDecompressed(t *testing.T) {
+	t.Parallel()
+	s := oip.New(config(model()))
+	long := inputs(x, names) + strings.Repeat(" ", maxBody)
+	for encoding, make := range map[string]func(io.Writer) io.WriteCloser{
+		"gzip":    func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
+		"deflate": func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) },
+	} {
+		for body, want := range map[string]int{inputs(x, names): 200, long: 413} {
+			var small bytes.Buffer
+			c := make(&small)
+			if _, err := io.WriteString(c, body); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if w := post(s, "/v2/models/m/infer", small.String(), "Content-Encoding", encoding); w.Code != want {
+				t.Errorf("%s of %d bytes: %d %s", encoding, len(body), w.Code, w.Body)
+			}
+		}
+	}
+	if w := post(s, "/v2/models/m/infer", long); w.Code != 413 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestNumbersThatJSONCannotSayAreNotSaid(t *testing.T) {
+	t.Parallel()
+	s := oip.New(config(model()))
+	header := inputs(`{"name":"x","shape":[1,2],"datatype":"FP64","parameters":{"binary_data_size":16}}`, names)
+	for _, bits := range []uint64{math.Float64bits(math.NaN()), math.Float64bits(math.Inf(1))} {
+		raw := make([]byte, 16)
+		for i := range 8 {
+			raw[i] = byte(bits >> (8 * i))
+		}
+		w := post(s, "/v2/models/m/infer", header+string(raw), "Inference-Header-Content-Length", strconv.Itoa(len(header)))
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "binary_data_output") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+}
+
+// serve serves gRPC, and gives a connection to it.
+func serve(t *testing.T, c oip.Config) *grpc.ClientConn {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- oip.New(c).Serve(ctx, l) }()
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return conn
+}
+
+func infer(ctx context.Context, conn *grpc.ClientConn, in *oippb.ModelInferRequest) (*oippb.ModelInferResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	out := &oippb.ModelInferResponse{}
+	return out, conn.Invoke(ctx, "/inference.GRPCInferenceService/ModelInfer", in, out)
+}
+
+func message() *oippb.ModelInferRequest {
+	return &oippb.ModelInferRequest{ModelName: "m", Id: "7", Inputs: []*oippb.ModelInferRequest_InferInputTensor{
+		{Name: "x", Datatype: "FP64", Shape: []int64{1, 2}, Contents: &oippb.InferTensorContents{Fp64Contents: []float64{1, 2}}},
+		{Name: "names", Datatype: "BYTES", Shape: []int64{}, Contents: &oippb.InferTensorContents{BytesContents: [][]byte{[]byte("a")}}},
+	}}
+}
+
+func TestMessagesAreAnsweredAsTheyCame(t *testing.T) {
+	t.Parallel()
+	conn := serve(t, config(model()))
+	out, err := infer(t.Context(), conn, message())
+	if err != nil || out.GetId() != "7" || len(out.GetRawOutputContents()) != 0 || len(out.GetOutputs()[0].GetContents().GetFp64Contents()) != 2 {
+		t.Errorf("%v, %v", out, err)
+	}
+	raw := message()
+	raw.Inputs[0].Contents, raw.Inputs[1].Contents = nil, nil
+	raw.RawInputContents = [][]byte{make([]byte, 16), {1, 0, 0, 0, 'a'}}
+	out, err = infer(t.Context(), conn, raw)
+	if err != nil || len(out.GetRawOutputContents()) != 2 || string(out.GetRawOutputContents()[1]) != "\x01\x00\x00\x00a" || out.GetOutputs()[1].GetContents() != nil {
+		t.Errorf("%v, %v", out, err)
+	}
+}
+
+func TestWhatIsWrongWithAMessageIsSaid(t *testing.T) {
+	t.Parallel()
+	conn := serve(t, config(model()))
+	for _, c := range []struct {
+		change func(*oippb.ModelInferRequest)
+		code   codes.Code
+		says   string
+	}{
+		{func(r *oippb.ModelInferRequest) { r.ModelName = "z" }, codes.NotFound, "no model"},
+		{func(r *oippb.ModelInferRequest) { r.ModelVersion = "2" }, codes.NotFound, "no version"},
+		{func(r *oippb.ModelInferRequest) { r.RawInputContents = [][]byte{{}} }, codes.InvalidArgument, "2 inputs and 1 raw_input_contents"},
+		{func(r *oippb.ModelInferRequest) { r.RawInputContents = [][]byte{make([]byte, 16), {0, 0, 0, 0}} }, codes.InvalidArgument, "contents beside raw"},
+		{func(r *oippb.ModelInferRequest) { r.Inputs[0].Contents.Fp64Contents = []float64{1} }, codes.InvalidArgument, "2 elements, there are 1"},
+		{func(r *oippb.ModelInferRequest) { r.Inputs[0].Contents.Fp32Contents = []float32{1} }, codes.InvalidArgument, "fp64_contents"},
+		{func(r *oippb.ModelInferRequest) { r.Inputs[0].Contents = nil }, codes.InvalidArgument, "there are 0"},
+		{func(r *oippb.ModelInferRequest) { r.Inputs[0].Shape = []int64{-1, 2} }, codes.InvalidArgument, "negative"},
+		{func(r *oippb.ModelInferRequest) { r.Inputs[0].Shape = []int64{math.MaxInt64, math.MaxInt64} }, codes.InvalidArgument, "too large"},
+		{func(r *oippb.ModelInferRequest) { r.Inputs[1].Name = "x" }, codes.InvalidArgument, "twice"},
+		{func(r *oippb.ModelInferRequest) { r.Inputs = r.Inputs[:1] }, codes.InvalidArgument, "missing"},
+		{func(r *oippb.ModelInferRequest) {
+			r.Outputs = []*oippb.ModelInferRequest_InferRequestedOutputTensor{{Name: "z"}}
+		}, codes.InvalidArgument, "no output"},
+		{func(r *oippb.ModelInferRequest) {
+			r.Parameters = map[string]*oippb.InferParameter{"sequence_id": {ParameterChoice: &oippb.InferParameter_Int64Param{Int64Param: 1}}}
+		}, codes.InvalidArgument, "sequence_id"},
+		{func(r *oippb.ModelInferRequest) { r.Inputs[1].Contents.BytesContents[0] = make([]byte, maxBody) }, codes.ResourceExhausted, "larger than max"},
+		{func(r *oippb.ModelInferRequest) {
+			r.Inputs = make([]*oippb.ModelInferRequest_InferInputTensor, 1<<14+1)
+			for i := range r.Inputs {
+				r.Inputs[i] = &oippb.ModelInferRequest_InferInputTensor{}
+			}
+		}, codes.Internal, "more than 16384"},
+	} {
+		in := message()
+		c.change(in)
+		if out, err := infer(t.Context(), conn, in); status.Code(err) != c.code || !strings.Contains(status.Convert(err).Message(), c.says) {
+			t.Errorf("%v, %v; want %s, %q", out, err, c.code, c.says)
+		}
+	}
+}
+
+func TestOnlyHealthNeedsNoToken(t *testing.T) {
+	t.Parallel()
+	c := config(model())
+	c.Allow = func(values []string) bool { return len(values) == 1 && values[0] == "Bearer good" }
+	conn := serve(t, c)
+	if _, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}); err != nil {
+		t.Error(err)
+	}
+	watch, err := grpc_health_v1.NewHealthClient(conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+	if err == nil {
+		_, err = watch.Recv()
+	}
+	if status.Code(err) != codes.Unauthenticated {
+		t.Errorf("a watch: %v", err)
+	}
+	for _, token := range []string{"", "Bearer bad"} {
+		ctx := t.Context()
+		if token != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, "authorization", token)
+		}
+		if _, err := infer(ctx, conn, message()); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
+	if _, err := infer(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer good"), conn, message()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRunsAreBoundedInNumberAndTime(t *testing.T) {
+	t.Parallel()
+	m := model()
+	wait := make(chan struct{})
+	m.Runner = same{wait}
+	s := oip.New(config(m))
+	if w := post(s, "/v2/models/m/infer", `{"parameters":{"timeout":1000},`+inputs(x, names)[1:]); w.Code != http.StatusGatewayTimeout || !strings.Contains(w.Body.String(), "1ms") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	const many = 200
+	got := make(chan *httptest.ResponseRecorder, many)
+	for range many {
+		go func() { got <- post(s, "/v2/models/m/infer", inputs(x, names)) }()
+	}
+	// Those that are refused are answered before any that is not.
+	for range many - 80 {
+		if w := <-got; w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	close(wait)
+	for range 80 {
+		if w := <-got; w.Code != http.StatusOK {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+}
+
+func FuzzREST(f *testing.F) {
+	s := oip.New(config(model()))
+	f.Add(inputs(x, names), "")
+	binary := inputs(`{"name":"x","shape":[1,2],"datatype":"FP64","parameters":{"binary_data_size":16}}`, names)
+	f.Add(binary+strings.Repeat("\x00", 16), strconv.Itoa(len(binary)))
+	f.Add(inputs(strings.Replace(x, "[1,2]}", "[[1,2]]}", 1), names), "")
+	f.Add(`{"inputs":[{"shape":[9223372036854775807,9223372036854775807]}]}`, "0")
+	f.Fuzz(func(t *testing.T, body, header string) {
+		w := post(s, "/v2/models/m/infer", body, "Inference-Header-Content-Length", header)
+		if w.Code != http.StatusOK && w.Code != http.StatusBadRequest && w.Code != http.StatusRequestEntityTooLarge {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		if w.Header().Get("Inference-Header-Content-Length") == "" && !json.Valid(w.Body.Bytes()) {
+			t.Errorf("not JSON: %q", w.Body)
+		}
+	})
+}
+
+func FuzzMessage(f *testing.F) {
+	s := oip.New(config(model()))
+	raw := message()
+	raw.RawInputContents = [][]byte{make([]byte, 16), {1, 0, 0, 0, 'a'}}
+	for _, m := range []proto.Message{message(), raw, &oippb.ModelInferRequest{ModelName: "m"}} {
+		data, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := oip.InferMessage(s, data); err != nil && status.Code(err) == codes.Unknown {
+			t.Error(err)
+		}
+	})
+}

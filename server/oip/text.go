@@ -1,0 +1,74 @@
+package oip
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// textSuffix is behind a model's name in that of the entry which takes texts.
+const textSuffix = "-text"
+
+// A Text is a model that labels texts, as a Runner: of "text", BYTES [n], it makes
+// "label", BYTES [n], and its "score", FP32 [n], and for each of "labels", BYTES [k],
+// its score in "scores", FP32 [n, k].
+type Text struct {
+	Labels   []string
+	Classify func(context.Context, []string) ([]classify.Answer, error)
+}
+
+func (t *Text) inputs() []tensor.Spec {
+	return []tensor.Spec{{Name: "text", DType: tensor.String, Dims: []tensor.Dim{tensor.Named("n")}}}
+}
+
+func (t *Text) outputs() []tensor.Spec {
+	n, k := tensor.Named("n"), tensor.Fixed(int64(len(t.Labels)))
+	return []tensor.Spec{
+		{Name: "label", DType: tensor.String, Dims: []tensor.Dim{n}},
+		{Name: "score", DType: tensor.Float32, Dims: []tensor.Dim{n}},
+		{Name: "scores", DType: tensor.Float32, Dims: []tensor.Dim{n, k}},
+		{Name: "labels", DType: tensor.String, Dims: []tensor.Dim{k}},
+	}
+}
+
+// Run implements pipeline.Runner.
+func (t *Text) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+	texts := in["text"].Strs
+	if len(texts) == 0 {
+		return nil, fault.Errorf(fault.Invalid, `the input "text" has no text`)
+	}
+	for i, s := range texts {
+		if s == "" {
+			return nil, fault.Errorf(fault.Invalid, "text %d is empty", i)
+		}
+	}
+	answers, err := t.Classify(ctx, texts)
+	if err != nil {
+		return nil, err
+	}
+	place := make(map[string]int, len(t.Labels))
+	for i, l := range t.Labels {
+		place[l] = i
+	}
+	n, k := len(texts), len(t.Labels)
+	label, score, scores := make([]string, n), make([]float32, n), make([]float32, n*k)
+	for i, a := range answers {
+		if a.Err != nil {
+			return nil, fmt.Errorf("text %d: %w", i, a.Err)
+		}
+		label[i], score[i] = a.Results[0].Label, float32(a.Results[0].Score)
+		for _, r := range a.Results {
+			scores[i*k+place[r.Label]] = float32(r.Score)
+		}
+	}
+	rows, columns := int64(n), int64(k)
+	return tensor.Bag{
+		"label":  {DType: tensor.String, Shape: []int64{rows}, Strs: label},
+		"score":  tensor.Of([]int64{rows}, score),
+		"scores": tensor.Of([]int64{rows, columns}, scores),
+		"labels": {DType: tensor.String, Shape: []int64{columns}, Strs: t.Labels},
+	}, nil
+}
