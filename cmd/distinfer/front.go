@@ -44,6 +44,7 @@ machines. Only the front needs to know where the stages are.
   GET  /healthz   whether the front runs
   GET  /readyz    whether every stage can be used
   /v2/…           the Open Inference Protocol: tensors and texts, for any model
+  GET  /metrics   for Prometheus
 
 The front listens on localhost only, unless --listen names another address, which
 needs --https-cert and --https-key. --grpc-port adds the Open Inference Protocol over
@@ -103,11 +104,16 @@ func (s *settings) front(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	m, err := s.openModel(cmd.Context())
+	w, err := s.watchFront(cmd.Context(), config.Log)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	f := newFrontProcess(config, m)
+	defer w.close()
+	m, err := s.openModel(cmd.Context(), w)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	f := newFrontProcess(config, m, w)
 	defer f.Close()
 	grpcListener, err := s.listenGRPC(cmd.Context())
 	if err != nil {
@@ -147,6 +153,7 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Duration("max-wait", 0, "longest `time` that texts may have to wait for their turn; those that come then are refused (default 2s, or as long as 16 batches take)")
 	addCallFlags(f)
 	addHTTPSFlags(f)
+	addAdminFlag(f)
 }
 
 func (s *settings) listenHTTP(ctx context.Context) (net.Listener, error) {
@@ -177,7 +184,7 @@ func (m *model) serverTLS() *tls.Config {
 }
 
 // openModel opens the bundle, which it fetches if so configured, and connects to its stages.
-func (s *settings) openModel(ctx context.Context) (*model, error) {
+func (s *settings) openModel(ctx context.Context, w *frontWatch) (*model, error) {
 	b, err := s.openBundle(ctx, textFiles)
 	if err != nil {
 		return nil, err
@@ -189,16 +196,18 @@ func (s *settings) openModel(ctx context.Context) (*model, error) {
 	if err := s.permitStages(s.logger(), addresses, 0); err != nil {
 		return nil, err
 	}
-	return s.connect(b, addresses)
+	return s.connect(b, addresses, w)
 }
 
-func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, error) {
+func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch) (*model, error) {
 	log := s.logger()
 	machine, err := s.stageTLS(log)
 	if err != nil {
 		return nil, err
 	}
-	pipeline, err := stage.NewPipeline(b.ID, addresses, s.stageOptions(log, machine))
+	options := s.stageOptions(log, machine)
+	options.Stats = w.calls()
+	pipeline, err := stage.NewPipeline(b.ID, addresses, options)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +218,10 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	classifier, err := classify.New(b, pipeline)
 	switch m.Classifier = classifier; {
 	case err == nil:
-		m.Batcher = s.batcher(b, batch.Config{Model: classifier.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...))})
+		m.Batcher = s.batcher(b, batch.Config{
+			Model: classifier.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
+			Observer: w.metrics, Begun: w.batches(),
+		})
 	case errors.Is(err, bundle.ErrNoFile):
 		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
 		log.Warn("no text route: " + m.NoText)
@@ -234,6 +246,7 @@ func (s *settings) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
 type frontProcess struct {
 	*front.Front
 	oip   *oip.Server
+	watch *frontWatch
 	share *share.Server // nil when the bundle is not shared
 	log   *slog.Logger
 }
@@ -248,11 +261,14 @@ func (s *settings) frontConfig() (front.Config, error) {
 	return c, err
 }
 
-func newFrontProcess(c front.Config, m *model) *frontProcess {
-	f := &frontProcess{Front: front.New(c, m.Model), log: c.Log}
+func newFrontProcess(c front.Config, m *model, w *frontWatch) *frontProcess {
+	c.Wrap = w.requests
+	f := &frontProcess{Front: front.New(c, m.Model), watch: w, log: c.Log}
 	f.oip = openInference(f.Front)
 	f.Handle("/v2", f.oip)
 	f.Handle("/v2/", f.oip)
+	f.HandleQuietly("GET /metrics", w.metrics.Handler(c.Log))
+	w.metrics.Watch(f.Use)
 	return f
 }
 
@@ -262,7 +278,7 @@ func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) erro
 	if addresses(m.addresses).here(ctx) > 0 {
 		leaveProcessors(2)
 	}
-	err := f.Serve(ctx, l)
+	err := f.watch.serveBeside(ctx, func(ctx context.Context) error { return f.Serve(ctx, l) })
 	if err == nil {
 		f.log.Info("front stopped")
 	}
@@ -317,7 +333,7 @@ func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *mo
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.openModel(ctx)
+	m, err := s.openModel(ctx, f.watch)
 	if err != nil {
 		return nil, err
 	}

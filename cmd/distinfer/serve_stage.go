@@ -75,6 +75,7 @@ model.`,
 	addFetchFlags(f)
 	addCallFlags(f)
 	addTLSFlag(f)
+	addAdminFlag(f)
 	addProfileFlag(f)
 	f.Int("max-queue", 256, "`number` of runs that may wait, here or for the stages behind; more are refused")
 	return cmd
@@ -142,6 +143,11 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 		return err
 	}
 	defer func() { _ = library.Close() }()
+	w, err := s.watchStage(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer w.close()
 	own, threads := ownProcessors("/"), s.threads()
 	config := stage.Config{
 		Rank:  s.Rank,
@@ -151,10 +157,12 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 		Memory: memoryNow("/"),
 		Log:    log,
 	}
+	w.observe(&config)
 	if machine != nil {
 		config.TLS = machine.Server()
 	}
 	holds := []any{"model", "none"}
+	var load time.Duration
 	if b != nil {
 		pool, err := library.NewPool(threads - 1)
 		if err != nil {
@@ -165,11 +173,13 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 			log.Warn("there are fewer processors than --threads", "threads", threads, "used", has)
 			config.Threads, config.Runs = has, has
 		}
+		opening := time.Now()
 		session, link, err := openStage(library, b, s.Rank, ort.Options{Pool: pool})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = session.Close() }()
+		load = time.Since(opening)
 		config.Help = s.helpers(ctx, pool, threads, len(b.Stages), address)
 		config.Stage, config.Bundle, config.Stages, config.Model = link, b.ID, len(b.Stages), b.Model.Name
 		config.Services = []func(grpc.ServiceRegistrar){share.NewServer(b, s.MaxMessage).Register}
@@ -192,7 +202,9 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 	}
 	log.With(holds...).Info("stage ready", "listen", l.Addr().String(), "tls", machine != nil, "took", time.Since(started).Round(time.Millisecond))
 	leaveProcessors(4)
-	err = stage.NewServer(config).Serve(ctx, l)
+	server := stage.NewServer(config)
+	w.metrics.Watch(server, b, load)
+	err = w.serveBeside(ctx, func(ctx context.Context) error { return server.Serve(ctx, l) })
 	if err == nil {
 		log.Info("stage stopped")
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/server/tracing"
 )
 
 // defaultConfig is read when it is there and --config does not name another.
@@ -44,6 +45,7 @@ type settings struct {
 	Rank        int           `mapstructure:"rank"`
 	Listen      string        `mapstructure:"listen"`
 	Share       string        `mapstructure:"share"`
+	Admin       string        `mapstructure:"admin"`
 	Port        int           `mapstructure:"port"`
 	GRPCPort    int           `mapstructure:"grpc-port"`
 	Timeout     time.Duration `mapstructure:"timeout"`
@@ -70,7 +72,7 @@ type settings struct {
 
 // Settings that differ from process to process, so that a file which all of
 // them share cannot hold them.
-var notInFile = []string{"rank", "listen", "share", "output", "cpu-profile"}
+var notInFile = []string{"rank", "listen", "share", "admin", "output", "cpu-profile"}
 
 func addGlobalFlags(f *pflag.FlagSet) {
 	f.String("config", "", "config `file` (default "+defaultConfig+", if it is there)")
@@ -234,6 +236,8 @@ func (s *settings) check() error {
 		return bad("--listen is %q; it can be such as localhost:8008 or 0.0.0.0:8008", s.Listen)
 	case s.Share != "" && !isListenAddress(s.Share):
 		return bad("--share is %q; it can be such as 192.168.0.101:2221", s.Share)
+	case s.Admin != "" && !isListenAddress(s.Admin):
+		return bad("--admin is %q; it can be such as localhost:9090", s.Admin)
 	case s.BundleID != "" && !beginOfID.MatchString(s.BundleID):
 		return bad("--bundle-id is %q; it can be 12 to 64 hexadecimal digits, such as `distinfer split` prints them", s.BundleID)
 	case s.Port < 0 || s.Port > 65535:
@@ -286,10 +290,14 @@ func (s *settings) logger() *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(s.LogLevel)) // checked
 	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(os.Stderr, options)
 	if s.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+		handler = slog.NewJSONHandler(os.Stderr, options)
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, options))
+	if tracesWanted() {
+		handler = tracing.Log(handler)
+	}
+	return slog.New(handler)
 }
 
 // library loads ONNX Runtime.

@@ -123,11 +123,16 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 		return err
 	}
 	defer stages.Stop()
-	m, err := s.connect(b, addresses)
+	w, err := s.watchFront(ctx, log)
 	if err != nil {
 		return err
 	}
-	f := newFrontProcess(config, m)
+	defer w.close()
+	m, err := s.connect(b, addresses, w)
+	if err != nil {
+		return err
+	}
+	f := newFrontProcess(config, m, w)
 	defer f.Close()
 
 	served, serving := errgroup.WithContext(ctx)
@@ -216,6 +221,7 @@ func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, err
 				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads),
 				"--max-message", strconv.Itoa(s.MaxMessage), "--dead-after", s.DeadAfter.String(), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
 				"--fetch", "", "--bundle-id", "", // the bundle is here, whatever the config file says
+				"--admin", "", // is the front's
 				"--tls", "", "--insecure=" + strconv.FormatBool(s.Insecure),
 			}
 			if s.file != "" {

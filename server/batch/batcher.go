@@ -39,6 +39,14 @@ type Config struct {
 	// Alone has every text computed by itself.
 	Alone bool
 
+	// Observer is told what is done; it may be nil.
+	Observer Observer
+
+	// Begun is told of a batch that begins, with the contexts of those who wait for it, the
+	// one whose turn it was first. The batch is computed with what it makes of ctx, and ended is
+	// called after that. It may be nil.
+	Begun func(ctx context.Context, callers []context.Context, texts int) (_ context.Context, ended func(error))
+
 	Log *slog.Logger
 }
 
@@ -96,6 +104,7 @@ func (e *RefusedError) Unwrap() error { return e.error }
 // A call is a caller who waits for the answers to its texts. The Batcher's lock
 // guards it.
 type call struct {
+	ctx     context.Context //nolint:containedctx // its lifetime is the call's
 	answers []textmodel.Answer
 	timing  Timing
 	entered time.Time
@@ -143,7 +152,7 @@ func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmo
 		return nil, Timing{}, err
 	}
 	started := time.Now()
-	c := &call{answers: make([]textmodel.Answer, len(texts)), done: make(chan struct{}), runs: map[*run]int{}}
+	c := &call{ctx: ctx, answers: make([]textmodel.Answer, len(texts)), done: make(chan struct{}), runs: map[*run]int{}}
 	encoded := make([]textmodel.Text, len(texts))
 	for i, s := range texts {
 		if encoded[i], c.answers[i].Err = b.Model.Encode(s); c.answers[i].Err == nil {
@@ -159,6 +168,9 @@ func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmo
 	b.enter(ctx, c, encoded)
 	select {
 	case <-c.done:
+		if b.Observer != nil && c.err == nil {
+			b.Observer.Answered(len(texts), c.timing)
+		}
 		return c.answers, c.timing, c.err
 	case <-ctx.Done():
 	}
@@ -184,14 +196,23 @@ func (b *Batcher) reserve(ctx context.Context, n int) error {
 	}
 	switch left := timeLeft(ctx); {
 	case b.busy+n > b.MaxTexts:
+		b.refuse(Full)
 		return &RefusedError{fault.Errorf(fault.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
 	case wait > longest:
+		b.refuse(Slow)
 		return &RefusedError{fault.Errorf(fault.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - longest}
 	case answered > left:
+		b.refuse(Late)
 		return &RefusedError{fault.Errorf(fault.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}
 	}
 	b.busy += n
 	return nil
+}
+
+func (b *Batcher) refuse(why Reason) {
+	if b.Observer != nil {
+		b.Observer.Refused(why)
+	}
 }
 
 // leave gives back the room of texts that need none.
@@ -254,7 +275,11 @@ func (b *Batcher) dispatch(now time.Time) {
 // dropLate ends the calls with texts that would be answered too late. The lock is held.
 func (b *Batcher) dropLate(now time.Time) {
 	answered := func(positions int) time.Time { return now.Add(b.pace.latency(b.cost.batch(positions))) }
-	for _, it := range b.queue.late(answered) {
+	late := b.queue.late(answered)
+	if b.Observer != nil && len(late) > 0 {
+		b.Observer.Dropped(len(late))
+	}
+	for _, it := range late {
 		b.busy--
 		if !it.call.over {
 			b.end(it.call, fault.Errorf(fault.Deadline, "there is not enough time left to compute an answer"))
@@ -287,14 +312,23 @@ func (b *Batcher) begin(items []*item) {
 // run computes a batch, of which beside are under way now, it included.
 func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 	defer r.cancel()
+	ended := func(error) {}
+	if b.Begun != nil {
+		ctx, ended = b.Begun(ctx, r.callers(), len(r.items))
+	}
 	started := time.Now()
 	answers, timings, err := b.compute(ctx, r.texts)
 	took := time.Since(started)
+	ended(err)
+	if b.Observer != nil {
+		// When those who wait have their answers.
+		defer func() { b.Observer.Computed(b.describe(r, took, timings, err)) }()
+	}
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil {
-		b.learn(r, took, timings, beside)
+		b.learn(ctx, r, took, timings, beside)
 	}
 	b.underWay--
 	b.busy -= len(r.items)
@@ -341,8 +375,8 @@ func (b *Batcher) compute(ctx context.Context, texts []textmodel.Text) ([]textmo
 }
 
 // learn takes note of how long a batch took. The lock is held.
-func (b *Batcher) learn(r *run, took time.Duration, timings []pipeline.Timing, beside int) {
-	positions := b.queue.area(len(r.items), r.items[len(r.items)-1].text.Length)
+func (b *Batcher) learn(ctx context.Context, r *run, took time.Duration, timings []pipeline.Timing, beside int) {
+	positions := b.positions(r)
 	// Where fewer are under way than could be, more texts would be answered as fast.
 	// It is better to take that for granted than to refuse what could be had.
 	b.pace.learn(len(r.items), b.cost.batch(positions), took, max(b.underWay, b.flight.now))
@@ -357,7 +391,7 @@ func (b *Batcher) learn(r *run, took time.Duration, timings []pipeline.Timing, b
 	if beside > 1 {
 		b.cost.learn(positions, computed)
 	}
-	b.Log.Debug("batch", "texts", len(r.items), "positions", positions, "took", took, "computed", computed,
+	b.Log.DebugContext(ctx, "batch", "texts", len(r.items), "positions", positions, "took", took, "computed", computed,
 		"under_way", b.underWay, "should_be", b.flight.now, "waiting", b.queue.len(), "overhead", math.Round(b.cost.overhead*10)/10)
 }
 

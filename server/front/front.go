@@ -39,6 +39,9 @@ type Config struct {
 	// Page answers GET / of those that ask for HTML and for no text; nil is none.
 	Page http.Handler
 
+	// Wrap puts a handler around the front that Serve serves; nil is none.
+	Wrap func(http.Handler) http.Handler
+
 	Log *slog.Logger
 }
 
@@ -47,7 +50,8 @@ type Front struct {
 	Config
 	models   models
 	mux      *http.ServeMux
-	handler  http.Handler // mux, with responses compressed
+	quiet    map[string]bool // patterns that are logged at debug
+	handler  http.Handler    // mux, with responses compressed
 	document document
 	refusals refusals
 
@@ -63,7 +67,7 @@ const minCompressed = 1400
 
 // New makes a front that answers with the given model.
 func New(c Config, m Model) *Front {
-	f := &Front{Config: c, mux: http.NewServeMux(), refusals: refusals{log: c.Log}}
+	f := &Front{Config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, refusals: refusals{log: c.Log}}
 	f.stopping, f.endStreams = context.WithCancel(context.Background())
 	f.models.follow(m)
 	compressed, err := gzhttp.NewWrapper(gzhttp.MinSize(minCompressed), gzhttp.EnableZstd(false), gzhttp.CompressionLevel(1))
@@ -86,6 +90,12 @@ func New(c Config, m Model) *Front {
 // Handle has requests answered by another handler, behind the front's tokens and limits.
 // The pattern is http.ServeMux's. It is called before Serve.
 func (f *Front) Handle(pattern string, h http.Handler) { f.mux.Handle(pattern, h) }
+
+// HandleQuietly is Handle for what is asked every few seconds: it is logged at debug.
+func (f *Front) HandleQuietly(pattern string, h http.Handler) {
+	f.quiet[pattern] = true
+	f.Handle(pattern, h)
+}
 
 // Follow has requests that come from now on answered with another model. Those
 // under way are answered with the one they began with, which is closed after them.

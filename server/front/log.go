@@ -56,6 +56,8 @@ func (f *Front) log(r *http.Request, rec *recorder, started time.Time) {
 	case rec.status == http.StatusTooManyRequests:
 		f.refusals.add(rec.err)
 		level = slog.LevelDebug
+	case f.quiet[r.Pattern]:
+		level = slog.LevelDebug
 	}
 	if !f.Log.Enabled(r.Context(), level) {
 		return

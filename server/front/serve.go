@@ -37,8 +37,12 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	open := &connections{most: f.MaxConnections, all: map[net.Conn]*connection{}}
+	var handler http.Handler = f
+	if f.Wrap != nil {
+		handler = f.Wrap(f)
+	}
 	server := &http.Server{
-		Handler:           f,
+		Handler:           handler,
 		Protocols:         &protocols,
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       bodyTime,

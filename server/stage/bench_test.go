@@ -45,7 +45,7 @@ func BenchmarkHop(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				request := &stagepb.RunRequest{Protocol: Protocol, Bundle: thisBundle, Tensors: []*stagepb.Tensor{{Name: "x", Dtype: int32(x.DType), Dims: x.Shape, Data: x.Data}}}
-				if err := conn.Invoke(b.Context(), runMethod, request, &stagepb.RunResponse{}); err != nil {
+				if err := conn.Invoke(b.Context(), RunMethod, request, &stagepb.RunResponse{}); err != nil {
 					b.Fatal(err)
 				}
 			}

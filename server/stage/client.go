@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/fault"
@@ -43,6 +44,9 @@ type Options struct {
 
 	// Lookup resolves the host of an address that names several replicas.
 	Lookup func(ctx context.Context, host string) ([]string, error)
+
+	// Stats is told what the transport does; it may be nil.
+	Stats stats.Handler
 
 	Log *slog.Logger
 }

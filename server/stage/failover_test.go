@@ -425,7 +425,7 @@ func TestAnotherVersionOfTheProtocolIsRefused(t *testing.T) {
 	t.Parallel()
 	p := start(t, config(0, 1))
 	r := toProto(&request{protocol: 2, bundle: thisBundle, tensors: input(1, 1)})
-	err := dialPlain(t, p.address).Invoke(testContext(t), runMethod, r, &stagepb.RunResponse{})
+	err := dialPlain(t, p.address).Invoke(testContext(t), RunMethod, r, &stagepb.RunResponse{})
 	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "version 1 of the stage protocol") || !strings.Contains(err.Error(), "version 2") {
 		t.Errorf("got %v", err)
 	}

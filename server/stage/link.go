@@ -61,7 +61,7 @@ func newLink(c *Client, t target) *link {
 
 // dial makes a connection to a stage, which connects when it is first used.
 func dial(address, name string, o Options) (*grpc.ClientConn, error) {
-	return grpc.NewClient("dns:///"+address,
+	options := []grpc.DialOption{
 		grpc.WithAuthority(name),
 		grpc.WithTransportCredentials(grpcmtls.Client(o.TLS)),
 		grpc.WithDisableRetry(),
@@ -81,7 +81,11 @@ func dial(address, name string, o Options) (*grpc.ClientConn, error) {
 			grpc.MaxCallRecvMsgSize(o.MaxMessage),
 			grpc.MaxCallSendMsgSize(o.MaxMessage),
 		),
-	)
+	}
+	if o.Stats != nil {
+		options = append(options, grpc.WithStatsHandler(o.Stats))
+	}
+	return grpc.NewClient("dns:///"+address, options...)
 }
 
 // connections are those to use now.
@@ -233,7 +237,7 @@ func (l *link) run(ctx context.Context, route [][]string, underWay int, in tenso
 	started := time.Now()
 	conn, _, err := l.connections()
 	if err == nil {
-		err = conn.Invoke(ctx, runMethod, &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, underWay: underWay, tensors: in, wire: c.Wire, narrow: c.narrow}, out)
+		err = conn.Invoke(ctx, RunMethod, &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, underWay: underWay, tensors: in, wire: c.Wire, narrow: c.narrow}, out)
 	}
 	took := time.Duration(-1)
 	if err == nil {

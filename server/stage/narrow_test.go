@@ -400,7 +400,7 @@ func TestAnEncodingThatAStageDoesNotKnowIsRefused(t *testing.T) {
 	p := start(t, passOn(0, 1))
 	conn := dialPlain(t, p.address)
 	request := &stagepb.RunRequest{Protocol: Protocol, Bundle: thisBundle, Wire: "float8", Tensors: tensorsToProto(tensor.Bag{"h0": hidden(1, 2)})}
-	err := conn.Invoke(testContext(t), runMethod, request, &stagepb.RunResponse{})
+	err := conn.Invoke(testContext(t), RunMethod, request, &stagepb.RunResponse{})
 	wantFault(t, fromStatus(t.Context(), err, "the stage"), fault.Mismatch, `"float8"`, "float32, float16, int8", "distinfer v1")
 	d, err := Describe(testContext(t), 0, p.address, options())
 	if err != nil || !slices.Equal(d.GetWires(), []string{"float32", "float16", "int8"}) {

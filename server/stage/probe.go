@@ -51,7 +51,7 @@ func (p *Probe) SelfTest(ctx context.Context, route []string, in tensor.Bag) (te
 		hops[i] = []string{address}
 	}
 	out := &response{}
-	err := p.conn.Invoke(ctx, runMethod, &request{protocol: Protocol, bundle: SelfTest, rank: p.rank, route: hops, tensors: in}, out)
+	err := p.conn.Invoke(ctx, RunMethod, &request{protocol: Protocol, bundle: SelfTest, rank: p.rank, route: hops, tensors: in}, out)
 	if err != nil {
 		return nil, nil, fromStatus(ctx, err, p.peer)
 	}

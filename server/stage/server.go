@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/stats"
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
@@ -28,8 +29,10 @@ import (
 // The names of stage.proto.
 const (
 	serviceName    = "distinfer.stage.v1.Stage"
-	runMethod      = "/" + serviceName + "/Run"
 	describeMethod = "/" + serviceName + "/Describe"
+
+	// RunMethod is what gRPC calls a run.
+	RunMethod = "/" + serviceName + "/Run"
 )
 
 // Protocol is the version of the stage protocol that this package speaks.
@@ -87,6 +90,12 @@ type Config struct {
 	// TLS secures the listener; nil is plain text.
 	TLS *tls.Config
 
+	// Observe is told of every run that ended; it may be nil. ctx is the run's.
+	Observe func(ctx context.Context, r Run)
+
+	// Stats is told what the transport does; it may be nil.
+	Stats stats.Handler
+
 	// Services are more gRPC services for the same listener.
 	Services []func(grpc.ServiceRegistrar)
 
@@ -122,7 +131,7 @@ func NewServer(c Config) *Server {
 
 		endStreams: make(chan struct{}),
 	}
-	s.grpc = grpc.NewServer(
+	options := []grpc.ServerOption{
 		grpc.Creds(grpcmtls.Server(c.TLS)),
 		grpc.ForceServerCodecV2(newCodec(c.MaxMessage)),
 		grpc.StreamInterceptor(s.stream),
@@ -133,7 +142,11 @@ func NewServer(c Config) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
 		// A caller whose machine vanished must not keep its calls open.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * keepaliveTime, Timeout: keepaliveTime}),
-	)
+	}
+	if c.Stats != nil {
+		options = append(options, grpc.StatsHandler(c.Stats))
+	}
+	s.grpc = grpc.NewServer(options...)
 	s.grpc.RegisterService(&description, s)
 	for _, register := range c.Services {
 		register(s.grpc)
@@ -150,7 +163,7 @@ var description = grpc.ServiceDesc{
 	ServiceName: serviceName,
 	HandlerType: (*any)(nil),
 	Methods: []grpc.MethodDesc{
-		{MethodName: "Run", Handler: unary(runMethod, (*Server).run)},
+		{MethodName: "Run", Handler: unary(RunMethod, (*Server).observed)},
 		{MethodName: "Describe", Handler: unary(describeMethod, (*Server).describe)},
 	},
 	Metadata: "stage.proto",
@@ -237,9 +250,12 @@ func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.D
 	return d, nil
 }
 
-func (s *Server) run(ctx context.Context, in *request) (*response, error) {
-	t := pipeline.Timing{Rank: s.Rank, Machine: s.Machine, Processors: s.Processors, AtOnce: s.Runs}
-	started := time.Now()
+// run computes a run, and has the stages behind compute the rest. It notes in r what there
+// is to tell, also when it fails.
+func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error) {
+	r.Timing = pipeline.Timing{Rank: s.Rank, Machine: s.Machine, Processors: s.Processors, AtOnce: s.Runs}
+	r.Began, r.In = time.Now(), bytesOf(in.tensors)
+	t, started := &r.Timing, r.Began
 	if in.malformed != nil {
 		return nil, fault.Errorf(fault.Invalid, "stage %d: %w", s.Rank, in.malformed)
 	}
@@ -275,6 +291,7 @@ func (s *Server) run(ctx context.Context, in *request) (*response, error) {
 	answer := &response{tensors: out}
 	in.tensors = nil // the next stage's run may be long; what came in is not needed for it
 	here.holds(out)
+	r.Out = here.bytes
 	if len(in.route) > 0 {
 		client, done, err := s.next.get(in.bundle, s.Rank+1, in.route[0], in.wire)
 		if err != nil {
@@ -282,15 +299,17 @@ func (s *Server) run(ctx context.Context, in *request) (*response, error) {
 		}
 		defer done()
 		sent := time.Now()
-		if answer, err = client.run(ctx, in.route[1:], in.underWay, out); err != nil {
+		answer, err = client.run(ctx, in.route[1:], in.underWay, out)
+		t.Next = time.Since(sent)
+		if err != nil {
 			return nil, err
 		}
-		t.Next, t.Replays = time.Since(sent), int(answer.replays)
+		t.Replays = int(answer.replays)
 	}
 	t.Total = time.Since(started)
-	answer.timings = append([]pipeline.Timing{t}, answer.timings...)
+	answer.timings = append([]pipeline.Timing{*t}, answer.timings...)
 	if s.Log.Enabled(ctx, slog.LevelDebug) {
-		s.Log.Debug("run", "waited", t.Waited, "computed", t.Computed, "next", t.Next, "total", t.Total)
+		s.Log.DebugContext(ctx, "run", "waited", t.Waited, "computed", t.Computed, "next", t.Next, "total", t.Total)
 	}
 	return answer, nil
 }

@@ -682,7 +682,7 @@ func TestGeneratedClientCanRun(t *testing.T) {
 	conn := dialPlain(t, addresses[0][0])
 	r := &request{protocol: 1, bundle: thisBundle, route: addresses[1:], tensors: input(7, 8)}
 	out := &stagepb.RunResponse{}
-	if err := conn.Invoke(testContext(t), runMethod, toProto(r), out); err != nil {
+	if err := conn.Invoke(testContext(t), RunMethod, toProto(r), out); err != nil {
 		t.Fatal(err)
 	}
 	x := out.GetTensors()
@@ -692,11 +692,11 @@ func TestGeneratedClientCanRun(t *testing.T) {
 	wantAnswer(t, 2, 7, 8, tensor.Bag{"x2": {DType: tensor.DType(x[0].GetDtype()), Shape: x[0].GetDims(), Data: x[0].GetData()}}, nil)
 
 	r.bundle = otherBundle
-	if err := conn.Invoke(testContext(t), runMethod, toProto(r), out); status.Code(err) != codes.FailedPrecondition {
+	if err := conn.Invoke(testContext(t), RunMethod, toProto(r), out); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("another bundle: %v", err)
 	}
 	r = &request{protocol: 1, bundle: thisBundle, route: nil, tensors: input(7, 8)}
-	if err := conn.Invoke(testContext(t), runMethod, toProto(r), out); status.Code(err) != codes.InvalidArgument {
+	if err := conn.Invoke(testContext(t), RunMethod, toProto(r), out); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("no route: %v", err)
 	}
 }
@@ -730,7 +730,7 @@ func TestHostileBytesOnTheWireAreInvalid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out []byte
-			err := conn.Invoke(testContext(t), runMethod, encoded, &out, grpc.ForceCodecV2(rawCodec{}))
+			err := conn.Invoke(testContext(t), RunMethod, encoded, &out, grpc.ForceCodecV2(rawCodec{}))
 			if status.Code(err) != codes.InvalidArgument {
 				t.Errorf("got %v", err)
 			}
@@ -885,7 +885,7 @@ func TestAStageWithoutAModelComputesOnlyTheSelfTest(t *testing.T) {
 	}
 	for _, bundle := range []string{thisBundle, ""} {
 		in := &request{protocol: Protocol, bundle: bundle, tensors: input(1, 2)}
-		wantFault(t, fromStatus(testContext(t), p.conn.Invoke(testContext(t), runMethod, in, &response{}), "it"), fault.Mismatch, "stage 0 has no model", "--no-model")
+		wantFault(t, fromStatus(testContext(t), p.conn.Invoke(testContext(t), RunMethod, in, &response{}), "it"), fault.Mismatch, "stage 0 has no model", "--no-model")
 	}
 	_, err = dialPipeline(t, [][]string{{s.address}}).Run(soon(t), input(1, 2))
 	wantFault(t, err, fault.Mismatch, "has no model", "start it with the bundle")

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/stats"
+
+	"github.com/distinfer/distinfer/server/admin"
+	"github.com/distinfer/distinfer/server/metrics"
+	"github.com/distinfer/distinfer/server/stage"
+	"github.com/distinfer/distinfer/server/tracing"
+)
+
+func addAdminFlag(f *pflag.FlagSet) {
+	f.String("admin", "", "`host:port` to give metrics, and on this machine profiles, on (default: neither)")
+}
+
+// A watch is how a process is watched from outside, whatever it does.
+type watch struct {
+	traces *tracing.Tracer // nil when there are none
+	admin  net.Listener    // nil without --admin
+	pages  http.Handler
+	log    *slog.Logger
+}
+
+// watch opens what traces are sent with and metrics are given on. The rank is a stage's, else negative.
+func (s *settings) watch(ctx context.Context, service string, rank int, log *slog.Logger, metrics http.Handler) (watch, error) {
+	w := watch{log: log}
+	if s.Admin != "" {
+		if err := s.permit(log, traffic{"giving metrics on", s.Admin, false, "choose an address of this machine only"}); err != nil {
+			return w, err
+		}
+	}
+	var err error
+	if tracesWanted() {
+		if w.traces, err = openTraces(ctx, service, rank, log); err != nil {
+			return w, err
+		}
+	}
+	if s.Admin != "" {
+		if w.admin, err = listen(ctx, s.Admin, "--admin"); err != nil {
+			w.close()
+			return w, err
+		}
+		w.pages = admin.Handler(metrics, stage.IsLoopback(w.admin.Addr().String()))
+		log.Info("metrics and profiles", "listen", w.admin.Addr().String())
+	}
+	return w, nil
+}
+
+// serveBeside runs serve, and meanwhile what --admin asks for.
+func (w *watch) serveBeside(ctx context.Context, serve func(context.Context) error) error {
+	if w.admin == nil {
+		return serve(ctx)
+	}
+	ctx, end := context.WithCancel(ctx)
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error { return admin.Serve(ctx, w.admin, w.pages, w.log) })
+	work.Go(func() error {
+		defer end()
+		return serve(ctx)
+	})
+	return work.Wait()
+}
+
+func (w *watch) close() {
+	if w.admin != nil {
+		_ = w.admin.Close()
+	}
+	if w.traces != nil {
+		w.traces.CloseNow(w.log)
+	}
+}
+
+// calls is told of the calls of stages.
+func (w *watch) calls() stats.Handler {
+	if w.traces == nil {
+		return nil
+	}
+	return w.traces.Calls()
+}
+
+// A frontWatch is how a front is watched.
+type frontWatch struct {
+	watch
+	metrics *metrics.Front
+}
+
+func (s *settings) watchFront(ctx context.Context, log *slog.Logger) (*frontWatch, error) {
+	m := metrics.NewFront(buildVersion())
+	w, err := s.watch(ctx, "distinfer-front", -1, log, m.Handler(log))
+	return &frontWatch{w, m}, err
+}
+
+// requests watches those that a handler answers.
+func (w *frontWatch) requests(next http.Handler) http.Handler {
+	next = w.metrics.Wrap(next)
+	if w.traces != nil {
+		next = w.traces.Requests(next, "/healthz", "/readyz", "/metrics")
+	}
+	return next
+}
+
+// batches is for batch.Config.
+func (w *frontWatch) batches() func(context.Context, []context.Context, int) (context.Context, func(error)) {
+	if w.traces == nil {
+		return nil
+	}
+	return w.traces.Batch
+}
+
+// A stageWatch is how a stage is watched.
+type stageWatch struct {
+	watch
+	metrics *metrics.Stage
+}
+
+func (s *settings) watchStage(ctx context.Context, log *slog.Logger) (*stageWatch, error) {
+	m := metrics.NewStage(buildVersion(), s.Rank)
+	w, err := s.watch(ctx, "distinfer-stage", s.Rank, log, m.Handler(log))
+	return &stageWatch{w, m}, err
+}
+
+// observe has the stage tell of its runs.
+func (w *stageWatch) observe(c *stage.Config) {
+	c.Observe = w.metrics.Observe
+	if w.traces == nil {
+		return
+	}
+	c.Next.Stats, c.Stats = w.traces.Calls(), w.traces.Answers()
+	c.Observe = func(ctx context.Context, r stage.Run) {
+		w.metrics.Observe(ctx, r)
+		w.traces.Run(ctx, r)
+	}
+}
+
+// tracesWanted reports whether the environment asks for traces, by the names that
+// OpenTelemetry gives.
+func tracesWanted() bool {
+	switch os.Getenv("OTEL_TRACES_EXPORTER") {
+	case "none":
+		return false
+	case "":
+		return os.Getenv("OTEL_SDK_DISABLED") != "true" &&
+			(os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "")
+	}
+	return os.Getenv("OTEL_SDK_DISABLED") != "true"
+}
+
+func openTraces(ctx context.Context, service string, rank int, log *slog.Logger) (*tracing.Tracer, error) {
+	if e := os.Getenv("OTEL_TRACES_EXPORTER"); e != "" && e != "otlp" {
+		return nil, usageError{fmt.Errorf("OTEL_TRACES_EXPORTER is %q; it can be otlp or none", e)}
+	}
+	protocol := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), string(tracing.HTTP))
+	return tracing.Open(ctx, tracing.Config{Protocol: tracing.Protocol(protocol), Service: service, Version: buildVersion(), Rank: rank, Log: log})
+}

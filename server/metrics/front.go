@@ -1,0 +1,152 @@
+package metrics
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/distinfer/distinfer/server/batch"
+)
+
+// A Front is the metrics of a front. It is a batch.Observer.
+type Front struct {
+	set
+
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+
+	answered, dropped, failed, padding prometheus.Counter
+	refused                            map[batch.Reason]prometheus.Counter
+	encode, queue, batch               prometheus.Histogram
+	texts, positions                   prometheus.Histogram
+
+	wait, compute, network *prometheus.HistogramVec
+	replays                *prometheus.CounterVec
+}
+
+// NewFront makes the metrics of a front of some version of distinfer.
+func NewFront(version string) *Front {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	route, rank := []string{"route"}, []string{"rank"}
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "distinfer_calls_refused_total", Help: "Calls that were not taken in: too many texts are here (full), the wait is too long (slow), or the answer would be too late (late).",
+	}, []string{"reason"})
+	f := &Front{
+		set: newSet(version),
+
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "distinfer_http_requests_total", Help: "HTTP requests that were answered, by route and status."}, []string{"route", "code"}),
+		duration: prometheus.NewHistogramVec(seconds("distinfer_http_request_duration_seconds", "Time that HTTP requests took."), route),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "distinfer_http_requests_in_flight", Help: "HTTP requests that are being answered."}),
+
+		answered:  counter("distinfer_texts_answered_total", "Texts that were answered."),
+		dropped:   counter("distinfer_texts_dropped_total", "Texts that were taken in, and had too little time left once it was their turn."),
+		failed:    counter("distinfer_batches_failed_total", "Batches that could not be computed, or that nobody waited for any more."),
+		padding:   counter("distinfer_batch_padding_positions_total", "Positions of batches that were padding."),
+		refused:   map[batch.Reason]prometheus.Counter{},
+		encode:    prometheus.NewHistogram(seconds("distinfer_encode_duration_seconds", "Time that a call's texts took to be tokenised.")),
+		queue:     prometheus.NewHistogram(seconds("distinfer_queue_duration_seconds", "Time that a call waited until its batch began.")),
+		batch:     prometheus.NewHistogram(seconds("distinfer_batch_duration_seconds", "Time from the begin of a batch until it was answered.")),
+		texts:     prometheus.NewHistogram(histogram("distinfer_batch_texts", "Texts in a batch.", textBuckets)),
+		positions: prometheus.NewHistogram(histogram("distinfer_batch_positions", "Positions of a batch: its texts times the longest one's tokens.", positionBuckets)),
+
+		wait:    prometheus.NewHistogramVec(seconds("distinfer_pipeline_wait_seconds", "Time that a batch waited for its turn on a stage, as that tells."), rank),
+		compute: prometheus.NewHistogramVec(seconds("distinfer_pipeline_compute_seconds", "Time that a stage computed a batch, as that tells."), rank),
+		network: prometheus.NewHistogramVec(seconds("distinfer_pipeline_network_seconds", "Time of a batch on the way to a stage and back: of its caller's call without what the stage tells of."), rank),
+		replays: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "distinfer_pipeline_replays_total", Help: "Calls that a stage made again of the next one, since they failed on the way."}, rank),
+	}
+	for _, r := range batch.Reasons() {
+		f.refused[r] = refused.WithLabelValues(string(r))
+	}
+	f.registry.MustRegister(f.requests, f.duration, f.inFlight, f.answered, f.dropped, f.failed, f.padding, refused,
+		f.encode, f.queue, f.batch, f.texts, f.positions, f.wait, f.compute, f.network, f.replays)
+	return f
+}
+
+// Wrap measures the requests that a handler answers.
+func (f *Front) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started := time.Now()
+		f.inFlight.Inc()
+		answer := &status{ResponseWriter: w, code: http.StatusOK}
+		defer func() {
+			f.inFlight.Dec()
+			route := route(r)
+			f.requests.WithLabelValues(route, strconv.Itoa(answer.code)).Inc()
+			f.duration.WithLabelValues(route).Observe(time.Since(started).Seconds())
+		}()
+		next.ServeHTTP(answer, r)
+	})
+}
+
+// route is what the server's mux made of a request. It says "other" for what is
+// nowhere, and what was refused before.
+func route(r *http.Request) string {
+	_, path, methods := strings.Cut(r.Pattern, " ")
+	if !methods {
+		path = r.Pattern
+	}
+	switch path {
+	case "", "/":
+		return "other"
+	case "/{$}":
+		return "/"
+	}
+	return path
+}
+
+// A status remembers that of an answer.
+type status struct {
+	http.ResponseWriter
+	code int
+}
+
+func (s *status) WriteHeader(code int) {
+	s.code = code
+	s.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap gives http.ResponseController the writer below.
+func (s *status) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// Refused implements batch.Observer.
+func (f *Front) Refused(why batch.Reason) { f.refused[why].Inc() }
+
+// Dropped implements batch.Observer.
+func (f *Front) Dropped(texts int) { f.dropped.Add(float64(texts)) }
+
+// Answered implements batch.Observer.
+func (f *Front) Answered(texts int, t batch.Timing) {
+	f.answered.Add(float64(texts))
+	f.encode.Observe(t.Encoding.Seconds())
+	f.queue.Observe(t.Waiting.Seconds())
+}
+
+// maxRanks bounds what a stage can make of the number of series.
+const maxRanks = 256
+
+// Computed implements batch.Observer.
+func (f *Front) Computed(b batch.Batch) {
+	if b.Err != nil {
+		f.failed.Inc()
+		return
+	}
+	f.texts.Observe(float64(b.Texts))
+	f.positions.Observe(float64(b.Positions))
+	f.padding.Add(float64(b.Padding))
+	f.batch.Observe(b.Took.Seconds())
+	call := b.Took // of the stage, by whoever calls it
+	for i, t := range b.Stages[:min(len(b.Stages), maxRanks)] {
+		rank := strconv.Itoa(i)
+		f.wait.WithLabelValues(rank).Observe(t.Waited.Seconds())
+		f.compute.WithLabelValues(rank).Observe(t.Computed.Seconds())
+		f.network.WithLabelValues(rank).Observe(max(0, call-t.Total).Seconds())
+		f.replays.WithLabelValues(rank).Add(float64(max(0, t.Replays)))
+		call = t.Next
+	}
+}

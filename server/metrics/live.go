@@ -1,0 +1,94 @@
+package metrics
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/replica"
+)
+
+// Watch tells of the model that use returns, as it is whenever Prometheus asks.
+func (f *Front) Watch(use func() (_ front.Model, done func())) {
+	f.registry.MustRegister(collector(func(tell func(prometheus.Metric)) {
+		m, done := use()
+		defer done()
+		if m.Bundle == nil { // the front is closed
+			return
+		}
+		tell(bundleOf(m.Bundle))
+		if m.Batcher != nil {
+			s := m.Batcher.Stats()
+			tell(queueTexts.of(float64(s.Waiting)))
+			tell(textsHere.of(float64(s.Busy)))
+			tell(batchesInFlight.of(float64(s.UnderWay)))
+			tell(batchesTarget.of(float64(s.Flight)))
+		}
+		for rank, replicas := range m.Replicas() {
+			for _, r := range replicas {
+				at := []string{strconv.Itoa(rank), r.Address}
+				tell(replicaUsable.of(is(r.Condition == replica.Ready && !r.Resting), at...))
+				tell(replicaResting.of(is(r.Resting), at...))
+				tell(replicaCalls.of(float64(r.Calls), at...))
+			}
+		}
+	}))
+}
+
+// The gauges that are read when they are asked for.
+var (
+	bundleInfo = newGauge("distinfer_bundle_info", "1, with the begin of the bundle's ID, its model's name and how many stages it has.", "bundle", "model", "stages")
+
+	queueTexts      = newGauge("distinfer_queue_texts", "Texts that wait for their batch.")
+	textsHere       = newGauge("distinfer_texts_in_flight", "Texts that wait or are computed.")
+	batchesInFlight = newGauge("distinfer_batches_in_flight", "Batches that are computed.")
+	batchesTarget   = newGauge("distinfer_batches_in_flight_target", "Batches that should be computed at once, when there are enough texts.")
+
+	replicaUsable  = newGauge("distinfer_replica_usable", "Whether the front can use a replica and does: 1 or 0.", "rank", "address")
+	replicaResting = newGauge("distinfer_replica_resting", "Whether the front leaves a replica alone for a while that answers: 1 or 0.", "rank", "address")
+	replicaCalls   = newGauge("distinfer_replica_calls_in_flight", "Calls of a replica that the front waits for.", "rank", "address")
+
+	stageRuns      = newGauge("distinfer_stage_runs", "Runs that wait, are computed, or are with a later stage.")
+	stageComputing = newGauge("distinfer_stage_runs_computing", "Runs that are computed.")
+	stageWaiting   = newGauge("distinfer_stage_runs_waiting", "Runs that wait for their turn.")
+	stageHeld      = newGauge("distinfer_stage_held_bytes", "Memory of the tensors of the runs that are here.")
+	stageThreads   = newGauge("distinfer_stage_threads", "Threads that compute.")
+	stageWeights   = newGauge("distinfer_stage_weights_bytes", "Weights of the stage.")
+	stageLoad      = newGauge("distinfer_stage_load_seconds", "Time that it took to check the stage's files and to load them.")
+)
+
+// A gauge is one that is made anew whenever it is asked for.
+type gauge struct{ desc *prometheus.Desc }
+
+func newGauge(name, help string, labels ...string) gauge {
+	return gauge{prometheus.NewDesc(name, help, labels, nil)}
+}
+
+func (g gauge) of(v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, v, labels...)
+}
+
+func bundleOf(b *bundle.Bundle) prometheus.Metric {
+	return bundleInfo.of(1, short(b.ID), b.Model.Name, strconv.Itoa(len(b.Stages)))
+}
+
+func is(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// A collector tells what there is at the time. It describes nothing, since which
+// series there are depends on that.
+type collector func(tell func(prometheus.Metric))
+
+// Describe implements prometheus.Collector.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(metrics chan<- prometheus.Metric) {
+	c(func(m prometheus.Metric) { metrics <- m })
+}

@@ -1,0 +1,84 @@
+package metrics
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/server/stage"
+)
+
+// A Stage is the metrics of a stage, which all bear its rank.
+type Stage struct {
+	set
+	ranked prometheus.Registerer
+
+	runs                    *prometheus.CounterVec
+	wait, compute, next     prometheus.Histogram
+	replays, received, sent prometheus.Counter
+}
+
+// NewStage makes the metrics of a stage of some version of distinfer.
+func NewStage(version string, rank int) *Stage {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	s := &Stage{
+		set:      newSet(version),
+		runs:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "distinfer_stage_runs_total", Help: "Runs that ended, by outcome: ok, or what kind of error it was."}, []string{"outcome"}),
+		wait:     prometheus.NewHistogram(seconds("distinfer_stage_wait_seconds", "Time that a run waited for its turn.")),
+		compute:  prometheus.NewHistogram(seconds("distinfer_stage_compute_seconds", "Time that a run was computed.")),
+		next:     prometheus.NewHistogram(seconds("distinfer_stage_next_seconds", "Time from sending to the next stage until its answer was there, what all stages behind do included.")),
+		replays:  counter("distinfer_stage_replays_total", "Calls of the next stage that were made again, since they failed on the way."),
+		received: counter("distinfer_stage_received_bytes_total", "Memory of the tensors that came."),
+		sent:     counter("distinfer_stage_sent_bytes_total", "Memory of the tensors that were computed and sent on, or back by the last stage."),
+	}
+	s.runs.WithLabelValues(ok)
+	s.ranked = prometheus.WrapRegistererWith(prometheus.Labels{"rank": strconv.Itoa(rank)}, s.registry)
+	s.ranked.MustRegister(s.runs, s.wait, s.compute, s.next, s.replays, s.received, s.sent)
+	return s
+}
+
+// ok is the outcome of a run that was answered.
+const ok = "ok"
+
+// Observe is for stage.Config.
+func (s *Stage) Observe(_ context.Context, r stage.Run) {
+	outcome := ok
+	if r.Err != nil {
+		outcome = fault.CodeOf(r.Err).String()
+	}
+	s.runs.WithLabelValues(outcome).Inc()
+	s.received.Add(float64(r.In))
+	s.sent.Add(float64(r.Out))
+	s.replays.Add(float64(r.Timing.Replays))
+	if r.Timing.Computed > 0 {
+		s.wait.Observe(r.Timing.Waited.Seconds())
+		s.compute.Observe(r.Timing.Computed.Seconds())
+	}
+	if r.Timing.Next > 0 {
+		s.next.Observe(r.Timing.Next.Seconds())
+	}
+}
+
+// Watch tells of a stage, as it is whenever Prometheus asks. b is nil for one without
+// a bundle, and load how long it took to load.
+func (s *Stage) Watch(server *stage.Server, b *bundle.Bundle, load time.Duration) {
+	s.ranked.MustRegister(collector(func(tell func(prometheus.Metric)) {
+		now := server.Stats()
+		tell(stageRuns.of(float64(now.Here)))
+		tell(stageComputing.of(float64(now.Running)))
+		tell(stageWaiting.of(float64(now.Waiting)))
+		tell(stageHeld.of(float64(now.Held)))
+		tell(stageThreads.of(float64(server.Threads)))
+		if b != nil {
+			tell(bundleOf(b))
+			tell(stageWeights.of(float64(b.Stages[server.Rank].ParameterBytes)))
+			tell(stageLoad.of(load.Seconds()))
+		}
+	}))
+}
