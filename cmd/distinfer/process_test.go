@@ -74,7 +74,7 @@ func command(t *testing.T, dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = dir
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "DISTINFER_") {
+		if !strings.HasPrefix(e, "DISTINFER_") && !strings.HasPrefix(e, "OTEL_") {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}

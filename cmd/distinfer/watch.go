@@ -50,8 +50,12 @@ func (s *settings) watch(ctx context.Context, service string, rank int, log *slo
 			w.close()
 			return w, err
 		}
-		w.pages = admin.Handler(metrics, stage.IsLoopback(w.admin.Addr().String()))
-		log.Info("metrics and profiles", "listen", w.admin.Addr().String())
+		here, what := stage.IsLoopback(w.admin.Addr().String()), "metrics"
+		if here {
+			what = "metrics and profiles"
+		}
+		w.pages = admin.Handler(metrics, here)
+		log.Info(what, "listen", w.admin.Addr().String())
 	}
 	return w, nil
 }
@@ -76,7 +80,9 @@ func (w *watch) close() {
 		_ = w.admin.Close()
 	}
 	if w.traces != nil {
-		w.traces.CloseNow(w.log)
+		if err := w.traces.Close(); err != nil {
+			w.log.Warn("traces are lost", "error", err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,15 @@ type Front struct {
 
 	wait, compute, network *prometheus.HistogramVec
 	replays                *prometheus.CounterVec
+
+	mu    sync.Mutex
+	ranks []ranked
+}
+
+// A ranked is what is measured of a rank, which is looked up once.
+type ranked struct {
+	wait, compute, network prometheus.Observer
+	replays                prometheus.Counter
 }
 
 // NewFront makes the metrics of a front of some version of distinfer.
@@ -141,12 +151,23 @@ func (f *Front) Computed(b batch.Batch) {
 	f.padding.Add(float64(b.Padding))
 	f.batch.Observe(b.Took.Seconds())
 	call := b.Took // of the stage, by whoever calls it
-	for i, t := range b.Stages[:min(len(b.Stages), maxRanks)] {
-		rank := strconv.Itoa(i)
-		f.wait.WithLabelValues(rank).Observe(t.Waited.Seconds())
-		f.compute.WithLabelValues(rank).Observe(t.Computed.Seconds())
-		f.network.WithLabelValues(rank).Observe(max(0, call-t.Total).Seconds())
-		f.replays.WithLabelValues(rank).Add(float64(max(0, t.Replays)))
+	for i, r := range f.first(min(len(b.Stages), maxRanks)) {
+		t := b.Stages[i]
+		r.wait.Observe(t.Waited.Seconds())
+		r.compute.Observe(t.Computed.Seconds())
+		r.network.Observe(max(0, call-t.Total).Seconds())
+		r.replays.Add(float64(max(0, t.Replays)))
 		call = t.Next
 	}
+}
+
+// first are the first n ranks.
+func (f *Front) first(n int) []ranked {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := len(f.ranks); i < n; i++ {
+		rank := strconv.Itoa(i)
+		f.ranks = append(f.ranks, ranked{f.wait.WithLabelValues(rank), f.compute.WithLabelValues(rank), f.network.WithLabelValues(rank), f.replays.WithLabelValues(rank)})
+	}
+	return f.ranks[:n]
 }

@@ -92,9 +92,6 @@ func Open(ctx context.Context, c Config) (*Tracer, error) {
 	return t, nil
 }
 
-// Close sends what is left.
-func (t *Tracer) Close(ctx context.Context) error { return t.provider.Shutdown(ctx) }
-
 // headers are those that carry a trace from process to process: W3C's.
 var headers propagation.TextMapPropagator = propagation.TraceContext{}
 
@@ -173,11 +170,12 @@ func (t *Tracer) Batch(ctx context.Context, callers []context.Context, texts int
 // closeTime is how long what is left may take to be sent.
 const closeTime = 5 * time.Second
 
-// CloseNow is Close with the time that an end of the process allows.
-func (t *Tracer) CloseNow(log *slog.Logger) {
+// Close sends what is left.
+func (t *Tracer) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
-	if err := t.Close(ctx); err != nil {
-		log.Warn("traces are lost", "error", err)
+	if err := t.provider.Shutdown(ctx); err != nil {
+		return fmt.Errorf("send the last traces: %w", err)
 	}
+	return nil
 }

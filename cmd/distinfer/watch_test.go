@@ -1,0 +1,260 @@
+package main_test
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
+	spans "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
+)
+
+// A receiver is a collector of traces.
+type receiver struct {
+	collector.UnimplementedTraceServiceServer
+	address string
+
+	mu    sync.Mutex
+	spans []span
+}
+
+// A span, with what there is to know of the process that made it.
+type span struct {
+	*spans.Span
+	process map[string]string
+}
+
+func (r *receiver) Export(_ context.Context, in *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, of := range in.GetResourceSpans() {
+		process := attributes(of.GetResource().GetAttributes())
+		for _, scope := range of.GetScopeSpans() {
+			for _, s := range scope.GetSpans() {
+				r.spans = append(r.spans, span{s, process})
+			}
+		}
+	}
+	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+func attributes(list []*common.KeyValue) map[string]string {
+	found := map[string]string{}
+	for _, a := range list {
+		switch v := a.GetValue().GetValue().(type) {
+		case *common.AnyValue_StringValue:
+			found[a.GetKey()] = v.StringValue
+		case *common.AnyValue_IntValue:
+			found[a.GetKey()] = strconv.FormatInt(v.IntValue, 10)
+		}
+	}
+	return found
+}
+
+// all are the spans that came so far.
+func (r *receiver) all() []span {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]span(nil), r.spans...)
+}
+
+func newReceiver(t *testing.T) *receiver {
+	t.Helper()
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &receiver{address: l.Addr().String()}
+	server := grpc.NewServer()
+	collector.RegisterTraceServiceServer(server, r)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// traced starts the program with traces to the receiver.
+func (r *receiver) traced(t *testing.T, dir string, args ...string) *server {
+	t.Helper()
+	cmd := command(t, dir, append(args, "--log-format", "json")...)
+	cmd.Env = append(cmd.Env, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+r.address, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_BSP_SCHEDULE_DELAY=50")
+	return startCommand(t, cmd)
+}
+
+// A request is one trace, which a client has begun, through all processes.
+func TestARequestIsOneTraceThroughAllProcesses(t *testing.T) {
+	t.Parallel()
+	b := split(t, "sst2-minilm", 2)
+	r := newReceiver(t)
+	var stages []string
+	for rank := range 2 {
+		s := r.traced(t, b, "serve-stage", "--bundle", b, "--rank", strconv.Itoa(rank), "--listen", "localhost:0")
+		stages = append(stages, s.entry(t, "stage ready", 1)["listen"].(string))
+	}
+	f := r.traced(t, b, "front", "--bundle", b, "--port", "0", "--stages", strings.Join(stages, ","))
+	url := f.entry(t, "front listening", 1)["url"].(string)
+
+	const trace, client = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/?text=a+lovely+film", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("traceparent", "00-"+trace+"-"+client+"-01")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatal(answer.Status)
+	}
+	if got := f.entry(t, "request", 1)["trace_id"]; got != trace {
+		t.Errorf("the log line has trace_id %v, want %s", got, trace)
+	}
+
+	// Each span is under the one before it, but for those that say where.
+	const call = "distinfer.stage.v1.Stage/Run"
+	want := []struct {
+		under               int
+		name, service, rank string
+		kind                spans.Span_SpanKind
+	}{
+		{-1, "GET /{$}", "distinfer-front", "", spans.Span_SPAN_KIND_SERVER},
+		{0, "batch", "distinfer-front", "", spans.Span_SPAN_KIND_INTERNAL},
+		{1, call, "distinfer-front", "", spans.Span_SPAN_KIND_CLIENT},
+		{2, call, "distinfer-stage", "0", spans.Span_SPAN_KIND_SERVER},
+		{3, "compute", "distinfer-stage", "0", spans.Span_SPAN_KIND_INTERNAL},
+		{3, call, "distinfer-stage", "0", spans.Span_SPAN_KIND_CLIENT},
+		{5, call, "distinfer-stage", "1", spans.Span_SPAN_KIND_SERVER},
+		{6, "compute", "distinfer-stage", "1", spans.Span_SPAN_KIND_INTERNAL},
+	}
+	eventually(t, "all spans arrive", func() bool { return len(r.all()) >= len(want) })
+	got := r.all()
+	found := make([]span, len(want))
+	for i, w := range want {
+		parent := client
+		if w.under >= 0 {
+			parent = hex.EncodeToString(found[w.under].GetSpanId())
+		}
+		n := 0
+		for _, s := range got {
+			if s.GetName() == w.name && hex.EncodeToString(s.GetParentSpanId()) == parent && s.GetKind() == w.kind {
+				found[i], n = s, n+1
+			}
+		}
+		if n != 1 {
+			t.Fatalf("there are %d spans %q under %s: %v", n, w.name, parent, got)
+		}
+		s := found[i]
+		if id := hex.EncodeToString(s.GetTraceId()); id != trace || s.process["service.name"] != w.service || s.process["distinfer.rank"] != w.rank {
+			t.Errorf("span %q is of trace %s, and made by %v; want %s, %s, rank %q", w.name, id, s.process, trace, w.service, w.rank)
+		}
+		if s.GetEndTimeUnixNano() < s.GetStartTimeUnixNano() {
+			t.Errorf("span %q ends before it begins", w.name)
+		}
+		if os.Getenv("DISTINFER_TEST_SPANS") != "" {
+			fmt.Printf("| %d | %s | %s %s | %s | %s | %.2f | %.2f |\n", i, w.name, w.service, w.rank, hex.EncodeToString(s.GetSpanId()), parent,
+				float64(s.GetStartTimeUnixNano()-found[0].GetStartTimeUnixNano())/1e6, float64(s.GetEndTimeUnixNano()-s.GetStartTimeUnixNano())/1e6)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("there are %d spans, want %d: %v", len(got), len(want), got)
+	}
+	for _, l := range [][2]int{{0, 1}, {1, 0}} {
+		from, to := found[l[0]], found[l[1]]
+		if links := from.GetLinks(); len(links) != 1 || string(links[0].GetSpanId()) != string(to.GetSpanId()) {
+			t.Errorf("span %q has the links %v, want one to %q", from.GetName(), links, to.GetName())
+		}
+	}
+}
+
+func TestFrontAndStagesGiveMetricsAndProfiles(t *testing.T) {
+	t.Parallel()
+	b := split(t, "sst2-minilm", 1)
+	s, stage := stage(t, b, 0, "--admin", "localhost:0")
+	f, url := front(t, b, []string{stage}, "--admin", "localhost:0")
+	eventually(t, "the front is ready", func() bool { code, _ := fetch(t, "GET", url+"/readyz", ""); return code == http.StatusOK })
+	if code, body := fetch(t, "GET", url+"/?text=good", ""); code != http.StatusOK {
+		t.Fatalf("%d %s", code, body)
+	}
+	has := func(url, line string) {
+		t.Helper()
+		eventually(t, url+" has "+line, func() bool {
+			code, body := fetch(t, "GET", url, "")
+			return code == http.StatusOK && strings.Contains("\n"+body, "\n"+line)
+		})
+	}
+	admin := func(s *server) string { return "http://" + s.entry(t, "metrics and profiles", 1)["listen"].(string) }
+	has(url+"/metrics", `distinfer_http_requests_total{code="200",route="/"} 1`)
+	has(url+"/metrics", fmt.Sprintf(`distinfer_replica_usable{address=%q,rank="0"} 1`, stage))
+	has(admin(f)+"/metrics", `distinfer_texts_answered_total 1`)
+	has(admin(s)+"/metrics", `distinfer_stage_runs_total{outcome="ok",rank="0"} 1`)
+	for _, at := range []string{admin(f), admin(s)} {
+		has(at+"/healthz", "ok")
+		has(at+"/debug/pprof/cmdline", binary)
+	}
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/cmdline"} { // not on the port for users
+		if code, _ := fetch(t, "GET", url+path, ""); code != http.StatusNotFound {
+			t.Errorf("%s on the front's port: %d", path, code)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, line := range f.log {
+		if line["path"] == "/metrics" {
+			t.Errorf("a scrape is logged: %v", line)
+		}
+	}
+}
+
+func TestAdminIsForThisMachine(t *testing.T) {
+	t.Parallel()
+	dir := split(t, "sst2-minilm", 1)
+	for _, args := range [][]string{{"front", "--port", "0"}, {"serve-stage", "--rank", "0", "--listen", "localhost:0"}} {
+		r := run(t, dir, "", append(args, "--bundle", dir, "--admin", "0.0.0.0:0")...)
+		if r.code != 2 || !strings.Contains(r.stderr, "giving metrics on 0.0.0.0:0 without encryption") {
+			t.Errorf("%v: exit code %d: %s", args, r.code, r.stderr)
+		}
+	}
+	s, _ := stage(t, dir, 0, "--admin", "0.0.0.0:0", "--insecure")
+	_, port, err := net.SplitHostPort(s.entry(t, "metrics", 1)["listen"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := "http://localhost:" + port
+	if code, _ := fetch(t, "GET", at+"/metrics", ""); code != http.StatusOK {
+		t.Errorf("/metrics: %d", code)
+	}
+	if code, _ := fetch(t, "GET", at+"/debug/pprof/", ""); code != http.StatusNotFound {
+		t.Errorf("/debug/pprof/ where others reach it: %d", code)
+	}
+}
+
+func TestTracesThatCannotBeSentAreRefused(t *testing.T) {
+	t.Parallel()
+	dir := split(t, "sst2-minilm", 1)
+	for variable, want := range map[string]string{
+		"OTEL_TRACES_EXPORTER=zipkin":                             `OTEL_TRACES_EXPORTER is "zipkin"; it can be otlp or none`,
+		"OTEL_TRACES_EXPORTER=otlp OTEL_EXPORTER_OTLP_PROTOCOL=x": `the protocol is "x"; it can be grpc or http/protobuf`,
+	} {
+		cmd := command(t, dir, "front", "--port", "0", "--bundle", dir)
+		cmd.Env = append(cmd.Env, strings.Fields(variable)...)
+		if r := finish(t, cmd, ""); r.code == 0 || !strings.Contains(r.stderr, want) {
+			t.Errorf("%s: exit code %d: %s", variable, r.code, r.stderr)
+		}
+	}
+}
