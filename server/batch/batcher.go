@@ -39,6 +39,11 @@ type Config struct {
 	// Alone has every text computed by itself.
 	Alone bool
 
+	// Observe is told of every batch that was computed, before those who wait for it
+	// have their answers: the Timing is that of the text in it that waited longest. It
+	// is called by several goroutines, and must not block. nil is for nobody.
+	Observe func(Timing)
+
 	Log *slog.Logger
 }
 
@@ -290,6 +295,9 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 	started := time.Now()
 	answers, timings, err := b.compute(ctx, r.texts)
 	took := time.Since(started)
+	if err == nil && b.Observe != nil {
+		b.Observe(r.timing(started, took, timings))
+	}
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -318,6 +326,17 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 		}
 	}
 	b.dispatch(time.Now())
+}
+
+// timing is that of the text that waited longest.
+func (r *run) timing(started time.Time, took time.Duration, stages []pipeline.Timing) Timing {
+	t := Timing{Waiting: -1, Batch: took, Texts: len(r.items), Stages: stages}
+	for _, it := range r.items {
+		if waited := started.Sub(it.call.entered); waited > t.Waiting {
+			t.Waiting, t.Encoding = waited, it.call.timing.Encoding
+		}
+	}
+	return t
 }
 
 // compute computes a batch. One that is refused for what it holds is halved until

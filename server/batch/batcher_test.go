@@ -476,3 +476,42 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		t.Errorf("afterwards: %v, %v", answers, err)
 	}
 }
+
+func TestTheObserverIsToldOfEveryBatch(t *testing.T) {
+	t.Parallel()
+	runner, running, release := gated()
+	var mu sync.Mutex
+	var seen []batch.Timing
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) {
+		c.Begin = 1
+		c.Observe = func(timing batch.Timing) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen = append(seen, timing)
+		}
+	})
+	ctx := testContext(t)
+	first := inBackground(ctx, b, "a")
+	receive(t, "the first batch", running)
+	others := inBackground(ctx, b, "b", "c")
+	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
+	release <- nil
+	receive(t, "the second batch", running)
+	release <- nil
+	receive(t, "an answer", first)
+	receive(t, "an answer", others)
+	failing := inBackground(ctx, b, "d")
+	receive(t, "the third batch", running)
+	release <- errors.New("broken")
+	receive(t, "an answer", failing)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) != 2 || seen[0].Texts != 1 || seen[1].Texts != 2 {
+		t.Fatalf("the observer was told of %+v", seen)
+	}
+	for _, timing := range seen {
+		if timing.Encoding <= 0 || timing.Waiting < 0 || timing.Batch <= 0 {
+			t.Errorf("a time is missing in %+v", timing)
+		}
+	}
+}
