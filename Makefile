@@ -19,6 +19,7 @@ help: ## list the targets
 setup: runtime ## fetch ONNX Runtime, the Go modules and what the tests need, once; works offline afterwards
 	@scripts/interop/setup.sh
 	@scripts/clients/setup.sh
+	@scripts/web/setup.sh
 
 # What it takes to build and run; the tests need more.
 .PHONY: runtime
@@ -37,6 +38,11 @@ demo: runtime build ## serve the default model in two stages on this machine, un
 .PHONY: test
 test: setup build ## run all tests, with the race detector
 	@scripts/test.sh
+
+.PHONY: test-web
+test-web: runtime ## run the tests of the page in a browser alone (DISTINFER_TEST_SHOTS=DIR for pictures)
+	@scripts/web/setup.sh
+	@go test -race -run TestThePage ./cmd/distinfer
 
 .PHONY: lint
 lint: $(LINTER) ## check style, likely bugs and who imports whom

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/mtls"
+	"github.com/distinfer/distinfer/server/page"
 	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
 )
@@ -42,6 +44,8 @@ machines. Only the front needs to know where the stages are.
   POST /predict   (or /) labels and scores as JSON, for {"inputs": "…"} or a list
   GET  /healthz   whether the front runs
   GET  /readyz    whether every stage can be used
+  GET  /          in a browser: a page to try the model and watch the stages
+  GET  /status    what the stages do, as JSON; /events is the same once a second
 
 The front listens on localhost only, unless --listen names another address, which
 needs --https-cert and --https-key. Stages on other machines need --tls, a folder
@@ -155,6 +159,7 @@ type model struct {
 	wire      string            // the encoding between stages
 	machine   *mtls.Credentials // nil without TLS
 	pipeline  *stage.Pipeline
+	meter     *page.Meter
 }
 
 // serverTLS is for what listens to other machines of the cluster.
@@ -191,14 +196,14 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string) (*model, erro
 	if err != nil {
 		return nil, err
 	}
-	m := &model{addresses: addresses, wire: s.Wire, machine: machine, pipeline: pipeline}
+	m := &model{addresses: addresses, wire: s.Wire, machine: machine, pipeline: pipeline, meter: page.NewMeter()}
 	m.Bundle, m.Runner, m.Replicas = b, pipeline, pipeline.Replicas
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
 	classifier, err := classify.New(b, pipeline)
 	switch m.Classifier = classifier; {
 	case err == nil:
-		m.Batcher = s.batcher(b, batch.Config{Model: classifier.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...))})
+		m.Batcher = s.batcher(b, batch.Config{Model: classifier.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...)), Observe: m.note})
 	case errors.Is(err, bundle.ErrNoFile):
 		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
 		log.Warn("no text route: " + m.NoText)
@@ -222,13 +227,14 @@ func (s *settings) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
 // A frontProcess is a front that tells what it does.
 type frontProcess struct {
 	*front.Front
-	share *share.Server // nil when the bundle is not shared
+	model atomic.Pointer[model] // that the front follows
+	share *share.Server         // nil when the bundle is not shared
 	log   *slog.Logger
 }
 
 // frontConfig says how the front serves, whichever model.
 func (s *settings) frontConfig() (front.Config, error) {
-	c := front.Config{MaxBody: s.MaxBody, MaxConnections: s.MaxConns, Timeout: s.Timeout, Origins: front.Origins(s.Origins), Log: s.logger()}
+	c := front.Config{MaxBody: s.MaxBody, MaxConnections: s.MaxConns, Timeout: s.Timeout, Origins: front.Origins(s.Origins), Page: page.Handler(), Log: s.logger()}
 	var err error
 	if c.TLS, err = s.httpsTLS(c.Log); err == nil {
 		c.Tokens, err = s.tokens(c.Log)
@@ -237,7 +243,9 @@ func (s *settings) frontConfig() (front.Config, error) {
 }
 
 func newFrontProcess(c front.Config, m *model) *frontProcess {
-	return &frontProcess{Front: front.New(c, m.Model), log: c.Log}
+	f := &frontProcess{Front: front.New(c, m.Model), log: c.Log}
+	f.model.Store(m)
+	return f
 }
 
 // serve says where, and serves.
@@ -246,6 +254,7 @@ func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) erro
 	if addresses(m.addresses).here(ctx) > 0 {
 		leaveProcessors(2)
 	}
+	f.live(ctx)
 	err := f.Serve(ctx, l)
 	if err == nil {
 		f.log.Info("front stopped")
@@ -279,6 +288,7 @@ func (f *frontProcess) followOnHangup(cmd *cobra.Command, current *model) (end f
 				f.log.Error("the front goes on with what it has", "bundle", short(current.Bundle.ID), "error", err)
 			case next != nil:
 				f.Follow(next.Model)
+				f.model.Store(next)
 				if f.share != nil {
 					f.share.Follow(next.Bundle)
 				}
