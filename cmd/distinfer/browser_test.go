@@ -51,7 +51,7 @@ func openBrowser(t *testing.T) context.Context {
 }
 
 // openTab opens the page in a tab of its own, which shares nothing with others.
-func openTab(t *testing.T, in context.Context, base string) *tab {
+func openTab(in context.Context, t *testing.T, base string) *tab {
 	t.Helper()
 	b := &tab{t: t, base: base}
 	ctx, cancel := chromedp.NewContext(in, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.listen))

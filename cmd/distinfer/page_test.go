@@ -36,20 +36,19 @@ func sentences(t *testing.T, n int) (tsv string, texts []string) {
 func TestThePage(t *testing.T) {
 	t.Parallel()
 	bundle := split(t, "sst2-minilm", 2)
-	first, at := stage(t, bundle, 0)
+	_, at := stage(t, bundle, 0)
 	second, behind := stage(t, bundle, 1)
-	_ = first
 	server, url := front(t, bundle, []string{at, behind})
 	in := openBrowser(t)
 
-	t.Run("answers while one types", func(t *testing.T) { typing(t, in, url) })
-	t.Run("labels pasted lines", func(t *testing.T) { pasting(t, in, url) })
-	t.Run("labels a column of a file", func(t *testing.T) { dropping(t, in, url) })
-	t.Run("needs no mouse", func(t *testing.T) { withoutMouse(t, in, url) })
-	t.Run("asks for a token", func(t *testing.T) { withToken(t, in, bundle, []string{at, behind}) })
-	t.Run("shows a stage that dies and comes back", func(t *testing.T) { dying(t, in, url, bundle, second, behind) })
+	t.Run("answers while one types", func(t *testing.T) { typing(in, t, url) })
+	t.Run("labels pasted lines", func(t *testing.T) { pasting(in, t, url) })
+	t.Run("labels a column of a file", func(t *testing.T) { dropping(in, t, url) })
+	t.Run("needs no mouse", func(t *testing.T) { withoutMouse(in, t, url) })
+	t.Run("asks for a token", func(t *testing.T) { withToken(in, t, bundle, []string{at, behind}) })
+	t.Run("shows a stage that dies and comes back", func(t *testing.T) { dying(in, t, url, bundle, second, behind) })
 	t.Run("holds up no front that stops", func(t *testing.T) {
-		b := openTab(t, in, url)
+		b := openTab(in, t, url)
 		b.until(`document.getElementById("state").dataset.state !== "wait"`)
 		if code := server.stop(t, syscall.SIGTERM); code != 0 {
 			t.Errorf("the front ended with %d", code)
@@ -61,8 +60,8 @@ func TestThePage(t *testing.T) {
 
 const labelled = `!document.getElementById("result").hidden && !document.querySelector(".stale")`
 
-func typing(t *testing.T, in context.Context, url string) {
-	b := openTab(t, in, url)
+func typing(in context.Context, t *testing.T, url string) {
+	b := openTab(in, t, url)
 	b.until(`document.getElementById("state").textContent === "Ready"`)
 	for _, width := range []int64{1440, 320} {
 		for _, scheme := range []string{"light", "dark"} {
@@ -96,9 +95,9 @@ func typing(t *testing.T, in context.Context, url string) {
 
 const ended = `document.getElementById("cancel").hidden && document.getElementById("progress").value === document.getElementById("progress").max`
 
-func pasting(t *testing.T, in context.Context, url string) {
+func pasting(in context.Context, t *testing.T, url string) {
 	_, texts := sentences(t, 200)
-	b := openTab(t, in, url)
+	b := openTab(in, t, url)
 	b.look(1440, 900, "light")
 	b.until(`document.getElementById("state").textContent === "Ready"`)
 	b.click("tab-many")
@@ -153,8 +152,8 @@ func pasting(t *testing.T, in context.Context, url string) {
 }
 
 // A file with quotes, line breaks in fields and an empty text, of which one column is read.
-func dropping(t *testing.T, in context.Context, url string) {
-	b := openTab(t, in, url)
+func dropping(in context.Context, t *testing.T, url string) {
+	b := openTab(in, t, url)
 	b.look(320, 800, "dark")
 	b.until(`document.getElementById("state").textContent === "Ready"`)
 	b.click("tab-many")
@@ -188,8 +187,8 @@ func dropping(t *testing.T, in context.Context, url string) {
 	}
 }
 
-func withoutMouse(t *testing.T, in context.Context, url string) {
-	b := openTab(t, in, url)
+func withoutMouse(in context.Context, t *testing.T, url string) {
+	b := openTab(in, t, url)
 	b.until(`document.getElementById("state").textContent === "Ready"`)
 	focused := func() string {
 		return eval[string](b, "document.activeElement.id || document.activeElement.textContent")
@@ -220,14 +219,14 @@ func withoutMouse(t *testing.T, in context.Context, url string) {
 	tabTo("download")
 }
 
-func withToken(t *testing.T, in context.Context, bundle string, stages []string) {
+func withToken(in context.Context, t *testing.T, bundle string, stages []string) {
 	const token = "0123456789abcdef-for-the-page"
 	file := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, url := front(t, bundle, stages, "--tokens", file)
-	b := openTab(t, in, url)
+	b := openTab(in, t, url)
 	b.until(`document.getElementById("dialog").open`)
 	b.look(1440, 900, "light")
 	b.accessible("asked for a token")
@@ -249,8 +248,8 @@ func withToken(t *testing.T, in context.Context, bundle string, stages []string)
 	b.forgive("401")
 }
 
-func dying(t *testing.T, in context.Context, url, bundle string, second *server, address string) {
-	b := openTab(t, in, url)
+func dying(in context.Context, t *testing.T, url, bundle string, second *server, address string) {
+	b := openTab(in, t, url)
 	b.look(1440, 900, "light")
 	b.until(`document.getElementById("state").textContent === "Ready"`)
 	killed := time.Now()

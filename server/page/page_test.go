@@ -3,7 +3,6 @@ package page_test
 import (
 	"bufio"
 	"encoding/json"
-	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -16,7 +15,7 @@ import (
 	"github.com/distinfer/distinfer/server/page"
 )
 
-func get(t *testing.T, h http.Handler, method, path string, header ...string) *http.Response {
+func get(t *testing.T, h http.Handler, method, path string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(method, path, nil)
 	for i := 0; i < len(header); i += 2 {
@@ -24,18 +23,15 @@ func get(t *testing.T, h http.Handler, method, path string, header ...string) *h
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	return w.Result()
+	return w
 }
 
 func TestEveryFileOfThePageIsServedAndKeptUntilItChanges(t *testing.T) {
 	t.Parallel()
 	h := page.Handler()
-	whole, err := io.ReadAll(get(t, h, "GET", "/").Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := get(t, h, "GET", "/").Body.String()
 	paths := []string{"/"}
-	for _, found := range regexp.MustCompile(`(?:src|href)="(/[^"]*)"`).FindAllStringSubmatch(string(whole), -1) {
+	for _, found := range regexp.MustCompile(`(?:src|href)="(/[^"]*)"`).FindAllStringSubmatch(whole, -1) {
 		paths = append(paths, found[1])
 	}
 	if len(paths) < 4 {
@@ -43,19 +39,18 @@ func TestEveryFileOfThePageIsServedAndKeptUntilItChanges(t *testing.T) {
 	}
 	for _, path := range paths {
 		plain := get(t, h, "GET", path)
-		body, err := io.ReadAll(plain.Body)
-		if plain.StatusCode != http.StatusOK || err != nil || len(body) == 0 || plain.Header.Get("Content-Type") == "" || !strings.Contains(plain.Header.Get("Content-Security-Policy"), "default-src 'none'") {
-			t.Fatalf("%s: %s, %v, %v", path, plain.Status, plain.Header, err)
+		if header := plain.Header(); plain.Code != http.StatusOK || plain.Body.Len() == 0 || header.Get("Content-Type") == "" || !strings.Contains(header.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Fatalf("%s: %d, %v", path, plain.Code, header)
 		}
-		if again := get(t, h, "GET", path, "If-None-Match", plain.Header.Get("ETag")); again.StatusCode != http.StatusNotModified {
-			t.Errorf("%s, which has not changed: %s", path, again.Status)
+		if again := get(t, h, "GET", path, "If-None-Match", plain.Header().Get("ETag")); again.Code != http.StatusNotModified {
+			t.Errorf("%s, which has not changed: %d", path, again.Code)
 		}
 	}
-	if r := get(t, h, "GET", "/page/none.js"); r.StatusCode != http.StatusNotFound {
-		t.Errorf("a file that is not there: %s", r.Status)
+	if r := get(t, h, "GET", "/page/none.js"); r.Code != http.StatusNotFound {
+		t.Errorf("a file that is not there: %d", r.Code)
 	}
-	if r := get(t, h, "POST", "/page/app.js"); r.StatusCode != http.StatusMethodNotAllowed || r.Header.Get("Allow") != "GET, HEAD" {
-		t.Errorf("POST: %s", r.Status)
+	if r := get(t, h, "POST", "/page/app.js"); r.Code != http.StatusMethodNotAllowed || r.Header().Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %d", r.Code)
 	}
 }
 
