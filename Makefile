@@ -20,6 +20,7 @@ setup: runtime ## fetch ONNX Runtime, the Go modules and what the tests need, on
 	@scripts/interop/setup.sh
 	@scripts/clients/setup.sh
 	@scripts/oip/setup.sh tritonclient
+	@scripts/web/setup.sh
 
 # What it takes to build and run; the tests need more.
 .PHONY: runtime
@@ -38,6 +39,11 @@ demo: runtime build ## serve the default model in two stages on this machine, un
 .PHONY: test
 test: setup build ## run all tests, with the race detector
 	@scripts/test.sh
+
+.PHONY: test-web
+test-web: runtime ## run the tests of the page in a browser alone (DISTINFER_TEST_SHOTS=DIR for pictures)
+	@scripts/web/setup.sh
+	@go test -race -run TestThePage ./cmd/distinfer
 
 .PHONY: lint
 lint: $(LINTER) ## check style, likely bugs and who imports whom

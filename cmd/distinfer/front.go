@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/oip"
+	"github.com/distinfer/distinfer/server/page"
 	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
 )
@@ -45,6 +47,8 @@ machines. Only the front needs to know where the stages are.
   GET  /readyz    whether every stage can be used
   /v2/…           the Open Inference Protocol: tensors and texts, for any model
   GET  /metrics   for Prometheus
+  GET  /          in a browser: a page to try the model and watch the stages
+  GET  /status    what the stages do, as JSON; /events is the same once a second
 
 The front listens on localhost only, unless --listen names another address, which
 needs --https-cert and --https-key. --grpc-port adds the Open Inference Protocol over
@@ -173,6 +177,7 @@ type model struct {
 	wire      string            // the encoding between stages
 	machine   *mtls.Credentials // nil without TLS
 	pipeline  *stage.Pipeline
+	meter     *page.Meter
 }
 
 // serverTLS is for what listens to other machines of the cluster.
@@ -211,7 +216,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 	if err != nil {
 		return nil, err
 	}
-	m := &model{addresses: addresses, wire: s.Wire, machine: machine, pipeline: pipeline}
+	m := &model{addresses: addresses, wire: s.Wire, machine: machine, pipeline: pipeline, meter: page.NewMeter()}
 	m.Bundle, m.Runner, m.Replicas = b, pipeline, pipeline.Replicas
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
@@ -220,7 +225,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 	case err == nil:
 		m.Batcher = s.batcher(b, batch.Config{
 			Model: classifier.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
-			Observer: w.metrics, Begun: w.batches(),
+			Observer: observer{w.metrics, m.meter}, Begun: w.batches(),
 		})
 	case errors.Is(err, bundle.ErrNoFile):
 		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
@@ -247,13 +252,14 @@ type frontProcess struct {
 	*front.Front
 	oip   *oip.Server
 	watch *frontWatch
-	share *share.Server // nil when the bundle is not shared
+	model atomic.Pointer[model] // that the front follows
+	share *share.Server         // nil when the bundle is not shared
 	log   *slog.Logger
 }
 
 // frontConfig says how the front serves, whichever model.
 func (s *settings) frontConfig() (front.Config, error) {
-	c := front.Config{MaxBody: s.MaxBody, MaxConnections: s.MaxConns, Timeout: s.Timeout, Origins: front.Origins(s.Origins), Log: s.logger()}
+	c := front.Config{MaxBody: s.MaxBody, MaxConnections: s.MaxConns, Timeout: s.Timeout, Origins: front.Origins(s.Origins), Page: page.Handler(), Log: s.logger()}
 	var err error
 	if c.TLS, err = s.httpsTLS(c.Log); err == nil {
 		c.Tokens, err = s.tokens(c.Log)
@@ -269,6 +275,7 @@ func newFrontProcess(c front.Config, m *model, w *frontWatch) *frontProcess {
 	f.Handle("/v2/", f.oip)
 	f.HandleQuietly("GET /metrics", w.metrics.Handler(c.Log))
 	w.metrics.Watch(f.Use)
+	f.model.Store(m)
 	return f
 }
 
@@ -278,6 +285,7 @@ func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) erro
 	if addresses(m.addresses).here(ctx) > 0 {
 		leaveProcessors(2)
 	}
+	f.live(ctx)
 	err := f.watch.serveBeside(ctx, func(ctx context.Context) error { return f.Serve(ctx, l) })
 	if err == nil {
 		f.log.Info("front stopped")
@@ -311,6 +319,7 @@ func (f *frontProcess) followOnHangup(cmd *cobra.Command, current *model) (end f
 				f.log.Error("the front goes on with what it has", "bundle", short(current.Bundle.ID), "error", err)
 			case next != nil:
 				f.Follow(next.Model)
+				f.model.Store(next)
 				if f.share != nil {
 					f.share.Follow(next.Bundle)
 				}

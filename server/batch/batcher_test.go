@@ -476,3 +476,58 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		t.Errorf("afterwards: %v, %v", answers, err)
 	}
 }
+
+// A watcher takes note of the batches that an observer is told of.
+type watcher struct {
+	mu   sync.Mutex
+	seen []batch.Batch
+}
+
+func (*watcher) Refused(batch.Reason)       {}
+func (*watcher) Dropped(int)                {}
+func (*watcher) Answered(int, batch.Timing) {}
+func (w *watcher) Computed(b batch.Batch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen = append(w.seen, b)
+}
+
+func (w *watcher) batches() []batch.Batch {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.seen)
+}
+
+func TestTheObserverIsToldOfEveryBatch(t *testing.T) {
+	t.Parallel()
+	runner, running, release := gated()
+	w := &watcher{}
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Observer = 1, w })
+	ctx := testContext(t)
+	first := inBackground(ctx, b, "a")
+	receive(t, "the first batch", running)
+	others := inBackground(ctx, b, "b", "c")
+	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
+	release <- nil
+	receive(t, "the second batch", running)
+	release <- nil
+	receive(t, "an answer", first)
+	receive(t, "an answer", others)
+	failing := inBackground(ctx, b, "d")
+	receive(t, "the third batch", running)
+	release <- errors.New("broken")
+	receive(t, "an answer", failing)
+	waitFor(t, func() bool { return len(w.batches()) == 3 })
+	seen := w.batches()
+	if seen[0].Texts != 1 || seen[1].Texts != 2 || seen[2].Err == nil {
+		t.Fatalf("the observer was told of %+v", seen)
+	}
+	for _, b := range seen[:2] {
+		if b.Encoding <= 0 || b.Waiting < 0 || b.Took <= 0 || b.Err != nil {
+			t.Errorf("a time is missing in %+v", b)
+		}
+	}
+	if seen[1].Waiting <= 0 {
+		t.Errorf("the second batch waited for the first, and not %s", seen[1].Waiting)
+	}
+}

@@ -36,7 +36,8 @@ type Config struct {
 	// own; none by default.
 	Origins Origins
 
-	// Page answers GET / of those that ask for HTML and for no text; nil is none.
+	// Page answers GET / of those that prefer HTML and ask for no text, and everything
+	// below /page/, without a token; nil is none.
 	Page http.Handler
 
 	// Wrap puts a handler around the front that Serve serves; nil is none.
@@ -52,6 +53,7 @@ type Front struct {
 	mux      *http.ServeMux
 	quiet    map[string]bool // patterns that are logged at debug
 	handler  http.Handler    // mux, with responses compressed
+	page     http.Handler    // the same of Page
 	document document
 	refusals refusals
 
@@ -75,6 +77,9 @@ func New(c Config, m Model) *Front {
 		panic(err) // the options are constants
 	}
 	f.handler = compressed(f.mux)
+	if f.Page != nil {
+		f.page = compressed(f.Page)
+	}
 	f.mux.HandleFunc("/{$}", methods(map[string]http.HandlerFunc{"GET": f.label, "POST": f.predict}))
 	f.mux.HandleFunc("/predict", methods(map[string]http.HandlerFunc{"POST": f.predict}))
 	f.mux.HandleFunc("/healthz", methods(map[string]http.HandlerFunc{"GET": f.alive}))
@@ -115,6 +120,8 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()["X-Request-Id"] = []string{rec.id}
 	switch {
 	case f.Origins.allow(rec, r):
+	case f.page != nil && wantsPage(r):
+		f.page.ServeHTTP(rec, r)
 	case f.Tokens == nil || open(r.URL.Path) || f.Tokens.Allow(r.Header["Authorization"]):
 		f.handler.ServeHTTP(rec, r)
 	default:

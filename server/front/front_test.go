@@ -970,3 +970,33 @@ func parse(t testing.TB, b []byte) answer {
 	}
 	return answer{response.StatusCode, response.Header, string(body)}
 }
+
+// Browsers get the page, and everybody else what they always got.
+func TestOnlyBrowsersGetThePage(t *testing.T) {
+	t.Parallel()
+	shown := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	f := front.New(front.Config{MaxBody: 1 << 10, Timeout: patience, Page: shown, Log: slog.New(slog.DiscardHandler)}, front.Model{NoText: "no text"})
+	const chromium = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+	for _, c := range []struct {
+		path, accept string
+		page         bool
+	}{
+		{"/", chromium, true},
+		{"/page/app.js", "*/*", true},
+		{"/", "text/plain;q=0.5, text/html", true},
+		{"/", "*/*", false},
+		{"/", "", false},
+		{"/", "application/json, text/html;q=0.9", false},
+		{"/", "text/html;q=0", false},
+		{"/?text=a", chromium, false},
+		{"/readyz2", chromium, false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, c.path, nil)
+		r.Header.Set("Accept", c.accept)
+		w := httptest.NewRecorder()
+		f.ServeHTTP(w, r)
+		if got := w.Code == http.StatusTeapot; got != c.page {
+			t.Errorf("GET %s of one who accepts %q: page %v", c.path, c.accept, got)
+		}
+	}
+}

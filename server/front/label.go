@@ -16,10 +16,6 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Accept")
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	texts, given := query["text"]
-	if !given && f.Page != nil && accepts(r, "text/html") {
-		f.Page.ServeHTTP(w, r)
-		return
-	}
 	fail, wantsJSON := failPlain, accepts(r, "application/json") && !accepts(r, "text/plain")
 	if wantsJSON {
 		fail = f.Fail

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/page"
+)
+
+// live mounts what the page at / is drawn from, until ctx ends.
+func (f *frontProcess) live(ctx context.Context) {
+	l := page.NewLive(ctx.Done(), f.snapshot)
+	f.Handle("/status", http.HandlerFunc(l.Status))
+	f.Handle("/events", http.HandlerFunc(l.Events))
+}
+
+// An observer tells the page of a model's batches as well.
+type observer struct {
+	batch.Observer
+	meter *page.Meter
+}
+
+// Computed implements batch.Observer.
+func (o observer) Computed(b batch.Batch) {
+	o.Observer.Computed(b)
+	if b.Err == nil {
+		o.meter.Observe(page.Batch{Texts: b.Texts, Encoding: b.Encoding, Waiting: b.Waiting, Took: b.Took, Stages: b.Stages})
+	}
+}
+
+// snapshot is what the front and its stages do at the moment.
+func (f *frontProcess) snapshot() page.Snapshot {
+	m := f.model.Load()
+	s := page.Snapshot{
+		Model:  page.Model{Name: m.Bundle.Model.Name, Bundle: short(m.Bundle.ID), Bytes: m.Bundle.Model.Bytes},
+		NoText: m.NoText, MaxBody: f.MaxBody,
+	}
+	if m.Batcher != nil {
+		s.Task, s.Labels, s.MaxTexts = "text-classification", m.Classifier.Labels(), m.Batcher.MaxTexts
+		stats := m.Batcher.Stats()
+		s.Queue = page.Queue{Waiting: stats.Waiting, Busy: stats.Busy, UnderWay: stats.UnderWay, Flight: stats.Flight}
+	}
+	if err := m.pipeline.Ready(); err != nil {
+		s.NotReady = err.Error()
+	}
+	s.Ready = s.NotReady == ""
+	for rank, replicas := range m.Replicas() {
+		part := m.Bundle.Stages[rank]
+		stage := page.Stage{
+			Rank: rank, Nodes: part.Nodes, Parameters: part.Parameters, ParameterBytes: part.ParameterBytes,
+			Cost: part.Cost, BytesOut: part.BytesOut,
+		}
+		for _, r := range replicas {
+			one := page.Replica{Address: r.Address, Condition: r.Condition.String(), Resting: r.Resting, Calls: r.Calls}
+			if r.Err != nil {
+				one.Error = r.Err.Error()
+			}
+			stage.Replicas = append(stage.Replicas, one)
+		}
+		s.Stages = append(s.Stages, stage)
+	}
+	m.meter.Fill(&s)
+	return s
+}

@@ -1,0 +1,276 @@
+package main_test
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/distinfer/distinfer/runtime/ort/orttest"
+)
+
+// sentences are the first texts of SST-2's dev set, and what the file says of them.
+func sentences(t *testing.T, n int) (tsv string, texts []string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(orttest.Root(t), "models", "testdata", "sst2", "dev.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfterN(string(data), "\n", n+2)[:n+1]
+	for _, line := range lines[1:] {
+		_, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		texts = append(texts, text)
+	}
+	return strings.Join(lines, ""), texts
+}
+
+// A browser is shown what real processes do.
+func TestThePage(t *testing.T) {
+	t.Parallel()
+	bundle := split(t, "sst2-minilm", 2)
+	_, at := stage(t, bundle, 0)
+	second, behind := stage(t, bundle, 1)
+	server, url := front(t, bundle, []string{at, behind})
+	in := openBrowser(t)
+
+	t.Run("answers while one types", func(t *testing.T) { typing(in, t, url) })
+	t.Run("labels pasted lines", func(t *testing.T) { pasting(in, t, url) })
+	t.Run("labels a column of a file", func(t *testing.T) { dropping(in, t, url) })
+	t.Run("needs no mouse", func(t *testing.T) { withoutMouse(in, t, url) })
+	t.Run("asks for a token", func(t *testing.T) { withToken(in, t, bundle, []string{at, behind}) })
+	t.Run("shows a stage that dies and comes back", func(t *testing.T) { dying(in, t, url, bundle, second, behind) })
+	t.Run("holds up no front that stops", func(t *testing.T) {
+		b := openTab(in, t, url)
+		b.until(`document.getElementById("state").dataset.state !== "wait"`)
+		if code := server.stop(t, syscall.SIGTERM); code != 0 {
+			t.Errorf("the front ended with %d", code)
+		}
+		b.until(`document.getElementById("state").textContent === "No connection"`)
+		b.forgive("net::ERR_")
+	})
+}
+
+const labelled = `!document.getElementById("result").hidden && !document.querySelector(".stale")`
+
+func typing(in context.Context, t *testing.T, url string) {
+	b := openTab(in, t, url)
+	b.until(`document.getElementById("state").textContent === "Ready"`)
+	for _, width := range []int64{1440, 320} {
+		for _, scheme := range []string{"light", "dark"} {
+			b.look(width, 900, scheme)
+			b.accessible(fmt.Sprintf("idle, %s, %d", scheme, width))
+			b.shoot(fmt.Sprintf("idle-%s-%d", scheme, width))
+		}
+	}
+	b.click("text")
+	b.keys("a moving and important film")
+	b.until(labelled)
+	if best := b.text("best"); best != "positive" {
+		t.Errorf("the label is %q", best)
+	}
+	bars := eval[[]float64](b, `[...document.querySelectorAll("#scores .fill")].map((bar) => bar.getBoundingClientRect().width / bar.parentElement.clientWidth)`)
+	if len(bars) != 2 || bars[0] < 0.9 || bars[0]+bars[1] < 0.99 || bars[0]+bars[1] > 1.01 {
+		t.Errorf("the bars are %v of what they could be", bars)
+	}
+	b.keys(". no , it is dull , lifeless and a waste of time")
+	b.until(labelled + ` && document.getElementById("best").textContent === "negative"`)
+	b.until(`document.getElementById("spoken").textContent.startsWith("negative, ")`)
+	b.until(`document.querySelectorAll("#waterfall li").length === 4`)
+	for _, width := range []int64{1440, 320} {
+		for _, scheme := range []string{"light", "dark"} {
+			b.look(width, 900, scheme)
+			b.accessible(fmt.Sprintf("in use, %s, %d", scheme, width))
+			b.shoot(fmt.Sprintf("one-%s-%d", scheme, width))
+		}
+	}
+}
+
+const ended = `document.getElementById("cancel").hidden && document.getElementById("progress").value === document.getElementById("progress").max`
+
+func pasting(in context.Context, t *testing.T, url string) {
+	_, texts := sentences(t, 200)
+	b := openTab(in, t, url)
+	b.look(1440, 900, "light")
+	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.click("tab-many")
+	b.shoot("many-empty")
+	b.accessible("nothing pasted yet")
+	b.paste("lines", strings.Join(texts, "\n"))
+	b.click("run")
+	b.until(ended)
+	if said := b.text("progress-text"); !strings.HasPrefix(said, "200 of 200 labelled · ") {
+		t.Errorf("it says %q", said)
+	}
+	b.until(`!document.getElementById("rows").textContent.includes("…")`)
+	b.accessible("200 texts labelled, light, 1440")
+	b.shoot("many-light-1440")
+	records, err := csv.NewReader(strings.NewReader(b.download("download"))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(records) != 201 || strings.Join(records[0], "|") != "text|label|score" {
+		t.Fatalf("%d records, the first %v", len(records), records[0])
+	}
+	want := predictAll(t, url, texts)
+	for i, r := range records[1:] {
+		if r[0] != texts[i] || r[1] != want[i] || !strings.HasPrefix(r[2], "0.") && r[2] != "1" {
+			t.Errorf("record %d is %q, want %q, %s", i+1, r, texts[i], want[i])
+		}
+	}
+	// Sorted by score, the surest first; then by text; then those of one label.
+	column := func(n int) []string {
+		return eval[[]string](b, fmt.Sprintf(`[...document.querySelectorAll("#rows td:nth-child(%d)")].map((cell) => cell.textContent)`, n))
+	}
+	b.do(chromedp.Click(chromedp.CSS(`[data-sort="score"]`)))
+	scores := column(4)
+	if len(scores) != 50 || scores[0] < scores[49] || !eval[bool](b, `document.querySelector("th:nth-child(4)").ariaSort === "descending"`) {
+		t.Errorf("sorted by score the page of %d goes from %s to %s", len(scores), scores[0], scores[len(scores)-1])
+	}
+	b.do(chromedp.Click(chromedp.CSS(`[data-sort="number"]`)))
+	b.click("next")
+	if numbers := column(1); numbers[0] != "51" {
+		t.Errorf("the second page begins with %s", numbers[0])
+	}
+	eval[bool](b, `(() => { const only = document.getElementById("only"); only.value = "negative"; return only.dispatchEvent(new Event("change")); })()`)
+	negative := 0
+	for _, label := range want {
+		if label == "negative" {
+			negative++
+		}
+	}
+	if said := b.text("page"); !strings.HasSuffix(said, fmt.Sprintf("of %d", negative)) {
+		t.Errorf("of %d negative ones it shows %q", negative, said)
+	}
+}
+
+// A file with quotes, line breaks in fields and an empty text, of which one column is read.
+func dropping(in context.Context, t *testing.T, url string) {
+	b := openTab(in, t, url)
+	b.look(320, 800, "dark")
+	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.click("tab-many")
+	b.drop("panel-many", "reviews.csv", "id,review,note\r\n7,\"a \"\"lovely\"\", warm film\",x\r\n8,\"dull,\nlifeless\",\"\"\r\n9,,empty\r\n")
+	b.until(`document.getElementById("run").textContent === "Label 3 texts"`)
+	if column := eval[string](b, `document.getElementById("column").selectedOptions[0].textContent`); column != "review" {
+		t.Errorf("the column is %q", column)
+	}
+	b.click("run")
+	b.until(ended)
+	b.accessible("a file, dark, 320")
+	b.shoot("file-dark-320")
+	records, err := csv.NewReader(strings.NewReader(b.download("download"))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintf("%q", [][]string{records[0], append(records[1][:4:4], ""), append(records[2][:4:4], ""), records[3]})
+	want := `[["id" "review" "note" "label" "score" "error"] ["7" "a \"lovely\", warm film" "x" "positive" ""] ["8" "dull,\nlifeless" "" "negative" ""] ["9" "" "empty" "" "" "there is no text"]]`
+	if got != want {
+		t.Errorf("the download is\n%s\nwant\n%s", got, want)
+	}
+	// A real file as it is: its label column keeps its name.
+	tsv, _ := sentences(t, 40)
+	b.click("remove")
+	b.drop("panel-many", "dev.tsv", tsv)
+	b.until(`document.getElementById("run").textContent === "Label 40 texts"`)
+	b.click("run")
+	b.until(ended)
+	if head, _, _ := strings.Cut(b.download("download"), "\r\n"); head != "label,content,predicted_label,predicted_score" {
+		t.Errorf("the columns are %s", head)
+	}
+}
+
+func withoutMouse(in context.Context, t *testing.T, url string) {
+	b := openTab(in, t, url)
+	b.until(`document.getElementById("state").textContent === "Ready"`)
+	focused := func() string {
+		return eval[string](b, "document.activeElement.id || document.activeElement.textContent")
+	}
+	tabTo := func(id string) {
+		t.Helper()
+		for range 30 {
+			if b.keys(kb.Tab); focused() == id {
+				return
+			}
+		}
+		t.Fatalf("the tab key does not lead to %s", id)
+	}
+	tabTo("tab-one")
+	tabTo("text")
+	b.keys("a lovely film")
+	b.until(labelled)
+	eval[bool](b, `(document.getElementById("tab-one").focus(), true)`)
+	b.keys(kb.ArrowRight)
+	if focused() != "tab-many" {
+		t.Errorf("the arrow leads to %s", focused())
+	}
+	tabTo("lines")
+	b.keys("a lovely film\na dull film")
+	tabTo("run")
+	b.keys(kb.Enter)
+	b.until(ended)
+	tabTo("download")
+}
+
+func withToken(in context.Context, t *testing.T, bundle string, stages []string) {
+	const token = "0123456789abcdef-for-the-page"
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, url := front(t, bundle, stages, "--tokens", file)
+	b := openTab(in, t, url)
+	b.until(`document.getElementById("dialog").open`)
+	b.look(1440, 900, "light")
+	b.accessible("asked for a token")
+	b.shoot("token")
+	b.keys("not-the-right-token" + kb.Enter)
+	b.until(`document.getElementById("token-problem").textContent.includes("not known")`)
+	b.keys(token + kb.Enter)
+	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.click("text")
+	b.keys("a lovely film")
+	b.until(labelled)
+	b.do(chromedp.Reload())
+	b.until(`document.getElementById("state").textContent === "Ready"`)
+	if eval[bool](b, `document.getElementById("dialog").open`) {
+		t.Error("it asks for the token again after a reload")
+	}
+	b.click("forget")
+	b.until(`document.getElementById("dialog").open`)
+	b.forgive("401")
+}
+
+func dying(in context.Context, t *testing.T, url, bundle string, second *server, address string) {
+	b := openTab(in, t, url)
+	b.look(1440, 900, "light")
+	b.until(`document.getElementById("state").textContent === "Ready"`)
+	killed := time.Now()
+	second.stop(t, syscall.SIGKILL)
+	b.until(`document.getElementById("state").textContent === "Not ready" && document.querySelectorAll('[data-condition="down"]').length === 1`)
+	t.Logf("a stage that was killed is shown so after %s", time.Since(killed).Round(10*time.Millisecond))
+	if said := b.text("not-ready"); !strings.Contains(said, address) {
+		t.Errorf("of the stage at %s it says %q", address, said)
+	}
+	b.until(`document.getElementById("changes").textContent.includes("can't be used")`)
+	for _, scheme := range []string{"light", "dark"} {
+		b.look(1440, 900, scheme)
+		b.accessible("a dead stage, " + scheme)
+		b.shoot("dead-" + scheme)
+	}
+	again := start(t, bundle, "serve-stage", "--bundle", bundle, "--rank", "1", "--listen", address)
+	again.entry(t, "stage ready", 1)
+	back := time.Now()
+	b.until(`document.getElementById("state").textContent === "Ready" && document.querySelectorAll('[data-condition="ready"]').length === 2`)
+	t.Logf("it is shown to be back after %s", time.Since(back).Round(10*time.Millisecond))
+	b.click("text")
+	b.keys("a lovely film")
+	b.until(labelled)
+}

@@ -1,0 +1,94 @@
+package page
+
+// A Snapshot is what there is to see at a moment. Times are in milliseconds, rates are
+// those of the last five seconds.
+type Snapshot struct {
+	Model Model `json:"model"`
+
+	// Task says what is answered to a text, as Hugging Face names tasks. It is empty when
+	// texts cannot be answered, and NoText says why.
+	Task   string   `json:"task,omitempty"`
+	NoText string   `json:"no_text,omitempty"`
+	Labels []string `json:"labels,omitempty"`
+
+	MaxTexts int   `json:"max_texts"` // of all requests together
+	MaxBody  int64 `json:"max_body"`  // bytes of a request
+
+	// Ready is whether every stage can be used, and NotReady what is wrong otherwise.
+	Ready    bool   `json:"ready"`
+	NotReady string `json:"not_ready,omitempty"`
+
+	Queue  Queue   `json:"queue"`
+	Rates  Rates   `json:"rates"`
+	Stages []Stage `json:"stages"` // by rank
+
+	// Last tells where the time of the last batch went, once there was one.
+	Last *Last `json:"last,omitempty"`
+}
+
+// A Model says what is served.
+type Model struct {
+	Name   string `json:"name"`
+	Bundle string `json:"bundle"` // the beginning of its id
+	Bytes  int64  `json:"bytes"`  // of the model before it was split
+}
+
+// A Queue says what waits and what is computed.
+type Queue struct {
+	Waiting  int `json:"waiting"`   // texts that wait for their batch
+	Busy     int `json:"busy"`      // texts that wait or are computed
+	UnderWay int `json:"under_way"` // batches that are computed
+	Flight   int `json:"flight"`    // batches that should be, when there are enough texts
+}
+
+// Rates say how much is answered.
+type Rates struct {
+	Texts   float64 `json:"texts"`     // a second
+	Batches float64 `json:"batches"`   // a second
+	Waited  float64 `json:"waited_ms"` // until a batch began, of the text in it that waited longest; mean
+	Took    float64 `json:"took_ms"`   // a batch, mean
+}
+
+// A Stage is one part of the pipeline.
+type Stage struct {
+	Rank           int     `json:"rank"`
+	Nodes          int     `json:"nodes"`
+	Parameters     int64   `json:"parameters"`
+	ParameterBytes int64   `json:"parameter_bytes"`
+	Cost           float64 `json:"cost"`      // share of the whole model's time, 0 to 1
+	BytesOut       int64   `json:"bytes_out"` // sent in one run at the bundle's reference sizes
+
+	Busy     float64 `json:"busy"`        // share of the time that its replicas could compute in, 0 to 1
+	Waited   float64 `json:"waited_ms"`   // for a turn, mean of the batches
+	Computed float64 `json:"computed_ms"` // mean of the batches
+
+	Replicas []Replica `json:"replicas"`
+}
+
+// A Replica is one process that computes a stage.
+type Replica struct {
+	Address   string `json:"address"`
+	Condition string `json:"condition"` // ready, down, wrong or unknown
+	Resting   bool   `json:"resting,omitempty"`
+	Calls     int    `json:"calls"`           // under way, from here
+	Error     string `json:"error,omitempty"` // why it is not ready
+}
+
+// A Last tells where the time of a batch went, as the text in it saw it that waited
+// longest. The times of the stages add up to Took.
+type Last struct {
+	Ago      float64     `json:"ago_ms"` // since it was answered
+	Texts    int         `json:"texts"`
+	Encoding float64     `json:"encoding_ms"` // of the text's whole request
+	Waiting  float64     `json:"waiting_ms"`  // until the batch began
+	Took     float64     `json:"took_ms"`     // the batch
+	Stages   []LastStage `json:"stages,omitempty"`
+}
+
+// A LastStage is where the time went on one stage and on the way to it and back.
+type LastStage struct {
+	Rank     int     `json:"rank"`
+	Transfer float64 `json:"transfer_ms"` // network, and reading and writing messages
+	Waited   float64 `json:"waited_ms"`
+	Computed float64 `json:"computed_ms"`
+}
