@@ -269,6 +269,18 @@ func (o *object) string(key string) string { return requiredValue(o, key, node.s
 func (o *object) boolean(key string) bool  { return requiredValue(o, key, node.boolean) }
 func (o *object) uint32(key string) uint32 { return requiredValue(o, key, node.uint32) }
 func (o *object) array(key string) []node  { return requiredValue(o, key, node.array) }
+
+// flag reads a boolean that may be absent or null.
+func (o *object) flag(key string, absent bool) bool {
+	f, ok := o.optional(key)
+	if !ok {
+		return absent
+	}
+	v, err := f.boolean()
+	o.failIf(err)
+	return v
+}
+
 func (o *object) uint(key string, limit uint64) uint64 {
 	return requiredValue(o, key, func(n node) (uint64, error) { return n.uint(limit) })
 }

@@ -31,7 +31,7 @@ func loadTokenizer(r io.Reader) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{layout: plainLayout(), scratch: newScratchPool()}
+	t := &Tokenizer{layout: plainLayout(false), pairLayout: plainLayout(true), scratch: newScratchPool()}
 	if f, ok := root.take("version"); ok {
 		if _, err := f.choice([]string{"1.0"}); err != nil {
 			return nil, err
@@ -61,8 +61,11 @@ func loadTokenizer(r io.Reader) (*Tokenizer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if t.layout, err = newLayout(p); err != nil {
+		if t.layout, err = newLayout(p, false); err != nil {
 			return nil, f.errorf("%w", err)
+		}
+		if t.pairLayout, err = newLayout(p, true); err != nil {
+			t.pairError = f.errorf("%w", err)
 		}
 	}
 	added, hasAdded := root.optional("added_tokens")
@@ -224,31 +227,31 @@ func loadPreTokenizer(n node) (preTokenizer, error) {
 	switch o.choice("type", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits",
 		"Split", "CharDelimiterSplit", "Sequence") {
 	case "BertPreTokenizer":
-		made = bertPreTokenizer{}
+		made = cutting{bertPreTokenizer{}}
 	case "Whitespace":
-		made = whitespaceWords{}
+		made = cutting{whitespaceWords{}}
 	case "WhitespaceSplit":
-		made = whitespaceSplit{}
+		made = cutting{whitespaceSplit{}}
 	case "Punctuation":
 		b := isolated
 		if _, ok := o.fields["behavior"]; ok {
 			b = o.behavior()
 		}
-		made = delimiterSplit{delimiter: bitMatcher(isPunct), behavior: b}
+		made = cutting{delimiterSplit{delimiter: bitMatcher(isPunct), behavior: b}}
 	case "Digits":
 		b := contiguous
 		if o.boolean("individual_digits") {
 			b = isolated
 		}
-		made = delimiterSplit{delimiter: bitMatcher(isNumeric), behavior: b}
+		made = cutting{delimiterSplit{delimiter: bitMatcher(isNumeric), behavior: b}}
 	case "Split":
-		made = delimiterSplit{delimiter: o.pattern("pattern"), behavior: o.behavior(), invert: o.boolean("invert")}
+		made = cutting{delimiterSplit{delimiter: o.pattern("pattern"), behavior: o.behavior(), invert: o.boolean("invert")}}
 	case "CharDelimiterSplit":
 		s := o.string("delimiter")
 		if utf8.RuneCountInString(s) != 1 && o.err == nil {
 			o.fail(o.errorf("\"delimiter\" is %q, want one character", s))
 		}
-		made = delimiterSplit{delimiter: literalMatcher(s), behavior: removed}
+		made = cutting{delimiterSplit{delimiter: literalMatcher(s), behavior: removed}}
 	case "Sequence":
 		var all preTokenizerSequence
 		for _, f := range o.array("pretokenizers") {
@@ -307,19 +310,19 @@ func loadPostProcessor(n node) (postProcessor, error) {
 		return nil, err
 	}
 	var made postProcessor
-	switch kind := o.choice("type", "BertProcessing", "RobertaProcessing", "TemplateProcessing", "Sequence"); kind {
+	switch kind := o.choice("type", "BertProcessing", "RobertaProcessing", "ByteLevel", "TemplateProcessing", "Sequence"); kind {
 	case "BertProcessing", "RobertaProcessing":
 		p := bertProcessing{
-			sep:     requiredValue(o, "sep", node.literal),
-			cls:     requiredValue(o, "cls", node.literal),
-			roberta: kind == "RobertaProcessing",
+			sep: requiredValue(o, "sep", node.literal),
+			cls: requiredValue(o, "cls", node.literal),
 		}
-		if p.roberta {
-			// Both concern offsets into the text, which are not kept.
-			o.boolean("trim_offsets")
-			o.boolean("add_prefix_space")
+		if kind == "RobertaProcessing" {
+			p.roberta = &byteLevelProcessing{trim: o.boolean("trim_offsets"), prefixed: o.boolean("add_prefix_space")}
 		}
 		made = p
+	case "ByteLevel":
+		made = byteLevelProcessing{trim: o.boolean("trim_offsets"), prefixed: o.boolean("add_prefix_space")}
+		o.flag("use_regex", true) // is the pre-tokenizer's
 	case "TemplateProcessing":
 		made = o.template()
 	case "Sequence":
@@ -363,24 +366,25 @@ func (o *object) template() templateProcessing {
 			special[key] = tokens
 		}
 	}
-	single := o.array("single")
-	if len(single) > maxPieces {
-		o.fail(o.errorf("\"single\" has %d pieces, more than %d", len(single), maxPieces))
+	t.single, t.pair = o.pieces("single", special), o.pieces("pair", special)
+	return t
+}
+
+func (o *object) pieces(key string, special map[string][]literal) template {
+	var t template
+	list := o.array(key)
+	if len(list) > maxPieces {
+		o.fail(o.errorf("%q has %d pieces, more than %d", key, len(list), maxPieces))
 		return t
 	}
-	for _, f := range single {
+	for _, f := range list {
 		piece, err := f.templatePiece(special)
 		o.failIf(err)
 		t.count += len(piece.tokens)
 		t.pieces = append(t.pieces, piece)
 	}
 	if t.count > maxLiterals {
-		o.fail(o.errorf("\"single\" has %d special tokens, more than %d", t.count, maxLiterals))
-	}
-	// The layout of a pair of texts is never used, but must be one.
-	for _, f := range o.array("pair") {
-		_, err := f.templatePiece(special)
-		o.failIf(err)
+		o.fail(o.errorf("%q has %d special tokens, more than %d", key, t.count, maxLiterals))
 	}
 	return t
 }
@@ -433,6 +437,9 @@ func (n node) templatePiece(special map[string][]literal) (templatePiece, error)
 	if piece.text {
 		if id != "A" && (id != "B" || !n.inPair()) {
 			return piece, n.errorf("sequence %q is not supported here (supported: A)", id)
+		}
+		if id == "B" {
+			piece.which = 1
 		}
 		return piece, nil
 	}
@@ -505,7 +512,9 @@ func (t *Tokenizer) loadAdded(n node) error {
 		if token.normalized {
 			trie = &t.normalized
 			if t.normalizer != nil {
-				pattern = t.normalizer.normalize(nil, pattern)
+				var normal buffer
+				t.normalizer.normalize(&normal, buffer{text: pattern})
+				pattern = normal.text
 			}
 		}
 		if len(pattern) == 0 {
@@ -530,7 +539,8 @@ func loadTruncation(n node) (*truncation, error) {
 		max:    int(min(o.uint("max_length", math.MaxUint64), math.MaxInt32)), // no text has more tokens
 		stride: int(min(o.uint("stride", math.MaxUint64), math.MaxInt32)),
 	}
-	t.onlySecond = o.choice("strategy", "LongestFirst", "OnlyFirst", "OnlySecond") == "OnlySecond"
+	strategy := o.choice("strategy", "LongestFirst", "OnlyFirst", "OnlySecond")
+	t.onlyFirst, t.onlySecond = strategy == "OnlyFirst", strategy == "OnlySecond"
 	if _, ok := o.fields["direction"]; ok {
 		t.left = o.choice("direction", "Right", "Left") == "Left"
 	}

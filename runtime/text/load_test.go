@@ -85,7 +85,7 @@ var hostile = []struct{ file, want string }{
 	{minimal("pre_tokenizer", `{"type": "Punctuation", "behavior": "Keep"}`), `pre_tokenizer.behavior: "Keep" is not supported (supported: Removed, Isolated,`},
 	{minimal("pre_tokenizer", `{"type": "Split", "pattern": {"Regex": "\\s+(?!\\S)"}, "behavior": "Removed", "invert": false}`), "pre_tokenizer.pattern.Regex: regex"},
 
-	{minimal("post_processor", `{"type": "ByteLevel"}`), `post_processor.type: "ByteLevel" is not supported`},
+	{minimal("post_processor", `{"type": "ByteLevel"}`), `post_processor: "trim_offsets" is missing`},
 	{minimal("post_processor", `{"type": "BertProcessing", "sep": ["[SEP]"], "cls": ["[CLS]", 2]}`), "post_processor.sep: want a token and its id"},
 	{minimal("post_processor", `{"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "X", "type_id": 0}}], "pair": [], "special_tokens": {}}`), `post_processor.single[0]: special token "X" is not among special_tokens`},
 	{minimal("post_processor", `{"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}], "pair": [], "special_tokens": {}}`), `post_processor.single[0]: sequence "B" is not supported here`},

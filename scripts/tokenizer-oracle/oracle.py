@@ -59,12 +59,14 @@ def encode(tokenizer, text):
 
 
 def record(e):
-    """The bytes a checksum is taken of: ids, type ids, masks, tokens."""
+    """The bytes a checksum is taken of: ids, type ids, masks, offsets, word ids, tokens."""
     if e is None:
         return b"error"
     n = len(e.ids)
     rows = [e.ids, e.type_ids, e.attention_mask, e.special_tokens_mask]
-    return b"".join(struct.pack(f"<{n}I", *row) for row in rows) + b"".join(t.encode() + b"\xff" for t in e.tokens)
+    places = [v & 0xFFFFFFFF for (start, end), word in zip(e.offsets, e.word_ids) for v in (start, end, -1 if word is None else word)]
+    rows = b"".join(struct.pack(f"<{n}I", *row) for row in rows) + struct.pack(f"<{3 * n}I", *places)
+    return rows + b"".join(t.encode() + b"\xff" for t in e.tokens)
 
 
 def pieces(tokenizer, text):
@@ -186,7 +188,7 @@ def show(models, texts, name, n):
     if e is None:
         print("error")
         return
-    for field in ["ids", "tokens", "type_ids", "attention_mask", "special_tokens_mask"]:
+    for field in ["ids", "tokens", "type_ids", "attention_mask", "special_tokens_mask", "offsets", "word_ids"]:
         print(field, getattr(e, field))
 
 
