@@ -14,7 +14,9 @@ func FuzzEncode(f *testing.F) {
 		}
 	}
 	f.Add("\xff\xe4\xb8 \xed\xa0\x80 \xf0\x9f\x98")
-	names, files := orderedConfigs(f)
+	names, files := orderedConfigs(f, "configs")
+	moreNames, moreFiles := orderedConfigs(f, "families")
+	names, files = append(names, moreNames...), append(files, moreFiles...)
 	toks := make([]*Tokenizer, len(files))
 	for i := range files {
 		toks[i] = loadString(f, files[i])
@@ -60,7 +62,7 @@ func check(t *testing.T, name string, tok *Tokenizer, e Encoding) {
 
 // FuzzLoad loads any file; what loads must encode.
 func FuzzLoad(f *testing.F) {
-	_, files := orderedConfigs(f)
+	_, files := orderedConfigs(f, "configs")
 	for _, file := range files {
 		f.Add(file)
 	}

@@ -22,6 +22,11 @@ type tokens struct {
 	strings []string
 	places  []place
 	want    wants
+
+	// What models need for a word and the next word can use again.
+	merging mergeRoom
+	steps   []step
+	path    []piece
 }
 
 // wants says what is asked for beyond ids.
@@ -38,7 +43,7 @@ type place struct {
 }
 
 func (t *tokens) reset(want wants) {
-	*t = tokens{ids: t.ids[:0], strings: t.strings[:0], places: t.places[:0], want: want}
+	t.ids, t.strings, t.places, t.want = t.ids[:0], t.strings[:0], t.places[:0], want
 }
 
 // add appends a token that stands for bytes start to end of the word. Where

@@ -251,6 +251,27 @@ func growth(n normalizer) float64 {
 			shortest = len(l)
 		}
 		return max(1, float64(len(n.with))/float64(shortest))
+	case *precompiled:
+		return float64(max(1, n.longest))
+	case byteLevelNormalizer:
+		return 2
+	}
+	return 1
+}
+
+// preGrowth is growth for pre-tokenizers.
+func preGrowth(p preTokenizer) float64 {
+	switch p := p.(type) {
+	case preTokenizerSequence:
+		product := 1.0
+		for _, next := range p {
+			product *= preGrowth(next)
+		}
+		return product
+	case byteLevel:
+		return 4 // two bytes for one, and so for a space before it
+	case metaspace:
+		return float64(2 * len(p.replacement))
 	}
 	return 1
 }

@@ -17,6 +17,8 @@ type work struct {
 	spans []span
 
 	more []span // what spans is made of anew
+	next buffer // and the text
+	room buffer // for a piece with something before it
 }
 
 // A preTokenizer cuts the spans that are text further. Empty spans vanish.

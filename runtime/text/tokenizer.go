@@ -14,6 +14,7 @@ type Tokenizer struct {
 	normalized   *tokenTrie // and in the normalised text; both may be nil
 	normalizer   normalizer // may be nil
 	preTokenizer preTokenizer
+	tracks       bool // the pre-tokenizer must know where pieces come from
 	model        model
 	layout       layout // of one text
 	pairLayout   layout
@@ -126,24 +127,12 @@ func (t *Tokenizer) encode(a string, b *string, want wants) (Encoding, error) {
 
 // tokenize fills s.tokens[which] with the tokens of text.
 func (t *Tokenizer) tokenize(s *scratch, text string, which int, want wants) error {
-	if err := t.prepare(s, text, want.places); err != nil {
+	if err := t.prepare(s, text, want.places || t.tracks); err != nil {
 		return err
 	}
-	out, first := &s.tokens[which], 0
+	out := &s.tokens[which]
 	out.reset(want)
-	limit := math.MaxInt
-	if t.truncation != nil && (!t.truncation.onlySecond || which == 1) {
-		limit = t.truncation.max
-		if t.truncation.left {
-			var err error
-			if first, err = t.last(out, &s.work, limit); err != nil {
-				return err
-			}
-			out.reset(want)
-			limit = math.MaxInt
-		}
-	}
-	for i, p := range s.work.spans[first:] {
+	for i, p := range s.work.spans {
 		mark := len(out.ids)
 		word := s.work.text[p.start:p.end]
 		if p.added {
@@ -155,34 +144,13 @@ func (t *Tokenizer) tokenize(s *scratch, text string, which int, want wants) err
 			return err
 		}
 		if want.places {
-			s.work.place(out.places[mark:], p, first+i)
-		}
-		if !p.added && len(out.ids) >= limit {
-			break // what follows would be cut off
+			s.work.place(out.places[mark:], p, i)
 		}
 	}
 	if want.places {
 		countCharacters(out.places, s.input.text)
 	}
 	return nil
-}
-
-// last returns where the spans begin that have the last limit tokens of a text.
-func (t *Tokenizer) last(out *tokens, w *work, limit int) (int, error) {
-	for i := len(w.spans) - 1; i >= 0; i-- {
-		p := w.spans[i]
-		if p.added {
-			out.ids = append(out.ids, p.id)
-			continue
-		}
-		if err := t.model.tokenize(out, w.text[p.start:p.end]); err != nil {
-			return 0, err
-		}
-		if len(out.ids) >= limit {
-			return i, nil
-		}
-	}
-	return 0, nil
 }
 
 // prepare fills s.work with the text's pre-tokens.
