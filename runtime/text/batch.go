@@ -10,7 +10,8 @@ type truncation struct {
 	max        int // tokens, special ones included
 	stride     int // only matters to the pieces cut off, which are not kept
 	left       bool
-	onlySecond bool // of a pair of texts; a single one cannot be cut
+	onlyFirst  bool // of a pair of texts
+	onlySecond bool // so that a single one cannot be cut
 }
 
 // room returns how many tokens of the text itself fit.
@@ -29,21 +30,87 @@ func (t *truncation) check(l layout) error {
 	return nil
 }
 
-var errOnlySecond = errors.New("the text is too long, and truncation strategy OnlySecond does not shorten a single text")
+var (
+	errOnlySecond = errors.New("the text is too long, and truncation strategy OnlySecond does not shorten a single text")
+	errTooShort   = errors.New("the texts are too long, and shortening one of them, as the truncation strategy says, is not enough")
+)
 
-// cut returns the range of n tokens that is kept.
-func (t *truncation) cut(n int, l layout) (from, to int, err error) {
+// A cut is the range of a text's tokens that is kept.
+type cut struct {
+	from, to int
+}
+
+func (c cut) len() int { return c.to - c.from }
+
+// cut shortens a text, or a pair of texts, to what there is room for.
+func (t *truncation) cut(texts [2]cut, pair bool, l layout) ([2]cut, error) {
+	if !pair {
+		if t.onlySecond && t.room(l) > 0 && texts[0].len() > t.room(l) {
+			return texts, errOnlySecond
+		}
+		texts[0] = t.keep(texts[0], t.room(l))
+		return texts, nil
+	}
+	if err := t.check(l); err != nil {
+		return texts, err
+	}
 	room := t.room(l)
-	if n <= room {
-		return 0, n, nil
+	n := [2]int{texts[0].len(), texts[1].len()}
+	over := n[0] + n[1] - room
+	switch {
+	case over <= 0:
+		return texts, nil
+	case room == 0:
+		n = [2]int{}
+	case t.onlyFirst || t.onlySecond:
+		which := 0
+		if t.onlySecond {
+			which = 1
+		}
+		if n[which] <= over {
+			return texts, errTooShort
+		}
+		n[which] -= over
+	default:
+		n = longestFirst(n, room)
 	}
-	if t.onlySecond && room > 0 {
-		return 0, 0, errOnlySecond
+	for i := range texts {
+		if texts[i].len() > n[i] && n[i] > 0 && t.stride >= n[i] {
+			return texts, fmt.Errorf("truncation leaves %d tokens of a text, not more than the stride %d", n[i], t.stride)
+		}
+		texts[i] = t.keep(texts[i], n[i])
 	}
-	if t.left {
-		return n - room, n, nil
+	return texts, nil
+}
+
+// longestFirst returns what is kept of two texts of n tokens, when it is the longer
+// that is shortened until both are equally long.
+func longestFirst(n [2]int, room int) [2]int {
+	short, long := 0, 1
+	if n[0] > n[1] {
+		short, long = 1, 0
 	}
-	return 0, room, nil
+	if n[short] > room {
+		n[long] = n[short]
+	} else {
+		n[long] = max(n[short], room-n[short])
+	}
+	if n[short]+n[long] > room {
+		n[short] = room / 2
+		n[long] = n[short] + room%2
+	}
+	return n
+}
+
+// keep cuts a text down to n tokens.
+func (t *truncation) keep(text cut, n int) cut {
+	switch {
+	case text.len() <= n:
+		return text
+	case t.left:
+		return cut{text.to - n, text.to}
+	}
+	return cut{text.from, text.from + n}
 }
 
 // padder is the file's padding section, or what stands in for it.

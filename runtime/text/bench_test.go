@@ -34,18 +34,32 @@ func BenchmarkEncode(b *testing.B) {
 }
 
 func BenchmarkEncodeSST2Dev(b *testing.B) {
-	tok, _ := loadModelTokenizer(b, "sst2-minilm")
-	texts := sst2(b, "dev.tsv")
-	i, n := 0, 0
-	for b.Loop() {
-		e, err := tok.Encode(texts[i])
-		if err != nil {
-			b.Fatal(err)
-		}
-		n += len(e.IDs)
-		i = (i + 1) % len(texts)
+	toks := map[string]*Tokenizer{}
+	toks["sst2-minilm"], _ = loadModelTokenizer(b, "sst2-minilm")
+	names, files := orderedConfigs(b, "families")
+	for i, name := range names {
+		toks[name] = loadString(b, files[i])
 	}
-	b.ReportMetric(float64(n)/float64(b.N), "tokens/op")
+	texts := sst2(b, "dev.tsv")
+	run := func(name string, encode func(string) (Encoding, error)) {
+		b.Run(name, func(b *testing.B) {
+			i, n := 0, 0
+			for b.Loop() {
+				e, err := encode(texts[i])
+				if err != nil {
+					b.Fatal(err)
+				}
+				n += len(e.IDs)
+				i = (i + 1) % len(texts)
+			}
+			b.ReportMetric(float64(n)/float64(b.N), "tokens/op")
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "texts/s")
+		})
+	}
+	for _, name := range []string{"sst2-minilm", "roberta", "gpt2", "xlm-roberta", "albert", "deberta-v3", "t5", "llama"} {
+		run(name, toks[name].Encode)
+	}
+	run("sst2-minilm/offsets", toks["sst2-minilm"].EncodeOffsets)
 }
 
 func BenchmarkPad(b *testing.B) {

@@ -43,8 +43,10 @@ type Config struct {
 	labels       []string
 	scoring      Function
 	maxPositions int
-	padID        int64
-	hasPadID     bool
+
+	offsetPositions bool // they start behind padID
+	padID           int64
+	hasPadID        bool
 }
 
 // A Result is a label and how much the model is for it.
@@ -123,6 +125,13 @@ func loadConfig(r io.Reader) (*Config, error) {
 		}
 		c.maxPositions = int(n)
 	}
+	if f, ok := o.optional("model_type"); ok {
+		kind, err := f.string()
+		if err != nil {
+			return nil, err
+		}
+		c.offsetPositions = slices.Contains(offsetPositions, kind)
+	}
 	if f, ok := o.optional("pad_token_id"); ok && f.raw[0] != '-' { // some write -1 for none
 		id, err := f.uint32()
 		if err != nil {
@@ -159,9 +168,27 @@ func (n node) labels() ([]string, error) {
 func (c *Config) Labels() []string { return slices.Clone(c.labels) }
 
 // MaxPositions returns how many tokens the model can read
-// (max_position_embeddings); ok is false if the file does not say. Models that
-// number positions from behind the padding id (RoBERTa) read two fewer.
-func (c *Config) MaxPositions() (n int, ok bool) { return c.maxPositions, c.maxPositions > 0 }
+// (max_position_embeddings); ok is false if the file does not say. Of models that
+// number positions from behind the padding id (RoBERTa and its kin), that is so
+// many fewer: pad_token_id, or 1 without one, and one more.
+func (c *Config) MaxPositions() (n int, ok bool) {
+	n = c.maxPositions
+	if c.offsetPositions && n > 0 {
+		pad := int64(1) // the default of those models
+		if c.hasPadID {
+			pad = c.padID
+		}
+		n = max(1, n-int(pad)-1)
+	}
+	return n, n > 0
+}
+
+// offsetPositions are the model types whose positions start behind the padding id,
+// as in Hugging Face's transformers (create_position_ids_from_input_ids).
+var offsetPositions = []string{
+	"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "xmod", "data2vec-text",
+	"longformer", "mpnet", "ibert", "luke", "mluke", "layoutlmv3", "lilt", "markuplm",
+}
 
 // PadTokenID returns the file's pad_token_id; ok is false if there is none.
 // [Tokenizer.WithPadID] takes it.

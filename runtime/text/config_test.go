@@ -129,6 +129,18 @@ func TestConfigFields(t *testing.T) {
 	if n != 512 || !ok || id != 3 || !hasID || !reflect.DeepEqual(c.Labels(), []string{"a"}) {
 		t.Error(n, ok, id, hasID, c.Labels())
 	}
+	for config, want := range map[string]int{
+		`{"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}`:    512,
+		`{"model_type": "xlm-roberta", "max_position_embeddings": 8194}`:                  8192,
+		`{"model_type": "camembert", "max_position_embeddings": 514, "pad_token_id": 3}`:  510,
+		`{"model_type": "roberta", "max_position_embeddings": 1, "pad_token_id": 1}`:      1,
+		`{"model_type": "distilbert", "max_position_embeddings": 512, "pad_token_id": 1}`: 512,
+		`{"model_type": "deberta-v2", "max_position_embeddings": 512, "pad_token_id": 0}`: 512,
+	} {
+		if n, _ := loadConfigString(t, config).MaxPositions(); n != want {
+			t.Errorf("%s: %d positions, not %d", config, n, want)
+		}
+	}
 	c = loadConfigString(t, `{"pad_token_id": -1, "max_position_embeddings": null}`)
 	if _, ok := c.MaxPositions(); ok {
 		t.Error("MaxPositions of null")

@@ -14,19 +14,21 @@ func FuzzEncode(f *testing.F) {
 		}
 	}
 	f.Add("\xff\xe4\xb8 \xed\xa0\x80 \xf0\x9f\x98")
-	names, files := orderedConfigs(f)
+	names, files := orderedConfigs(f, "configs")
+	moreNames, moreFiles := orderedConfigs(f, "families")
+	names, files = append(names, moreNames...), append(files, moreFiles...)
 	toks := make([]*Tokenizer, len(files))
 	for i := range files {
 		toks[i] = loadString(f, files[i])
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		for i, tok := range toks {
-			e, err := tok.EncodeTokens(text)
+			e, err := everything(tok, text)
 			if err != nil {
 				continue // tested against the oracle
 			}
 			check(t, names[i], tok, e)
-			again, err := tok.EncodeTokens(strings.ToValidUTF8(text, "x"))
+			again, err := everything(tok, strings.ToValidUTF8(text, "x"))
 			if err == nil && utf8.ValidString(text) && describe(again, nil) != describe(e, nil) {
 				t.Errorf("%s: a second time %s\nnot %s", names[i], describe(again, nil), describe(e, nil))
 			}
@@ -38,7 +40,7 @@ func FuzzEncode(f *testing.F) {
 func check(t *testing.T, name string, tok *Tokenizer, e Encoding) {
 	t.Helper()
 	n := len(e.IDs)
-	if len(e.TypeIDs) != n || len(e.AttentionMask) != n || len(e.SpecialTokensMask) != n || len(e.Tokens) != n {
+	if len(e.TypeIDs) != n || len(e.AttentionMask) != n || len(e.SpecialTokensMask) != n || len(e.Tokens) != n || len(e.Offsets) != n || len(e.Words) != n {
 		t.Fatalf("%s: slices differ in length: %s", name, describe(e, nil))
 	}
 	kept := len(unpadded(e))
@@ -60,7 +62,7 @@ func check(t *testing.T, name string, tok *Tokenizer, e Encoding) {
 
 // FuzzLoad loads any file; what loads must encode.
 func FuzzLoad(f *testing.F) {
-	_, files := orderedConfigs(f)
+	_, files := orderedConfigs(f, "configs")
 	for _, file := range files {
 		f.Add(file)
 	}
@@ -86,7 +88,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		for _, text := range []string{"", "The café [SEP] is it 中国, 42?", "a\u0301 \x80 [CLS"} {
-			if e, err := tok.EncodeTokens(text); err == nil {
+			if e, err := everything(tok, text); err == nil {
 				check(t, "fuzzed", tok, e)
 			}
 		}

@@ -269,6 +269,29 @@ func (o *object) string(key string) string { return requiredValue(o, key, node.s
 func (o *object) boolean(key string) bool  { return requiredValue(o, key, node.boolean) }
 func (o *object) uint32(key string) uint32 { return requiredValue(o, key, node.uint32) }
 func (o *object) array(key string) []node  { return requiredValue(o, key, node.array) }
+
+// optionalString reads a string that may be absent or null.
+func (o *object) optionalString(key string) (string, bool) {
+	f, ok := o.optional(key)
+	if !ok {
+		return "", false
+	}
+	s, err := f.string()
+	o.failIf(err)
+	return s, true
+}
+
+// flag reads a boolean that may be absent or null.
+func (o *object) flag(key string, absent bool) bool {
+	f, ok := o.optional(key)
+	if !ok {
+		return absent
+	}
+	v, err := f.boolean()
+	o.failIf(err)
+	return v
+}
+
 func (o *object) uint(key string, limit uint64) uint64 {
 	return requiredValue(o, key, func(n node) (uint64, error) { return n.uint(limit) })
 }
@@ -335,4 +358,138 @@ func (n node) vocabulary() (vocabulary, error) {
 		v[key.(string)] = uint32(id)
 	}
 	return v, nil
+}
+
+// merges reads BPE's list: pairs, or as in older files "left right".
+func (n node) merges(m *bpe) error {
+	m.merges = map[pair]merging{}
+	if n.raw[0] != '[' {
+		return n.want("an array")
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(n.raw, &list); err != nil {
+		return n.errorf("%w", err)
+	}
+	rank := 0
+	for i, raw := range list {
+		f := node{fmt.Sprintf("%s[%d]", n.path, i), raw}
+		var parts []string
+		if raw[0] != list[0][0] {
+			return f.want("what the others are")
+		}
+		if raw[0] == '"' {
+			line, err := f.string()
+			if err != nil {
+				return err
+			}
+			if strings.HasPrefix(line, "#version") {
+				continue
+			}
+			parts = strings.Split(line, " ")
+		} else if err := json.Unmarshal(raw, &parts); err != nil {
+			return f.errorf("%w", err)
+		}
+		if len(parts) != 2 {
+			return f.errorf("want two tokens, not %d", len(parts))
+		}
+		if err := m.addMerge(rank, parts[0], parts[1]); err != nil {
+			return f.errorf("%w", err)
+		}
+		rank++
+	}
+	return nil
+}
+
+// scores reads Unigram's list of [token, score].
+func (n node) scores() ([]string, []float64, error) {
+	if n.raw[0] != '[' {
+		return nil, nil, n.want("an array")
+	}
+	dec := json.NewDecoder(bytes.NewReader(n.raw))
+	dec.UseNumber()
+	if _, err := dec.Token(); err != nil {
+		return nil, nil, n.errorf("%w", err)
+	}
+	var names []string
+	var scores []float64
+	next := func() json.Token {
+		t, err := dec.Token()
+		if err != nil {
+			return nil
+		}
+		return t
+	}
+	for dec.More() {
+		open := next()
+		name, isName := next().(string)
+		number, isNumber := next().(json.Number)
+		if open != json.Delim('[') || !isName || !isNumber || next() != json.Delim(']') {
+			return nil, nil, n.errorf("[%d]: want a token and its score", len(names))
+		}
+		score, ok := parseScore(string(number))
+		if !ok {
+			return nil, nil, n.errorf("[%d]: the score %s is out of range", len(names), number)
+		}
+		names, scores = append(names, name), append(scores, score)
+	}
+	return names, scores, nil
+}
+
+// parseScore reads a number as the Rust library does, whose JSON parser rounds more
+// than once; sums of scores are compared, so that the last bit may count.
+func parseScore(s string) (float64, bool) {
+	s, negative := strings.CutPrefix(s, "-")
+	mantissa, exponentText, _ := strings.Cut(strings.ToLower(s), "e")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	var significand uint64
+	exponent, full := 0, false
+	take := func(c byte) bool {
+		d := uint64(c - '0')
+		if full || significand > (math.MaxUint64-d)/10 {
+			full = true
+			return false
+		}
+		significand = significand*10 + d
+		return true
+	}
+	for i := range len(whole) {
+		if !take(whole[i]) {
+			exponent++
+		}
+	}
+	for i := range len(fraction) {
+		if take(fraction[i]) {
+			exponent--
+		}
+	}
+	if exponentText != "" {
+		e, err := strconv.Atoi(strings.TrimPrefix(exponentText, "+"))
+		if err != nil || e > 1<<20 || e < -1<<20 {
+			return 0, significand == 0 || strings.HasPrefix(exponentText, "-")
+		}
+		exponent += e
+	}
+	f := float64(significand)
+	for exponent < -308 && f != 0 {
+		f /= 1e308
+		exponent += 308
+	}
+	if f != 0 {
+		if exponent > 308 {
+			return 0, false
+		}
+		power, err := strconv.ParseFloat("1e"+strconv.Itoa(max(exponent, -exponent)), 64)
+		if err != nil {
+			return 0, false
+		}
+		if exponent >= 0 {
+			f *= power
+		} else {
+			f /= power
+		}
+	}
+	if negative {
+		f = -f
+	}
+	return f, !math.IsInf(f, 0)
 }

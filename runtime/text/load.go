@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -31,7 +32,7 @@ func loadTokenizer(r io.Reader) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{layout: plainLayout(), scratch: newScratchPool()}
+	t := &Tokenizer{layout: plainLayout(false), pairLayout: plainLayout(true), scratch: newScratchPool()}
 	if f, ok := root.take("version"); ok {
 		if _, err := f.choice([]string{"1.0"}); err != nil {
 			return nil, err
@@ -48,21 +49,28 @@ func loadTokenizer(r io.Reader) (*Tokenizer, error) {
 			return nil, err
 		}
 		if growth(t.normalizer) > maxGrowth {
-			return nil, f.errorf("Replace and Prepend can make a text more than %d times longer", maxGrowth)
+			return nil, f.errorf("Replace, Prepend and the like can make a text more than %d times longer", maxGrowth)
 		}
 	}
 	if f, ok := root.optional("pre_tokenizer"); ok {
 		if t.preTokenizer, err = loadPreTokenizer(f); err != nil {
 			return nil, err
 		}
+		if preGrowth(t.preTokenizer) > maxGrowth {
+			return nil, f.errorf("ByteLevel and Metaspace can make a text more than %d times longer", maxGrowth)
+		}
+		t.tracks = needsOrigins(t.preTokenizer)
 	}
 	if f, ok := root.optional("post_processor"); ok {
 		p, err := loadPostProcessor(f)
 		if err != nil {
 			return nil, err
 		}
-		if t.layout, err = newLayout(p); err != nil {
+		if t.layout, err = newLayout(p, false); err != nil {
 			return nil, f.errorf("%w", err)
+		}
+		if t.pairLayout, err = newLayout(p, true); err != nil {
+			t.pairError = f.errorf("%w", err)
 		}
 	}
 	added, hasAdded := root.optional("added_tokens")
@@ -109,13 +117,20 @@ func loadModel(n node) (model, error) {
 	if err != nil {
 		return nil, err
 	}
+	kinds := []string{"BPE", "WordPiece", "WordLevel", "Unigram"}
 	var kind string
 	if _, ok := o.fields["type"]; ok {
-		if kind = o.choice("type", "WordPiece", "WordLevel"); o.err != nil {
+		if kind = o.choice("type", kinds...); o.err != nil {
 			return nil, o.err
 		}
-	} else if kind = untaggedModel(o); kind != "WordPiece" && kind != "WordLevel" {
-		return nil, n.errorf("no \"type\", and by its fields it is %s, which is not supported (supported: WordPiece, WordLevel)", kind)
+	} else if kind = untaggedModel(o); !slices.Contains(kinds, kind) {
+		return nil, n.errorf("no \"type\", and by its fields it is none of %s", strings.Join(kinds, ", "))
+	}
+	switch kind {
+	case "BPE":
+		return o.bpe()
+	case "Unigram":
+		return o.unigram()
 	}
 	vocab := requiredValue(o, "vocab", node.vocabulary)
 	unk := o.string("unk_token")
@@ -128,6 +143,55 @@ func loadModel(n node) (model, error) {
 		return nil, err
 	}
 	return newWordPiece(vocab, unk, prefix, int(maxChars)), nil
+}
+
+func (o *object) bpe() (model, error) {
+	m := &bpe{vocabulary: requiredValue(o, "vocab", node.vocabulary)}
+	if f, ok := o.optional("dropout"); ok && strings.Trim(string(f.raw), "0.") != "" {
+		return nil, f.errorf("dropout %s is not supported: it would make answers random (supported: null, 0)", f.raw)
+	}
+	m.unk, m.hasUnk = o.optionalString("unk_token")
+	m.prefix, _ = o.optionalString("continuing_subword_prefix")
+	m.suffix, _ = o.optionalString("end_of_word_suffix")
+	m.fuseUnk = o.flag("fuse_unk", false)
+	m.byteFallback = o.flag("byte_fallback", false)
+	m.ignoreMerges = o.flag("ignore_merges", false)
+	merges, ok := o.required("merges")
+	if err := o.finish(); err != nil || !ok {
+		return nil, err
+	}
+	if err := merges.merges(m); err != nil {
+		return nil, err
+	}
+	m.finish()
+	return m, nil
+}
+
+func (o *object) unigram() (model, error) {
+	unk, byteFallback := -1, false
+	f, hasUnk := o.optional("unk_id")
+	if hasUnk {
+		id, err := f.uint(math.MaxInt32)
+		if err != nil {
+			return nil, err
+		}
+		unk = int(id)
+	}
+	if _, ok := o.fields["byte_fallback"]; ok {
+		byteFallback = o.boolean("byte_fallback")
+	}
+	vocab, ok := o.required("vocab")
+	if err := o.finish(); err != nil || !ok {
+		return nil, err
+	}
+	names, scores, err := vocab.scores()
+	if err != nil {
+		return nil, err
+	}
+	if unk >= len(names) {
+		return nil, f.errorf("%d, but there are %d tokens", unk, len(names))
+	}
+	return newUnigram(names, scores, unk, byteFallback), nil
 }
 
 // untaggedModel tells what the Rust library takes a model without a type for:
@@ -164,7 +228,7 @@ func loadNormalizer(n node) (normalizer, error) {
 	}
 	var made normalizer
 	switch o.choice("type", "BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD",
-		"Strip", "Replace", "Prepend", "Sequence") {
+		"Strip", "Replace", "Prepend", "Precompiled", "Nmt", "ByteLevel", "Sequence") {
 	case "BertNormalizer":
 		b := bertNormalizer{
 			clean:   o.boolean("clean_text"),
@@ -201,6 +265,13 @@ func loadNormalizer(n node) (normalizer, error) {
 			o.fail(o.errorf("an empty \"prepend\" is not supported"))
 		}
 		made = prepend(s)
+	case "Precompiled":
+		made, err = o.precompiled()
+		o.failIf(err)
+	case "Nmt":
+		made = nmt{}
+	case "ByteLevel":
+		made = byteLevelNormalizer{newByteRunes()}
 	case "Sequence":
 		var all normalizerSequence
 		for _, f := range o.array("normalizers") {
@@ -222,33 +293,39 @@ func loadPreTokenizer(n node) (preTokenizer, error) {
 	}
 	var made preTokenizer
 	switch o.choice("type", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits",
-		"Split", "CharDelimiterSplit", "Sequence") {
+		"Split", "CharDelimiterSplit", "ByteLevel", "Metaspace", "Sequence") {
 	case "BertPreTokenizer":
-		made = bertPreTokenizer{}
+		made = cutting{bertPreTokenizer{}}
 	case "Whitespace":
-		made = whitespaceWords{}
+		made = cutting{whitespaceWords{}}
 	case "WhitespaceSplit":
-		made = whitespaceSplit{}
+		made = cutting{whitespaceSplit{}}
 	case "Punctuation":
 		b := isolated
 		if _, ok := o.fields["behavior"]; ok {
 			b = o.behavior()
 		}
-		made = delimiterSplit{delimiter: bitMatcher(isPunct), behavior: b}
+		made = cutting{delimiterSplit{delimiter: bitMatcher(isPunct), behavior: b}}
 	case "Digits":
 		b := contiguous
 		if o.boolean("individual_digits") {
 			b = isolated
 		}
-		made = delimiterSplit{delimiter: bitMatcher(isNumeric), behavior: b}
+		made = cutting{delimiterSplit{delimiter: bitMatcher(isNumeric), behavior: b}}
 	case "Split":
-		made = delimiterSplit{delimiter: o.pattern("pattern"), behavior: o.behavior(), invert: o.boolean("invert")}
+		made = cutting{delimiterSplit{delimiter: o.pattern("pattern"), behavior: o.behavior(), invert: o.boolean("invert")}}
 	case "CharDelimiterSplit":
 		s := o.string("delimiter")
 		if utf8.RuneCountInString(s) != 1 && o.err == nil {
 			o.fail(o.errorf("\"delimiter\" is %q, want one character", s))
 		}
-		made = delimiterSplit{delimiter: literalMatcher(s), behavior: removed}
+		made = cutting{delimiterSplit{delimiter: literalMatcher(s), behavior: removed}}
+	case "ByteLevel":
+		p := byteLevel{bytes: newByteRunes(), prefix: o.boolean("add_prefix_space"), words: o.flag("use_regex", true)}
+		o.boolean("trim_offsets") // is the post-processor's
+		made = p
+	case "Metaspace":
+		made = o.metaspace()
 	case "Sequence":
 		var all preTokenizerSequence
 		for _, f := range o.array("pretokenizers") {
@@ -261,6 +338,57 @@ func loadPreTokenizer(n node) (preTokenizer, error) {
 		made = all
 	}
 	return made, o.finish()
+}
+
+func (o *object) metaspace() metaspace {
+	m := metaspace{replacement: o.string("replacement"), split: o.flag("split", true)}
+	if utf8.RuneCountInString(m.replacement) != 1 {
+		o.fail(o.errorf("\"replacement\" is %q, want one character", m.replacement))
+	}
+	if _, ok := o.fields["prepend_scheme"]; ok {
+		switch o.choice("prepend_scheme", "always", "first", "never") {
+		case "first":
+			m.prepend = prependFirst
+		case "never":
+			m.prepend = prependNever
+		}
+	}
+	// Files of before prepend_scheme have add_prefix_space.
+	if !o.flag("add_prefix_space", true) && m.prepend != prependNever {
+		o.fail(o.errorf("\"add_prefix_space\" is false, but \"prepend_scheme\" is not \"never\""))
+	}
+	if f, ok := o.optional("str_rep"); ok {
+		_, err := f.string()
+		o.failIf(err)
+	}
+	return m
+}
+
+// needsOrigins tells whether what p does depends on where in the text a piece is.
+func needsOrigins(p preTokenizer) bool {
+	switch p := p.(type) {
+	case preTokenizerSequence:
+		return slices.ContainsFunc(p, needsOrigins)
+	case metaspace:
+		return p.prepend == prependFirst
+	}
+	return false
+}
+
+func (o *object) precompiled() (normalizer, error) {
+	f, ok := o.required("precompiled_charsmap")
+	if !ok {
+		return nil, o.err
+	}
+	s, err := f.string()
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPrecompiled(s)
+	if err != nil {
+		return nil, f.errorf("%w", err)
+	}
+	return p, nil
 }
 
 func (o *object) behavior() behavior {
@@ -307,19 +435,19 @@ func loadPostProcessor(n node) (postProcessor, error) {
 		return nil, err
 	}
 	var made postProcessor
-	switch kind := o.choice("type", "BertProcessing", "RobertaProcessing", "TemplateProcessing", "Sequence"); kind {
+	switch kind := o.choice("type", "BertProcessing", "RobertaProcessing", "ByteLevel", "TemplateProcessing", "Sequence"); kind {
 	case "BertProcessing", "RobertaProcessing":
 		p := bertProcessing{
-			sep:     requiredValue(o, "sep", node.literal),
-			cls:     requiredValue(o, "cls", node.literal),
-			roberta: kind == "RobertaProcessing",
+			sep: requiredValue(o, "sep", node.literal),
+			cls: requiredValue(o, "cls", node.literal),
 		}
-		if p.roberta {
-			// Both concern offsets into the text, which are not kept.
-			o.boolean("trim_offsets")
-			o.boolean("add_prefix_space")
+		if kind == "RobertaProcessing" {
+			p.roberta = &byteLevelProcessing{trim: o.boolean("trim_offsets"), prefixed: o.boolean("add_prefix_space")}
 		}
 		made = p
+	case "ByteLevel":
+		made = byteLevelProcessing{trim: o.boolean("trim_offsets"), prefixed: o.boolean("add_prefix_space")}
+		o.flag("use_regex", true) // is the pre-tokenizer's
 	case "TemplateProcessing":
 		made = o.template()
 	case "Sequence":
@@ -363,24 +491,25 @@ func (o *object) template() templateProcessing {
 			special[key] = tokens
 		}
 	}
-	single := o.array("single")
-	if len(single) > maxPieces {
-		o.fail(o.errorf("\"single\" has %d pieces, more than %d", len(single), maxPieces))
+	t.single, t.pair = o.pieces("single", special), o.pieces("pair", special)
+	return t
+}
+
+func (o *object) pieces(key string, special map[string][]literal) template {
+	var t template
+	list := o.array(key)
+	if len(list) > maxPieces {
+		o.fail(o.errorf("%q has %d pieces, more than %d", key, len(list), maxPieces))
 		return t
 	}
-	for _, f := range single {
+	for _, f := range list {
 		piece, err := f.templatePiece(special)
 		o.failIf(err)
 		t.count += len(piece.tokens)
 		t.pieces = append(t.pieces, piece)
 	}
 	if t.count > maxLiterals {
-		o.fail(o.errorf("\"single\" has %d special tokens, more than %d", t.count, maxLiterals))
-	}
-	// The layout of a pair of texts is never used, but must be one.
-	for _, f := range o.array("pair") {
-		_, err := f.templatePiece(special)
-		o.failIf(err)
+		o.fail(o.errorf("%q has %d special tokens, more than %d", key, t.count, maxLiterals))
 	}
 	return t
 }
@@ -433,6 +562,9 @@ func (n node) templatePiece(special map[string][]literal) (templatePiece, error)
 	if piece.text {
 		if id != "A" && (id != "B" || !n.inPair()) {
 			return piece, n.errorf("sequence %q is not supported here (supported: A)", id)
+		}
+		if id == "B" {
+			piece.which = 1
 		}
 		return piece, nil
 	}
@@ -505,7 +637,9 @@ func (t *Tokenizer) loadAdded(n node) error {
 		if token.normalized {
 			trie = &t.normalized
 			if t.normalizer != nil {
-				pattern = t.normalizer.normalize(nil, pattern)
+				var normal buffer
+				t.normalizer.normalize(&normal, buffer{text: pattern})
+				pattern = normal.text
 			}
 		}
 		if len(pattern) == 0 {
@@ -530,7 +664,8 @@ func loadTruncation(n node) (*truncation, error) {
 		max:    int(min(o.uint("max_length", math.MaxUint64), math.MaxInt32)), // no text has more tokens
 		stride: int(min(o.uint("stride", math.MaxUint64), math.MaxInt32)),
 	}
-	t.onlySecond = o.choice("strategy", "LongestFirst", "OnlyFirst", "OnlySecond") == "OnlySecond"
+	strategy := o.choice("strategy", "LongestFirst", "OnlyFirst", "OnlySecond")
+	t.onlyFirst, t.onlySecond = strategy == "OnlyFirst", strategy == "OnlySecond"
 	if _, ok := o.fields["direction"]; ok {
 		t.left = o.choice("direction", "Right", "Left") == "Left"
 	}

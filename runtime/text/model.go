@@ -5,8 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// A model turns one pre-token into ids. A model loaded from a file of another
-// kind (BPE, Unigram) needs no more than this to work in a Tokenizer.
+// A model turns one pre-token into ids.
 type model interface {
 	// tokenize appends the ids of word, which is valid UTF-8 and not empty.
 	tokenize(dst *tokens, word []byte) error
@@ -16,17 +15,54 @@ type model interface {
 	size() int
 }
 
-// tokens collects what a model finds; strings only where they are wanted.
+// tokens collects what a model finds: ids and, only where they are wanted, the
+// tokens' text and their places.
 type tokens struct {
-	ids         []uint32
-	strings     []string
-	wantStrings bool
+	ids     []uint32
+	strings []string
+	places  []place
+	want    wants
+
+	// What models need for a word and the next word can use again.
+	merging mergeRoom
+	steps   []step
+	path    []piece
 }
 
-func (t *tokens) add(id uint32, prefix string, word []byte) {
+// wants says what is asked for beyond ids.
+type wants struct {
+	strings bool
+	places  bool
+	padded  bool // as a batch of one
+}
+
+// place is the range of a word, in bytes, that a token stands for; later of the text.
+type place struct {
+	start, end int32
+	word       int32
+}
+
+func (t *tokens) reset(want wants) {
+	t.ids, t.strings, t.places, t.want = t.ids[:0], t.strings[:0], t.places[:0], want
+}
+
+// add appends a token that stands for bytes start to end of the word. Where
+// t.want.strings is set, its text must be appended to t.strings as well.
+func (t *tokens) add(id uint32, start, end int) {
 	t.ids = append(t.ids, id)
-	if t.wantStrings {
-		t.strings = append(t.strings, prefix+string(word))
+	if t.want.places {
+		t.places = append(t.places, place{start: int32(start), end: int32(end)})
+	}
+}
+
+// truncate takes back all but the first n tokens.
+func (t *tokens) truncate(n int) {
+	t.ids = t.ids[:n]
+	if t.want.strings {
+		t.strings = t.strings[:n]
+	}
+	if t.want.places {
+		t.places = t.places[:n]
 	}
 }
 
@@ -39,16 +75,32 @@ func (v vocabulary) id(token string) (uint32, bool) {
 
 func (v vocabulary) size() int { return len(v) }
 
-// unknown appends the token that stands for words out of the vocabulary. Like
+// unknown appends the token that stands for a word out of the vocabulary. Like
 // the Rust library, a file whose vocabulary lacks that token fails here, with
 // the first such word, and not before.
-func (v vocabulary) unknown(dst *tokens, token string) error {
+func (v vocabulary) unknown(dst *tokens, token string, word []byte) error {
 	id, ok := v[token]
 	if !ok {
 		return fmt.Errorf("a word is not in the vocabulary, and neither is the unknown token %q", token)
 	}
-	dst.add(id, token, nil)
+	dst.add(id, 0, len(word))
+	if dst.want.strings {
+		dst.strings = append(dst.strings, token)
+	}
 	return nil
+}
+
+// whole appends the token that is the word, if there is one.
+func (v vocabulary) whole(dst *tokens, word []byte) bool {
+	id, ok := v[string(word)]
+	if !ok {
+		return false
+	}
+	dst.add(id, 0, len(word))
+	if dst.want.strings {
+		dst.strings = append(dst.strings, string(word))
+	}
+	return true
 }
 
 // wordLevel looks whole words up.
@@ -58,11 +110,10 @@ type wordLevel struct {
 }
 
 func (m *wordLevel) tokenize(dst *tokens, word []byte) error {
-	if id, ok := m.vocabulary[string(word)]; ok {
-		dst.add(id, "", word)
+	if m.whole(dst, word) {
 		return nil
 	}
-	return m.unknown(dst, m.unk)
+	return m.unknown(dst, m.unk, word)
 }
 
 // wordPiece cuts a word, from its start, into the longest pieces in the
@@ -91,13 +142,12 @@ func newWordPiece(vocab vocabulary, unk, prefix string, maxChars int) *wordPiece
 
 func (m *wordPiece) tokenize(dst *tokens, word []byte) error {
 	if len(word) > m.maxChars && utf8.RuneCount(word) > m.maxChars {
-		return m.unknown(dst, m.unk)
+		return m.unknown(dst, m.unk, word)
 	}
-	if id, ok := m.vocabulary[string(word)]; ok { // most words are whole
-		dst.add(id, "", word)
+	if m.whole(dst, word) { // most words are
 		return nil
 	}
-	mark, markStrings := len(dst.ids), len(dst.strings)
+	mark := len(dst.ids)
 	pieces, prefix := map[string]uint32(m.vocabulary), ""
 	for start := 0; start < len(word); {
 		end := min(len(word), start+m.longest)
@@ -114,10 +164,13 @@ func (m *wordPiece) tokenize(dst *tokens, word []byte) error {
 			}
 		}
 		if !found {
-			dst.ids, dst.strings = dst.ids[:mark], dst.strings[:markStrings]
-			return m.unknown(dst, m.unk)
+			dst.truncate(mark)
+			return m.unknown(dst, m.unk, word)
 		}
-		dst.add(id, prefix, word[start:end])
+		dst.add(id, start, end)
+		if dst.want.strings {
+			dst.strings = append(dst.strings, prefix+string(word[start:end]))
+		}
 		start, pieces, prefix = end, m.inner, m.prefix
 	}
 	return nil

@@ -17,10 +17,11 @@ const (
 
 // decompose appends the canonical, or the compatibility, decomposition of s:
 // NFD or NFKD (Unicode standard annex 15) over the oracle's tables.
-func decompose(dst []rune, s []byte, compat bool) []rune {
+func decompose(dst []char, s []byte, compat bool) []char {
 	run := len(dst) // where the current run of marks starts
 	var last uint8  // class of the last character, 0 outside a run
 	sorted := true
+	var change int32 // 0 for the first character that one becomes, 1 for further ones
 	emit := func(r rune) {
 		class := lookup(r).class
 		if class == 0 {
@@ -28,15 +29,15 @@ func decompose(dst []rune, s []byte, compat bool) []rune {
 				reorder(dst[run:])
 				sorted = true
 			}
-			dst = append(dst, r)
+			dst = append(dst, char{r, change})
 			run = len(dst)
 		} else {
 			sorted = sorted && class >= last
-			dst = append(dst, r)
+			dst = append(dst, char{r, change})
 		}
-		last = class
+		last, change = class, 1
 	}
-	for i := 0; i < len(s); {
+	for i := 0; i < len(s); change = 0 {
 		if s[i] < utf8.RuneSelf {
 			emit(rune(s[i]))
 			i++
@@ -72,40 +73,40 @@ func decompose(dst []rune, s []byte, compat bool) []rune {
 }
 
 // reorder sorts a run of marks by class, keeping the order within a class.
-func reorder(marks []rune) {
+func reorder(marks []char) {
 	if len(marks) > insertionLimit { // hostile text: a run may be a megabyte long
-		slices.SortStableFunc(marks, func(a, b rune) int { return int(lookup(a).class) - int(lookup(b).class) })
+		slices.SortStableFunc(marks, func(a, b char) int { return int(lookup(a.r).class) - int(lookup(b.r).class) })
 		return
 	}
 	for i := 1; i < len(marks); i++ {
-		r, class := marks[i], lookup(marks[i]).class
+		c, class := marks[i], lookup(marks[i].r).class
 		j := i
-		for ; j > 0 && lookup(marks[j-1]).class > class; j-- {
+		for ; j > 0 && lookup(marks[j-1].r).class > class; j-- {
 			marks[j] = marks[j-1]
 		}
-		marks[j] = r
+		marks[j] = c
 	}
 }
 
 // recompose composes a decomposition in place (NFC, NFKC) and returns what is
 // left of it. It follows the crate unicode-normalization-alignments.
-func recompose(s []rune) []rune {
+func recompose(s []char) []char {
 	out := s[:0]
 	starter := -1    // index of the character that marks may join
 	var last uint8   // class of the last mark kept after it
 	blocked := false // whether there is such a mark
-	for _, r := range s {
-		class := lookup(r).class
+	for _, c := range s {
+		class := lookup(c.r).class
 		if starter < 0 {
 			if class == 0 {
 				starter = len(out)
 			}
-			out = append(out, r)
+			out = append(out, c)
 			continue
 		}
 		if !blocked || last < class {
-			if c, ok := compose(out[starter], r); ok {
-				out[starter] = c
+			if r, ok := compose(out[starter].r, c.r); ok {
+				out[starter] = char{r, out[starter].change + c.change - 1}
 				continue
 			}
 		}
@@ -114,7 +115,7 @@ func recompose(s []rune) []rune {
 		} else {
 			last, blocked = class, true
 		}
-		out = append(out, r)
+		out = append(out, c)
 	}
 	return out
 }

@@ -2,21 +2,25 @@ package text
 
 import "unicode/utf8"
 
-// A normalizer appends the normalised src to dst. src is valid UTF-8.
+// A normalizer appends the normalised src, which is valid UTF-8, to dst. Either
+// both are tracked or neither is.
 type normalizer interface {
-	normalize(dst, src []byte) []byte
+	normalize(dst *buffer, src buffer)
 }
 
 type normalizerSequence []normalizer
 
-func (s normalizerSequence) normalize(dst, src []byte) []byte {
+func (s normalizerSequence) normalize(dst *buffer, src buffer) {
 	if len(s) == 0 {
-		return append(dst, src...)
+		dst.append(src)
+		return
 	}
 	for _, n := range s[:len(s)-1] {
-		src = n.normalize(make([]byte, 0, len(src)+len(src)/4), src)
+		next := buffer{text: make([]byte, 0, len(src.text)+len(src.text)/4), tracked: dst.tracked}
+		n.normalize(&next, src)
+		src = next
 	}
-	return s[len(s)-1].normalize(dst, src)
+	s[len(s)-1].normalize(dst, src)
 }
 
 // bertNormalizer does in one pass over ASCII, and step by step otherwise, what
@@ -25,35 +29,47 @@ type bertNormalizer struct {
 	clean, chinese, strip, lower bool
 }
 
-func (b bertNormalizer) normalize(dst, src []byte) []byte {
-	if isASCII(src) {
-		return b.ascii(dst, src)
+func (b bertNormalizer) normalize(dst *buffer, src buffer) {
+	if isASCII(src.text) {
+		b.ascii(dst, src)
+		return
 	}
 	if b.clean || b.chinese {
-		src = b.prepare(make([]byte, 0, len(src)+16), src)
+		prepared := buffer{text: make([]byte, 0, len(src.text)+16), tracked: dst.tracked}
+		b.prepare(&prepared, src)
+		src = prepared
 	}
 	if !b.strip {
 		if b.lower {
-			return lowercase{}.normalize(dst, src)
+			lowercase{}.normalize(dst, src)
+		} else {
+			dst.append(src)
 		}
-		return append(dst, src...)
+		return
 	}
 	// Short texts decompose on the stack.
-	var room [256]rune
-	for _, r := range decompose(room[:0], src, false) {
-		switch {
-		case has(r, isMn):
-		case b.lower:
-			dst = appendLower(dst, r)
-		default:
-			dst = utf8.AppendRune(dst, r)
+	var room [256]char
+	walk := walker{src: src}
+	for _, c := range decompose(room[:0], src.text, false) {
+		at := 0
+		if dst.tracked {
+			at = walk.next(c.change)
 		}
+		switch {
+		case has(c.r, isMn):
+			continue
+		case b.lower:
+			dst.text = appendLower(dst.text, c.r)
+		default:
+			dst.text = utf8.AppendRune(dst.text, c.r)
+		}
+		dst.mark(src, at)
 	}
-	return dst
 }
 
-func (b bertNormalizer) ascii(dst, src []byte) []byte {
-	for _, c := range src {
+func (b bertNormalizer) ascii(dst *buffer, src buffer) {
+	text := dst.text
+	for i, c := range src.text {
 		if b.clean {
 			bits := lookup(rune(c)).bits
 			if bits&isRemoved != 0 {
@@ -66,16 +82,20 @@ func (b bertNormalizer) ascii(dst, src []byte) []byte {
 		if b.lower && 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
 		}
-		dst = append(dst, c)
+		text = append(text, c)
+		if dst.tracked {
+			dst.origins = append(dst.origins, src.origins[i])
+		}
 	}
-	return dst
+	dst.text = text
 }
 
 // prepare cleans the text and puts spaces around Chinese characters. Neither
 // step sees a character the other makes, so one pass does both.
-func (b bertNormalizer) prepare(dst, src []byte) []byte {
-	for i := 0; i < len(src); {
-		r, n := utf8.DecodeRune(src[i:])
+func (b bertNormalizer) prepare(dst *buffer, src buffer) {
+	for i := 0; i < len(src.text); {
+		r, n := utf8.DecodeRune(src.text[i:])
+		at := i
 		i += n
 		if b.clean {
 			bits := lookup(r).bits
@@ -87,40 +107,39 @@ func (b bertNormalizer) prepare(dst, src []byte) []byte {
 			}
 		}
 		if b.chinese && isCJK(r) {
-			dst = append(dst, ' ')
-			dst = utf8.AppendRune(dst, r)
-			dst = append(dst, ' ')
-			continue
+			dst.text = append(dst.text, ' ')
+			dst.text = utf8.AppendRune(dst.text, r)
+			dst.text = append(dst.text, ' ')
+		} else {
+			dst.text = utf8.AppendRune(dst.text, r)
 		}
-		dst = utf8.AppendRune(dst, r)
+		dst.mark(src, at)
 	}
-	return dst
 }
 
 type lowercase struct{}
 
-func (lowercase) normalize(dst, src []byte) []byte {
-	for i := 0; i < len(src); {
-		r, n := utf8.DecodeRune(src[i:])
+func (lowercase) normalize(dst *buffer, src buffer) {
+	for i := 0; i < len(src.text); {
+		r, n := utf8.DecodeRune(src.text[i:])
+		dst.text = appendLower(dst.text, r)
+		dst.mark(src, i)
 		i += n
-		dst = appendLower(dst, r)
 	}
-	return dst
 }
 
 // stripAccents drops every mark the text holds as a character of its own; it
 // does not decompose.
 type stripAccents struct{}
 
-func (stripAccents) normalize(dst, src []byte) []byte {
-	for i := 0; i < len(src); {
-		r, n := utf8.DecodeRune(src[i:])
+func (stripAccents) normalize(dst *buffer, src buffer) {
+	for i := 0; i < len(src.text); {
+		r, n := utf8.DecodeRune(src.text[i:])
 		if !has(r, isMark) {
-			dst = append(dst, src[i:i+n]...)
+			dst.append(src.slice(i, i+n))
 		}
 		i += n
 	}
-	return dst
 }
 
 // unicodeForm is NFD, NFC, NFKD or NFKC.
@@ -128,33 +147,32 @@ type unicodeForm struct {
 	compat, compose bool
 }
 
-func (f unicodeForm) normalize(dst, src []byte) []byte {
-	if isASCII(src) {
-		return append(dst, src...)
+func (f unicodeForm) normalize(dst *buffer, src buffer) {
+	if isASCII(src.text) {
+		dst.append(src)
+		return
 	}
-	var room [256]rune
-	out := decompose(room[:0], src, f.compat)
+	var room [256]char
+	out := decompose(room[:0], src.text, f.compat)
 	if f.compose {
 		out = recompose(out)
 	}
-	for _, r := range out {
-		dst = utf8.AppendRune(dst, r)
-	}
-	return dst
+	dst.appendChars(src, out)
 }
 
 type stripSpace struct {
 	left, right bool
 }
 
-func (s stripSpace) normalize(dst, src []byte) []byte {
+func (s stripSpace) normalize(dst *buffer, src buffer) {
+	from, to := 0, len(src.text)
 	if s.left {
-		src = src[leadingSpace(src):]
+		from = leadingSpace(src.text)
 	}
 	if s.right {
-		src = src[:len(src)-trailingSpace(src)]
+		to -= trailingSpace(src.text[from:])
 	}
-	return append(dst, src...)
+	dst.append(src.slice(from, to))
 }
 
 // leadingSpace returns the bytes of white space s starts with.
@@ -189,25 +207,26 @@ type replace struct {
 	with []byte
 }
 
-func (p replace) normalize(dst, src []byte) []byte {
+func (p replace) normalize(dst *buffer, src buffer) {
 	var room [32]match
-	for _, m := range p.old.matches(room[:0], src) {
+	for _, m := range p.old.matches(room[:0], src.text) {
 		if m.is {
-			dst = append(dst, p.with...)
+			dst.text = append(dst.text, p.with...)
+			dst.mark(src, m.end-1)
 		} else {
-			dst = append(dst, src[m.start:m.end]...)
+			dst.append(src.slice(m.start, m.end))
 		}
 	}
-	return dst
 }
 
 type prepend []byte
 
-func (p prepend) normalize(dst, src []byte) []byte {
-	if len(src) > 0 {
-		dst = append(dst, p...)
+func (p prepend) normalize(dst *buffer, src buffer) {
+	if len(src.text) > 0 {
+		dst.text = append(dst.text, p...)
+		dst.mark(src, 0)
 	}
-	return append(dst, src...)
+	dst.append(src)
 }
 
 // maxGrowth bounds how much longer a file's own texts may make a text: a
@@ -232,6 +251,27 @@ func growth(n normalizer) float64 {
 			shortest = len(l)
 		}
 		return max(1, float64(len(n.with))/float64(shortest))
+	case *precompiled:
+		return float64(max(1, n.longest))
+	case byteLevelNormalizer:
+		return 2
+	}
+	return 1
+}
+
+// preGrowth is growth for pre-tokenizers.
+func preGrowth(p preTokenizer) float64 {
+	switch p := p.(type) {
+	case preTokenizerSequence:
+		product := 1.0
+		for _, next := range p {
+			product *= preGrowth(next)
+		}
+		return product
+	case byteLevel:
+		return 4 // two bytes for one, and so for a space before it
+	case metaspace:
+		return float64(2 * len(p.replacement))
 	}
 	return 1
 }

@@ -10,37 +10,49 @@ type span struct {
 	id         uint32 // of the added token
 }
 
-// A preTokenizer cuts one piece of text further, appending the spans of what is
-// left of it; base is the offset of s in the whole.
-type preTokenizer interface {
-	cut(dst []span, s []byte, base int) []span
+// work is a text between normalizer and model: the text, and the spans that it
+// was cut into so far.
+type work struct {
+	buffer
+	spans []span
+
+	more []span // what spans is made of anew
+	next buffer // and the text
+	room buffer // for a piece with something before it
 }
 
-// preTokenize runs p over every span of in that is text. Empty spans vanish.
-func preTokenize(p preTokenizer, dst []span, text []byte, in []span) []span {
-	for _, s := range in {
-		if s.added {
-			dst = append(dst, s)
-			continue
-		}
-		dst = p.cut(dst, text[s.start:s.end], s.start)
-	}
-	return dst
+// A preTokenizer cuts the spans that are text further. Empty spans vanish.
+type preTokenizer interface {
+	apply(w *work)
 }
 
 type preTokenizerSequence []preTokenizer
 
-func (p preTokenizerSequence) cut(dst []span, s []byte, base int) []span {
-	in := []span{{start: 0, end: len(s)}}
-	var out []span
-	for _, next := range p {
-		out = preTokenize(next, out[:0], s, in)
-		in, out = out, in
+func (s preTokenizerSequence) apply(w *work) {
+	for _, p := range s {
+		p.apply(w)
 	}
-	for _, piece := range in {
-		dst = appendSpan(dst, base+piece.start, base+piece.end)
+}
+
+// A cutter cuts one piece of text, and appends the spans of what is left of it;
+// base is the offset of s in the whole.
+type cutter interface {
+	cut(dst []span, s []byte, base int) []span
+}
+
+// cutting is the preTokenizer that a cutter makes.
+type cutting struct{ cutter }
+
+func (c cutting) apply(w *work) {
+	out := w.more[:0]
+	for _, s := range w.spans {
+		if s.added {
+			out = append(out, s)
+			continue
+		}
+		out = c.cut(out, w.text[s.start:s.end], s.start)
 	}
-	return dst
+	w.spans, w.more = out, w.spans
 }
 
 func appendSpan(dst []span, start, end int) []span {

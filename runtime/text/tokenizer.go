@@ -2,6 +2,7 @@ package text
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 )
@@ -13,29 +14,42 @@ type Tokenizer struct {
 	normalized   *tokenTrie // and in the normalised text; both may be nil
 	normalizer   normalizer // may be nil
 	preTokenizer preTokenizer
+	tracks       bool // the pre-tokenizer must know where pieces come from
 	model        model
-	layout       layout
+	layout       layout // of one text
+	pairLayout   layout
+	pairError    error       // why pairs cannot be laid out
 	truncation   *truncation // nil: texts of any length
 	padding      *padder     // nil: nothing to pad with
 	addedIDs     map[string]uint32
 	scratch      *sync.Pool
 }
 
-// An Encoding is a text as a model reads it; all slices have one length.
+// An Encoding is a text, or a pair of texts, as a model reads it; all slices have
+// one length.
 type Encoding struct {
 	IDs               []int64
 	TypeIDs           []int64
 	AttentionMask     []int64  // 0 for padding
 	SpecialTokensMask []int64  // 1 for tokens that are not the text's, padding included
 	Tokens            []string // only set by EncodeTokens
+	Offsets           []Offset // only set by EncodeOffsets
+	Words             []int32  // only set by EncodeOffsets; -1 for tokens that are not the text's
+}
+
+// An Offset is the range of the text that a token stands for, in code points; 0 to
+// 0 for tokens that are not the text's. Each maximal subpart of what is not UTF-8
+// counts as one (see the package comment).
+type Offset struct {
+	Start, End int
 }
 
 // scratch is what one Encode needs and the next can use again.
 type scratch struct {
-	input, text []byte
-	spans, more []span
-	found       []span
-	tokens      tokens
+	input  buffer
+	work   work
+	found  []span
+	tokens [2]tokens
 }
 
 func newScratchPool() *sync.Pool {
@@ -54,104 +68,146 @@ const maxScratch = 64 << 10
 // a vocabulary without the unknown token, for a text too long for the
 // truncation strategy OnlySecond, and for added tokens that overlap.
 func (t *Tokenizer) Encode(text string) (Encoding, error) {
-	return t.encode(text, false)
+	return t.encode(text, nil, wants{})
+}
+
+// EncodePair is Encode for two texts that the model reads as one, such as a
+// premise and a hypothesis. It also fails when the file's truncation strategy
+// shortens only one of the two and that is not enough.
+func (t *Tokenizer) EncodePair(a, b string) (Encoding, error) {
+	return t.encode(a, &b, wants{})
 }
 
 // EncodeTokens is what Hugging Face's tokenizers answer for one text: Encode with
 // the tokens' text as well (what the vocabulary has for an id, or, for an added
 // token found in the text, what was found), and padded as a batch of one.
 func (t *Tokenizer) EncodeTokens(text string) (Encoding, error) {
-	e, err := t.encode(text, true)
-	p := t.padding
-	if err != nil || p == nil || !p.given || p.isFixed {
-		return e, err
-	}
-	n := p.length(len(e.IDs)) - len(e.IDs)
-	if n == 0 {
-		return e, nil
-	}
-	tokens := slices.Repeat([]string{p.token}, n)
-	special := slices.Repeat([]int64{1}, n)
-	if p.left {
-		e.Tokens, e.SpecialTokensMask = append(tokens, e.Tokens...), append(special, e.SpecialTokensMask...)
-	} else {
-		e.Tokens, e.SpecialTokensMask = append(e.Tokens, tokens...), append(slices.Clip(e.SpecialTokensMask), special...)
-	}
-	b, err := t.Pad([]Encoding{{IDs: e.IDs, TypeIDs: e.TypeIDs, AttentionMask: e.AttentionMask}})
-	e.IDs, e.TypeIDs, e.AttentionMask = b.IDs, b.TypeIDs, b.AttentionMask
+	return t.encode(text, nil, wants{strings: true, padded: true})
+}
+
+// EncodeOffsets is Encode, and tells what part of the text each token stands for
+// and in which word it is: words are what the pre-tokenizer cuts the text into,
+// counted from 0. That takes about twice the time of Encode.
+func (t *Tokenizer) EncodeOffsets(text string) (Encoding, error) {
+	e, err := t.encode(text, nil, wants{strings: t.layout.trims(), places: true})
+	e.Tokens = nil
 	return e, err
 }
 
-func (t *Tokenizer) encode(text string, wantTokens bool) (Encoding, error) {
+func (t *Tokenizer) encode(a string, b *string, want wants) (Encoding, error) {
 	s := t.scratch.Get().(*scratch)
-	if len(text) <= maxScratch {
+	l, size := t.layout, len(a)
+	if b != nil {
+		l, size = t.pairLayout, max(size, len(*b))
+		if t.pairError != nil {
+			return Encoding{}, fmt.Errorf("encoding a pair of texts: %w", t.pairError)
+		}
+	}
+	if size <= maxScratch {
 		defer t.scratch.Put(s)
 	}
-	s.tokens = tokens{ids: s.tokens.ids[:0], wantStrings: wantTokens}
-	if err := t.tokenize(s, text); err != nil {
+	s.tokens[1].reset(want)
+	if err := t.tokenize(s, a, 0, want); err != nil {
 		return Encoding{}, fmt.Errorf("encoding a text: %w", err)
 	}
-	from, to := 0, len(s.tokens.ids)
+	if b != nil {
+		if err := t.tokenize(s, *b, 1, want); err != nil {
+			return Encoding{}, fmt.Errorf("encoding the second text: %w", err)
+		}
+	}
+	kept := [2]cut{{0, len(s.tokens[0].ids)}, {0, len(s.tokens[1].ids)}}
 	if t.truncation != nil {
 		var err error
-		if from, to, err = t.truncation.cut(to, t.layout); err != nil {
+		if kept, err = t.truncation.cut(kept, b != nil, l); err != nil {
 			return Encoding{}, fmt.Errorf("encoding a text: %w", err)
 		}
 	}
-	return t.lay(&s.tokens, from, to), nil
+	return t.lay(l, &s.tokens, kept, want), nil
 }
 
-// tokenize fills s.tokens with the tokens of text.
-func (t *Tokenizer) tokenize(s *scratch, text string) error {
-	s.input = appendValid(s.input[:0], text)
-	var err error
-	if s.found, err = t.special.cut(s.found[:0], s.input); err != nil {
+// tokenize fills s.tokens[which] with the tokens of text.
+func (t *Tokenizer) tokenize(s *scratch, text string, which int, want wants) error {
+	if err := t.prepare(s, text, want.places || t.tracks); err != nil {
 		return err
 	}
-	s.text, s.spans = s.text[:0], s.spans[:0]
-	for _, f := range s.found {
-		part := s.input[f.start:f.end]
-		base := len(s.text)
-		if f.added {
-			s.text = append(s.text, part...)
-			s.spans = append(s.spans, span{start: base, end: len(s.text), added: true, id: f.id})
-			continue
-		}
-		if t.normalizer != nil {
-			s.text = t.normalizer.normalize(s.text, part)
-		} else {
-			s.text = append(s.text, part...)
-		}
-		first := len(s.spans)
-		if s.spans, err = t.normalized.cut(s.spans, s.text[base:]); err != nil {
-			return err
-		}
-		for i := range s.spans[first:] {
-			s.spans[first+i].start += base
-			s.spans[first+i].end += base
-		}
-	}
-	if t.preTokenizer != nil {
-		s.more = preTokenize(t.preTokenizer, s.more[:0], s.text, s.spans)
-		s.spans, s.more = s.more, s.spans
-	}
-	for _, p := range s.spans {
-		word := s.text[p.start:p.end]
+	out := &s.tokens[which]
+	out.reset(want)
+	for i, p := range s.work.spans {
+		mark := len(out.ids)
+		word := s.work.text[p.start:p.end]
 		if p.added {
-			s.tokens.add(p.id, "", word)
-		} else if err := t.model.tokenize(&s.tokens, word); err != nil {
+			out.add(p.id, 0, len(word))
+			if want.strings {
+				out.strings = append(out.strings, string(word))
+			}
+		} else if err := t.model.tokenize(out, word); err != nil {
 			return err
 		}
+		if want.places {
+			s.work.place(out.places[mark:], p, i)
+		}
+	}
+	if want.places {
+		countCharacters(out.places, s.input.text)
 	}
 	return nil
 }
 
-// lay puts tokens from:to where the layout has the text, and pads to a fixed
-// length.
-func (t *Tokenizer) lay(found *tokens, from, to int) Encoding {
-	length := t.layout.literals + t.layout.texts*(to-from)
-	total, p := length, t.padding
-	if p != nil && p.isFixed {
+// prepare fills s.work with the text's pre-tokens.
+func (t *Tokenizer) prepare(s *scratch, text string, tracked bool) error {
+	if tracked && len(text) > math.MaxInt32/4 {
+		return fmt.Errorf("a text of %d bytes is too long for offsets", len(text))
+	}
+	s.input.reset(tracked)
+	s.input.text = appendValid(s.input.text, text)
+	if tracked {
+		s.input.setOrigins()
+	}
+	var err error
+	if s.found, err = t.special.cut(s.found[:0], s.input.text); err != nil {
+		return err
+	}
+	w := &s.work
+	w.reset(tracked)
+	w.spans = w.spans[:0]
+	for _, f := range s.found {
+		part := s.input.slice(f.start, f.end)
+		base := len(w.text)
+		if f.added {
+			w.append(part)
+			w.spans = append(w.spans, span{start: base, end: len(w.text), added: true, id: f.id})
+			continue
+		}
+		if t.normalizer != nil {
+			t.normalizer.normalize(&w.buffer, part)
+		} else {
+			w.append(part)
+		}
+		first := len(w.spans)
+		if w.spans, err = t.normalized.cut(w.spans, w.text[base:]); err != nil {
+			return err
+		}
+		for i := range w.spans[first:] {
+			w.spans[first+i].start += base
+			w.spans[first+i].end += base
+		}
+	}
+	if t.preTokenizer != nil {
+		t.preTokenizer.apply(w)
+	}
+	return nil
+}
+
+// lay puts what is kept of the texts' tokens where the layout has them, and pads.
+func (t *Tokenizer) lay(l layout, found *[2]tokens, kept [2]cut, want wants) Encoding {
+	length, p := l.literals, t.padding
+	for _, a := range l.atoms {
+		if a.text {
+			length += kept[a.which].len()
+		}
+	}
+	total := length
+	if p != nil && (p.isFixed || want.padded && p.given) {
 		total = max(length, p.length(length))
 	}
 	start := 0
@@ -165,8 +221,11 @@ func (t *Tokenizer) lay(found *tokens, from, to int) Encoding {
 		AttentionMask:     room[2*total : 3*total : 3*total],
 		SpecialTokensMask: room[3*total:],
 	}
-	if found.wantStrings {
+	if want.strings {
 		e.Tokens = make([]string, total)
+	}
+	if want.places {
+		e.Offsets, e.Words = make([]Offset, total), slices.Repeat([]int32{-1}, total)
 	}
 	for i := 0; i < total; i++ {
 		if i == start {
@@ -181,15 +240,24 @@ func (t *Tokenizer) lay(found *tokens, from, to int) Encoding {
 		}
 	}
 	at := start
-	for _, a := range t.layout.atoms {
+	for _, a := range l.atoms {
 		n := 1
 		if a.text {
+			from, to := kept[a.which].from, kept[a.which].to
 			n = to - from
-			for i, id := range found.ids[from:to] {
+			for i, id := range found[a.which].ids[from:to] {
 				e.IDs[at+i] = int64(id)
 			}
 			if e.Tokens != nil {
-				copy(e.Tokens[at:], found.strings[from:to])
+				copy(e.Tokens[at:], found[a.which].strings[from:to])
+			}
+			if want.places {
+				for i, p := range found[a.which].places[from:to] {
+					e.Offsets[at+i], e.Words[at+i] = Offset{int(p.start), int(p.end)}, p.word
+				}
+				for _, trim := range a.trims {
+					trim.apply(e.Offsets[at:at+n], e.Tokens[at:at+n])
+				}
 			}
 		} else {
 			e.IDs[at] = int64(a.id)

@@ -158,12 +158,77 @@ func TestEncodeFails(t *testing.T) {
 
 // A hostile text must not take more than its length.
 func TestLongTexts(t *testing.T) {
-	tok, _ := loadModelTokenizer(t, "sst2-minilm")
-	marks := strings.Repeat("\u0345\u0301\u0334", 200_000)
-	for _, s := range []string{strings.Repeat("a", 1<<20), marks, strings.Repeat("[SEP", 1<<18), strings.Repeat(" ", 1<<20), strings.Repeat("\xf0\x9f", 1<<19), strings.Repeat("中", 1<<18)} {
-		e, err := tok.Encode(s)
-		if err != nil || len(e.IDs) > 512 {
-			t.Errorf("%d tokens, %v", len(e.IDs), err)
+	toks := map[string]*Tokenizer{}
+	toks["sst2-minilm"], _ = loadModelTokenizer(t, "sst2-minilm")
+	names, files := orderedConfigs(t, "families")
+	for i, name := range names {
+		toks[name] = loadString(t, files[i])
+	}
+	marks := strings.Repeat("\u0345\u0301\u0334", 10_000)
+	for name, tok := range toks {
+		most, bounded := tok.MaxLength()
+		for _, s := range []string{strings.Repeat("a", 1<<16), marks, strings.Repeat("[SEP", 1<<14), strings.Repeat(" ", 1<<16), strings.Repeat("\xf0\x9f", 1<<15), strings.Repeat("中", 1<<14), strings.Repeat("क्", 1<<15), strings.Repeat("ab", 1<<15)} {
+			e, err := tok.EncodeOffsets(s)
+			if err != nil || bounded && len(unpadded(e)) > most {
+				t.Errorf("%s: %d tokens, %v", name, len(e.IDs), err)
+			}
+		}
+	}
+}
+
+func TestEncodePair(t *testing.T) {
+	tok := loadString(t, minimal("post_processor", bertProcessor))
+	e, err := tok.EncodePair("a", "b b")
+	if err != nil || !reflect.DeepEqual(e.IDs, []int64{2, 1, 3, 2, 2, 3}) || !reflect.DeepEqual(e.TypeIDs, []int64{0, 0, 0, 1, 1, 1}) {
+		t.Error(e, err)
+	}
+	short, err := tok.WithMaxLength(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := short.EncodePair("a a a", "b b b"); err != nil || !reflect.DeepEqual(e.IDs, []int64{2, 1, 3, 2, 3}) {
+		t.Error(e, err)
+	}
+	if short, err = tok.WithMaxLength(2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := short.EncodePair("a", "b"); err == nil {
+		t.Error("a pair without room for its special tokens, and no error")
+	}
+	onlyFirst := loadString(t, minimal("truncation", `{"max_length": 3, "strategy": "OnlyFirst", "stride": 0}`))
+	if _, err := onlyFirst.EncodePair("a", "b b b b"); err == nil {
+		t.Error("shortening the first text is not enough, and no error")
+	}
+}
+
+func ExampleTokenizer_EncodeOffsets() {
+	tok, err := LoadTokenizer(strings.NewReader(`{
+		"normalizer": {"type": "NFD"},
+		"pre_tokenizer": {"type": "Whitespace"},
+		"model": {"type": "WordPiece", "unk_token": "?", "continuing_subword_prefix": "##", "max_input_chars_per_word": 9, "vocab": {"?": 0, "in": 1, "Ko": 2, "##\u0308ln": 3}}
+	}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	e, err := tok.EncodeOffsets("in Köln")
+	fmt.Println(e.IDs, e.Offsets, e.Words, err)
+	// Output: [1 2 3] [{0 2} {3 5} {4 7}] [0 1 1] <nil>
+}
+
+// The library's JSON parser rounds more than once; these are what it reads.
+func TestParseScore(t *testing.T) {
+	for s, want := range map[string]float64{
+		"-9.267810821533203": -9.267810821533203, "-5.1234567890123456": -5.123456789012345, "0": 0, "-3": -3, "1e2": 100, "2.5e-1": 0.25, "-0.1": -0.1,
+		"123456789012345678901234567890": 123456789012345677877719597056, "0e99999999999": 0, "1e-400": 0,
+	} {
+		if got, ok := parseScore(s); !ok || got != want {
+			t.Errorf("%s: %v, %v", s, got, ok)
+		}
+	}
+	for _, s := range []string{"1e309", "1e99999999999"} {
+		if got, ok := parseScore(s); ok {
+			t.Errorf("%s: %v", s, got)
 		}
 	}
 }

@@ -22,6 +22,9 @@ const (
 	hasLower              // in lowerTable
 	hasCanon              // in canonTable
 	hasCompat             // in compatTable
+	isLetter              // \p{L} of Oniguruma
+	isNumber              // \p{N} of Oniguruma
+	isBlank               // \s of Oniguruma
 )
 
 // properties are what is known of a character. class orders combining marks as

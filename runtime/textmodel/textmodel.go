@@ -170,6 +170,7 @@ func (m *Model) Mixes() bool { return m.masked }
 // An Input is what the model reads as one.
 type Input struct {
 	Text string
+	Pair *string // a second text that is read together with the first; nil: none
 }
 
 // Inputs are texts, each to be read by itself.
@@ -191,7 +192,13 @@ type Text struct {
 
 // Encode tokenises an input. What is wrong with it is a fault.Invalid.
 func (m *Model) Encode(in Input) (Text, error) {
-	e, err := m.tokenizer.Encode(in.Text)
+	var e text.Encoding
+	var err error
+	if in.Pair == nil {
+		e, err = m.tokenizer.Encode(in.Text)
+	} else {
+		e, err = m.tokenizer.EncodePair(in.Text, *in.Pair)
+	}
 	if err == nil && len(e.IDs) == 0 {
 		err = errors.New("the text has no tokens")
 	}

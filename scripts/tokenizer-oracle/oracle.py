@@ -28,6 +28,7 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 import configs
 import corpus
+import families
 import random_configs
 
 MODELS = ["sst2-minilm", "seed-rnn"]
@@ -48,10 +49,10 @@ def uvarint(n):
     return bytes(out)
 
 
-def encode(tokenizer, text):
+def encode(tokenizer, text, pair=None):
     """The encoding, or None where the library fails."""
     try:
-        return tokenizer.encode(text)
+        return tokenizer.encode(text, pair)
     except BaseException as e:  # a panic of the Rust code is not an Exception
         if isinstance(e, (KeyboardInterrupt, SystemExit)):
             raise
@@ -59,12 +60,14 @@ def encode(tokenizer, text):
 
 
 def record(e):
-    """The bytes a checksum is taken of: ids, type ids, masks, tokens."""
+    """The bytes a checksum is taken of: ids, type ids, masks, offsets, word ids, tokens."""
     if e is None:
         return b"error"
     n = len(e.ids)
     rows = [e.ids, e.type_ids, e.attention_mask, e.special_tokens_mask]
-    return b"".join(struct.pack(f"<{n}I", *row) for row in rows) + b"".join(t.encode() + b"\xff" for t in e.tokens)
+    places = [v & 0xFFFFFFFF for (start, end), word in zip(e.offsets, e.word_ids) for v in (start, end, -1 if word is None else word)]
+    rows = b"".join(struct.pack(f"<{n}I", *row) for row in rows) + struct.pack(f"<{3 * n}I", *places)
+    return rows + b"".join(t.encode() + b"\xff" for t in e.tokens)
 
 
 def pieces(tokenizer, text):
@@ -151,9 +154,10 @@ def main():
         return
     target.mkdir(exist_ok=True)
     if option == "--random":
-        write_configs(target, random_configs.configs(int(sys.argv[4])), texts[::7])
+        write_configs(target, "configs", random_configs.configs(int(sys.argv[4])), texts[::7])
         return
-    write_configs(target, configs.configs(), texts)
+    write_configs(target, "configs", configs.configs(), texts)
+    write_configs(target, "families", families.families(train), texts)
     write(target / "utf8.json.gz", json.dumps([[b.hex(), s] for b, s in corpus.broken_utf8()]).encode())
     write(target / "characters.json.gz", json.dumps(characters()).encode())
     for name in MODELS:
@@ -164,14 +168,17 @@ def main():
     print(f"{len(train)} + {len(dev)} + {len(test)} sentences")
 
 
-def write_configs(target, files, texts):
+def write_configs(target, name, files, texts):
     write(target / "texts.json.gz", json.dumps(texts, ensure_ascii=False).encode())
-    write(target / "configs.json.gz", json.dumps(files, ensure_ascii=False).encode())
-    out = []
+    write(target / f"{name}.json.gz", json.dumps(files, ensure_ascii=False).encode())
+    out, pairs = [], []
     for file in files.values():
         tokenizer = Tokenizer.from_str(json.dumps(file))
         out += [answers(tokenizer, text) for text in texts]
-    write(target / "configs.answers.gz", b"".join(out))
+        # Each eleventh text, with one from the other end of the list.
+        pairs += [checksum(record(encode(tokenizer, texts[i], texts[-1 - i])), 2) for i in range(0, len(texts), 11)]
+    write(target / f"{name}.answers.gz", b"".join(out))
+    write(target / f"{name}.pairs.gz", b"".join(pairs))
     print(f"{len(texts)} texts, {len(files)} configurations")
 
 
@@ -186,7 +193,7 @@ def show(models, texts, name, n):
     if e is None:
         print("error")
         return
-    for field in ["ids", "tokens", "type_ids", "attention_mask", "special_tokens_mask"]:
+    for field in ["ids", "tokens", "type_ids", "attention_mask", "special_tokens_mask", "offsets", "word_ids"]:
         print(field, getattr(e, field))
 
 
