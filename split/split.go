@@ -329,11 +329,14 @@ func (v *values) bytes(names []string) int64 {
 	return sum
 }
 
-// copyTextFiles copies the tokenizer and the config from beside the model, if
-// they are there.
+// copyTextFiles copies the text files from beside the model, those that are there.
 func copyTextFiles(w *bundle.Writer, dir string) ([]bundle.File, error) {
+	modules, err := fs.Glob(os.DirFS(dir), moduleConfigs)
+	if err != nil {
+		return nil, err
+	}
 	var files []bundle.File
-	for _, name := range []string{bundle.TokenizerName, bundle.ConfigName} {
+	for _, name := range slices.Concat(textFiles, modules) {
 		from, err := os.Open(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -341,7 +344,11 @@ func copyTextFiles(w *bundle.Writer, dir string) ([]bundle.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		f, err := w.WriteFile(name, func(to io.Writer) error {
+		as := name
+		if folder, _, inside := strings.Cut(name, "/"); inside {
+			as = bundle.ModuleConfigName(folder)
+		}
+		f, err := w.WriteFile(as, func(to io.Writer) error {
 			_, err := io.Copy(to, from)
 			return err
 		})
@@ -352,6 +359,12 @@ func copyTextFiles(w *bundle.Writer, dir string) ([]bundle.File, error) {
 	}
 	return files, nil
 }
+
+var textFiles = []string{bundle.TokenizerName, bundle.ConfigName, bundle.ModulesName, bundle.SentenceConfigName, bundle.PromptsName}
+
+// moduleConfigs are the config.json of the modules of sentence-transformers, such as
+// 1_Pooling/config.json.
+const moduleConfigs = "[0-9]*_[A-Z]*/config.json"
 
 // A part is what goes into one stage.
 type part struct {

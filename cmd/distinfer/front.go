@@ -23,7 +23,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
@@ -43,6 +42,8 @@ machines. Only the front needs to know where the stages are.
 
   GET  /?text=…   the label, as plain text
   POST /predict   (or /) labels and scores as JSON, for {"inputs": "…"} or a list
+                  (for other models: entities, or embeddings, which are also at
+                  /embed and /v1/embeddings)
   GET  /healthz   whether the front runs
   GET  /readyz    whether every stage can be used
   /v2/…           the Open Inference Protocol: tensors and texts, for any model
@@ -220,11 +221,15 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 	m.Bundle, m.Runner, m.Replicas = b, pipeline, pipeline.Replicas
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
-	classifier, err := classify.New(b, pipeline)
-	switch m.Classifier = classifier; {
+	texts, err := openTask(b, pipeline)
+	switch {
 	case err == nil:
+		m.Classifier, m.Task = texts.classifier, texts.served(b.Model.Name)
+		if e := texts.embedder; e != nil && e.Assumed() {
+			log.Warn("no file says how embeddings are made, so they are the mean of the tokens' vectors; put modules.json and 1_Pooling of sentence-transformers beside the model and split it again", "model", b.Model.Name)
+		}
 		m.Batcher = s.batcher(b, batch.Config{
-			Model: classifier.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
+			Model: texts.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
 			Observer: observer{w.metrics, m.meter}, Begun: w.batches(),
 		})
 	case errors.Is(err, bundle.ErrNoFile):
@@ -237,7 +242,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 	return m, nil
 }
 
-// batcher batches for the bundle's classifier.
+// batcher batches for the bundle's model.
 func (s *settings) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
 	c.Log, c.Alone = s.logger(), b.BatchDependent != ""
 	if c.Alone {
@@ -281,7 +286,7 @@ func newFrontProcess(c front.Config, m *model, w *frontWatch) *frontProcess {
 
 // serve says where, and serves.
 func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
-	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.Bundle.Model.Name, "bundle", short(m.Bundle.ID), "stages", len(m.addresses), "wire", m.wire)
+	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.Bundle.Model.Name, "task", taskName(m.Model), "bundle", short(m.Bundle.ID), "stages", len(m.addresses), "wire", m.wire)
 	if addresses(m.addresses).here(ctx) > 0 {
 		leaveProcessors(2)
 	}

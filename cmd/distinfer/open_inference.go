@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strconv"
 
@@ -32,7 +33,10 @@ func openInferenceModel(m front.Model) oip.Model {
 		Name: m.Bundle.Model.Name, Inputs: m.Bundle.Inputs, Outputs: m.Bundle.Outputs,
 		Runner: m.Runner, NoText: m.NoText, Ready: m.Ready,
 	}
-	if m.Batcher != nil {
+	switch {
+	case m.Task != nil:
+		o.NoText = fmt.Sprintf("the model's task is %s, which gives texts no labels; send tensors, or texts to POST /predict", m.Task.Name())
+	case m.Batcher != nil:
 		o.Text = &oip.Text{Labels: m.Classifier.Labels(), Classify: labeller{m.Batcher, m.Classifier}.classify}
 	}
 	return o

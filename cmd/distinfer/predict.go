@@ -107,12 +107,15 @@ func (s *settings) localLabeller() (_ labeller, done func(), err error) {
 		closeStages()
 		_ = library.Close()
 	}
-	c, err := classify.New(b, chain)
+	texts, err := openTask(b, chain)
+	if err == nil && texts.classifier == nil {
+		err = fmt.Errorf("the model does not label texts but does %s; serve it with `distinfer front` and send texts to its POST /predict", texts.served("").Name())
+	}
 	if err != nil {
 		done()
 		return labeller{}, nil, err
 	}
-	return labeller{s.batcher(b, batch.Config{Model: c.Model, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads()}), c}, done, nil
+	return labeller{s.batcher(b, batch.Config{Model: texts.Model, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads()}), texts.classifier}, done, nil
 }
 
 // openStages loads every stage of a bundle, to compute with one thread each.

@@ -27,8 +27,8 @@ func newSplit() *cobra.Command {
 		Long: `Cut an ONNX model into stages of about equal cost, write them as a bundle, and
 check that the stages, one after the other, give what the whole model gives.
 
-The bundle holds one plain ONNX file a stage, a manifest, and the tokenizer.json
-and config.json from beside the model. The same model and flags give the same
+The bundle holds one plain ONNX file a stage, a manifest, and the tokenizer.json,
+config.json and files of sentence-transformers from beside the model. The same model and flags give the same
 bytes. Nothing is left behind when anything fails.`,
 		Example: `  distinfer split model.onnx --stages 2
   distinfer split models/sst2-minilm/model.onnx --stages 3 --out /srv/sentiment

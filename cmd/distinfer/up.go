@@ -267,14 +267,21 @@ func (f *frontProcess) greet(ctx context.Context, out io.Writer, base, ask strin
 	if f.Tokens != nil {
 		token = ` -H "Authorization: Bearer $TOKEN"`
 	}
+	if m.Task != nil {
+		_, err := fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl%s %s/predict -d '{\"inputs\": \"%s\"}'\n\n", base, token, base, example)
+		return err
+	}
 	_, err := fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl%s '%s/?text=%s'\n\n", base, token, base, neturl.PathEscape(example))
 	return err
 }
 
 // label is the model's answer to one text.
 func (m *model) label(ctx context.Context, text string) (string, error) {
-	if m.Batcher == nil {
+	switch {
+	case m.Batcher == nil:
 		return "", errors.New(m.NoText)
+	case m.Task != nil:
+		return "", fmt.Errorf("--ask wants a label, and the model's task is %s", m.Task.Name())
 	}
 	answers, err := labeller{m.Batcher, m.Classifier}.classify(ctx, []string{text})
 	if err == nil {

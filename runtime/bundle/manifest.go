@@ -30,12 +30,24 @@ const Format = 1
 // ManifestName is the manifest's file name in the bundle's folder.
 const ManifestName = "manifest.json"
 
-// The files beside a model that a text classifier needs, in the layout that
+// The files beside a model that say how it reads texts, in the layout that
 // `optimum-cli export onnx` writes.
 const (
 	TokenizerName = "tokenizer.json"
 	ConfigName    = "config.json"
 )
+
+// The files of sentence-transformers beside a model: what it is made of, how texts come
+// to it, and what may be put before them.
+const (
+	ModulesName        = "modules.json"
+	SentenceConfigName = "sentence_bert_config.json"
+	PromptsName        = "config_sentence_transformers.json"
+)
+
+// ModuleConfigName is the name in a bundle, which has no folders, of the config.json in
+// the folder of a module that modules.json lists.
+func ModuleConfigName(folder string) string { return folder + ".config.json" }
 
 // A Manifest describes a bundle.
 type Manifest struct {

@@ -40,6 +40,7 @@ func ParseFunction(name string) (Function, error) {
 
 // Config is what a model's config.json says of its answers.
 type Config struct {
+	architecture string
 	labels       []string
 	scoring      Function
 	maxPositions int
@@ -118,6 +119,17 @@ func loadConfig(r io.Reader) (*Config, error) {
 	case problem == "multi_label_classification" || len(c.labels) == 1:
 		c.scoring = Sigmoid
 	}
+	if f, ok := o.optional("architectures"); ok {
+		list, err := f.array()
+		if err != nil {
+			return nil, err
+		}
+		if len(list) > 0 {
+			if c.architecture, err = list[0].string(); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if f, ok := o.optional("max_position_embeddings"); ok {
 		n, err := f.uint(math.MaxInt32)
 		if err != nil {
@@ -163,6 +175,10 @@ func (n node) labels() ([]string, error) {
 	}
 	return labels, nil
 }
+
+// Architecture returns the name of the model's class in transformers, such as
+// BertForSequenceClassification; "" if the file does not say.
+func (c *Config) Architecture() string { return c.architecture }
 
 // Labels returns the labels, by id.
 func (c *Config) Labels() []string { return slices.Clone(c.labels) }
@@ -218,7 +234,7 @@ func (c *Config) Results(logits []float32, by Function) ([]Result, error) {
 	}
 	switch by {
 	case Softmax:
-		if err := softmaxInPlace(scores); err != nil {
+		if err := Probabilities(scores); err != nil {
 			return nil, fmt.Errorf("scoring logits: %w", err)
 		}
 	case Sigmoid:
@@ -234,8 +250,9 @@ func (c *Config) Results(logits []float32, by Function) ([]Result, error) {
 	return results, nil
 }
 
-// softmaxInPlace subtracts the maximum first, so that nothing overflows.
-func softmaxInPlace(x []float64) error {
+// Probabilities makes logits probabilities by the softmax, in place. It fails where the highest is infinite.
+// The maximum is subtracted first, so that nothing overflows.
+func Probabilities(x []float64) error {
 	top := slices.Max(x)
 	if math.IsInf(top, 0) {
 		return errors.New("the highest logit is infinite")

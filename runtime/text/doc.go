@@ -22,8 +22,8 @@
 //	                 Digits, Split, CharDelimiterSplit, Sequence
 //	post-processors  BertProcessing, RobertaProcessing, TemplateProcessing, Sequence
 //
-// The file's decoder section turns ids back into text. A classifier never does
-// that, so the section is not read.
+// The file's decoder section turns tokens back into text, which only some tasks
+// need. One that is not known here is no error until [Tokenizer.Joiner] is asked for.
 //
 // # Invalid UTF-8
 //

@@ -38,7 +38,12 @@ func loadTokenizer(r io.Reader) (*Tokenizer, error) {
 			return nil, err
 		}
 	}
-	root.take("decoder") // turns ids into text, which a classifier never does
+	t.decoder = spaced
+	if f, ok := root.optional("decoder"); ok {
+		if t.decoder, err = loadDecoder(f); err != nil {
+			return nil, err
+		}
+	}
 	if f, ok := root.required("model"); ok {
 		if t.model, err = loadModel(f); err != nil {
 			return nil, err

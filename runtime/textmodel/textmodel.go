@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/fault"
@@ -28,6 +29,8 @@ type Model struct {
 	output string
 	rows   int // rows of every batch, when the model fixes them; else 0
 	masked bool
+	encode func(*text.Tokenizer, string) (text.Encoding, error)
+	reduce func(Answer) Answer // nil: answers stay as they are
 }
 
 // Files are what a bundle holds for models that read texts.
@@ -51,7 +54,7 @@ func Read(b *bundle.Bundle) (Files, error) {
 // model, of which the named output is wanted: of a batch, and what there is for each
 // text. It fails when the model's inputs are not those that a tokenizer fills.
 func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (*Model, error) {
-	m := &Model{runner: runner, inputs: b.Inputs, output: output}
+	m := &Model{runner: runner, inputs: b.Inputs, output: output, encode: (*text.Tokenizer).Encode}
 	var err error
 	if m.tokenizer, err = fit(files.Tokenizer, files.Config, b.Inputs); err != nil {
 		return nil, err
@@ -159,6 +162,25 @@ var columns = map[string]func(text.Batch) []int64{
 	"token_type_ids": func(b text.Batch) []int64 { return b.TypeIDs },
 }
 
+// WithOffsets is the Model with answers whose Tokens have the tokens' text and where in
+// the text they are.
+func (m *Model) WithOffsets() *Model {
+	with := *m
+	with.encode = (*text.Tokenizer).EncodeOffsets
+	return &with
+}
+
+// Reduced is the Model with answers of which only what reduce makes of them is kept, so
+// that much of an output need not be held until the last text is answered.
+func (m *Model) Reduced(reduce func(Answer) Answer) *Model {
+	with := *m
+	with.reduce = reduce
+	return &with
+}
+
+// Truncates reports whether the model does not read all of a text, since it is too long.
+func (m *Model) Truncates(text string) (bool, error) { return m.tokenizer.Truncates(text) }
+
 // Rows is how many texts the model computes at a time, whether there are so many or
 // not; 0 is for as many as there are.
 func (m *Model) Rows() int { return m.rows }
@@ -195,7 +217,7 @@ func (m *Model) Encode(in Input) (Text, error) {
 	var e text.Encoding
 	var err error
 	if in.Pair == nil {
-		e, err = m.tokenizer.Encode(in.Text)
+		e, err = m.encode(m.tokenizer, in.Text)
 	} else {
 		e, err = m.tokenizer.EncodePair(in.Text, *in.Pair)
 	}
@@ -210,9 +232,13 @@ func (m *Model) Encode(in Input) (Text, error) {
 
 // An Answer is what the model answers to one text: its part of the output, in
 // row-major order and without the dimension of the batch; or why there is none.
+//
+// Of an output with a row for each token of the batch it is the rows of the text's own
+// tokens: those of Tokens, padding left out.
 type Answer struct {
 	Values []float32
 	Shape  []int64
+	Tokens text.Encoding
 	Err    error
 }
 
@@ -245,12 +271,45 @@ func (m *Model) Compute(ctx context.Context, texts []Text) ([]Answer, []pipeline
 	if len(result.Shape) == 0 || result.Shape[0] != int64(len(encodings)) {
 		return nil, nil, fmt.Errorf("output %q has shape %v for %d texts", m.output, result.Shape, len(encodings))
 	}
+	if len(result.Shape) == 3 && result.Shape[1] != int64(padded.Length) {
+		return nil, nil, fmt.Errorf("output %q has shape %v for %d tokens", m.output, result.Shape, padded.Length)
+	}
 	answers := make([]Answer, len(texts))
 	each := len(values) / len(encodings)
-	for i := range answers {
-		answers[i] = Answer{Values: values[i*each : (i+1)*each : (i+1)*each], Shape: result.Shape[1:]}
+	for i, t := range texts {
+		a := Answer{Values: values[i*each : (i+1)*each : (i+1)*each], Shape: result.Shape[1:], Tokens: own(t.encoding)}
+		if len(a.Shape) == 2 {
+			from, to := unpadded(padded.AttentionMask[i*padded.Length : (i+1)*padded.Length])
+			width := int(a.Shape[1])
+			a.Values, a.Shape = a.Values[from*width:to*width:to*width], []int64{int64(to - from), a.Shape[1]}
+		}
+		if m.reduce != nil {
+			a = m.reduce(a)
+		}
+		answers[i] = a
 	}
 	return answers, timings, nil
+}
+
+// unpadded is where a text's own tokens are, which lie together.
+func unpadded(mask []int64) (from, to int) {
+	from = max(0, slices.Index(mask, 1))
+	for to = from; to < len(mask) && mask[to] == 1; to++ {
+	}
+	return from, to
+}
+
+// own is an encoding without the padding to a fixed length.
+func own(e text.Encoding) text.Encoding {
+	from, to := unpadded(e.AttentionMask)
+	if to-from == len(e.IDs) {
+		return e
+	}
+	e.IDs, e.TypeIDs, e.AttentionMask, e.SpecialTokensMask = e.IDs[from:to], e.TypeIDs[from:to], e.AttentionMask[from:to], e.SpecialTokensMask[from:to]
+	if e.Offsets != nil {
+		e.Offsets = e.Offsets[from:to]
+	}
+	return e
 }
 
 func (m *Model) run(ctx context.Context, in tensor.Bag) (tensor.Bag, []pipeline.Timing, error) {

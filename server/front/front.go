@@ -85,9 +85,7 @@ func New(c Config, m Model) *Front {
 	f.mux.HandleFunc("/healthz", methods(map[string]http.HandlerFunc{"GET": f.alive}))
 	f.mux.HandleFunc("/readyz", methods(map[string]http.HandlerFunc{"GET": f.ready}))
 	f.mux.HandleFunc("/openapi.json", methods(map[string]http.HandlerFunc{"GET": f.document.serve}))
-	f.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, http.StatusNotFound, problem{fmt.Sprintf("there is nothing at %s; texts go to /?text=… or, as JSON, to POST /predict", r.URL.Path)})
-	})
+	f.mux.HandleFunc("/", f.other)
 	f.Describe(ownDocument)
 	return f
 }

@@ -25,6 +25,8 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case m.Batcher == nil:
 		err = &statusError{http.StatusNotFound, m.NoText}
+	case m.Task != nil:
+		err = fault.Errorf(fault.Invalid, "the model's task is %s, which gives texts no labels; send the text with POST /predict", m.Task.Name())
 	case err != nil:
 		err = fault.Errorf(fault.Invalid, "the query is not URL-encoded: %w", err)
 	case !given:

@@ -19,10 +19,12 @@ type Model struct {
 	Runner   pipeline.Runner
 	Replicas func() [][]replica.Status
 
-	// Batcher has texts computed, and Classifier reads what comes of it. When they are
-	// nil there are no text routes, and NoText says why.
+	// Batcher has texts computed, and Classifier reads what comes of it, or Task does
+	// where that is not nil. When Batcher is nil there are no text routes, and NoText says
+	// why.
 	Batcher    *batch.Batcher
 	Classifier *classify.Classifier
+	Task       Task
 	NoText     string
 
 	// Ready fails while some stage cannot be used.

@@ -12,9 +12,12 @@ import (
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
-// predict answers POST with every label and its score, for one text or a list, or for
-// a stream of lines.
+// predict answers POST with what the model's task answers; without a Task with every
+// label and its score, for one text or a list, or for a stream of lines.
 func (f *Front) predict(w http.ResponseWriter, r *http.Request) {
+	if f.route(w, r, "/predict") {
+		return
+	}
 	m, done := f.models.use()
 	defer done()
 	if m.Batcher == nil {

@@ -1,0 +1,317 @@
+package main_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	endian "encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/distinfer/distinfer/runtime/ort/orttest"
+)
+
+// expected is what Python's transformers and sentence-transformers answer with the
+// models of models/testdata/tasks; scripts/task-oracle writes it.
+type expected struct {
+	Awkward    []string
+	Entities   map[string][][]expectedEntity
+	Embeddings map[string]packed
+	Heads      []struct {
+		Model  string
+		Change map[string]string
+		Scores packed
+	}
+}
+
+// packed are float32 numbers, little-endian, as base64.
+type packed []float32
+
+func (p *packed) UnmarshalText(text []byte) error {
+	data, err := base64.StdEncoding.DecodeString(string(text))
+	if err != nil {
+		return err
+	}
+	*p = make(packed, len(data)/4)
+	_, err = endian.Decode(data, endian.LittleEndian, *p)
+	return err
+}
+
+type expectedEntity struct {
+	kind, word        string
+	score             float64
+	start, end, index int
+}
+
+func (e *expectedEntity) UnmarshalJSON(data []byte) error {
+	return json.Unmarshal(data, &[]any{&e.kind, &e.score, &e.word, &e.start, &e.end, &e.index})
+}
+
+// tasksExpected returns the expectations and the texts that they are about.
+func tasksExpected(t *testing.T) (*expected, []string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(orttest.Root(t), "models", "testdata", "tasks", "expected.json.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &expected{}
+	if err := json.NewDecoder(r).Decode(e); err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	for _, s := range dataset(t, "dev.tsv") {
+		texts = append(texts, s.text)
+	}
+	return e, append(texts, e.Awkward...)
+}
+
+// taskModel lays out one of models/testdata/tasks as an export does, with some files
+// changed or more, and splits it in two.
+func taskModel(t *testing.T, name string, files map[string]string) string {
+	t.Helper()
+	from, dir := filepath.Join(orttest.Root(t), "models", "testdata", "tasks"), t.TempDir()
+	for _, path := range []string{"tokenizer.json", name + "/model.onnx", name + "/config.json"} {
+		data, err := os.ReadFile(filepath.Join(from, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, content := range files {
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok(t, dir, "", "split", "model.onnx", "--stages", "2", "--out", "stages")
+	return filepath.Join(dir, "stages")
+}
+
+// serveTask starts two stages and a front for a bundle.
+func serveTask(t *testing.T, bundle string) (*server, string) {
+	t.Helper()
+	_, first := stage(t, bundle, 0)
+	_, second := stage(t, bundle, 1)
+	return front(t, bundle, []string{first, second})
+}
+
+// post sends JSON and reads the JSON that is answered.
+func post(t *testing.T, url string, body, answer any) {
+	t.Helper()
+	data, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, got := fetch(t, http.MethodPost, url, string(data))
+	if status != http.StatusOK {
+		t.Fatalf("%s: %d %s", url, status, got)
+	}
+	if err := json.Unmarshal([]byte(got), answer); err != nil {
+		t.Fatalf("%s: %v", got, err)
+	}
+}
+
+const tolerance = 1e-4
+
+func TestEntitiesOverTwoStagesAreThoseOfTransformers(t *testing.T) {
+	t.Parallel()
+	want, texts := tasksExpected(t)
+	s, url := serveTask(t, taskModel(t, "tokens", nil))
+	if got := s.entry(t, "front listening", 1)["task"]; got != "token-classification" {
+		t.Errorf("the task is %v", got)
+	}
+	type entity struct {
+		Entity, Word string
+		Group        string `json:"entity_group"`
+		Score        float64
+		Index        *int
+		Start, End   int
+	}
+	largest, compared := 0.0, 0
+	for strategy, rows := range want.Entities {
+		parameters := map[string]any{"aggregation_strategy": strategy}
+		if name, label, ignoring := strings.Cut(strategy, ", ignoring "); ignoring {
+			parameters = map[string]any{"aggregation_strategy": name, "ignore_labels": []string{label}}
+		}
+		texts := texts[len(texts)-len(rows):]
+		var got [][]entity
+		post(t, url+"/predict", map[string]any{"inputs": texts, "parameters": parameters}, &got)
+		for i, row := range rows {
+			if len(got[i]) != len(row) {
+				t.Errorf("%s: %q has %d entities, want %d: %+v", strategy, texts[i], len(got[i]), len(row), got[i])
+				continue
+			}
+			for k, w := range row {
+				g := got[i][k]
+				index := -1
+				if g.Index != nil {
+					index = *g.Index
+				}
+				if (expectedEntity{g.Entity + g.Group, g.Word, w.score, g.Start, g.End, index}) != w || math.Abs(g.Score-w.score) > tolerance || (g.Group == "") != (strategy == "none") {
+					t.Errorf("%s: %q: got %+v, want %+v", strategy, texts[i], g, w)
+				}
+				largest = max(largest, math.Abs(g.Score-w.score))
+				compared++
+			}
+		}
+	}
+	var one []entity
+	post(t, url, map[string]any{"inputs": texts[0]}, &one)
+	if len(one) != len(want.Entities["none"][0]) {
+		t.Errorf("one text: %+v", one)
+	}
+	if status, got := fetch(t, http.MethodPost, url+"/predict", `{"inputs": "a", "parameters": {"stride": 3}}`); status != http.StatusBadRequest || !strings.Contains(got, "stride is not supported") {
+		t.Errorf("stride: %d %s", status, got)
+	}
+	if status, got := fetch(t, http.MethodGet, url+"/?text=a", ""); status != http.StatusBadRequest || !strings.Contains(got, "token-classification") {
+		t.Errorf("a label: %d %s", status, got)
+	}
+	measured(t, "entities: %d compared, largest difference of a score %.1e", compared, largest)
+}
+
+func TestEmbeddingsOverTwoStagesAreThoseOfSentenceTransformers(t *testing.T) {
+	t.Parallel()
+	want, texts := tasksExpected(t)
+	const modules = `[{"path": "", "type": "sentence_transformers.models.Transformer"}, {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}%s]`
+	for pooling, numbers := range want.Embeddings {
+		t.Run(pooling, func(t *testing.T) {
+			t.Parallel()
+			modes, err := json.Marshal(map[string]any{"pooling_mode": strings.Split(pooling, ",")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, url := serveTask(t, taskModel(t, "embed", map[string]string{
+				"modules.json":          fmt.Sprintf(modules, `, {"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}`),
+				"1_Pooling/config.json": string(modes),
+			}))
+			width := 32 * strings.Count(pooling+",", ",")
+			texts := texts[len(texts)-len(numbers)/width:]
+			var raw, unit, root [][]float32
+			post(t, url+"/embed", map[string]any{"inputs": texts, "normalize": false}, &raw)
+			post(t, url+"/embed", map[string]any{"inputs": texts}, &unit)
+			post(t, url, map[string]any{"inputs": texts}, &root)
+			var list struct {
+				Data []struct {
+					Index     int
+					Embedding packed
+				}
+				Usage struct {
+					Tokens int `json:"prompt_tokens"`
+				}
+			}
+			post(t, url+"/v1/embeddings", map[string]any{"input": texts, "model": "any", "encoding_format": "base64"}, &list)
+			if list.Usage.Tokens < 3*len(texts) {
+				t.Errorf("%d texts have %d tokens", len(texts), list.Usage.Tokens)
+			}
+			for i, s := range texts {
+				w := numbers[i*width : (i+1)*width]
+				length := 0.0
+				for _, x := range w {
+					length += float64(x) * float64(x)
+				}
+				length = math.Sqrt(length)
+				for k, x := range w {
+					y := float64(x) / length
+					if math.Abs(float64(raw[i][k]-x)) > tolerance*max(1, math.Abs(float64(x))) || math.Abs(float64(unit[i][k])-y) > tolerance || root[i][k] != unit[i][k] || list.Data[i].Embedding[k] != unit[i][k] {
+						t.Fatalf("%q: %d: got %g, %g, %g and %g, want %g and %g", s, k, raw[i][k], unit[i][k], root[i][k], list.Data[i].Embedding[k], x, y)
+					}
+				}
+			}
+			for body, part := range map[string]string{
+				`{"input": [[1, 2]]}`:             "token ids are not taken",
+				`{"input": "a", "dimensions": 7}`: "dimensions is 7",
+				`{"input": ""}`:                   `is empty`,
+			} {
+				status, got := fetch(t, http.MethodPost, url+"/v1/embeddings", body)
+				if status != http.StatusBadRequest || !strings.HasPrefix(got, `{"error":{"message":"`) || !strings.Contains(got, part) {
+					t.Errorf("%s: %d %s", body, status, got)
+				}
+			}
+			if status, got := fetch(t, http.MethodPost, url+"/embed", `{"inputs": "`+strings.Repeat("a ", 100)+`", "truncate": false}`); status != http.StatusBadRequest || !strings.Contains(got, "longer than the model reads") {
+				t.Errorf("a long text: %d %s", status, got)
+			}
+		})
+	}
+	t.Run("a Dense module", func(t *testing.T) {
+		t.Parallel()
+		bundle := taskModel(t, "embed", map[string]string{
+			"modules.json":          fmt.Sprintf(modules, `, {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}`),
+			"1_Pooling/config.json": `{"pooling_mode_mean_tokens": true}`,
+		})
+		r := run(t, filepath.Dir(bundle), "", "front", "--bundle", bundle, "--port", "0")
+		if r.code == 0 || !strings.Contains(r.stderr, "Dense (2_Dense)") {
+			t.Errorf("%d %s", r.code, r.stderr)
+		}
+	})
+}
+
+func TestScoresOfEveryKindOfClassifierAreThoseOfTransformers(t *testing.T) {
+	t.Parallel()
+	want, texts := tasksExpected(t)
+	for i, head := range want.Heads {
+		t.Run(fmt.Sprint(head.Model, head.Change), func(t *testing.T) {
+			t.Parallel()
+			config, err := os.ReadFile(filepath.Join(orttest.Root(t), "models", "testdata", "tasks", head.Model, "config.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var fields map[string]any
+			if err := json.Unmarshal(config, &fields); err != nil {
+				t.Fatal(err)
+			}
+			for key, value := range head.Change {
+				fields[key] = value
+			}
+			changed, err := json.Marshal(fields)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bundle := taskModel(t, head.Model, map[string]string{"config.json": string(changed)})
+			labels := map[string]int{"three": 3, "one": 1}[head.Model]
+			texts := texts[len(texts)-len(head.Scores)/labels:]
+			var input bytes.Buffer
+			for _, s := range texts {
+				data, err := json.Marshal(map[string]string{"text": s})
+				if err != nil {
+					t.Fatal(err)
+				}
+				input.Write(append(data, '\n'))
+			}
+			file := filepath.Join(t.TempDir(), "texts.jsonl")
+			if err := os.WriteFile(file, input.Bytes(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d := json.NewDecoder(strings.NewReader(ok(t, filepath.Dir(bundle), "", "predict", file, "--bundle", bundle, "-o", "json")))
+			for k := range texts {
+				var got struct{ Scores map[string]float64 }
+				if err := d.Decode(&got); err != nil {
+					t.Fatal(err)
+				}
+				for l := range labels {
+					if w := float64(want.Heads[i].Scores[k*labels+l]); math.Abs(got.Scores[fmt.Sprint("LABEL_", l)]-w) > tolerance*max(1, math.Abs(w)) {
+						t.Errorf("%q: got %v, want LABEL_%d %g", texts[k], got.Scores, l, w)
+					}
+				}
+			}
+			if err := d.Decode(&struct{}{}); err != io.EOF {
+				t.Errorf("something follows: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,281 @@
+// Package tokenclass reads the logits of a text's tokens as entities: what each is, how
+// sure the model is of it, and where in the text it stands. The answers are those of
+// TokenClassificationPipeline of Hugging Face's transformers.
+//
+// It does not know what computes the logits; package textmodel does. It knows nothing
+// of HTTP.
+package tokenclass
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+)
+
+// A Tagger is a model with what its answers mean. It is safe for concurrent use.
+type Tagger struct {
+	*textmodel.Model
+	labels      []string
+	join        func(tokens []string) string
+	tokens      map[int64]string
+	unknown     int64 // -1 when there is none
+	marksPieces bool  // pieces of a word that are not its first begin with a prefix
+}
+
+// New makes a tagger of a bundle's text files and a Runner that computes the bundle's
+// model. It fails when the model's inputs and outputs are not those of a token classifier.
+func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Tagger, error) {
+	labels := files.Config.Labels()
+	output, err := logits(b.Outputs, len(labels))
+	if err != nil {
+		return nil, err
+	}
+	m, err := textmodel.New(b, files, runner, output)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tagger{Model: m.WithOffsets(), labels: labels, tokens: files.Tokenizer.Tokens(), unknown: -1, marksPieces: files.Tokenizer.InnerPrefix() != ""}
+	if id, ok := files.Tokenizer.UnknownID(); ok {
+		t.unknown = id
+	}
+	t.join, err = files.Tokenizer.Joiner()
+	return t, err
+}
+
+// logits finds the output that holds, for each token, a logit for each label.
+func logits(outputs []tensor.Spec, labels int) (string, error) {
+	found, ok := tensor.Find(outputs, "logits")
+	if !ok {
+		if len(outputs) != 1 {
+			return "", fmt.Errorf("the model has %d outputs and none is named logits", len(outputs))
+		}
+		found = outputs[0]
+	}
+	switch {
+	case found.DType != tensor.Float32 && found.DType != tensor.Float16 || len(found.Dims) != 3 && !found.AnyRank:
+		return "", fmt.Errorf("the model's output %s should be float32 or float16, of a batch, a sequence and a logit for each label", found)
+	case !found.AnyRank && found.Dims[2].IsFixed() && found.Dims[2].Size != int64(labels):
+		return "", fmt.Errorf("the model gives %d logits a token, but config.json names %d labels", found.Dims[2].Size, labels)
+	}
+	return found.Name, nil
+}
+
+// A Strategy is how tokens are put together to entities.
+type Strategy string
+
+// The strategies of the pipeline. None is an entity a token, Simple puts neighbours of
+// the same kind together; the others do too, after each word was given one label: that
+// of its First piece, that of the highest Average score, or that of the piece with the
+// highest score (Max).
+const (
+	None    Strategy = "none"
+	Simple  Strategy = "simple"
+	First   Strategy = "first"
+	Average Strategy = "average"
+	Max     Strategy = "max"
+)
+
+// Strategies are all of them.
+func Strategies() []Strategy { return []Strategy{None, Simple, First, Average, Max} }
+
+// Options say which entities are wanted.
+type Options struct {
+	Strategy Strategy
+	Ignore   []string // labels, without B- or I- unless the strategy is None
+}
+
+// DefaultOptions are those of the pipeline.
+func DefaultOptions() Options { return Options{Strategy: None, Ignore: []string{"O"}} }
+
+// An Entity is a part of a text that is of a kind. Entity and Index, the token's place
+// among all of the text's, are set for the strategy None only, Group for the others.
+type Entity struct {
+	Entity string  `json:"entity,omitempty"`
+	Group  string  `json:"entity_group,omitempty"`
+	Score  float64 `json:"score"`
+	Index  *int    `json:"index,omitempty"`
+	Word   string  `json:"word"`
+	Start  int     `json:"start"` // in code points
+	End    int     `json:"end"`
+}
+
+// a part is a token or a word with what is known of it.
+type part struct {
+	scores     []float64 // a label
+	label      int
+	score      float64
+	word       string
+	start, end int
+	index      int
+	inner      bool // of a word that began before
+}
+
+// Entities reads the model's answer to a text.
+func (t *Tagger) Entities(s string, a textmodel.Answer, o Options) ([]Entity, error) {
+	if a.Err != nil {
+		return nil, a.Err
+	}
+	parts, err := t.parts(s, a)
+	if err != nil {
+		return nil, err
+	}
+	if o.Strategy != None && o.Strategy != Simple {
+		parts = t.words(parts, o.Strategy)
+	}
+	entities := []Entity{}
+	if o.Strategy == None {
+		for _, p := range parts {
+			if label := t.labels[p.label]; !slices.Contains(o.Ignore, label) {
+				entities = append(entities, Entity{Entity: label, Score: p.score, Index: &p.index, Word: p.word, Start: p.start, End: p.end})
+			}
+		}
+		return entities, nil
+	}
+	for _, g := range t.groups(parts) {
+		if !slices.Contains(o.Ignore, g.Group) {
+			entities = append(entities, g)
+		}
+	}
+	return entities, nil
+}
+
+// parts are the text's tokens but for special ones.
+func (t *Tagger) parts(s string, a textmodel.Answer) ([]part, error) {
+	n := len(t.labels)
+	if len(a.Shape) != 2 || a.Shape[0] != int64(len(a.Tokens.IDs)) || a.Shape[1] != int64(n) {
+		return nil, fmt.Errorf("logits of shape %v for %d tokens and %d labels", a.Shape, len(a.Tokens.IDs), n)
+	}
+	letters := []rune(text.Valid(s))
+	parts := make([]part, 0, len(a.Tokens.IDs))
+	for i, id := range a.Tokens.IDs {
+		if a.Tokens.SpecialTokensMask[i] == 1 {
+			continue
+		}
+		p := part{scores: make([]float64, n), word: t.tokens[id], start: a.Tokens.Offsets[i].Start, end: a.Tokens.Offsets[i].End, index: i}
+		for k, l := range a.Values[i*n : (i+1)*n] {
+			if l != l {
+				return nil, fmt.Errorf("the logit of %q of token %d is not a number", t.labels[k], i)
+			}
+			p.scores[k] = float64(l)
+		}
+		if err := text.Probabilities(p.scores); err != nil {
+			return nil, fmt.Errorf("scoring token %d: %w", i, err)
+		}
+		p.label = best(p.scores)
+		p.score = p.scores[p.label]
+		// Where the tokenizer marks pieces, the pipeline knows them by the mark making
+		// them longer; else by there being no space before.
+		if t.marksPieces {
+			p.inner = utf8.RuneCountInString(p.word) != p.end-p.start
+		} else {
+			p.inner = p.start > 0 && !slices.Contains(letters[p.start-1:min(p.start+1, len(letters))], ' ')
+		}
+		if id == t.unknown {
+			p.word, p.inner = string(letters[p.start:p.end]), false
+		}
+		parts = append(parts, p)
+	}
+	return parts, nil
+}
+
+// best is the first of the highest.
+func best(scores []float64) int {
+	at := 0
+	for i, s := range scores {
+		if s > scores[at] {
+			at = i
+		}
+	}
+	return at
+}
+
+// words puts pieces together to words, each with one label.
+func (t *Tagger) words(parts []part, s Strategy) []part {
+	var words []part
+	for len(parts) > 0 {
+		n := 1
+		for n < len(parts) && parts[n].inner {
+			n++
+		}
+		words, parts = append(words, t.word(parts[:n], s)), parts[n:]
+	}
+	return words
+}
+
+func (t *Tagger) word(pieces []part, s Strategy) part {
+	w := pieces[0]
+	switch s {
+	case Max:
+		for _, p := range pieces[1:] {
+			if p.score > w.score {
+				w.label, w.score = p.label, p.score
+			}
+		}
+	case Average:
+		mean := make([]float64, len(w.scores))
+		for _, p := range pieces {
+			for k, score := range p.scores {
+				mean[k] += score / float64(len(pieces))
+			}
+		}
+		w.label = best(mean)
+		w.score = mean[w.label]
+	}
+	w.word, w.end = t.joined(pieces), pieces[len(pieces)-1].end
+	return w
+}
+
+func (t *Tagger) joined(parts []part) string {
+	words := make([]string, len(parts))
+	for i, p := range parts {
+		words[i] = p.word
+	}
+	return t.join(words)
+}
+
+// groups puts neighbours of the same kind together, but for those that begin anew.
+func (t *Tagger) groups(parts []part) []Entity {
+	var groups []Entity
+	for len(parts) > 0 {
+		_, kind := tag(t.labels[parts[0].label])
+		n, sum := 1, parts[0].score
+		for ; n < len(parts); n++ {
+			begins, next := tag(t.labels[parts[n].label])
+			if begins || next != kind {
+				break
+			}
+			sum += parts[n].score
+		}
+		groups = append(groups, Entity{
+			Group: group(t.labels[parts[0].label]), Score: sum / float64(n), Word: t.joined(parts[:n]),
+			Start: parts[0].start, End: parts[n-1].end,
+		})
+		parts = parts[n:]
+	}
+	return groups
+}
+
+// tag parts a label into whether an entity begins there and its kind. Labels without B-
+// or I- go on with what is before them.
+func tag(label string) (begins bool, kind string) {
+	if kind, ok := strings.CutPrefix(label, "B-"); ok {
+		return true, kind
+	}
+	return false, strings.TrimPrefix(label, "I-")
+}
+
+// group is the kind as it is told: whatever stands before the first hyphen is taken for
+// a prefix.
+func group(label string) string {
+	if _, kind, ok := strings.Cut(label, "-"); ok {
+		return kind
+	}
+	return label
+}

@@ -1,0 +1,104 @@
+package front
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+)
+
+// A Task is what texts are asked for, where that is not labels: what requests say, and
+// what the model's answers mean to those who sent them. It knows JSON, but not HTTP.
+type Task interface {
+	// Name is what the field calls it, such as "token-classification".
+	Name() string
+	// Routes are what can be sent by POST, by path. That of "/predict" is also at "/".
+	Routes() map[string]Route
+}
+
+// A Route reads requests of one form.
+type Route struct {
+	// Question reads a request's body. What is wrong with it is a fault.Invalid.
+	Question func(body []byte) (Question, error)
+	// Problem is the JSON that an error is answered with; nil is {"error": "…"}.
+	Problem func(status int, message string) any
+}
+
+// A Question is a request that was read: the texts that the model is to read, and how
+// the answer is made of what it answers to them. That is given to json.Marshal.
+type Question struct {
+	Texts  []string
+	Answer func(answers []textmodel.Answer) (any, error)
+}
+
+// other answers at the paths that are not the front's own.
+func (f *Front) other(w http.ResponseWriter, r *http.Request) {
+	if f.route(w, r, r.URL.Path) {
+		return
+	}
+	m, done := f.models.use()
+	defer done()
+	where := "texts go to /?text=… or, as JSON, to POST /predict"
+	if m.Task != nil {
+		where = fmt.Sprintf("the model's task is %s, and texts go, as JSON, to POST /predict", m.Task.Name())
+	}
+	writeJSON(w, http.StatusNotFound, problem{fmt.Sprintf("there is nothing at %s; %s", r.URL.Path, where)})
+}
+
+// route answers a request if the model's task has a route for the path.
+func (f *Front) route(w http.ResponseWriter, r *http.Request, path string) bool {
+	m, done := f.models.use()
+	defer done()
+	if m.Batcher == nil || m.Task == nil {
+		return false
+	}
+	route, ok := m.Task.Routes()[path]
+	if !ok {
+		return false
+	}
+	methods(map[string]http.HandlerFunc{"POST": func(w http.ResponseWriter, r *http.Request) {
+		held := &hold{front: f}
+		defer held.release()
+		answer, err := f.question(m, route, w, r, held)
+		if err != nil {
+			note(w, err)
+			status := httpStatus(w, err)
+			writeJSON(w, status, route.problem(status, err.Error()))
+			return
+		}
+		writeJSON(w, http.StatusOK, answer)
+	}})(w, r)
+	return true
+}
+
+func (r Route) problem(status int, message string) any {
+	if r.Problem == nil {
+		return problem{message}
+	}
+	return r.Problem(status, message)
+}
+
+func (f *Front) question(m Model, route Route, w http.ResponseWriter, r *http.Request, held *hold) (any, error) {
+	data, err := f.body(r, held)
+	if err != nil {
+		return nil, err
+	}
+	q, err := route.Question(data)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(q.Texts); n > m.Batcher.MaxTexts {
+		return nil, fault.Errorf(fault.TooLarge, "%d texts are more than the %d that can be taken at a time", n, m.Batcher.MaxTexts)
+	}
+	answers, err := f.Compute(m, w, r, textmodel.Inputs(q.Texts))
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range answers {
+		if a.Err != nil {
+			return nil, fmt.Errorf("text %d: %w", i, a.Err)
+		}
+	}
+	return q.Answer(answers)
+}

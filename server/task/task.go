@@ -1,0 +1,66 @@
+// Package task says what a front's clients can ask of models that do not label texts:
+// what requests look like, and how the model's answers are told. The forms are those of
+// Hugging Face's inference API, text-embeddings-inference and OpenAI, so that their
+// clients work as they are.
+//
+// It knows JSON and statuses, and no more of HTTP.
+package task
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+)
+
+// decode reads a body that is one JSON object with no other fields than those of v.
+func decode(body []byte, v any, form string) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil {
+		if _, err := d.Token(); !errors.Is(err, io.EOF) {
+			return fault.Errorf(fault.Invalid, "something follows the JSON object in the body")
+		}
+		return nil
+	}
+	if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+		return fault.Errorf(fault.Invalid, "the field %s is not known; a body is of the form %s", field, form)
+	}
+	return fault.Errorf(fault.Invalid, "the body is not JSON of the form %s: %s", form, strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// textsOf reads the field that holds a text or a list of texts.
+func textsOf(field string, value json.RawMessage) (texts []string, single bool, err error) {
+	var one *string
+	var many []*string
+	switch {
+	case len(value) == 0 || string(value) == "null":
+		return nil, false, fault.Errorf(fault.Invalid, "%q is missing; it takes a text or a list of texts", field)
+	case json.Unmarshal(value, &one) == nil:
+		many, single = []*string{one}, true
+	case json.Unmarshal(value, &many) != nil:
+		if numbers(value) {
+			return nil, false, fault.Errorf(fault.Invalid, "%q holds numbers; token ids are not taken, send the texts themselves", field)
+		}
+		return nil, false, fault.Errorf(fault.Invalid, "%q must be a text or a list of texts", field)
+	case len(many) == 0:
+		return nil, false, fault.Errorf(fault.Invalid, "%q is an empty list", field)
+	}
+	for i, s := range many {
+		if s == nil || *s == "" {
+			return nil, false, fault.Errorf(fault.Invalid, "%q[%d] is empty", field, i)
+		}
+		texts = append(texts, *s)
+	}
+	return texts, single, nil
+}
+
+// numbers reports whether a value is a list of numbers or of lists of them.
+func numbers(value json.RawMessage) bool {
+	rest := strings.TrimLeft(string(value), "[ \t\r\n")
+	return rest != "" && strings.ContainsRune("-0123456789", rune(rest[0]))
+}
