@@ -37,7 +37,10 @@ func (f *frontProcess) snapshot() page.Snapshot {
 		NoText: m.NoText, MaxBody: f.MaxBody,
 	}
 	if m.Batcher != nil {
-		s.Task, s.Labels, s.MaxTexts = "text-classification", m.Classifier.Labels(), m.Batcher.MaxTexts
+		s.Task, s.MaxTexts = taskName(m.Model), m.Batcher.MaxTexts
+		if m.Classifier != nil {
+			s.Labels = m.Classifier.Labels()
+		}
 		stats := m.Batcher.Stats()
 		s.Queue = page.Queue{Waiting: stats.Waiting, Busy: stats.Busy, UnderWay: stats.UnderWay, Flight: stats.Flight}
 	}
