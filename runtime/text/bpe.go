@@ -70,7 +70,10 @@ func (m *bpe) finish() {
 			continue // met again when such a word is
 		}
 		m.merge(&w)
-		if s := w.symbols[:1]; len(w.symbols) > 0 && s[0].next < 0 && s[0].id == id && int(s[0].size) == len(token) {
+		if len(w.symbols) == 0 {
+			continue
+		}
+		if s := w.symbols[0]; s.next < 0 && s.id == id && int(s.size) == len(token) {
 			m.whole[token] = id
 		}
 	}

@@ -15,12 +15,24 @@
 // What a file asks for and this package does not know is refused when the file
 // is loaded, by name and place; nothing is approximated.
 //
-//	models           WordPiece, WordLevel
+//	models           BPE (without dropout), Unigram, WordPiece, WordLevel
 //	normalizers      BertNormalizer, Lowercase, StripAccents, NFC, NFD, NFKC, NFKD,
-//	                 Strip, Replace, Prepend, Sequence
-//	pre-tokenizers   BertPreTokenizer, Whitespace, WhitespaceSplit, Punctuation,
-//	                 Digits, Split, CharDelimiterSplit, Sequence
-//	post-processors  BertProcessing, RobertaProcessing, TemplateProcessing, Sequence
+//	                 Nmt, Precompiled, ByteLevel, Strip, Replace, Prepend, Sequence
+//	pre-tokenizers   BertPreTokenizer, ByteLevel, Metaspace, Whitespace,
+//	                 WhitespaceSplit, Punctuation, Digits, Split, CharDelimiterSplit,
+//	                 Sequence
+//	post-processors  BertProcessing, RobertaProcessing, ByteLevel,
+//	                 TemplateProcessing, Sequence
+//
+// Between them they are the tokenizers of BERT, DistilBERT, MiniLM and ELECTRA
+// (WordPiece), of RoBERTa, GPT-2, BART and ModernBERT (BPE of bytes), of XLM-R,
+// ALBERT, DeBERTa v3, T5 and multilingual E5 (Unigram), and of Llama as far as
+// SentencePiece made it (BPE of characters). Regexes that look around, as the
+// Split of newer generative models has them, are refused.
+//
+// [Tokenizer.EncodePair] reads two texts as one, with the truncation strategies and
+// templates for that. [Tokenizer.EncodeOffsets] also tells the range of the text
+// that each token stands for, as the library does.
 //
 // The file's decoder section turns tokens back into text, which only some tasks
 // need. One that is not known here is no error until [Tokenizer.Joiner] is asked for.

@@ -45,8 +45,10 @@ func clusterEnd(s []byte) int {
 	for i < len(s) {
 		r, n := utf8.DecodeRune(s[i:])
 		now := clusterClass(r)
-		joinsPictograph := pictograph && last&clusterKind == clusterZWJ && now&clusterKind == clusterPictograph
-		if !joinsPictograph && !(linked && now&clusterConsonant != 0) && !joins(last&clusterKind, now&clusterKind) {
+		joined := pictograph && last&clusterKind == clusterZWJ && now&clusterKind == clusterPictograph ||
+			linked && now&clusterConsonant != 0 ||
+			joins(last&clusterKind, now&clusterKind)
+		if !joined {
 			break
 		}
 		switch {
@@ -60,9 +62,7 @@ func clusterEnd(s []byte) int {
 		switch now & clusterKind {
 		case clusterPictograph:
 			pictograph = true
-		case clusterExtend:
-			pictograph = pictograph && last&clusterKind != clusterZWJ
-		case clusterZWJ:
+		case clusterExtend, clusterZWJ:
 			pictograph = pictograph && last&clusterKind != clusterZWJ
 		default:
 			pictograph = false

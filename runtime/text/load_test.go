@@ -147,7 +147,7 @@ func TestLoadRefuses(t *testing.T) {
 func TestRegexRefuses(t *testing.T) {
 	for _, pattern := range []string{
 		"", "^a", "a$", `\Aa`, `\ba`, `(?i)a`, `(?i:a)`, `a(?=b)`, `(?<n>a)`, `(a)\1`, `a*`, `a|`, `(a*)+b`, `(?:a?)*b`, "a++", "a{2}+", "a**", "a{2}?b", "a{,2}b", "a{", "a}", "]", "[a", "[]a]", "[a[b]]", "[[:alpha:]]", "[a&&b]",
-		"[a-\\d]", "[\\d-a]", "[b-a]", "[a-c-e]", `\x41`, `\u0041`, `\h`, `\R`, `\p{Han}`, `\p{^L}`, `\p{w}`, `\p{[w]}`, `\pL`, `\p{Lu`, `\`, "a)", "(a", "a{101}", "a{0,99999999999999999999}", `\p{}`, "[a-", `[\`,
+		"[a-\\d]", "[\\d-a]", "[b-a]", "[a-c-e]", `\x41`, `\u004`, `\u00zz`, `\uD800`, `\h`, `\R`, `\p{Han}`, `\p{^L}`, `\p{w}`, `\p{[w]}`, `\pL`, `\p{Lu`, `\`, "a)", "(a", "a{101}", "a{0,99999999999999999999}", `\p{}`, "[a-", `[\`,
 		strings.Repeat("a", 2000), strings.Repeat("(", 100) + "a" + strings.Repeat(")", 100),
 	} {
 		if _, err := compileRegex(pattern); err == nil {

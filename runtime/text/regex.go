@@ -226,6 +226,13 @@ func (p *regexParser) escape(word string) ([]rune, error) {
 		return []rune{'\n', '\n'}, nil
 	case r == 'r':
 		return []rune{'\r', '\r'}, nil
+	case r == 'u' && len(p.rest) >= 4:
+		v, err := strconv.ParseUint(p.rest[:4], 16, 32)
+		if err != nil || !utf8.ValidRune(rune(v)) {
+			return nil, fmt.Errorf(`\u%s`, p.rest[:4])
+		}
+		p.rest = p.rest[4:]
+		return []rune{rune(v), rune(v)}, nil
 	case r < utf8.RuneSelf && has(r, isPunct):
 		return []rune{r, r}, nil
 	}

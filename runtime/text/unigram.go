@@ -65,9 +65,7 @@ func (m *unigram) tokenize(dst *tokens, word []byte) error {
 	}
 	dst.path = path
 	for _, p := range slices.Backward(path) {
-		if err := m.emit(dst, word, p); err != nil {
-			return err
-		}
+		m.emit(dst, word, p)
 	}
 	return nil
 }
@@ -118,13 +116,13 @@ func (m *unigram) search(best []step, word []byte) ([]step, error) {
 }
 
 // emit appends a piece: as the token it is, or its bytes, or the unknown token.
-func (m *unigram) emit(dst *tokens, word []byte, p piece) error {
+func (m *unigram) emit(dst *tokens, word []byte, p piece) {
 	text := word[p.start:p.end]
 	id := p.id
 	if p.unknown {
 		known, ok := m.vocabulary[string(text)]
 		if !ok && m.byteFallback && m.emitBytes(dst, text, p) {
-			return nil
+			return
 		}
 		if ok {
 			id = known
@@ -134,7 +132,6 @@ func (m *unigram) emit(dst *tokens, word []byte, p piece) error {
 	if dst.want.strings {
 		dst.strings = append(dst.strings, string(text))
 	}
-	return nil
 }
 
 func (m *unigram) emitBytes(dst *tokens, text []byte, p piece) bool {

@@ -1,6 +1,6 @@
 """Asks the oracle for everything the tests of runtime/text compare with.
 
-    pip install -r requirements.txt
+    pip install --no-deps --require-hashes -r requirements.txt
     python oracle.py ../../models ../../runtime/text/testdata
 
 Run it again when a default model's tokenizer.json changes.

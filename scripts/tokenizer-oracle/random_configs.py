@@ -1,10 +1,12 @@
 """Random tokenizer.json files: components in combinations nobody would choose."""
 
+import base64
 import json
 import random
 
 from tokenizers import Tokenizer
 
+import families
 from configs import SPECIALS, added, file, padding, template, truncation, vocabulary, word_piece
 
 REGEXES = [
@@ -20,6 +22,7 @@ BEHAVIORS = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Con
 class Generator:
     def __init__(self, seed):
         self.rng = random.Random(seed)
+        self.charsmap = base64.b64encode(families.nmt_nfkc()).decode()
 
     def flip(self, p=0.5):
         return self.rng.random() < p
@@ -31,7 +34,7 @@ class Generator:
         return {"Regex": self.pick(REGEXES)} if self.flip() else {"String": self.pick(STRINGS)}
 
     def normalizer(self, depth=0):
-        k = self.rng.randrange(12 if depth < 2 else 11)
+        k = self.rng.randrange(15 if depth < 2 else 14)
         if k == 0:
             return {
                 "type": "BertNormalizer", "clean_text": self.flip(), "handle_chinese_chars": self.flip(),
@@ -45,10 +48,16 @@ class Generator:
             return {"type": "Replace", "pattern": self.pattern(), "content": self.pick(CONTENTS)}
         if k == 10:
             return {"type": "Prepend", "prepend": self.pick(["▁", " ", "É", "\u0301", "[CLS]", "ab "])}
+        if k == 11:
+            return {"type": "Nmt"}
+        if k == 12:
+            return {"type": "ByteLevel"}
+        if k == 13:
+            return {"type": "Precompiled", "precompiled_charsmap": self.charsmap}
         return {"type": "Sequence", "normalizers": [self.normalizer(depth + 1) for _ in range(self.rng.randrange(5))]}
 
     def pre_tokenizer(self, depth=0):
-        k = self.rng.randrange(9 if depth < 2 else 8)
+        k = self.rng.randrange(11 if depth < 2 else 10)
         if k <= 2:
             return {"type": ["BertPreTokenizer", "Whitespace", "WhitespaceSplit"][k]}
         if k == 3:
@@ -59,6 +68,10 @@ class Generator:
             return {"type": "Split", "pattern": self.pattern(), "behavior": self.pick(BEHAVIORS), "invert": self.flip()}
         if k == 7:
             return {"type": "CharDelimiterSplit", "delimiter": self.pick([" ", "a", "é", "中", "\u0301"])}
+        if k == 8:
+            return {"type": "ByteLevel", "add_prefix_space": self.flip(), "trim_offsets": self.flip(), "use_regex": self.flip(0.7)}
+        if k == 9:
+            return {"type": "Metaspace", "replacement": self.pick(["▁", "▁", "_", "é", "😀"]), "prepend_scheme": self.pick(["always", "first", "never"]), "split": self.flip()}
         return {"type": "Sequence", "pretokenizers": [self.pre_tokenizer(depth + 1) for _ in range(self.rng.randrange(5))]}
 
     def wrapper(self):
@@ -72,9 +85,10 @@ class Generator:
 
     def post_processor(self):
         pieces = [self.pick(["A", "A:1", "[CLS]", "[SEP]:2", "[SEP]"]) for _ in range(self.rng.randrange(1, 5))]
+        level = {"type": "ByteLevel", "add_prefix_space": self.flip(), "trim_offsets": self.flip(0.8), "use_regex": True}
         one = template(*pieces, special={"[CLS]": [2], "[SEP]": [3, 4]})
-        chain = {"type": "Sequence", "processors": self.wrappers() + ([one] if self.flip(0.6) else []) + self.wrappers()}
-        return self.pick([None, self.wrapper(), one, chain])
+        chain = {"type": "Sequence", "processors": self.wrappers() + ([one] if self.flip(0.6) else []) + ([level] if self.flip(0.3) else []) + self.wrappers()}
+        return self.pick([None, self.wrapper(), one, level, chain])
 
     def added_tokens(self, normalizer):
         """Without those the library cannot cope with: empty, or equal, once normalised."""
@@ -89,19 +103,52 @@ class Generator:
                 out = out + [t]
         return out
 
+    def some_bytes(self):
+        return [f"<0x{b:02X}>" for b in range(256) if self.flip(self.pick([1, 0.99]))] if self.flip() else []
+
+    def bpe(self):
+        prefix, suffix = self.pick(["", "", "##"]), self.pick(["", "", "</w>"])
+        letters = "etaoinsrhldcumfgp.,'Ġ▁éÃ©ä中 _"
+        vocab = ["[UNK]", "[CLS]", "[SEP]"] + [a + c + b for c in letters for a in {"", prefix} for b in {"", suffix}] + self.some_bytes()
+        merges = []
+        for _ in range(200):
+            left, right = self.pick(vocab[3:]), self.pick(vocab[3:])
+            if right.startswith(prefix) and not left.startswith("<0") and not right.startswith("<0"):
+                merges.append([left, right])
+                vocab.append(left + right[len(prefix):])
+        if self.flip():
+            vocab.remove("[UNK]")
+        if merges and all(" " not in part for m in merges for part in m) and self.flip():
+            merges = [" ".join(m) for m in merges]
+        return {
+            "type": "BPE", "dropout": None, "unk_token": "[UNK]" if vocab[0] == "[UNK]" and self.flip() else None, "continuing_subword_prefix": prefix or None,
+            "end_of_word_suffix": suffix or None, "fuse_unk": self.flip(), "byte_fallback": self.flip(), "ignore_merges": self.flip(0.3),
+            "vocab": {t: i for i, t in enumerate(dict.fromkeys(vocab))}, "merges": merges,
+        }
+
+    def unigram(self):
+        letters = "etaoinsrhldcumfgp.,'Ġ▁éÃ©ä中 _"
+        vocab = ["[UNK]", "[CLS]", "[SEP]"] + [c for c in letters if self.flip(0.9)] + self.some_bytes()
+        vocab += ["".join(self.rng.choices(letters, k=self.rng.randint(2, 6))) for _ in range(200)] + ["the", "▁the", "ing", "▁film", "Ġof", "xyz", "中中"]
+        whole = self.flip()  # scores that make for many equal sums
+        return {
+            "type": "Unigram", "unk_id": self.pick([0, 0, 0, None]), "byte_fallback": self.flip(),
+            "vocab": [[t, float(-self.rng.randint(0, 4)) if whole else -self.rng.random() * 12] for t in dict.fromkeys(vocab)],
+        }
+
     def file(self):
         normalizer = self.normalizer() if self.flip(0.9) else None
-        length = {"strategy": self.pick(["LongestFirst", "OnlyFirst"]), "stride": self.pick([0, 2]), "direction": self.pick(["Left", "Right"])}
+        length = {"strategy": self.pick(["LongestFirst", "LongestFirst", "OnlyFirst", "OnlySecond"]), "stride": self.pick([0, 2]), "direction": self.pick(["Left", "Right"])}
         return file(
             normalizer=normalizer,
             pre_tokenizer=self.pre_tokenizer() if self.flip(0.9) else None,
             post_processor=self.post_processor(),
             added_tokens=self.added_tokens(normalizer),
             padding=self.pick([None, padding(pad_to_multiple_of=self.pick([None, 4]), direction=self.pick(["Left", "Right"]), pad_id=5, pad_type_id=3), padding({"Fixed": self.pick([0, 3, 12])})]),
-            truncation=self.pick([None, truncation(self.pick([60, 80]), **length)]),
+            truncation=self.pick([None, truncation(self.pick([20, 61, 80]), **length)]),
             model=self.pick([
                 word_piece(), word_piece(max_input_chars_per_word=3), word_piece(continuing_subword_prefix="", vocab=vocabulary("")),
-                {"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary()},
+                {"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary()}, self.bpe(), self.bpe(), self.unigram(), self.unigram(),
             ]),
         )
 

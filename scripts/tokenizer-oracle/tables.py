@@ -6,7 +6,7 @@ library and the regex crate: newer, Oniguruma: its own). So no Unicode file is
 read here: every code point is put to the oracle itself, and what it does with
 it becomes the table.
 
-    pip install -r requirements.txt
+    pip install --no-deps --require-hashes -r requirements.txt
     python tables.py ../../runtime/text/tables.go
 """
 
