@@ -335,6 +335,21 @@ func TestTextWithoutTokensIsInvalidAlone(t *testing.T) {
 	}
 }
 
+func TestPairsAreReadAsOne(t *testing.T) {
+	t.Parallel()
+	c := classifier(t, classifytest.Usual, &classifytest.Sums{})
+	second := "w2 w3"
+	pair, err := c.Encode(textmodel.Input{Text: "w1", Pair: &second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	computed, _, err := c.Compute(testContext(t), []textmodel.Text{pair})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantAnswer(t, "a pair", c.Answers(computed)[0], [2]float64{11 + 2*12 + 3*13, 3})
+}
+
 func TestLabelsAreThoseOfTheConfig(t *testing.T) {
 	t.Parallel()
 	c := classifier(t, classifytest.Usual, &classifytest.Sums{})

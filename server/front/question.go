@@ -101,12 +101,12 @@ func (q *question) add(in pair, where string) error {
 		return fault.Errorf(fault.Invalid, "%s has no text", where)
 	case *in.text == "":
 		return fault.Errorf(fault.Invalid, "%s is empty", where)
-	case in.pair != nil:
-		return fault.Errorf(fault.Invalid, `%s has a "text_pair"; pairs of texts cannot be answered, send single texts`, where)
+	case in.pair != nil && *in.pair == "":
+		return fault.Errorf(fault.Invalid, `the "text_pair" of %s is empty`, where)
 	case len(q.inputs) == maxList:
 		return fault.Errorf(fault.TooLarge, `"inputs" has more than %d texts; send a line for each as application/x-ndjson`, maxList)
 	}
-	q.inputs = append(q.inputs, textmodel.Input{Text: *in.text})
+	q.inputs = append(q.inputs, textmodel.Input{Text: *in.text, Pair: in.pair})
 	return nil
 }
 
