@@ -5,28 +5,35 @@ import (
 	"net/http"
 
 	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/metrics"
 	"github.com/distinfer/distinfer/server/page"
 )
 
 // live mounts what the page at / is drawn from, until ctx ends.
 func (f *frontProcess) live(ctx context.Context) {
 	l := page.NewLive(ctx.Done(), f.snapshot)
-	f.Handle("/status", http.HandlerFunc(l.Status))
-	f.Handle("/events", http.HandlerFunc(l.Events))
+	f.HandleQuietly("/status", http.HandlerFunc(l.Status))
+	f.HandleQuietly("/events", http.HandlerFunc(l.Events))
 }
 
-// An observer tells the page of a model's batches as well.
+// An observer is told what a model's Batcher does, for the metrics and for the page.
 type observer struct {
-	batch.Observer
+	*metrics.Front
 	meter *page.Meter
 }
 
 // Computed implements batch.Observer.
 func (o observer) Computed(b batch.Batch) {
-	o.Observer.Computed(b)
+	o.Front.Computed(b)
 	if b.Err == nil {
-		o.meter.Observe(page.Batch{Texts: b.Texts, Encoding: b.Encoding, Waiting: b.Waiting, Took: b.Took, Stages: b.Stages})
+		o.meter.Computed(page.Batch{Texts: b.Texts, Took: b.Took, Stages: b.Stages})
 	}
+}
+
+// Answered implements batch.Observer.
+func (o observer) Answered(texts int, t batch.Timing) {
+	o.Front.Answered(texts, t)
+	o.meter.Answered(page.Answer{Encoding: t.Encoding, Waiting: t.Waiting, Batch: page.Batch{Texts: t.Texts, Took: t.Batch, Stages: t.Stages}})
 }
 
 // snapshot is what the front and its stages do at the moment.

@@ -322,7 +322,7 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 	ended(err)
 	if b.Observer != nil {
 		// When those who wait have their answers.
-		defer func() { b.Observer.Computed(b.describe(r, started, took, timings, err)) }()
+		defer func() { b.Observer.Computed(b.describe(r, took, timings, err)) }()
 	}
 
 	b.mu.Lock()

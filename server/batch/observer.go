@@ -45,20 +45,14 @@ type Batch struct {
 	Padding   int // of these
 	Took      time.Duration
 	Stages    []pipeline.Timing
-	// Encoding and Waiting are of the text that waited longest.
-	Encoding, Waiting time.Duration
-	Err               error // why it was not computed
+	Err       error // why it was not computed
 }
 
-func (b *Batcher) describe(r *run, started time.Time, took time.Duration, stages []pipeline.Timing, err error) Batch {
+func (b *Batcher) describe(r *run, took time.Duration, stages []pipeline.Timing, err error) Batch {
 	d := Batch{Texts: len(r.items), Positions: b.positions(r), Took: took, Stages: stages, Err: err}
 	d.Padding = d.Positions
-	for i, t := range r.texts {
+	for _, t := range r.texts {
 		d.Padding -= t.Length
-		c := r.items[i].call
-		if waited := started.Sub(c.entered); i == 0 || waited > d.Waiting {
-			d.Waiting, d.Encoding = waited, c.timing.Encoding
-		}
 	}
 	return d
 }

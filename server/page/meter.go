@@ -11,21 +11,27 @@ import (
 // window is how many seconds the rates are of.
 const window = 5
 
-// A Batch is what a Meter is told of.
+// A Batch is texts that were computed together.
 type Batch struct {
-	Texts                   int
-	Encoding, Waiting, Took time.Duration
-	Stages                  []pipeline.Timing // in rank order
+	Texts  int
+	Took   time.Duration
+	Stages []pipeline.Timing // in rank order; none where that is not known
 }
 
-// A Meter counts batches, and makes the rates of a Snapshot of them. It is safe for
+// An Answer is where the time of a request went, with its last Batch.
+type Answer struct {
+	Encoding, Waiting time.Duration
+	Batch
+}
+
+// A Meter counts batches and answers, and makes the rates of a Snapshot of them. It is safe for
 // concurrent use.
 type Meter struct {
 	mu     sync.Mutex
 	began  time.Time
 	slots  [window + 1]slot // of a second each
 	atOnce []int            // runs that a replica of each rank computes at a time
-	last   Batch
+	last   Answer
 	lastAt time.Time // zero before the first one
 }
 
@@ -33,7 +39,9 @@ type Meter struct {
 type slot struct {
 	second         int64
 	batches, texts int
-	waited, took   time.Duration
+	took           time.Duration // by batches
+	answers        int
+	waited         time.Duration // for them
 	stages         []stageTime
 }
 
@@ -42,19 +50,33 @@ type stageTime struct{ waited, computed time.Duration }
 // NewMeter makes a Meter.
 func NewMeter() *Meter { return &Meter{began: time.Now()} }
 
-// Observe takes note of a batch that was answered just now.
-func (m *Meter) Observe(b Batch) {
+// Answered takes note of a request that was answered just now.
+func (m *Meter) Answered(a Answer) {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.last, m.lastAt = b, now
+	m.last, m.lastAt = a, now
+	s := m.slot(now)
+	s.answers++
+	s.waited += a.Waiting
+}
+
+// slot is that of the second that now is in.
+func (m *Meter) slot(now time.Time) *slot {
 	s := &m.slots[now.Unix()%int64(len(m.slots))]
 	if s.second != now.Unix() {
 		*s = slot{second: now.Unix()}
 	}
+	return s
+}
+
+// Computed takes note of a batch that was computed just now.
+func (m *Meter) Computed(b Batch) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.slot(time.Now())
 	s.batches++
 	s.texts += b.Texts
-	s.waited += b.Waiting
 	s.took += b.Took
 	for rank, t := range b.Stages {
 		if rank == len(s.stages) {
@@ -84,7 +106,7 @@ func (m *Meter) Fill(s *Snapshot) {
 	elapsed := float64(window-1) + float64(now.Nanosecond())/1e9
 	elapsed = max(1, min(elapsed, now.Sub(m.began).Seconds()))
 	s.Rates.Texts, s.Rates.Batches = float64(sum.texts)/elapsed, float64(sum.batches)/elapsed
-	s.Rates.Waited, s.Rates.Took = mean(sum.waited, sum.batches), mean(sum.took, sum.batches)
+	s.Rates.Waited, s.Rates.Took = mean(sum.waited, sum.answers), mean(sum.took, sum.batches)
 	for rank, t := range sum.stages {
 		stage := &s.Stages[rank]
 		stage.Waited, stage.Computed = mean(t.waited, sum.batches), mean(t.computed, sum.batches)
@@ -100,8 +122,9 @@ func (m *Meter) Fill(s *Snapshot) {
 func (s *slot) add(o *slot) {
 	s.batches += o.batches
 	s.texts += o.texts
-	s.waited += o.waited
 	s.took += o.took
+	s.answers += o.answers
+	s.waited += o.waited
 	for rank := range min(len(s.stages), len(o.stages)) {
 		s.stages[rank].waited += o.stages[rank].waited
 		s.stages[rank].computed += o.stages[rank].computed
@@ -119,12 +142,12 @@ func (s *Stage) ready() int {
 	return n
 }
 
-// read tells of a batch in milliseconds. What the caller of a stage waited and the stage
+// read tells of an answer in milliseconds. What the caller of a stage waited and the stage
 // does not account for was spent on the way.
-func (b Batch) read(ago time.Duration) *Last {
-	l := &Last{Ago: ms(ago), Texts: b.Texts, Encoding: ms(b.Encoding), Waiting: ms(b.Waiting), Took: ms(b.Took)}
-	caller := b.Took
-	for rank, t := range b.Stages {
+func (a Answer) read(ago time.Duration) *Last {
+	l := &Last{Ago: ms(ago), Texts: a.Texts, Encoding: ms(a.Encoding), Waiting: ms(a.Waiting), Took: ms(a.Took)}
+	caller := a.Took
+	for rank, t := range a.Stages {
 		transfer := max(0, caller-t.Waited-t.Computed-t.Next)
 		l.Stages = append(l.Stages, LastStage{rank, ms(transfer), ms(t.Waited), ms(t.Computed)})
 		caller = t.Next

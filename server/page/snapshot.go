@@ -22,7 +22,7 @@ type Snapshot struct {
 	Rates  Rates   `json:"rates"`
 	Stages []Stage `json:"stages"` // by rank
 
-	// Last tells where the time of the last batch went, once there was one.
+	// Last tells where the time of the last answer went, once there was one.
 	Last *Last `json:"last,omitempty"`
 }
 
@@ -45,7 +45,7 @@ type Queue struct {
 type Rates struct {
 	Texts   float64 `json:"texts"`     // a second
 	Batches float64 `json:"batches"`   // a second
-	Waited  float64 `json:"waited_ms"` // until a batch began, of the text in it that waited longest; mean
+	Waited  float64 `json:"waited_ms"` // requests for their batch, mean
 	Took    float64 `json:"took_ms"`   // a batch, mean
 }
 
@@ -74,8 +74,8 @@ type Replica struct {
 	Error     string `json:"error,omitempty"` // why it is not ready
 }
 
-// A Last tells where the time of a batch went, as the text in it saw it that waited
-// longest. The times of the stages add up to Took.
+// A Last tells where the time of a request went; of one in several batches, with the last
+// of them. The times of the stages add up to Took.
 type Last struct {
 	Ago      float64     `json:"ago_ms"` // since it was answered
 	Texts    int         `json:"texts"`
