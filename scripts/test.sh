@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
-DISTINFER_TEST_REPORT=$report go test -race "$@" ./... | grep -v 'no test files'
+DISTINFER_TEST_REPORT=$report go test -race -timeout 45m "$@" ./... | grep -v 'no test files'
 if [ -s "$report" ]; then
 	printf '\nMeasured on the way:\n'
 	sort "$report" | sed 's/^/  /'
