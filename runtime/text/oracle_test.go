@@ -196,14 +196,14 @@ func describe(e Encoding, err error) string {
 	return fmt.Sprintf("\n ids     %v\n tokens  %+q\n types   %v\n mask    %v\n special %v\n offsets %v\n words   %v", e.IDs, e.Tokens, e.TypeIDs, e.AttentionMask, e.SpecialTokensMask, e.Offsets, e.Words)
 }
 
-// spread runs f over 0..n-1 on a few goroutines; the race detector then sees
-// one Tokenizer in use by several.
+// spread runs f over 0..n-1, or with the race detector over one of several of these, on
+// a few goroutines, so that it sees one Tokenizer in use by several.
 func spread(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	const workers = 4
 	for w := range workers {
 		wg.Go(func() {
-			for i := w; i < n; i += workers {
+			for i := w * oneOf; i < n; i += workers * oneOf {
 				f(i)
 			}
 		})
