@@ -69,6 +69,66 @@ conformance: runtime build ## split 2,100 models of public packages and compare 
 	@scripts/conformance/setup.sh
 	@.setup/conformance/venv/bin/python scripts/conformance/compare.py $(ARGS)
 
+# KServe's SDK is large (450 MB), so it is installed when asked for; `make test` skips it without.
+.PHONY: conformance-clients
+conformance-clients: setup ## ask a front with clients that are not ours: tritonclient, KServe's SDK
+	@scripts/oip/setup.sh kserve
+	@go test -count=1 -v -run 'TestTritons|TestKServes' ./cmd/distinfer | grep -E '^ *(---|tritonclient|kserve|ok|FAIL|.* right$$)'
+
 .PHONY: tokenizers
 tokenizers: ## compare tokenizers of public packages with Hugging Face's, on 34,000 texts each
 	@scripts/tokenizer-oracle/real.sh
+
+.PHONY: bench-split
+bench-split: runtime build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')
+	@scripts/bench-split/setup.sh
+	@go run ./bench/split $(ARGS)
+
+# TensorFlow is large and only of use for `-model models/seed-rnn`: it is installed when asked for.
+.PHONY: bench-serve
+bench-serve: runtime build ## measure serving beside FastAPI, BentoML, Ray Serve, MLServer (ARGS='-only distinfer-2')
+	@scripts/bench-serve/setup.sh fastapi bentoml ray mlserver $(if $(findstring seed-rnn,$(ARGS)),tensorflow)
+	@go build -o .setup/bin/bench-serve ./bench/serve
+	@.setup/bin/bench-serve $(ARGS)
+
+# Not `go run`, which a SIGTERM ends without the program that it runs; so below.
+.PHONY: chaos
+chaos: runtime build $(TOXIPROXY) ## make replicas fail under load and count what is lost (ARGS='-only kill')
+	@go build -o .setup/bin/chaos ./bench/chaos
+	@.setup/bin/chaos $(ARGS)
+
+.PHONY: bench-hop
+bench-hop: runtime ## measure a hop to a stage beside generated protobuf (ARGS='-repeats 9 -time 2s')
+	@go run ./bench/hop $(ARGS)
+
+.PHONY: bench-wire
+bench-wire: runtime build $(TOXIPROXY) ## measure at which speed of a link narrow tensors pay (ARGS='-repeats 9')
+	@go build -o .setup/bin/bench-wire ./bench/wire
+	@.setup/bin/bench-wire $(ARGS)
+
+.PHONY: bench-overload
+bench-overload: runtime build ## measure a front that is asked ten times what it can do (ARGS='-factor 5')
+	@go build -o .setup/bin/overload ./bench/overload
+	@.setup/bin/overload $(ARGS)
+
+# Not `go run` either: its groups would be left behind.
+.PHONY: bench-scale
+bench-scale: runtime build $(TOXIPROXY) ## compare 1 to 6 emulated machines; needs control groups (ARGS='-repeats 5')
+	@go build -o .setup/bin/scale ./bench/scale
+	@.setup/bin/scale $(ARGS)
+
+.PHONY: openapi
+openapi: setup build ## try 1,000 requests of each operation of /openapi.json (EXAMPLES=100)
+	@DISTINFER_OPENAPI_EXAMPLES=$(or $(EXAMPLES),1000) go test -count=1 -timeout 1h -run TestTheOpenAPIDocumentIsTrue ./cmd/distinfer
+
+.PHONY: fuzz
+fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
+	@scripts/fuzz.sh
+
+.PHONY: proto
+proto: $(LINTER) ## write the Go code of the protocols again
+	@scripts/proto.sh
+
+.PHONY: clean
+clean: ## remove what was built and fetched
+	@rm -rf bin stages .setup
