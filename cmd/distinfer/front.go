@@ -155,7 +155,7 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Int("max-connections", 4096, "`number` of connections of clients at once; those that are idle for longest give way to new ones")
 	f.String("cors-origins", "", "`origins` of web pages whose scripts may read the answers, such as https://example.org,https://example.net; * is any (default: none but the front's own)")
 	f.String("wire", string(wire.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+wire.Names(wire.Encodings())+"; `distinfer verify --texts` says what it changes")
-	f.Duration("max-wait", 0, "longest `time` that texts may have to wait for their turn; those that come then are refused (default 2s, or as long as 16 batches take)")
+	f.Duration("max-wait", 0, "longest `time` that texts may have to wait for their turn; those that come then are refused (default 2s, or as long as 4 batches take)")
 	addCallFlags(f)
 	addHTTPSFlags(f)
 	addAdminFlag(f)

@@ -70,6 +70,7 @@ model.`,
 	f.Int("rank", -1, "the stage's place in the model, from 0")
 	f.String("listen", "", "`host:port` to listen on (default localhost:2222 plus rank)")
 	f.Int("threads", 0, "`number` of threads to compute with (default one a processor)")
+	addNiceFlag(f)
 	f.BoolVar(&noModel, "no-model", false, "serve no model, only the self-test of distinfer check")
 	addStagesFlag(f)
 	addFetchFlags(f)
@@ -79,6 +80,10 @@ model.`,
 	addProfileFlag(f)
 	f.Int("max-queue", 256, "`number` of runs that may wait, here or for the stages behind; more are refused")
 	return cmd
+}
+
+func addNiceFlag(f *pflag.FlagSet) {
+	f.Int("nice", 10, "`value` from 0 to 19, as in nice(1): how far what computes steps back behind what sends and receives, and behind other programs")
 }
 
 // addCallFlags adds the flags of everything that calls stages.
@@ -174,7 +179,7 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 			config.Threads, config.Runs = has, has
 		}
 		opening := time.Now()
-		session, link, err := openStage(library, b, s.Rank, ort.Options{Pool: pool})
+		session, link, err := openStage(library, b, s.Rank, ort.Options{Pool: pool, Nice: s.Nice})
 		if err != nil {
 			return err
 		}

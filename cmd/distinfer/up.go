@@ -48,6 +48,7 @@ tokens.`,
 		Args: arguments(true, "MODEL"),
 	}
 	cut.add(cmd.Flags())
+	addNiceFlag(cmd.Flags())
 	addFrontFlags(cmd.Flags())
 	cmd.Flags().StringVar(&ask, "ask", "", "`text` to send to the front once it is up, as an example")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -218,7 +219,7 @@ func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, err
 		for _, address := range replicas {
 			args := []string{
 				"serve-stage", "--rank", strconv.Itoa(rank), "--listen", address, "--bundle", s.Bundle,
-				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads),
+				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads), "--nice", strconv.Itoa(s.Nice),
 				"--max-message", strconv.Itoa(s.MaxMessage), "--dead-after", s.DeadAfter.String(), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
 				"--fetch", "", "--bundle-id", "", // the bundle is here, whatever the config file says
 				"--admin", "", // is the front's

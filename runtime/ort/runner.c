@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { RUN = 9 }; // the place in struct OrtApi; see capi.go
@@ -11,13 +12,16 @@ struct Runner {
 	pthread_t thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
-	int begun, quit, done;
+	int begun, quit, done, nice;
 	Run what;
 	OrtStatus *status;
 };
 
 static void *serve(void *runner) {
 	Runner *r = runner;
+#ifdef __linux__ // elsewhere priorities are of processes
+	if (r->nice != 0) setpriority(PRIO_PROCESS, 0, r->nice); // refused, it computes as usual
+#endif
 	for (;;) {
 		pthread_mutex_lock(&r->mutex);
 		while (!r->begun && !r->quit) pthread_cond_wait(&r->changed, &r->mutex);
@@ -36,10 +40,11 @@ static void *serve(void *runner) {
 	}
 }
 
-Runner *runner_new(int done) {
+Runner *runner_new(int done, int nice) {
 	Runner *r = calloc(1, sizeof *r);
 	if (r == NULL) return NULL;
 	r->done = done;
+	r->nice = nice;
 	pthread_mutex_init(&r->mutex, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	if (pthread_create(&r->thread, NULL, serve, r) != 0) {

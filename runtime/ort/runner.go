@@ -22,13 +22,13 @@ type runner struct {
 	done, tell *os.File // the ends of the pipe
 }
 
-func newRunner() (*runner, error) {
+func newRunner(nice int) (*runner, error) {
 	done, tell, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
 	}
 	r := &runner{done: done, tell: tell}
-	if r.c = C.runner_new(C.int(tell.Fd())); r.c == nil {
+	if r.c = C.runner_new(C.int(tell.Fd()), C.int(nice)); r.c == nil {
 		return nil, errors.Join(errors.New("there is no memory for another thread"), done.Close(), tell.Close())
 	}
 	return r, nil
@@ -42,6 +42,8 @@ func (r *runner) free() {
 
 // runners are those of a session that have nothing to do.
 type runners struct {
+	nice int // of the threads
+
 	mu   sync.Mutex
 	idle []*runner
 }
@@ -54,7 +56,7 @@ func (rs *runners) take() (*runner, error) {
 		rs.idle = rs.idle[:n-1]
 		return r, nil
 	}
-	return newRunner()
+	return newRunner(rs.nice)
 }
 
 func (rs *runners) give(r *runner) {

@@ -24,6 +24,10 @@ type Options struct {
 
 	// Pool is whose helpers help the session's runs, instead of threads of its own.
 	Pool *Pool
+
+	// Nice is how far the threads that call for a run step back behind others, from 0 to
+	// 19 as in nice(1). It has no effect but on Linux.
+	Nice int
 }
 
 // A Session is one model, loaded. It implements pipeline.Runner.
@@ -92,6 +96,7 @@ func (l *Library) open(name string, inputs, outputs []tensor.Spec, o Options,
 	return &Session{
 		api: l.api, pool: o.Pool, session: session, handle: h, inputs: inputs, outputs: computed, passed: passed,
 		inNames: newNames(tensor.Names(inputs)), outNames: newNames(tensor.Names(computed)),
+		runners: runners{nice: o.Nice},
 	}, nil
 }
 

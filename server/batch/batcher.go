@@ -29,7 +29,7 @@ type Config struct {
 
 	// MaxWait is how long a text may have to wait for its turn; a call for which it is
 	// longer is refused. It is reckoned by what is waiting and how fast that goes. 0 is
-	// 2 s, or as long as 16 batches take where that is longer.
+	// 2 s, or as long as 4 batches take where that is longer.
 	MaxWait time.Duration
 
 	// Begin is how many batches are under way at once until the timings of the first
@@ -61,7 +61,7 @@ const (
 // but of a slow model not so few may wait that batches do not fill.
 const (
 	usualWait    = 2 * time.Second
-	usualBatches = 16
+	usualBatches = 4
 )
 
 // A Batcher answers texts. It is safe for concurrent use.

@@ -53,6 +53,9 @@ func (q *queue) len() int { return len(q.items) }
 // ahead is how many texts are served before the last one of a call of n texts that
 // comes now, its own included: since calls share, of each other one no more than it has.
 func (q *queue) ahead(n int) int {
+	if n == 1 { // as most have, above all when there is too much to do
+		return 1 + len(q.calls)
+	}
 	ahead := n
 	for _, waiting := range q.calls {
 		ahead += min(waiting, n)
