@@ -102,7 +102,8 @@ func (b *bench) startMachine(c *cluster, l layout, rank int, address, route stri
 		return err
 	}
 	c.groups = append(c.groups, g)
-	line := []string{b.binary, "serve-stage", "--bundle", l.bundle, "--rank", strconv.Itoa(rank), "--listen", address, "--threads", "1"}
+	line := []string{b.binary, "serve-stage", "--bundle", l.bundle, "--rank", strconv.Itoa(rank), "--listen", address, "--threads", "1",
+		"--nice", "0"} // as on a machine of its own, which loopback does not tell
 	if route != "" {
 		line = append(line, "--stages", route)
 	}

@@ -83,7 +83,7 @@ model.`,
 }
 
 func addNiceFlag(f *pflag.FlagSet) {
-	f.Int("nice", 10, "`value` from 0 to 19, as in nice(1): how far what computes steps back behind what sends and receives, and behind other programs")
+	f.Int("nice", -1, "`value` from 0 to 19, as in nice(1): how far what computes steps back behind what sends and receives, and behind other programs (default 10 on a loopback address, else 0)")
 }
 
 // addCallFlags adds the flags of everything that calls stages.
@@ -179,7 +179,7 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 			config.Threads, config.Runs = has, has
 		}
 		opening := time.Now()
-		session, link, err := openStage(library, b, s.Rank, ort.Options{Pool: pool, Nice: s.Nice})
+		session, link, err := openStage(library, b, s.Rank, ort.Options{Pool: pool, Nice: s.niceAt(address)})
 		if err != nil {
 			return err
 		}
@@ -254,6 +254,22 @@ func openStage(library *ort.Library, b *bundle.Bundle, rank int, o ort.Options) 
 		return nil, pipeline.Stage{}, errors.Join(err, session.Close())
 	}
 	return session, pipeline.Stage{Runner: session, Inputs: tensor.Names(entry.Inputs), Forward: entry.Forward}, nil
+}
+
+// sharedNice is how far a stage steps back that is on one machine with its callers.
+const sharedNice = 10
+
+// niceAt is the nice value of a stage at an address. Where callers are on the same
+// machine, as they are on a loopback address, what computes stands in their way. A machine that
+// a stage has for itself has nobody to be nice to, and computes more undisturbed.
+func (s *settings) niceAt(address string) int {
+	switch {
+	case s.Nice >= 0:
+		return s.Nice
+	case stage.IsLoopback(address):
+		return sharedNice
+	}
+	return 0
 }
 
 // helpers shares out the threads of a stage among its runs. One that is alone in the

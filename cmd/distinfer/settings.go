@@ -233,8 +233,8 @@ func (s *settings) check() error {
 		return bad("--log-format is %q; it can be text or json", s.LogFormat)
 	case s.Threads < 0:
 		return bad("--threads is %d; it can be 1 or more, or 0 for one a processor", s.Threads)
-	case s.Nice < 0 || s.Nice > 19:
-		return bad("--nice is %d; it can be from 0 to 19", s.Nice)
+	case s.Nice < -1 || s.Nice > 19:
+		return bad("--nice is %d; it can be from 0 to 19, or -1 for 10 on a loopback address and 0 elsewhere", s.Nice)
 	case s.Listen != "" && !isListenAddress(s.Listen):
 		return bad("--listen is %q; it can be such as localhost:8008 or 0.0.0.0:8008", s.Listen)
 	case s.Share != "" && !isListenAddress(s.Share):
