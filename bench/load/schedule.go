@@ -54,7 +54,8 @@ func (s *schedule) exhausted() bool { return s.o.Requests > 0 && s.counted >= s.
 
 // Go's timers are up to a millisecond late, which is much beside the latency of a
 // fast service. So the end of a wait is left to the kernel, unless a request falls
-// due in every such millisecond: it would be more wake-ups than it is worth then.
+// due in every such millisecond: it would be more wake-ups than it is worth then, and
+// those of a millisecond are asked together at its end.
 const (
 	timerLate  = time.Millisecond
 	preciseFor = float64(time.Second / timerLate) // requests a second
@@ -62,9 +63,10 @@ const (
 
 // wait reports whether the time came before the context ended.
 func (s *schedule) wait(ctx context.Context, when time.Time) bool {
-	early := time.Duration(0)
-	if s.o.Rate <= preciseFor {
-		early = timerLate
+	early := timerLate
+	if s.o.Rate > preciseFor {
+		early = 0
+		when = s.began.Add((when.Sub(s.began) + timerLate - 1).Truncate(timerLate))
 	}
 	if wait := time.Until(when) - early; wait > 0 {
 		timer := time.NewTimer(wait)
