@@ -17,9 +17,9 @@ help: ## list the targets
 
 .PHONY: setup
 setup: runtime ## fetch ONNX Runtime, the Go modules and what the tests need, once; works offline afterwards
-	@scripts/interop/setup.sh
-	@scripts/clients/setup.sh
-	@scripts/oip/setup.sh tritonclient
+	@scripts/python-env.sh interop scripts/interop/requirements.txt
+	@scripts/python-env.sh clients scripts/clients/requirements.txt
+	@scripts/python-env.sh oip/tritonclient scripts/oip/tritonclient.txt
 	@scripts/web/setup.sh
 
 # What it takes to build and run; the tests need more.
@@ -70,18 +70,21 @@ conformance: runtime build ## split 2,100 models of public packages and compare 
 	@.setup/conformance/venv/bin/python scripts/conformance/compare.py $(ARGS)
 
 # KServe's SDK is large (450 MB), so it is installed when asked for; `make test` skips it without.
+# It has a Python of its own: it brings the protocol's messages under the names that tritonclient has.
 .PHONY: conformance-clients
 conformance-clients: setup ## ask a front with clients that are not ours: tritonclient, KServe's SDK
-	@scripts/oip/setup.sh kserve
+	@scripts/python-env.sh oip/kserve scripts/oip/kserve.txt
 	@go test -count=1 -v -run 'TestTritons|TestKServes' ./cmd/distinfer | grep -E '^ *(---|tritonclient|kserve|ok|FAIL|.* right$$)'
 
 .PHONY: tokenizers
 tokenizers: ## compare tokenizers of public packages with Hugging Face's, on 34,000 texts each
 	@scripts/tokenizer-oracle/real.sh
 
+# The tools pin an older onnx than the newest, so there are two sets.
 .PHONY: bench-split
 bench-split: runtime build ## measure splitting beside cp and other tools, up to 2 GB (ARGS='-only sst2')
-	@scripts/bench-split/setup.sh
+	@scripts/python-env.sh bench-split/onnx scripts/bench-split/onnx.txt
+	@scripts/python-env.sh bench-split/tools scripts/bench-split/tools.txt
 	@go run ./bench/split $(ARGS)
 
 # TensorFlow is large and only of use for `-model models/seed-rnn`: it is installed when asked for.

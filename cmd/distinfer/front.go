@@ -26,6 +26,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/metrics"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/oip"
 	"github.com/distinfer/distinfer/server/page"
@@ -275,10 +276,15 @@ func (s *settings) frontConfig() (front.Config, error) {
 func newFrontProcess(c front.Config, m *model, w *frontWatch) *frontProcess {
 	c.Wrap = w.requests
 	f := &frontProcess{Front: front.New(c, m.Model), watch: w, log: c.Log}
-	f.oip = openInference(f.Front)
+	f.oip = openInference(f.Front, w)
 	f.Handle("/v2", f.oip)
 	f.Handle("/v2/", f.oip)
-	f.HandleQuietly("GET /metrics", w.metrics.Handler(c.Log))
+	for _, path := range oip.HealthPaths() {
+		f.HandleOpenly(path, f.oip)
+	}
+	f.HandleQuietly("/metrics", front.Get(w.metrics.Handler(c.Log)))
+	f.Describe(oip.Description)
+	f.Describe(metrics.Description)
 	w.metrics.Watch(f.Use)
 	f.model.Store(m)
 	return f

@@ -15,7 +15,12 @@ type labeller struct {
 }
 
 func (l labeller) classify(ctx context.Context, texts []string) ([]classify.Answer, error) {
-	computed, _, err := l.batcher.Answer(ctx, textmodel.Inputs(texts))
+	return l.answer(ctx, textmodel.Inputs(texts))
+}
+
+// answer is classify for inputs, which may be pairs of texts.
+func (l labeller) answer(ctx context.Context, inputs []textmodel.Input) ([]classify.Answer, error) {
+	computed, _, err := l.batcher.Answer(ctx, inputs)
 	if err != nil {
 		return nil, err
 	}

@@ -14,9 +14,10 @@ import (
 const noPort = -1
 
 // openInference answers the Open Inference Protocol with the model that the front follows.
-func openInference(f *front.Front) *oip.Server {
+func openInference(f *front.Front, w *frontWatch) *oip.Server {
 	c := oip.Config{
 		Host: f, Version: buildVersion(), MaxBody: f.MaxBody, Timeout: f.Timeout, TLS: f.TLS, Log: f.Log,
+		Began: w.metrics.Began, Stats: w.inferences(),
 		Use: func() (oip.Model, func()) {
 			m, done := f.Use()
 			return openInferenceModel(m), done
@@ -37,7 +38,7 @@ func openInferenceModel(m front.Model) oip.Model {
 	case m.Task != nil:
 		o.NoText = fmt.Sprintf("the model's task is %s, which gives texts no labels; send tensors, or texts to POST /predict", m.Task.Name())
 	case m.Batcher != nil:
-		o.Text = &oip.Text{Labels: m.Classifier.Labels(), Classify: labeller{m.Batcher, m.Classifier}.classify}
+		o.Text = &oip.Text{Labels: m.Classifier.Labels(), Classify: labeller{m.Batcher, m.Classifier}.answer}
 	}
 	return o
 }

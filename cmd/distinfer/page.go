@@ -14,6 +14,7 @@ func (f *frontProcess) live(ctx context.Context) {
 	l := page.NewLive(ctx.Done(), f.snapshot)
 	f.HandleQuietly("/status", http.HandlerFunc(l.Status))
 	f.HandleQuietly("/events", http.HandlerFunc(l.Events))
+	f.Describe(page.Description)
 }
 
 // An observer is told what a model's Batcher does, for the metrics and for the page.

@@ -50,6 +50,7 @@ func TestTrafficBeyondThisMachineNeedsEncryptionOrConsent(t *testing.T) {
 		{"a front at a name", []string{"front", "--bundle", good, "--listen", "localhost.example.org:0"}, 2, []string{"listening on localhost.example.org:0"}},
 		{"a front for all with tokens", []string{"front", "--bundle", good, "--listen", "0.0.0.0:0", "--tokens", tokens}, 2, []string{"--https-cert", "--insecure"}},
 		{"a front for all with TLS to the stages", []string{"front", "--bundle", good, "--listen", "0.0.0.0:0", "--tls", machine}, 2, []string{"--https-cert"}},
+		{"a front for all with gRPC", []string{"front", "--bundle", good, "--listen", "0.0.0.0:0", "--grpc-port", "0", "--tokens", tokens}, 2, []string{"listening on 0.0.0.0:0 without encryption", "--https-cert", "--insecure"}},
 		{"up for all", []string{"up", "--bundle", good, "--listen", "0.0.0.0:0"}, 2, []string{"listening on 0.0.0.0:0", "--https-cert"}},
 		{"up with stages elsewhere", []string{"up", "--bundle", good, "--port", "0", "--config", spread, "--insecure=false"}, 2, []string{"calling stage 0 at 203.0.113.1:2222"}},
 		{"a stage for all", []string{"serve-stage", "--rank", "1", "--bundle", good, "--listen", "0.0.0.0:0"}, 2, []string{"listening on 0.0.0.0:0", "distinfer certs", "--tls", "--insecure"}},

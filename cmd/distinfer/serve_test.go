@@ -604,6 +604,11 @@ func TestABundleIsRolledOutUnderLoad(t *testing.T) {
 	if got := f.entry(t, "front follows", 1)["model"]; got != "renamed" {
 		t.Errorf("the front follows %v", got)
 	}
+	for name, want := range map[string]int{"renamed": http.StatusOK, "renamed-text": http.StatusOK, "seed-rnn": http.StatusNotFound} {
+		if status, body := fetch(t, http.MethodGet, url+"/v2/models/"+name, ""); status != want {
+			t.Errorf("/v2 tells of %s: %d %s", name, status, body)
+		}
+	}
 	restart(0)
 	stop()
 }

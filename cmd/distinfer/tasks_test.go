@@ -179,7 +179,7 @@ func TestEntitiesOverTwoStagesAreThoseOfTransformers(t *testing.T) {
 	if status, got := fetch(t, http.MethodPost, url+"/predict", `{"inputs": "a", "parameters": {"stride": 3}}`); status != http.StatusBadRequest || !strings.Contains(got, "stride is not supported") {
 		t.Errorf("stride: %d %s", status, got)
 	}
-	if status, got := fetch(t, http.MethodGet, url+"/?text=a", ""); status != http.StatusBadRequest || !strings.Contains(got, "token-classification") {
+	if status, got := fetch(t, http.MethodGet, url+"/?text=a", ""); status != http.StatusNotFound || !strings.Contains(got, "token-classification") {
 		t.Errorf("a label: %d %s", status, got)
 	}
 	measured(t, "entities: %d compared, largest difference of a score %.1e", compared, largest)

@@ -115,6 +115,14 @@ func (w *frontWatch) requests(next http.Handler) http.Handler {
 	return next
 }
 
+// inferences is told of the requests that come over gRPC.
+func (w *frontWatch) inferences() stats.Handler {
+	if w.traces == nil {
+		return nil
+	}
+	return w.traces.Inferences()
+}
+
 // batches is for batch.Config.
 func (w *frontWatch) batches() func(context.Context, []context.Context, int) (context.Context, func(error)) {
 	if w.traces == nil {

@@ -28,7 +28,7 @@ type Config struct {
 	// TLS makes it HTTPS; nil is plain HTTP.
 	TLS *tls.Config
 
-	// Tokens are those of which a request needs one, but for /healthz and /readyz;
+	// Tokens are those of which a request needs one, but for what HandleOpenly was given;
 	// nil is for anybody.
 	Tokens *Tokens
 
@@ -51,7 +51,9 @@ type Front struct {
 	Config
 	models   models
 	mux      *http.ServeMux
+	patterns []string        // that are answered, but for those of the model's task
 	quiet    map[string]bool // patterns that are logged at debug
+	open     map[string]bool // paths that need no token
 	handler  http.Handler    // mux, with responses compressed
 	page     http.Handler    // the same of Page
 	document document
@@ -69,7 +71,7 @@ const minCompressed = 1400
 
 // New makes a front that answers with the given model.
 func New(c Config, m Model) *Front {
-	f := &Front{Config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, refusals: refusals{log: c.Log}}
+	f := &Front{Config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, open: map[string]bool{}, refusals: refusals{log: c.Log}}
 	f.stopping, f.endStreams = context.WithCancel(context.Background())
 	f.models.follow(m)
 	compressed, err := gzhttp.NewWrapper(gzhttp.MinSize(minCompressed), gzhttp.EnableZstd(false), gzhttp.CompressionLevel(1))
@@ -80,19 +82,29 @@ func New(c Config, m Model) *Front {
 	if f.Page != nil {
 		f.page = compressed(f.Page)
 	}
-	f.mux.HandleFunc("/{$}", methods(map[string]http.HandlerFunc{"GET": f.label, "POST": f.predict}))
-	f.mux.HandleFunc("/predict", methods(map[string]http.HandlerFunc{"POST": f.predict}))
-	f.mux.HandleFunc("/healthz", methods(map[string]http.HandlerFunc{"GET": f.alive}))
-	f.mux.HandleFunc("/readyz", methods(map[string]http.HandlerFunc{"GET": f.ready}))
-	f.mux.HandleFunc("/openapi.json", methods(map[string]http.HandlerFunc{"GET": f.document.serve}))
+	f.Handle("/{$}", methods(map[string]http.HandlerFunc{"GET": f.label, "POST": f.predict}))
+	f.Handle("/predict", methods(map[string]http.HandlerFunc{"POST": f.predict}))
+	f.HandleOpenly("/healthz", Get(http.HandlerFunc(f.alive)))
+	f.HandleOpenly("/readyz", Get(http.HandlerFunc(f.ready)))
+	f.Handle("/openapi.json", Get(http.HandlerFunc(f.describe)))
 	f.mux.HandleFunc("/", f.other)
-	f.Describe(ownDocument)
+	f.Describe(alwaysDescribed)
 	return f
 }
 
 // Handle has requests answered by another handler, behind the front's tokens and limits.
-// The pattern is http.ServeMux's. It is called before Serve.
-func (f *Front) Handle(pattern string, h http.Handler) { f.mux.Handle(pattern, h) }
+// The pattern is http.ServeMux's. It is called before Serve, which fails when no part that
+// Describe was given describes what is answered.
+func (f *Front) Handle(pattern string, h http.Handler) {
+	f.patterns = append(f.patterns, pattern)
+	f.mux.Handle(pattern, h)
+}
+
+// HandleOpenly is Handle for a path that needs no token, since load balancers have none.
+func (f *Front) HandleOpenly(path string, h http.Handler) {
+	f.open[path] = true
+	f.Handle(path, h)
+}
 
 // HandleQuietly is Handle for what is asked every few seconds: it is logged at debug.
 func (f *Front) HandleQuietly(pattern string, h http.Handler) {
@@ -120,12 +132,17 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case f.Origins.allow(rec, r):
 	case f.page != nil && wantsPage(r):
 		f.page.ServeHTTP(rec, r)
-	case f.Tokens == nil || open(r.URL.Path) || f.Tokens.Allow(r.Header["Authorization"]):
+	case f.Tokens == nil || f.open[r.URL.Path] || f.Tokens.Allow(r.Header["Authorization"]):
 		f.handler.ServeHTTP(rec, r)
 	default:
 		refuse(rec, r)
 	}
 	f.log(r, rec, started)
+}
+
+// Get answers GET and HEAD with a handler, and tells those who use another method.
+func Get(h http.Handler) http.Handler {
+	return methods(map[string]http.HandlerFunc{"GET": h.ServeHTTP})
 }
 
 // methods chooses a handler by method, tells OPTIONS which there are, and answers 405

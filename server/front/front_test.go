@@ -1001,3 +1001,25 @@ func TestOnlyBrowsersGetThePage(t *testing.T) {
 		}
 	}
 }
+
+func TestNoRouteIsServedThatTheDocumentDoesNotDescribe(t *testing.T) {
+	t.Parallel()
+	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	part := []byte(`{"paths": {"/more/a": {"get": {}}, "/one": {"get": {}}}}`)
+	for pattern, described := range map[string]bool{"/one": true, "GET /one": true, "/more/": true, "/more": false, "/other": false, "POST /other": false, "/others/": false} {
+		c, _ := usualSetup(t, newJudge())
+		f := front.New(c.Config, c.Model)
+		f.Handle(pattern, nothing)
+		f.Describe(part)
+		l, err := net.Listen("tcp", "localhost:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, end := context.WithCancel(t.Context())
+		end()
+		if err = f.Serve(ctx, l); (err == nil) != described {
+			t.Errorf("%s: %v", pattern, err)
+		}
+		f.Close()
+	}
+}

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -26,7 +27,7 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	case m.Batcher == nil:
 		err = &statusError{http.StatusNotFound, m.NoText}
 	case m.Task != nil:
-		err = fault.Errorf(fault.Invalid, "the model's task is %s, which gives texts no labels; send the text with POST /predict", m.Task.Name())
+		err = &statusError{http.StatusNotFound, fmt.Sprintf("the model's task is %s, which gives texts no labels; send the text with POST /predict", m.Task.Name())}
 	case err != nil:
 		err = fault.Errorf(fault.Invalid, "the query is not URL-encoded: %w", err)
 	case !given:

@@ -54,12 +54,12 @@ func (l *lineReader) piece(most int) (lines []line, err error) {
 		data, err := l.line()
 		if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 {
 			next := line{number: l.read}
-			next.question, next.err = parseLine(trimmed)
+			next.question, next.err = parseLine(trimmed, l.read)
 			lines, size = append(lines, next), size+len(data)
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
-			lines = append(lines, line{number: l.read, err: fault.Errorf(fault.TooLarge, "the line is longer than %d bytes", maxLine)})
+			lines = append(lines, line{number: l.read, err: fault.Errorf(fault.TooLarge, "line %d is longer than %d bytes", l.read, maxLine)})
 			if err := l.skip(); err != nil {
 				return lines, err
 			}

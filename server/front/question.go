@@ -35,7 +35,7 @@ const maxList = 1 << 16
 
 // parseBody reads a body: an object with "inputs".
 func parseBody(data []byte) (*question, error) {
-	p := newParser(data)
+	p := newParser(data, "the body")
 	q := &question{}
 	err := p.object(map[string]func(string) error{
 		"inputs":     func(where string) error { return p.inputs(q, where) },
@@ -54,9 +54,9 @@ func parseBody(data []byte) (*question, error) {
 }
 
 // parseLine reads a line of a stream: a string, an object with "text", or one with
-// "inputs" as a body has them, but no list.
-func parseLine(data []byte) (*question, error) {
-	p := newParser(data)
+// "inputs" as a body has them, but no list. Lines are numbered from 1 on.
+func parseLine(data []byte, number int) (*question, error) {
+	p := newParser(data, "line "+strconv.Itoa(number))
 	q := &question{}
 	token, err := p.next()
 	switch {
@@ -78,12 +78,12 @@ func parseLine(data []byte) (*question, error) {
 		switch {
 		case err != nil:
 		case in != pair{} && len(q.inputs) > 0:
-			err = fault.Errorf(fault.Invalid, `the line has both "text" and "inputs"`)
+			err = fault.Errorf(fault.Invalid, `%s has both "text" and "inputs"`, p.whole)
 		case len(q.inputs) == 0:
-			err = q.add(in, `"text"`)
+			err = q.add(in, p.whole)
 		}
 	default:
-		err = p.input(q, token, "the line")
+		err = p.input(q, token, p.whole)
 	}
 	if err == nil {
 		err = p.end()
@@ -112,17 +112,20 @@ func (q *question) add(in pair, where string) error {
 
 // A parser reads JSON token by token, so that nothing is built of what is not wanted,
 // and keys that are unknown or given twice are refused.
-type parser struct{ *json.Decoder }
+type parser struct {
+	*json.Decoder
+	whole string // what is read, as errors call it
+}
 
-func newParser(data []byte) parser {
+func newParser(data []byte, whole string) parser {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	return parser{d}
+	return parser{d, whole}
 }
 
 // notJSON says that the JSON is broken, or of another shape.
-func notJSON(why string) error {
-	return fault.Errorf(fault.Invalid, `the body is not JSON of the form {"inputs": "…"}: %s`, why)
+func (p parser) notJSON(why string) error {
+	return fault.Errorf(fault.Invalid, `%s is not JSON of the form {"inputs": "…"}: %s`, p.whole, why)
 }
 
 // next is the next token.
@@ -130,9 +133,9 @@ func (p parser) next() (json.Token, error) {
 	token, err := p.Token()
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, notJSON("it ends too early")
+		return nil, p.notJSON("it ends too early")
 	case err != nil:
-		return nil, notJSON(strings.TrimPrefix(err.Error(), "json: "))
+		return nil, p.notJSON(strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return token, nil
 }
@@ -140,7 +143,7 @@ func (p parser) next() (json.Token, error) {
 // end checks that nothing follows.
 func (p parser) end() error {
 	if _, err := p.Token(); !errors.Is(err, io.EOF) {
-		return fault.Errorf(fault.Invalid, "something follows the JSON object in the body")
+		return fault.Errorf(fault.Invalid, "something follows the JSON in %s", p.whole)
 	}
 	return nil
 }
@@ -149,7 +152,7 @@ func (p parser) end() error {
 func (p parser) skip() error {
 	var value json.RawMessage
 	if err := p.Decode(&value); err != nil {
-		return notJSON(strings.TrimPrefix(err.Error(), "json: "))
+		return p.notJSON(strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return nil
 }
@@ -161,7 +164,7 @@ func (p parser) object(fields map[string]func(where string) error, where string)
 		return err
 	}
 	if token != json.Delim('{') {
-		return notJSON(place(where) + " must not be " + kind(token))
+		return p.notJSON(p.place(where) + " must not be " + kind(token))
 	}
 	return p.fields(fields, where)
 }
@@ -182,7 +185,7 @@ func (p parser) fields(fields map[string]func(where string) error, where string)
 				names = append(names, name)
 			}
 			slices.Sort(names)
-			return fault.Errorf(fault.Invalid, "the field %.80q of %s is not known; known are %s", key, place(where), strings.Join(names, ", "))
+			return fault.Errorf(fault.Invalid, "the field %.80q of %s is not known; known are %s", key, p.place(where), strings.Join(names, ", "))
 		}
 		if slices.Contains(given, key) {
 			return fault.Errorf(fault.Invalid, "%q is given twice", key)
@@ -196,9 +199,9 @@ func (p parser) fields(fields map[string]func(where string) error, where string)
 	return err
 }
 
-func place(where string) string {
+func (p parser) place(where string) string {
 	if where == "" {
-		return "the body"
+		return p.whole
 	}
 	return where
 }

@@ -48,7 +48,7 @@ func TestLinesAreAnsweredWithLines(t *testing.T) {
 		{`{"text": "bad", "parameters": {"top_k": 1, "function_to_apply": "none"}}`, `[{"label":"negative","score":3}]`},
 		{`  "good"` + "\r", positive},
 		{`good`, `not JSON`},
-		{`""`, `the line is empty`},
+		{`""`, `line 3 is empty`},
 		{`{}`, `has no text`},
 		{`["good"]`, `is a list`},
 		{`{"inputs": ["good"]}`, `is a list`},
@@ -59,8 +59,8 @@ func TestLinesAreAnsweredWithLines(t *testing.T) {
 		{`"good" "bad"`, `something follows`},
 		{`"nan"`, `not a number`},
 		{`" "`, `no tokens`},
-		{`NaN`, `not JSON`},
-		{`"` + strings.Repeat("x", 64<<10) + `"`, `longer than 65536 bytes`},
+		{`NaN`, `line 3 is not JSON`},
+		{`"` + strings.Repeat("x", 64<<10) + `"`, `line 3 is longer than 65536 bytes`},
 		{strings.Repeat("[", 60000), `is a list`},
 	} {
 		// Whatever stands on a line, those around it are answered.
@@ -77,7 +77,7 @@ func TestLinesAreAnsweredWithLines(t *testing.T) {
 			Error string
 			Line  int
 		}
-		if err := json.Unmarshal([]byte(got[1]), &problem); err != nil || problem.Line != 3 || !strings.Contains(problem.Error, c.want) {
+		if err := json.Unmarshal([]byte(got[1]), &problem); err != nil || problem.Line != 3 || !strings.Contains(problem.Error, c.want) || strings.Contains(problem.Error, "body") {
 			t.Errorf("%.80s is answered with %s, want %s", c.line, got[1], c.want)
 		}
 	}

@@ -15,6 +15,8 @@ type Task interface {
 	Name() string
 	// Routes are what can be sent by POST, by path. That of "/predict" is also at "/".
 	Routes() map[string]Route
+	// Describe is the part of the OpenAPI document for the routes; see Front.Describe.
+	Describe() []byte
 }
 
 // A Route reads requests of one form.

@@ -20,6 +20,10 @@ type Front struct {
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 
+	grpcRequests *prometheus.CounterVec
+	grpcDuration *prometheus.HistogramVec
+	grpcInFlight prometheus.Gauge
+
 	answered, dropped, failed, padding prometheus.Counter
 	refused                            map[batch.Reason]prometheus.Counter
 	encode, queue, batch               prometheus.Histogram
@@ -43,7 +47,7 @@ func NewFront(version string) *Front {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	route, rank := []string{"route"}, []string{"rank"}
+	route, method, rank := []string{"route"}, []string{"method"}, []string{"rank"}
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "distinfer_calls_refused_total", Help: "Calls that were not taken in: too many texts are here (full), the wait is too long (slow), or the answer would be too late (late).",
 	}, []string{"reason"})
@@ -53,6 +57,10 @@ func NewFront(version string) *Front {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "distinfer_http_requests_total", Help: "HTTP requests that were answered, by route and status."}, []string{"route", "code"}),
 		duration: prometheus.NewHistogramVec(seconds("distinfer_http_request_duration_seconds", "Time that HTTP requests took."), route),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "distinfer_http_requests_in_flight", Help: "HTTP requests that are being answered."}),
+
+		grpcRequests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "distinfer_grpc_requests_total", Help: "gRPC requests of the Open Inference Protocol that were answered, by method and code."}, []string{"method", "code"}),
+		grpcDuration: prometheus.NewHistogramVec(seconds("distinfer_grpc_request_duration_seconds", "Time that gRPC requests took."), method),
+		grpcInFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "distinfer_grpc_requests_in_flight", Help: "gRPC requests that are being answered."}),
 
 		answered:  counter("distinfer_texts_answered_total", "Texts that were answered."),
 		dropped:   counter("distinfer_texts_dropped_total", "Texts that were taken in, and had too little time left once it was their turn."),
@@ -73,7 +81,7 @@ func NewFront(version string) *Front {
 	for _, r := range batch.Reasons() {
 		f.refused[r] = refused.WithLabelValues(string(r))
 	}
-	f.registry.MustRegister(f.requests, f.duration, f.inFlight, f.answered, f.dropped, f.failed, f.padding, refused,
+	f.registry.MustRegister(f.requests, f.duration, f.inFlight, f.grpcRequests, f.grpcDuration, f.grpcInFlight, f.answered, f.dropped, f.failed, f.padding, refused,
 		f.encode, f.queue, f.batch, f.texts, f.positions, f.wait, f.compute, f.network, f.replays)
 	return f
 }
@@ -92,6 +100,18 @@ func (f *Front) Wrap(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(answer, r)
 	})
+}
+
+// Began measures a gRPC request of the given method until ended is called with the code
+// that it was answered with.
+func (f *Front) Began(method string) (ended func(code string)) {
+	started := time.Now()
+	f.grpcInFlight.Inc()
+	return func(code string) {
+		f.grpcInFlight.Dec()
+		f.grpcRequests.WithLabelValues(method, code).Inc()
+		f.grpcDuration.WithLabelValues(method).Observe(time.Since(started).Seconds())
+	}
 }
 
 // route is what the server's mux made of a request. It says "other" for what is

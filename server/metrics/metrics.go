@@ -7,6 +7,7 @@
 package metrics
 
 import (
+	_ "embed" // the description
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -16,6 +17,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
+
+// Description is the part of an OpenAPI document for what Handler answers at /metrics.
+//
+//go:embed openapi.json
+var Description []byte
 
 // A set is the metrics of a process.
 type set struct{ registry *prometheus.Registry }

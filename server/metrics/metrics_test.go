@@ -82,6 +82,7 @@ func aFront(t *testing.T) map[string]*dto.MetricFamily {
 	for _, r := range [][2]string{{"GET", "/"}, {"POST", "/predict"}, {"GET", "/what/a/client/makes/up"}, {"GET", "/and/again"}} {
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(r[0], r[1], nil))
 	}
+	m.Began("ModelInfer")("NotFound")
 	for _, r := range batch.Reasons() {
 		m.Refused(r)
 	}
@@ -141,6 +142,8 @@ func TestFrontsTellWhatHappened(t *testing.T) {
 		{"distinfer_http_requests_total", []string{"route", "/predict", "code", "200"}, 1},
 		{"distinfer_http_requests_total", []string{"route", "other", "code", "404"}, 2},
 		{"distinfer_http_requests_in_flight", nil, 0},
+		{"distinfer_grpc_requests_total", []string{"method", "ModelInfer", "code", "NotFound"}, 1},
+		{"distinfer_grpc_requests_in_flight", nil, 0},
 		{"distinfer_calls_refused_total", []string{"reason", "slow"}, 1},
 		{"distinfer_texts_dropped_total", nil, 2},
 		{"distinfer_texts_answered_total", nil, 3},

@@ -2,6 +2,8 @@ package oip
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
@@ -9,6 +11,9 @@ import (
 
 	"github.com/distinfer/distinfer/server/oip/oippb"
 )
+
+// Routes are the patterns of what a Server answers over HTTP.
+func Routes(s *Server) []string { return slices.Sorted(maps.Keys(s.routes())) }
 
 // InferMessage answers a ModelInfer with the given bytes, as they come from the network.
 func InferMessage(s *Server, data []byte) error {

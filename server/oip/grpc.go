@@ -23,11 +23,15 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/server/grpcfault"
+	"github.com/distinfer/distinfer/server/grpcserve"
 	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/oip/oippb"
 )
 
 const serviceName = "inference.GRPCInferenceService"
+
+// InferMethod is the gRPC method that has a model computed.
+const InferMethod = "/" + serviceName + "/ModelInfer"
 
 const (
 	// receivedAtOnce is how many messages may be received at a time, which is what the
@@ -61,6 +65,10 @@ var description = grpc.ServiceDesc{
 func unary[In, Out any](name string, call func(*Server, context.Context, *In) (*Out, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{MethodName: name, Handler: func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		s, in, started := srv.(*Server), new(In), time.Now()
+		ended := func(string) {}
+		if s.Began != nil {
+			ended = s.Began(name)
+		}
 		var out *Out
 		err := s.allow(ctx)
 		if err == nil {
@@ -70,6 +78,7 @@ func unary[In, Out any](name string, call func(*Server, context.Context, *In) (*
 			out, err = call(s, ctx, in)
 		}
 		err = toStatus(err)
+		ended(status.Code(err).String())
 		s.log(ctx, name, time.Since(started), err)
 		if err != nil {
 			return nil, err
@@ -145,27 +154,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	state := health.NewServer()
 	state.SetServingStatus(serviceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	server := s.grpcServer(ctx, state)
-	drained := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(drained)
-		state.Shutdown()
-		hard := time.AfterFunc(drainTime, server.Stop)
-		defer hard.Stop()
-		server.GracefulStop()
-	})
-	err := server.Serve(l)
-	if !stop() {
-		<-drained
-		err = nil
-	}
-	if err != nil {
+	if err := grpcserve.Serve(ctx, server, l, drainTime, state.Shutdown); err != nil {
 		return fmt.Errorf("serve gRPC on %s: %w", l.Addr(), err)
 	}
 	return nil
 }
 
 func (s *Server) grpcServer(ctx context.Context, state *health.Server) *grpc.Server {
-	server := grpc.NewServer(
+	options := []grpc.ServerOption{
 		grpc.Creds(grpcmtls.Server(s.TLS)),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.StreamInterceptor(s.stream(ctx)),
@@ -174,7 +170,11 @@ func (s *Server) grpcServer(ctx context.Context, state *health.Server) *grpc.Ser
 		grpc.InitialWindowSize(streamWindow), // which also keeps it: what waits to be received is not much
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingTime / 2, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * pingTime, Timeout: pingTime}),
-	)
+	}
+	if s.Stats != nil {
+		options = append(options, grpc.StatsHandler(s.Stats))
+	}
+	server := grpc.NewServer(options...)
 	server.RegisterService(&description, s)
 	server.RegisterService(s.bounded(grpc_health_v1.Health_ServiceDesc), state)
 	reflection.Register(server)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc/stats"
+
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -58,6 +60,13 @@ type Config struct {
 	// "authorization" may be answered; nil is for anybody. Over HTTP the Host decides.
 	Allow func(authorization []string) bool
 
+	// Began is told of each gRPC call, and what it returns how the call ended, as the name
+	// of a gRPC code; nil is for nobody. Over HTTP the Host is watched.
+	Began func(method string) (ended func(code string))
+
+	// Stats is told of gRPC calls as gRPC has it; nil is for nobody.
+	Stats stats.Handler
+
 	// TLS secures the gRPC listener; nil is plain text.
 	TLS *tls.Config
 
@@ -74,8 +83,11 @@ type Server struct {
 
 // New makes a server.
 func New(c Config) *Server {
-	s := &Server{Config: c, gate: newGate(), receiving: make(chan struct{}, receivedAtOnce)}
-	s.mux = s.routes()
+	s := &Server{Config: c, mux: http.NewServeMux(), gate: newGate(), receiving: make(chan struct{}, receivedAtOnce)}
+	for pattern, h := range s.routes() {
+		s.mux.HandleFunc(pattern, h)
+	}
+	s.mux.HandleFunc("/v2/", nothing)
 	return s
 }
 

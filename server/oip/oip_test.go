@@ -8,10 +8,12 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -154,6 +156,17 @@ func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || w.Code != http.StatusBadRequest || !strings.Contains(problem.Error, c.says) {
 			t.Errorf("%.200s: %d %.300s; want %q", c.body, w.Code, w.Body, c.says)
 		}
+	}
+}
+
+func TestTheDescriptionHasEveryRoute(t *testing.T) {
+	t.Parallel()
+	var d struct{ Paths map[string]any }
+	if err := json.Unmarshal(oip.Description, &d); err != nil {
+		t.Fatal(err)
+	}
+	if described, answered := slices.Sorted(maps.Keys(d.Paths)), oip.Routes(oip.New(config(model()))); !slices.Equal(described, answered) {
+		t.Errorf("described are %q, answered %q", described, answered)
 	}
 }
 

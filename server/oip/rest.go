@@ -3,6 +3,7 @@ package oip
 import (
 	"bytes"
 	"context"
+	_ "embed" // the description
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,26 +17,34 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
+// Description is the part of an OpenAPI document for what a Server answers over HTTP.
+//
+//go:embed openapi.json
+var Description []byte
+
+// HealthPaths are those that load balancers ask, which have no token.
+func HealthPaths() []string { return []string{"/v2/health/live", "/v2/health/ready"} }
+
 // ServeHTTP implements http.Handler, for /v2 and all that is below it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-func (s *Server) routes() *http.ServeMux {
-	mux := http.NewServeMux()
-	get := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, only(http.MethodGet, h)) }
-	get("/v2", s.serverMetadata)
-	get("/v2/health/live", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, r, http.StatusOK, map[string]bool{"live": true})
-	})
-	get("/v2/health/ready", s.serverReady)
-	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
-		get(model, s.modelMetadata)
-		get(model+"/ready", s.modelReady)
-		mux.Handle(model+"/infer", only(http.MethodPost, s.infer))
+// routes are what is answered, by pattern.
+func (s *Server) routes() map[string]http.HandlerFunc {
+	all := map[string]http.HandlerFunc{
+		"/v2":              only(http.MethodGet, s.serverMetadata),
+		"/v2/health/live":  only(http.MethodGet, s.serverLive),
+		"/v2/health/ready": only(http.MethodGet, s.serverReady),
 	}
-	mux.HandleFunc("/v2/", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, r, http.StatusNotFound, problem{fmt.Sprintf("there is nothing at %.200s; of the Open Inference Protocol there are health, metadata and infer", r.URL.Path)})
-	})
-	return mux
+	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
+		all[model] = only(http.MethodGet, s.modelMetadata)
+		all[model+"/ready"] = only(http.MethodGet, s.modelReady)
+		all[model+"/infer"] = only(http.MethodPost, s.infer)
+	}
+	return all
+}
+
+func nothing(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, r, http.StatusNotFound, problem{fmt.Sprintf("there is nothing at %.200s; of the Open Inference Protocol there are health, metadata and infer", r.URL.Path)})
 }
 
 // only refuses all methods but one.
@@ -83,6 +92,10 @@ func (s *Server) status(w http.ResponseWriter, err error) int {
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	writeJSON(w, r, s.status(w, err), problem{err.Error()})
+}
+
+func (s *Server) serverLive(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, r, http.StatusOK, map[string]bool{"live": true})
 }
 
 func (s *Server) serverMetadata(w http.ResponseWriter, r *http.Request) {

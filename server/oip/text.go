@@ -3,25 +3,27 @@ package oip
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
 // textSuffix is behind a model's name in that of the entry which takes texts.
 const textSuffix = "-text"
 
-// A Text is a model that labels texts, as a Runner: of "text", BYTES [n], it makes
-// "label", BYTES [n], and its "score", FP32 [n], and for each of "labels", BYTES [k],
+// A Text is a model that labels texts, as a Runner: of "text", BYTES [n], or of pairs of
+// texts, BYTES [n, 2], it makes "label", BYTES [n], and its "score", FP32 [n], and for each of "labels", BYTES [k],
 // its score in "scores", FP32 [n, k].
 type Text struct {
 	Labels   []string
-	Classify func(context.Context, []string) ([]classify.Answer, error)
+	Classify func(context.Context, []textmodel.Input) ([]classify.Answer, error)
 }
 
 func (t *Text) inputs() []tensor.Spec {
-	return []tensor.Spec{{Name: "text", DType: tensor.String, Dims: []tensor.Dim{tensor.Named("n")}}}
+	return []tensor.Spec{{Name: "text", DType: tensor.String, AnyRank: true}}
 }
 
 func (t *Text) outputs() []tensor.Spec {
@@ -34,16 +36,35 @@ func (t *Text) outputs() []tensor.Spec {
 	}
 }
 
-// Run implements pipeline.Runner.
-func (t *Text) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
-	texts := in["text"].Strs
-	if len(texts) == 0 {
+// inputs are the texts of a tensor, or its pairs of texts.
+func inputs(t tensor.Tensor) ([]textmodel.Input, error) {
+	pairs := len(t.Shape) == 2 && t.Shape[1] == 2
+	switch {
+	case !pairs && len(t.Shape) != 1:
+		return nil, fault.Errorf(fault.Invalid, `the input "text" has the shape %v; it can be [n] for texts, or [n, 2] for pairs of texts`, t.Shape)
+	case len(t.Strs) == 0:
 		return nil, fault.Errorf(fault.Invalid, `the input "text" has no text`)
 	}
-	for i, s := range texts {
+	for i, s := range t.Strs {
 		if s == "" {
-			return nil, fault.Errorf(fault.Invalid, "text %d is empty", i)
+			return nil, fault.Errorf(fault.Invalid, `element %d of the input "text" is empty`, i)
 		}
+	}
+	if !pairs {
+		return textmodel.Inputs(t.Strs), nil
+	}
+	var list []textmodel.Input
+	for pair := range slices.Chunk(t.Strs, 2) {
+		list = append(list, textmodel.Input{Text: pair[0], Pair: &pair[1]})
+	}
+	return list, nil
+}
+
+// Run implements pipeline.Runner.
+func (t *Text) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+	texts, err := inputs(in["text"])
+	if err != nil {
+		return nil, err
 	}
 	answers, err := t.Classify(ctx, texts)
 	if err != nil {

@@ -23,6 +23,11 @@ const Prefix = "/page/"
 //go:embed assets
 var embedded embed.FS
 
+// Description is the part of an OpenAPI document for what the package answers.
+//
+//go:embed openapi.json
+var Description []byte
+
 // policy lets the page load nothing but its own files, and nobody frame it.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"

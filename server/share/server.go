@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/server/grpcserve"
 	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/share/sharepb"
 )
@@ -219,20 +220,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, secure *tls.Config) 
 	state.SetServingStatus(serviceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	grpc_health_v1.RegisterHealthServer(server, state)
 	reflection.Register(server)
-	drained := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(drained)
-		state.Shutdown()
-		hard := time.AfterFunc(drainTime, server.Stop)
-		defer hard.Stop()
-		server.GracefulStop()
-	})
-	err := server.Serve(l)
-	if !stop() {
-		<-drained
-		err = nil
-	}
-	if err != nil {
+	if err := grpcserve.Serve(ctx, server, l, drainTime, state.Shutdown); err != nil {
 		return fmt.Errorf("share the bundle on %s: %w", l.Addr(), err)
 	}
 	return nil

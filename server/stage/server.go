@@ -22,6 +22,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/server/grpcserve"
 	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
@@ -212,21 +213,10 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 // Serve serves the stage on the listener until ctx ends, then refuses new calls,
 // finishes those under way and returns nil. It closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	drained := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(drained)
+	err := grpcserve.Serve(ctx, s.grpc, l, drainTime, func() {
 		s.health.Shutdown()
-		hard := time.AfterFunc(drainTime, s.grpc.Stop)
-		defer hard.Stop()
-		streams := time.AfterFunc(streamTime, func() { close(s.endStreams) })
-		defer streams.Stop()
-		s.grpc.GracefulStop()
+		time.AfterFunc(streamTime, func() { close(s.endStreams) })
 	})
-	err := s.grpc.Serve(l)
-	if !stop() {
-		<-drained
-		err = nil
-	}
 	s.next.close()
 	if err != nil {
 		return fmt.Errorf("serve stage %d on %s: %w", s.Rank, l.Addr(), err)

@@ -1,6 +1,7 @@
 package task
 
 import (
+	_ "embed" // the description
 	"encoding/json"
 	"strings"
 
@@ -18,6 +19,12 @@ type Embeddings struct {
 
 // Name implements front.Task.
 func (Embeddings) Name() string { return "feature-extraction" }
+
+//go:embed embeddings.json
+var embeddingsDescribed []byte
+
+// Describe implements front.Task.
+func (Embeddings) Describe() []byte { return embeddingsDescribed }
 
 // Routes implements front.Task.
 func (e Embeddings) Routes() map[string]front.Route {

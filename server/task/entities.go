@@ -1,6 +1,7 @@
 package task
 
 import (
+	_ "embed" // the description
 	"encoding/json"
 	"slices"
 
@@ -16,6 +17,12 @@ type Entities struct{ Tagger *tokenclass.Tagger }
 // Name implements front.Task.
 func (Entities) Name() string { return "token-classification" }
 
+//go:embed entities.json
+var entitiesDescribed []byte
+
+// Describe implements front.Task.
+func (Entities) Describe() []byte { return entitiesDescribed }
+
 // Routes implements front.Task.
 func (e Entities) Routes() map[string]front.Route {
 	return map[string]front.Route{"/predict": {Question: e.question}}
@@ -28,7 +35,7 @@ func (e Entities) question(body []byte) (front.Question, error) {
 		Inputs     json.RawMessage `json:"inputs"`
 		Parameters struct {
 			Strategy *tokenclass.Strategy `json:"aggregation_strategy"`
-			Ignore   *[]string            `json:"ignore_labels"`
+			Ignore   *[]*string           `json:"ignore_labels"`
 			Stride   *int                 `json:"stride"`
 		} `json:"parameters"`
 		Options json.RawMessage `json:"options"` // of the hosted API; they ask for nothing here
@@ -41,7 +48,13 @@ func (e Entities) question(body []byte) (front.Question, error) {
 		o.Strategy = *s
 	}
 	if b.Parameters.Ignore != nil {
-		o.Ignore = *b.Parameters.Ignore
+		o.Ignore = nil
+		for _, label := range *b.Parameters.Ignore {
+			if label == nil {
+				return front.Question{}, fault.Errorf(fault.Invalid, "ignore_labels holds null; it takes labels, which are strings")
+			}
+			o.Ignore = append(o.Ignore, *label)
+		}
 	}
 	if !slices.Contains(tokenclass.Strategies(), o.Strategy) {
 		return front.Question{}, fault.Errorf(fault.Invalid, "aggregation_strategy is %q; it can be one of %q", o.Strategy, tokenclass.Strategies())

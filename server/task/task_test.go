@@ -1,11 +1,47 @@
 package task
 
 import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/server/front"
 )
+
+// A front answers with the whole document, and fails to serve a task with a route that is
+// not in it.
+func TestEveryRouteOfATaskIsDescribed(t *testing.T) {
+	t.Parallel()
+	for _, task := range []front.Task{Entities{}, Embeddings{}} {
+		f := front.New(front.Config{Log: slog.New(slog.DiscardHandler)}, front.Model{Task: task, Bundle: &bundle.Bundle{}})
+		w := httptest.NewRecorder()
+		f.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
+		var whole, own struct{ Paths map[string]map[string]any }
+		if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &whole), json.Unmarshal(task.Describe(), &own)); err != nil || w.Code != http.StatusOK {
+			t.Fatalf("%s: %d, %v: %s", task.Name(), w.Code, err, w.Body)
+		}
+		routes := task.Routes()
+		for path := range routes {
+			if whole.Paths[path]["post"] == nil {
+				t.Errorf("%s: %s is not described", task.Name(), path)
+			}
+		}
+		for path := range own.Paths {
+			if _, answered := routes[path]; !answered && path != "/" {
+				t.Errorf("%s: %s is described, and not answered", task.Name(), path)
+			}
+		}
+		if whole.Paths["/"]["post"] == nil || whole.Paths["/"]["get"] == nil || whole.Paths["/healthz"] == nil {
+			t.Errorf("%s: described are %v", task.Name(), whole.Paths)
+		}
+	}
+}
 
 func TestBodiesSayWhatIsWrongWithThem(t *testing.T) {
 	t.Parallel()
@@ -25,6 +61,7 @@ func TestBodiesSayWhatIsWrongWithThem(t *testing.T) {
 		`{"inputs": "a", "parameters": {"stride": 3}}`:                    "stride is not supported",
 		`{"inputs": "a", "parameters": {"aggregation_strategy": "best"}}`: `aggregation_strategy is "best"`,
 		`{"inputs": "a", "parameters": {"ignore_labels": "O"}}`:           "not JSON of the form",
+		`{"inputs": "a", "parameters": {"ignore_labels": ["O", null]}}`:   "holds null",
 	} {
 		_, err := Entities{}.question([]byte(body))
 		if err == nil || fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), want) {

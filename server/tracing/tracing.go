@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/stats"
 
+	"github.com/distinfer/distinfer/server/oip"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
@@ -108,17 +109,23 @@ func (t *Tracer) Requests(next http.Handler, except ...string) http.Handler {
 }
 
 // Calls makes a span of each run that is asked of a stage, for stage.Options.
-func (t *Tracer) Calls() stats.Handler { return otelgrpc.NewClientHandler(t.grpc()...) }
+func (t *Tracer) Calls() stats.Handler { return otelgrpc.NewClientHandler(t.grpc(stage.RunMethod)...) }
 
 // Answers makes a span of each run that a stage is asked for, for stage.Config.
 func (t *Tracer) Answers() stats.Handler {
-	return otelgrpc.NewServerHandler(append(t.grpc(), otelgrpc.WithSpanAttributes(t.rank...))...)
+	return otelgrpc.NewServerHandler(append(t.grpc(stage.RunMethod), otelgrpc.WithSpanAttributes(t.rank...))...)
 }
 
-func (t *Tracer) grpc() []otelgrpc.Option {
+// Inferences makes a span of each request to compute a model that comes over gRPC, for
+// oip.Config. A client may have begun the trace.
+func (t *Tracer) Inferences() stats.Handler {
+	return otelgrpc.NewServerHandler(t.grpc(oip.InferMethod)...)
+}
+
+func (t *Tracer) grpc(method string) []otelgrpc.Option {
 	return []otelgrpc.Option{
 		otelgrpc.WithTracerProvider(t.provider), otelgrpc.WithPropagators(headers), otelgrpc.WithMeterProvider(noop.NewMeterProvider()),
-		otelgrpc.WithFilter(func(call *stats.RPCTagInfo) bool { return call.FullMethodName == stage.RunMethod }),
+		otelgrpc.WithFilter(func(call *stats.RPCTagInfo) bool { return call.FullMethodName == method }),
 	}
 }
 

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Makes .setup/NAME: a Python with the packages that PINS pins, a file of versions and
+# hashes. What is there already, of the same pins, is kept.
+#
+#     python-env.sh NAME PINS
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+pins=$2
+home=.setup/$1
+if cmp -s "$pins" "$home/requirements.txt" && [ -x "$home/bin/python" ]; then
+	exit 0
+fi
+rm -rf "$home"
+python3 -m venv "$home"
+"$home/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+	--require-hashes --requirement "$pins"
+cp "$pins" "$home/requirements.txt"
+echo "the Python of $pins is in $home"
