@@ -19,7 +19,8 @@ type Tokenizer struct {
 	layout       layout // of one text
 	pairLayout   layout
 	pairError    error       // why pairs cannot be laid out
-	decoder      decoder     // nil: one that is not known here
+	decoder      decoder
+	decoderError error // why there is none
 	truncation   *truncation // nil: texts of any length
 	padding      *padder     // nil: nothing to pad with
 	addedIDs     map[string]uint32
