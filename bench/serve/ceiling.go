@@ -67,7 +67,7 @@ func newCeiling(ctx context.Context, library *ort.Library, dir string, texts []s
 	}
 	defer func() { err = errors.Join(err, done()) }()
 	recorded := &recorder{Runner: sessions[0]}
-	classifier, err := classify.New(b, recorded)
+	classifier, err := classify.Open(b, recorded)
 	if err != nil {
 		return nil, err
 	}

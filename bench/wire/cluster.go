@@ -85,7 +85,7 @@ func serve(ctx context.Context, o options, dir string) (*cluster, error) {
 			return c, err
 		}
 		c.sides = append(c.sides, s)
-		if s.classifier, err = classify.New(c.bundle, s.pipeline); err != nil {
+		if s.classifier, err = classify.Open(c.bundle, s.pipeline); err != nil {
 			return c, err
 		}
 	}

@@ -51,7 +51,7 @@ func openTask(b *bundle.Bundle, runner pipeline.Runner) (textTask, error) {
 		}
 		return textTask{Model: e.Model, embedder: e}, nil
 	}
-	c, err := classify.New(b, runner)
+	c, err := classify.New(b, files, runner)
 	if err != nil {
 		return textTask{}, err
 	}

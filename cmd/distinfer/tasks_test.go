@@ -127,6 +127,36 @@ func post(t *testing.T, url string, body, answer any) {
 	}
 }
 
+// streamed sends texts as lines, and one with a list of two, and returns the answers.
+func streamed(t *testing.T, url string, texts []string) []string {
+	t.Helper()
+	var body bytes.Buffer
+	for i, s := range texts {
+		var line any = s
+		if i%2 == 1 {
+			line = map[string]string{"inputs": s}
+		}
+		if err := json.NewEncoder(&body).Encode(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	body.WriteString(`{"inputs": ["a", "b"]}`)
+	response, err := http.Post(url, "application/x-ndjson", &body) //nolint:noctx // The test ends with the front.
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	if response.StatusCode != http.StatusOK || len(lines) != len(texts)+1 {
+		t.Fatalf("%s: %s, %d lines for %d", url, response.Status, len(lines), len(texts)+1)
+	}
+	return lines
+}
+
 const tolerance = 1e-4
 
 func TestEntitiesOverTwoStagesAreThoseOfTransformers(t *testing.T) {
@@ -176,6 +206,16 @@ func TestEntitiesOverTwoStagesAreThoseOfTransformers(t *testing.T) {
 	if len(one) != len(want.Entities["none"][0]) {
 		t.Errorf("one text: %+v", one)
 	}
+	lines := streamed(t, url+"/predict", texts)
+	for i, row := range want.Entities["none"] {
+		var got []entity
+		if err := json.Unmarshal([]byte(lines[i]), &got); err != nil || len(got) != len(row) {
+			t.Errorf("line %d: %s, want %d entities (%v)", i+1, lines[i], len(row), err)
+		}
+	}
+	if last := lines[len(lines)-1]; !strings.Contains(last, `{"error":"the line has 2 texts`) {
+		t.Errorf("a line with a list: %s", last)
+	}
 	if status, got := fetch(t, http.MethodPost, url+"/predict", `{"inputs": "a", "parameters": {"stride": 3}}`); status != http.StatusBadRequest || !strings.Contains(got, "stride is not supported") {
 		t.Errorf("stride: %d %s", status, got)
 	}
@@ -218,6 +258,12 @@ func TestEmbeddingsOverTwoStagesAreThoseOfSentenceTransformers(t *testing.T) {
 			post(t, url+"/v1/embeddings", map[string]any{"input": texts, "model": "any", "encoding_format": "base64"}, &list)
 			if list.Usage.Tokens < 3*len(texts) {
 				t.Errorf("%d texts have %d tokens", len(texts), list.Usage.Tokens)
+			}
+			for i, line := range streamed(t, url+"/embed", texts)[:len(texts)] {
+				var got []float32
+				if err := json.Unmarshal([]byte(line), &got); err != nil || len(got) != width || math.Abs(float64(got[0]-unit[i][0])) > tolerance {
+					t.Fatalf("line %d: %.200s, want %g and so on (%v)", i+1, line, unit[i][0], err)
+				}
 			}
 			for i, s := range texts {
 				w := numbers[i*width : (i+1)*width]

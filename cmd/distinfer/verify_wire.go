@@ -53,7 +53,7 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 	var sides []wireSide
 	for _, e := range wire.Encodings() {
 		chain := wire.NewChain(stages, e)
-		classifier, err := classify.New(b, chain)
+		classifier, err := classify.Open(b, chain)
 		if err != nil {
 			return nil, fmt.Errorf("--texts: %w", err)
 		}

@@ -5,11 +5,8 @@
 package classify
 
 import (
-	"fmt"
-
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/pipeline"
-	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
@@ -27,15 +24,20 @@ type Answer struct {
 	Err     error
 }
 
-// New makes a classifier of a bundle's text files and a Runner that computes
-// the bundle's model. It fails with bundle.ErrNoFile when a text file is missing, and
-// when the model's inputs and outputs are not those of a text classifier.
-func New(b *bundle.Bundle, runner pipeline.Runner) (*Classifier, error) {
+// Open makes a classifier of a bundle and a Runner that computes the bundle's model. It
+// fails with bundle.ErrNoFile when a text file is missing, and as New does.
+func Open(b *bundle.Bundle, runner pipeline.Runner) (*Classifier, error) {
 	files, err := textmodel.Read(b)
 	if err != nil {
 		return nil, err
 	}
-	output, err := logits(b.Outputs, len(files.Config.Labels()))
+	return New(b, files, runner)
+}
+
+// New makes a classifier of a bundle's text files and a Runner that computes the bundle's
+// model. It fails when the model's inputs and outputs are not those of a text classifier.
+func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Classifier, error) {
+	output, err := textmodel.Logits(b.Outputs, 2, len(files.Config.Labels()))
 	if err != nil {
 		return nil, err
 	}
@@ -44,24 +46,6 @@ func New(b *bundle.Bundle, runner pipeline.Runner) (*Classifier, error) {
 		return nil, err
 	}
 	return &Classifier{m, files.Config}, nil
-}
-
-// logits finds the output that holds a logit for each label.
-func logits(outputs []tensor.Spec, labels int) (string, error) {
-	found, ok := tensor.Find(outputs, "logits")
-	if !ok {
-		if len(outputs) != 1 {
-			return "", fmt.Errorf("the model has %d outputs and none is named logits", len(outputs))
-		}
-		found = outputs[0]
-	}
-	switch {
-	case found.DType != tensor.Float32 && found.DType != tensor.Float16 || len(found.Dims) != 2 && !found.AnyRank:
-		return "", fmt.Errorf("the model's output %s should be float32 or float16, of a batch and a logit for each label", found)
-	case !found.AnyRank && found.Dims[1].IsFixed() && found.Dims[1].Size != int64(labels):
-		return "", fmt.Errorf("the model gives %d logits, but config.json names %d labels", found.Dims[1].Size, labels)
-	}
-	return found.Name, nil
 }
 
 // Labels are the labels by id.

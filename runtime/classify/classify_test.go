@@ -22,7 +22,7 @@ const patience = 20 * time.Second
 
 func classifier(t testing.TB, m classifytest.Model, s *classifytest.Sums) *Classifier {
 	t.Helper()
-	c, err := New(m.Bundle(t), s)
+	c, err := Open(m.Bundle(t), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestNewRefusesModelsThatAreNoTextClassifiers(t *testing.T) {
 			t.Parallel()
 			m := classifytest.Usual
 			c.change(&m)
-			_, err := New(m.Bundle(t), &classifytest.Sums{})
+			_, err := Open(m.Bundle(t), &classifytest.Sums{})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}

@@ -23,6 +23,8 @@
 //	                 Sequence
 //	post-processors  BertProcessing, RobertaProcessing, ByteLevel,
 //	                 TemplateProcessing, Sequence
+//	decoders         WordPiece, ByteLevel, Metaspace, BPEDecoder, ByteFallback, Fuse,
+//	                 Replace, Strip, Sequence
 //
 // Between them they are the tokenizers of BERT, DistilBERT, MiniLM and ELECTRA
 // (WordPiece), of RoBERTa, GPT-2, BART and ModernBERT (BPE of bytes), of XLM-R,

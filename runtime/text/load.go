@@ -40,9 +40,11 @@ func loadTokenizer(r io.Reader) (*Tokenizer, error) {
 	}
 	t.decoder = spaced
 	if f, ok := root.optional("decoder"); ok {
-		if t.decoder, err = loadDecoder(f); err != nil {
+		if _, err := f.object(); err != nil {
 			return nil, err
 		}
+		// Most models never need it.
+		t.decoder, _, t.decoderError = loadDecoder(f)
 	}
 	if f, ok := root.required("model"); ok {
 		if t.model, err = loadModel(f); err != nil {

@@ -18,8 +18,9 @@ type Tokenizer struct {
 	model        model
 	layout       layout // of one text
 	pairLayout   layout
-	pairError    error       // why pairs cannot be laid out
-	decoder      decoder     // nil: one that is not known here
+	pairError    error // why pairs cannot be laid out
+	decoder      decoder
+	decoderError error       // why there is none
 	truncation   *truncation // nil: texts of any length
 	padding      *padder     // nil: nothing to pad with
 	addedIDs     map[string]uint32

@@ -82,6 +82,27 @@ func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (
 	return m, nil
 }
 
+// Logits finds the output with a logit for each label: the one named logits, or the only
+// one. Its rank is 2 when there are logits for each text, and 3 when for each token. It
+// fails when there is none such, or when it gives a text or a token another number of them.
+func Logits(outputs []tensor.Spec, rank, labels int) (string, error) {
+	found, ok := tensor.Find(outputs, "logits")
+	if !ok {
+		if len(outputs) != 1 {
+			return "", fmt.Errorf("the model has %d outputs and none is named logits", len(outputs))
+		}
+		found = outputs[0]
+	}
+	of := map[int]string{2: "a batch", 3: "a batch, a sequence"}[rank]
+	switch {
+	case found.DType != tensor.Float32 && found.DType != tensor.Float16 || len(found.Dims) != rank && !found.AnyRank:
+		return "", fmt.Errorf("the model's output %s should be float32 or float16, of %s and a logit for each label", found, of)
+	case !found.AnyRank && found.Dims[rank-1].IsFixed() && found.Dims[rank-1].Size != int64(labels):
+		return "", fmt.Errorf("the model gives %d logits, but config.json names %d labels", found.Dims[rank-1].Size, labels)
+	}
+	return found.Name, nil
+}
+
 // fixed takes note of the rows that an input fixes, and checks that the tokenizer
 // gives as many tokens as it fixes.
 func (m *Model) fixed(in tensor.Spec) error {

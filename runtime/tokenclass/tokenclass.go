@@ -14,7 +14,6 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/pipeline"
-	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
@@ -33,7 +32,7 @@ type Tagger struct {
 // model. It fails when the model's inputs and outputs are not those of a token classifier.
 func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Tagger, error) {
 	labels := files.Config.Labels()
-	output, err := logits(b.Outputs, len(labels))
+	output, err := textmodel.Logits(b.Outputs, 3, len(labels))
 	if err != nil {
 		return nil, err
 	}
@@ -47,24 +46,6 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Tagg
 	}
 	t.join, err = files.Tokenizer.Joiner()
 	return t, err
-}
-
-// logits finds the output that holds, for each token, a logit for each label.
-func logits(outputs []tensor.Spec, labels int) (string, error) {
-	found, ok := tensor.Find(outputs, "logits")
-	if !ok {
-		if len(outputs) != 1 {
-			return "", fmt.Errorf("the model has %d outputs and none is named logits", len(outputs))
-		}
-		found = outputs[0]
-	}
-	switch {
-	case found.DType != tensor.Float32 && found.DType != tensor.Float16 || len(found.Dims) != 3 && !found.AnyRank:
-		return "", fmt.Errorf("the model's output %s should be float32 or float16, of a batch, a sequence and a logit for each label", found)
-	case !found.AnyRank && found.Dims[2].IsFixed() && found.Dims[2].Size != int64(labels):
-		return "", fmt.Errorf("the model gives %d logits a token, but config.json names %d labels", found.Dims[2].Size, labels)
-	}
-	return found.Name, nil
 }
 
 // A Strategy is how tokens are put together to entities.

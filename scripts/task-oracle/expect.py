@@ -132,4 +132,5 @@ def main() -> None:
     (TASKS / "expected.json.gz").write_bytes(gzip.compress(data, 9, mtime=0))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -28,6 +28,7 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 import configs
 import corpus
+import decoding
 import families
 import random_configs
 
@@ -157,7 +158,9 @@ def main():
         write_configs(target, "configs", random_configs.configs(int(sys.argv[4])), texts[::7])
         return
     write_configs(target, "configs", configs.configs(), texts)
-    write_configs(target, "families", families.families(train), texts)
+    trained = families.families(train)
+    write_configs(target, "families", trained, texts)
+    write(target / "decoders.json.gz", json.dumps(decoding.decoded(trained, texts), ensure_ascii=False).encode())
     write(target / "utf8.json.gz", json.dumps([[b.hex(), s] for b, s in corpus.broken_utf8()]).encode())
     write(target / "characters.json.gz", json.dumps(characters()).encode())
     for name in MODELS:

@@ -30,7 +30,7 @@ func testContext(t testing.TB) context.Context {
 
 func batcher(t testing.TB, m classifytest.Model, runner *classifytest.Sums, change func(*batch.Config)) *batch.Batcher {
 	t.Helper()
-	c, err := classify.New(m.Bundle(t), runner)
+	c, err := classify.Open(m.Bundle(t), runner)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func judged(t testing.TB, j *judge) front.Model {
 		Inputs:  classifytest.Usual.Inputs[:2],
 		Outputs: []tensor.Spec{classifytest.Spec("logits", tensor.Float32, classifytest.Batch, tensor.Fixed(3))},
 	}
-	c, err := classify.New(m.Bundle(t), j)
+	c, err := classify.Open(m.Bundle(t), j)
 	if err != nil {
 		t.Fatal(err)
 	}

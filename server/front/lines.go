@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"sync"
 	"time"
@@ -24,11 +25,36 @@ const (
 	maxPiece      = 64 << 10 // bytes after which a piece takes no further line
 )
 
-// A line is one that was read. It is blank, or has a question, or is wrong.
+// A line is one that was read. It has a question, or is wrong.
 type line struct {
 	number int // from 1 on
-	*question
-	err error
+	input  textmodel.Input
+	answer func(textmodel.Answer) (any, error)
+	err    error
+}
+
+// A lineParser reads what a line asks, of which errors tell the number.
+type lineParser func(data []byte, number int) (textmodel.Input, func(textmodel.Answer) (any, error), error)
+
+// labels reads lines that ask for labels.
+func (m Model) labels(data []byte, number int) (textmodel.Input, func(textmodel.Answer) (any, error), error) {
+	q, err := parseLine(data, number)
+	if err != nil {
+		return textmodel.Input{}, nil, err
+	}
+	return q.inputs[0], func(a textmodel.Answer) (any, error) {
+		results, err := m.Classifier.Results(a, q.by)
+		return q.top(results), err
+	}, nil
+}
+
+// isLines reports whether a request's body is lines of JSON.
+func isLines(r *http.Request) bool {
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
+	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
+		return true
+	}
+	return false
 }
 
 // A lineProblem is what a line is answered with that has no results.
@@ -39,12 +65,13 @@ type lineProblem struct {
 
 // A lineReader reads lines of NDJSON.
 type lineReader struct {
-	from *bufio.Reader
-	read int // lines
+	from  *bufio.Reader
+	parse lineParser
+	read  int // lines
 }
 
-func newLineReader(r io.Reader) *lineReader {
-	return &lineReader{from: bufio.NewReaderSize(r, maxLine)}
+func newLineReader(r io.Reader, parse lineParser) *lineReader {
+	return &lineReader{from: bufio.NewReaderSize(r, maxLine), parse: parse}
 }
 
 // piece reads a line, and then those that are there already, up to so many. It ends
@@ -54,7 +81,7 @@ func (l *lineReader) piece(most int) (lines []line, err error) {
 		data, err := l.line()
 		if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 {
 			next := line{number: l.read}
-			next.question, next.err = parseLine(trimmed, l.read)
+			next.input, next.answer, next.err = l.parse(trimmed, l.read)
 			lines, size = append(lines, next), size+len(data)
 		}
 		switch {
@@ -103,7 +130,7 @@ func (l *lineReader) buffered() bool {
 
 // stream answers lines, a line each and in order, while further ones are read. A client
 // has to read while it sends: no more lines are taken than can be answered.
-func (f *Front) stream(m Model, w http.ResponseWriter, r *http.Request) {
+func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http.Request) {
 	defer f.streams.Add(-1)
 	if f.streams.Add(1) > streamsAtOnce {
 		f.Fail(w, fault.Errorf(fault.Overloaded, "%d streams are being answered, which are as many as can be; try again later", streamsAtOnce))
@@ -135,7 +162,7 @@ func (f *Front) stream(m Model, w http.ResponseWriter, r *http.Request) {
 	under := make(chan *answered, piecesAtOnce-1)
 	var writing sync.WaitGroup
 	writing.Go(func() { s.write(under) })
-	lines := newLineReader(body)
+	lines := newLineReader(body, parse)
 	texts, err := s.read(ctx, lines, under)
 	if err != nil && !errors.Is(err, io.EOF) {
 		if f.stopping.Err() != nil {
@@ -194,7 +221,7 @@ func (s *stream) answer(ctx context.Context, p *answered) {
 	var inputs []textmodel.Input
 	for _, l := range p.lines {
 		if l.err == nil {
-			inputs = append(inputs, l.inputs...)
+			inputs = append(inputs, l.input)
 		}
 	}
 	if len(inputs) == 0 {
@@ -244,8 +271,7 @@ func (s *stream) encode(to *bytes.Buffer, p *answered) {
 		if err == nil {
 			var a textmodel.Answer
 			a, answers = answers[0], answers[1:]
-			results, failed := s.model.Classifier.Results(a, l.by)
-			v, err = l.top(results), failed
+			v, err = l.answer(a)
 		}
 		if err == nil {
 			err = e.Encode(v)

@@ -2,7 +2,6 @@ package front
 
 import (
 	"fmt"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,9 +23,8 @@ func (f *Front) predict(w http.ResponseWriter, r *http.Request) {
 		f.Fail(w, &statusError{http.StatusNotFound, m.NoText})
 		return
 	}
-	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
-	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
-		f.stream(m, w, r)
+	if isLines(r) {
+		f.stream(m, m.labels, w, r)
 		return
 	}
 	results, release, err := f.results(m, w, r)

@@ -23,6 +23,9 @@ type Task interface {
 type Route struct {
 	// Question reads a request's body. What is wrong with it is a fault.Invalid.
 	Question func(body []byte) (Question, error)
+	// Line reads a line of a stream, which asks about one text; its answer is a line too.
+	// What is wrong with it is a fault.Invalid. nil: there are no streams.
+	Line func(line []byte) (Question, error)
 	// Problem is the JSON that an error is answered with; nil is {"error": "…"}.
 	Problem func(status int, message string) any
 }
@@ -60,6 +63,10 @@ func (f *Front) route(w http.ResponseWriter, r *http.Request, path string) bool 
 		return false
 	}
 	methods(map[string]http.HandlerFunc{"POST": func(w http.ResponseWriter, r *http.Request) {
+		if route.Line != nil && isLines(r) {
+			f.stream(m, route.line, w, r)
+			return
+		}
 		held := &hold{front: f}
 		defer held.release()
 		answer, err := f.question(m, route, w, r, held)
@@ -72,6 +79,20 @@ func (f *Front) route(w http.ResponseWriter, r *http.Request, path string) bool 
 		writeJSON(w, http.StatusOK, answer)
 	}})(w, r)
 	return true
+}
+
+// line is Line as a stream wants it.
+func (r Route) line(data []byte, number int) (textmodel.Input, func(textmodel.Answer) (any, error), error) {
+	q, err := r.Line(data)
+	if err != nil {
+		return textmodel.Input{}, nil, fmt.Errorf("line %d: %w", number, err)
+	}
+	return textmodel.Input{Text: q.Texts[0]}, func(a textmodel.Answer) (any, error) {
+		if a.Err != nil {
+			return nil, a.Err
+		}
+		return q.Answer([]textmodel.Answer{a})
+	}, nil
 }
 
 func (r Route) problem(status int, message string) any {

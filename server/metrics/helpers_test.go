@@ -18,7 +18,7 @@ func (none) Run(context.Context, tensor.Bag) (tensor.Bag, error) { return nil, n
 // batcher is one with nothing to do that begins with five batches.
 func batcher(t *testing.T) *batch.Batcher {
 	t.Helper()
-	c, err := classify.New(classifytest.Usual.Bundle(t), none{})
+	c, err := classify.Open(classifytest.Usual.Bundle(t), none{})
 	if err != nil {
 		t.Fatal(err)
 	}

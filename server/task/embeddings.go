@@ -28,9 +28,11 @@ func (Embeddings) Describe() []byte { return embeddingsDescribed }
 
 // Routes implements front.Task.
 func (e Embeddings) Routes() map[string]front.Route {
+	asIs := func(body []byte) (front.Question, error) { return e.question(body, false) }
+	unit := func(body []byte) (front.Question, error) { return e.question(body, true) }
 	return map[string]front.Route{
-		"/predict":       {Question: func(body []byte) (front.Question, error) { return e.question(body, false) }},
-		"/embed":         {Question: func(body []byte) (front.Question, error) { return e.question(body, true) }},
+		"/predict":       {Question: asIs, Line: lineOf(asIs, first[[]float32])},
+		"/embed":         {Question: unit, Line: lineOf(unit, first[[]float32])},
 		"/v1/embeddings": {Question: e.openAI, Problem: openAIProblem},
 	}
 }

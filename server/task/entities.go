@@ -25,7 +25,7 @@ func (Entities) Describe() []byte { return entitiesDescribed }
 
 // Routes implements front.Task.
 func (e Entities) Routes() map[string]front.Route {
-	return map[string]front.Route{"/predict": {Question: e.question}}
+	return map[string]front.Route{"/predict": {Question: e.question, Line: lineOf(e.question, first[[]tokenclass.Entity])}}
 }
 
 // question reads what the token-classification API of Hugging Face takes. A text is

@@ -11,9 +11,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/front"
 )
 
 // decode reads a body that is one JSON object with no other fields than those of v.
@@ -23,14 +26,14 @@ func decode(body []byte, v any, form string) error {
 	err := d.Decode(v)
 	if err == nil {
 		if _, err := d.Token(); !errors.Is(err, io.EOF) {
-			return fault.Errorf(fault.Invalid, "something follows the JSON object in the body")
+			return fault.Errorf(fault.Invalid, "something follows the JSON object")
 		}
 		return nil
 	}
 	if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
 		return fault.Errorf(fault.Invalid, "the field %s is not known; a body is of the form %s", field, form)
 	}
-	return fault.Errorf(fault.Invalid, "the body is not JSON of the form %s: %s", form, strings.TrimPrefix(err.Error(), "json: "))
+	return fault.Errorf(fault.Invalid, "this is not JSON of the form %s: %s", form, strings.TrimPrefix(err.Error(), "json: "))
 }
 
 // textsOf reads the field that holds a text or a list of texts.
@@ -57,6 +60,38 @@ func textsOf(field string, value json.RawMessage) (texts []string, single bool, 
 		texts = append(texts, *s)
 	}
 	return texts, single, nil
+}
+
+// lineOf makes a reader of a stream's lines of that of bodies: a line is a body with one
+// text, or the text alone. only is the answer to it, of those to the list.
+func lineOf(question func(body []byte) (front.Question, error), only func(answer any) any) func(line []byte) (front.Question, error) {
+	return func(line []byte) (front.Question, error) {
+		if line[0] == '"' {
+			line = slices.Concat([]byte(`{"inputs": [`), line, []byte("]}"))
+		}
+		q, err := question(line)
+		if err == nil && len(q.Texts) != 1 {
+			err = fault.Errorf(fault.Invalid, "the line has %d texts; send a line for each", len(q.Texts))
+		}
+		if err != nil {
+			return front.Question{}, err
+		}
+		return front.Question{Texts: q.Texts, Answer: func(answers []textmodel.Answer) (any, error) {
+			answer, err := q.Answer(answers)
+			if err != nil {
+				return nil, err
+			}
+			return only(answer), nil
+		}}, nil
+	}
+}
+
+// first is the only answer of a list; what is none stays as it is.
+func first[T any](answer any) any {
+	if list, ok := answer.([]T); ok {
+		return list[0]
+	}
+	return answer
 }
 
 // numbers reports whether a value is a list of numbers or of lists of them.
