@@ -104,11 +104,11 @@ func taskModel(t *testing.T, name string, files map[string]string) string {
 }
 
 // serveTask starts two stages and a front for a bundle.
-func serveTask(t *testing.T, bundle string) (*server, string) {
+func serveTask(t *testing.T, bundle string, args ...string) (*server, string) {
 	t.Helper()
 	_, first := stage(t, bundle, 0)
 	_, second := stage(t, bundle, 1)
-	return front(t, bundle, []string{first, second})
+	return front(t, bundle, []string{first, second}, args...)
 }
 
 // post sends JSON and reads the JSON that is answered.

@@ -76,10 +76,10 @@ async function checked(response) {
   throw new Problem(response.status, message, Number(response.headers.get("Retry-After")) || undefined);
 }
 
-/** Labels texts: for each of them a list of {label, score}, the best first. */
-export async function predict(texts, signal) {
-  const body = JSON.stringify({ inputs: texts });
-  const response = await checked(await request("/predict", { method: "POST", headers: { "Content-Type": "application/json" }, body, signal }));
+/** Asks for texts: the answer is a list with what the model's task gives for each of them. */
+export async function ask(path, question, signal) {
+  const body = JSON.stringify(question);
+  const response = await checked(await request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body, signal }));
   return response.json();
 }
 

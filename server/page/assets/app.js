@@ -2,7 +2,7 @@
 import { startTokens, watch } from "./api.js";
 import { $, bytes, show, write } from "./dom.js";
 import { startMany } from "./many.js";
-import { startOne } from "./one.js";
+import { askAgain, startOne } from "./one.js";
 import { drawPipeline } from "./pipeline.js";
 import { tasks } from "./tasks.js";
 
@@ -33,7 +33,7 @@ function startTabs() {
 
 /** Shows what the model can be asked, or why it can be asked nothing here. */
 function drawTask(snapshot) {
-  const next = tasks[snapshot.task] ?? null;
+  const next = tasks.find(({ name }) => name === snapshot.task) ?? null;
   if (next) {
     startOne(next);
     startMany(next, snapshot.max_body);
@@ -42,11 +42,14 @@ function drawTask(snapshot) {
   document.querySelector(".tabs").hidden = !next;
   if (next === task) return;
   task = next;
+  $("tab-many").hidden = !task?.cells;
+  if (!task?.cells) return choose($("tab-one"));
   choose(tabs.find(({ tab }) => tab.getAttribute("aria-selected") === "true").tab);
 }
 
 function see(snapshot) {
   const { model } = snapshot;
+  if (snapshot.ready && $("state").dataset.state === "bad") askAgain();
   write($("model"), `${model.name} · ${bytes(model.bytes)} in ${snapshot.stages.length === 1 ? "one stage" : `${snapshot.stages.length} stages`} · bundle ${model.bundle}`);
   state(snapshot.ready ? "good" : "bad", snapshot.ready ? "Ready" : "Not ready");
   write($("live"), "Live, once a second");

@@ -1,20 +1,21 @@
 // Labels many texts: some at a time, patient with a busy server, and strict with none
 // but the text that is to blame.
-import { Problem, predict } from "./api.js";
+import { Problem } from "./api.js";
 import { sleep } from "./dom.js";
 
 const together = 32; // texts in a request
 const atOnce = 2; // requests
-const patience = 5; // tries of what does not get better
+const longest = 8; // seconds from try to try, unless the server asks for more
 
 /**
  * Answers rows, objects with a `text`, by giving each to `done(row, answer, error)`.
- * `note` is told why it takes longer, if it does. It throws when the signal is aborted.
+ * `ask(texts, signal)` asks the server, and `note` is told why it takes longer, if it
+ * does. It throws when the signal is aborted.
  */
-export async function labelAll(rows, { bytes, done, note, signal }) {
+export async function labelAll(rows, { ask, bytes, done, note, signal }) {
   const left = chunks(rows, bytes);
   const work = async () => {
-    for (let chunk; (chunk = left.next().value); ) await label(chunk, { done, note, signal });
+    for (let chunk; (chunk = left.next().value); ) await label(chunk, { ask, done, note, signal });
   };
   await Promise.all(Array.from({ length: atOnce }, work));
 }
@@ -49,25 +50,25 @@ async function label(chunk, how) {
       await label(chunk.slice(chunk.length >> 1), how);
       return;
     }
-    const why = error instanceof Problem ? error.message : "the server can't be reached";
-    for (const row of chunk) how.done(row, null, why);
+    for (const row of chunk) how.done(row, null, error.message);
     return;
   }
   chunk.forEach((row, i) => how.done(row, answers[i], null));
 }
 
-async function patiently(chunk, { note, signal }) {
+/** Asks until there is an answer: a server that is busy or away is waited for. */
+async function patiently(chunk, { ask, note, signal }) {
   const texts = chunk.map((row) => row.text);
-  for (let tries = 1; ; tries++) {
+  for (let tries = 0; ; tries++) {
     try {
-      return await predict(texts, signal);
+      return await ask(texts, signal);
     } catch (error) {
       signal.throwIfAborted();
-      const busy = error instanceof Problem && error.status === 429;
-      const away = !(error instanceof Problem) || error.status === 503;
-      if (!busy && (!away || tries === patience)) throw error;
-      const seconds = error.after ?? Math.min(2 ** (tries - 1), 8);
-      note(busy ? `the server is busy, going on in ${seconds} s` : `the server can't answer now, trying again in ${seconds} s`);
+      const here = error instanceof Problem;
+      if (here && error.status !== 429 && error.status !== 503) throw error;
+      const seconds = error.after ?? Math.min(2 ** tries, longest);
+      const why = !here ? "the server can't be reached" : error.status === 429 ? "the server is busy" : "the server can't answer now";
+      note(`${why}, going on in ${seconds} s`);
       await sleep(seconds * 1000, signal);
       note("");
     }

@@ -1,5 +1,5 @@
 // Many texts: pasted lines or a file in, a table with an answer to each out.
-import { delimiterOf, format, guess, parse } from "./csv.js";
+import { decode, delimiterOf, format, guess, parse } from "./csv.js";
 import { $, bytes, el, show, whole, write } from "./dom.js";
 import { labelAll } from "./labeller.js";
 import { Table } from "./table.js";
@@ -12,6 +12,7 @@ let maxBody = 0;
 let file = null; // {name, rows, header, column}
 let shown = null; // what is in the table: {rows, names, file}
 let running = null; // an AbortController
+let tally = { answered: 0, failed: 0 };
 let table = null;
 
 export function startMany(next, limit) {
@@ -58,7 +59,7 @@ async function take(given) {
     show($("many-problem"), `${given.name} has ${bytes(given.size)}; the largest file that this page reads has ${bytes(largest)}. Use POST /predict for more.`);
     return;
   }
-  const text = await given.text();
+  const text = decode(await given.arrayBuffer());
   const plain = /\.txt$/i.test(given.name);
   const rows = plain ? lines(text).map((line) => [line]) : parse(text, delimiterOf(text, given.name));
   if (rows.length === 0) {
@@ -80,7 +81,7 @@ function describe() {
   $("file-info").hidden = file === null;
   $("lines").hidden = document.querySelector('label[for="lines"]').hidden = file !== null;
   if (!file) return;
-  const width = Math.max(...file.rows.slice(0, 100).map((row) => row.length));
+  const width = file.rows.reduce((most, row) => Math.max(most, row.length), 0);
   write($("file-name"), file.name);
   write($("file-size"), `${bytes(file.size)}, ${whole.format(file.rows.length)} rows, ${width} ${width === 1 ? "column" : "columns"}`);
   $("column").replaceChildren(...Array.from({ length: width }, (_, i) => el("option", { value: i }, columnName(i))));
@@ -129,14 +130,21 @@ async function run(rows) {
   let note = "";
   const tell = () => progress(note, (performance.now() - began) / 1000);
   for (const row of rows.filter((row) => row.text.trim() === "")) row.error = "there is no text";
+  tally = { answered: shown.rows.filter((row) => row.label !== undefined).length, failed: shown.rows.filter((row) => row.error).length };
   try {
     await labelAll(rows.filter((row) => !row.error), {
+      ask: task.answers,
       bytes: maxBody,
       signal: running.signal,
-      note: (why) => ((note = why), tell()),
+      note: (why) => {
+        note = why;
+        if (why) write($("many-spoken"), why);
+        tell();
+      },
       done: (row, answer, error) => {
         if (error) row.error = error;
         else Object.assign(row, task.cells(answer));
+        tally[error ? "failed" : "answered"]++;
         tell();
         table.refresh();
       },
@@ -148,6 +156,7 @@ async function run(rows) {
     running = null;
     busy(false);
     tell();
+    write($("many-spoken"), $("progress-text").textContent);
     table.refresh();
   }
 }
@@ -164,8 +173,7 @@ function busy(on) {
 
 function progress(note, seconds) {
   const { rows } = shown;
-  const failed = rows.filter((row) => row.error).length;
-  const answered = rows.filter((row) => row.label !== undefined).length;
+  const { answered, failed } = tally;
   const ended = running === null;
   $("progress").max = rows.length;
   $("progress").value = answered + failed;

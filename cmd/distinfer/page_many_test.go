@@ -1,0 +1,131 @@
+package main_test
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"net"
+	neturl "net/url"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// A file of 20,000 rows is sorted while it is labelled, gets through a front that dies and
+// comes back, and is cancelled, without more than a page of it in the document.
+func thousands(in context.Context, t *testing.T) {
+	const n = 20_000
+	bundle := small(t)
+	_, first := stage(t, bundle, 0)
+	_, second := stage(t, bundle, 1)
+	gone, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := gone.Addr().String()
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stages := []string{first, second + "|" + nobody}
+	server, url := front(t, bundle, stages)
+	b := openTab(in, t, url)
+	b.look(320, 800, "dark")
+	b.until(`document.getElementById("state").textContent === "Ready"`)
+	// One of two replicas is dead, and the other does its work.
+	b.until(`document.querySelectorAll('[data-condition="down"]').length === 1 && document.querySelectorAll('[data-condition="ready"]').length === 2`)
+	b.accessible("a replica that is dead, dark, 320")
+
+	var file strings.Builder
+	file.WriteString("number,text\n")
+	for i := range n {
+		fmt.Fprintf(&file, "%d,\"film %d, a good one\"\n", i, i*7919%n)
+	}
+	b.click("tab-many")
+	b.drop("panel-many", "many.csv", file.String())
+	b.until(`document.getElementById("run").textContent === "Label 20,000 texts"`)
+	eval[bool](b, `(() => {
+		window.stalls = [];
+		new PerformanceObserver((list) => window.stalls.push(...list.getEntries().map((entry) => entry.duration))).observe({type: "longtask"});
+		return true;
+	})()`)
+	b.click("run")
+	done := `document.getElementById("progress").value`
+	b.until(done + " > 500")
+	b.do(chromedp.Click(chromedp.CSS(`[data-sort="text"]`)))
+	server.stop(t, syscall.SIGKILL)
+	b.until(`document.getElementById("state").textContent === "No connection"`)
+	b.until(`document.getElementById("progress-text").textContent.includes("the server can't be reached, going on in")`)
+	b.accessible("no front, dark, 320")
+	before := eval[int](b, done)
+	at, err := neturl.Parse(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front(t, bundle, stages, "--port", at.Port())
+	b.until(fmt.Sprintf("%s > %d", done, before+500))
+	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.click("cancel")
+	b.until(`document.getElementById("cancel").hidden && document.getElementById("progress-text").textContent.endsWith("cancelled")`)
+	if focused := eval[string](b, "document.activeElement.id"); focused != "run" {
+		t.Errorf("with the button to cancel the focus went to %q", focused)
+	}
+	if said := b.text("again"); said != "Go on" || strings.Contains(b.text("progress-text"), "failed") {
+		t.Errorf("cancelled, it says %q and offers to %q", b.text("progress-text"), said)
+	}
+	answered := eval[int](b, done)
+	b.do(chromedp.Click(chromedp.CSS(`[data-sort="score"]`)))
+	b.click("next")
+	if rows := eval[int](b, `document.querySelectorAll("#rows tr").length`); rows != 50 {
+		t.Errorf("there are %d rows in the document", rows)
+	}
+	if said := b.text("page"); said != "51–100 of 20,000" {
+		t.Errorf("the second page is %q", said)
+	}
+	b.accessible("20,000 rows, cancelled, dark, 320")
+	records, err := csv.NewReader(strings.NewReader(b.download("download"))).ReadAll()
+	if err != nil || len(records) != n+1 {
+		t.Fatalf("the download has %d records, %v", len(records), err)
+	}
+	for i, r := range records[1:] {
+		if r[0] != fmt.Sprint(i) {
+			t.Fatalf("record %d is %q", i, r)
+		}
+		if strings.HasPrefix(r[2], "LABEL_") {
+			answered--
+		}
+	}
+	if answered != 0 {
+		t.Errorf("the download has %d fewer labels than were shown", answered)
+	}
+	measured(t, "page: 20,000 rows, %.0f MB of JavaScript's heap, the longest stall of the page %.0f ms",
+		eval[float64](b, "performance.memory.usedJSHeapSize / 1e6"), eval[float64](b, "Math.max(0, ...window.stalls)"))
+	b.forgive("net::ERR_")
+	b.do(chromedp.Navigate(url + "/page/icon.svg")) // so that it does not miss the front when that ends
+}
+
+// A front that takes few texts at a time refuses some of a batch for now (429).
+func waiting(in context.Context, t *testing.T) {
+	_, texts := sentences(t, 300)
+	_, url := serveTask(t, small(t), "--max-texts", "40")
+	b := openTab(in, t, url)
+	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.click("tab-many")
+	eval[bool](b, `(() => {
+		window.said = "";
+		new MutationObserver(() => (window.said += document.getElementById("progress-text").textContent + "\n"))
+			.observe(document.getElementById("progress-text"), {childList: true, subtree: true, characterData: true});
+		return true;
+	})()`)
+	b.paste("lines", strings.Join(texts, "\n"))
+	b.click("run")
+	b.until(ended)
+	if said := b.text("progress-text"); !strings.HasPrefix(said, "300 of 300 labelled · ") {
+		t.Errorf("it says %q", said)
+	}
+	if said := eval[string](b, "window.said"); !strings.Contains(said, "the server is busy, going on in 1 s") {
+		t.Errorf("it never said that the server was busy: %q", said)
+	}
+	b.forgive("429")
+}
