@@ -37,8 +37,8 @@ MORE = ["<unk>", "a <unk> b<unk>c", "naïve café\u3000日本語", "  two  space
 
 
 def logits(ids: list[int]) -> np.ndarray:
-    """Return numbers that differ from token to token; the test has the same formula."""
-    return np.array([[((i * 31 + p // 3 * 17 + k * 41 + i * k * 7) % 97) / 16 for k in range(len(LABELS))] for p, i in enumerate(ids)], dtype=np.float32).reshape(-1, len(LABELS))
+    """Return numbers that differ from token to token and do not tie; the test has the same formula."""
+    return np.array([[((i * 31 + p // 3 * 17 + k * 4177 + i * k * 7) % 9973) / 1600 for k in range(len(LABELS))] for p, i in enumerate(ids)], dtype=np.float32).reshape(-1, len(LABELS))
 
 
 def found(tokenizer: PreTrainedTokenizerFast, text: str, strategy: str) -> list:
