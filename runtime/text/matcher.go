@@ -80,6 +80,33 @@ func (p regexMatcher) matches(dst []match, s []byte) []match {
 	return dst
 }
 
+// leavingMatcher matches a pattern whose only group are spaces, and leaves the last of
+// several to what follows them.
+type leavingMatcher struct{ *regexp.Regexp }
+
+func (p leavingMatcher) matches(dst []match, s []byte) []match {
+	start := 0
+	for at := 0; at < len(s); {
+		m := p.FindSubmatchIndex(s[at:])
+		if m == nil {
+			break
+		}
+		from, to := at+m[0], at+m[1]
+		if _, last := utf8.DecodeLastRune(s[from:to]); m[2] >= 0 && to < len(s) && to-last > from {
+			to -= last
+		}
+		if start < from {
+			dst = append(dst, match{start, from, false})
+		}
+		dst = append(dst, match{from, to, true})
+		start, at = to, to
+	}
+	if start < len(s) {
+		dst = append(dst, match{start, len(s), false})
+	}
+	return dst
+}
+
 // setMatcher matches the characters of a set, one at a time or in runs. Most
 // regexes in tokenizer.json files come down to it, and it is far faster than
 // package regexp.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -14,15 +15,17 @@ import (
 // finds the same matches, the leftmost by preference of alternatives, for a
 // part of that syntax, and compileRegex accepts that part only: literals, the
 // dot, classes, groups, alternatives, greedy and lazy repeats. Classes are
-// spelt out as the code points Oniguruma has in them. Anchors, look-around,
-// back-references, options and whatever else differs is refused, as are
-// patterns that match the empty text, since the two go on differently after
-// an empty match.
+// spelt out as the code points Oniguruma has in them. Of look-around it accepts
+// how the patterns of GPT-2 and its successors end (lastSpace), and of options
+// (?i:…) around ASCII. Anchors, back-references and whatever else differs is
+// refused, as are patterns that match the empty text, since the two go on
+// differently after an empty match.
 func compileRegex(pattern string) (matcher, error) {
 	if len(pattern) > maxPattern {
 		return nil, fmt.Errorf("a regex of %d bytes is not supported (at most %d)", len(pattern), maxPattern)
 	}
-	p := regexParser{rest: pattern}
+	before, leaves := strings.CutSuffix(pattern, lastSpace)
+	p := regexParser{rest: before}
 	out, empty, err := p.alternatives(0)
 	if err == nil && p.rest != "" {
 		err = errors.New("unmatched closing parenthesis")
@@ -36,12 +39,27 @@ func compileRegex(pattern string) (matcher, error) {
 	if set, runs, ok := singleSet(pattern); ok {
 		return newSetMatcher(set, runs), nil
 	}
+	if leaves {
+		spaces, err := namedClass("s")
+		if err != nil {
+			return nil, err
+		}
+		out += "|(" + spellOut(spaces) + "+)"
+	}
 	re, err := regexp.Compile(out)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("regex %q is not supported: %w", pattern, err)
+	case leaves:
+		return leavingMatcher{re}, nil
 	}
 	return regexMatcher{re}, nil
 }
+
+// lastSpace are spaces of which the last one is left for the word that follows, if
+// one does and there are several. It has look-ahead, which Go's regexp has not:
+// leavingMatcher does it.
+const lastSpace = `|\s+(?!\S)|\s+`
 
 // singleSet takes a pattern of one class, repeated or not, apart.
 func singleSet(pattern string) (set []rune, runs, ok bool) {
@@ -66,6 +84,7 @@ type regexClass struct {
 
 type regexParser struct {
 	rest string
+	fold bool // letters of either case match
 }
 
 // Bounds on a pattern, since the memory and time it takes grow with them.
@@ -117,8 +136,15 @@ func (p *regexParser) next() rune {
 func (p *regexParser) atom(depth int) (out string, empty bool, err error) {
 	switch r := p.next(); r {
 	case '(':
+		fold := p.fold
 		if strings.HasPrefix(p.rest, "?:") {
 			p.rest = p.rest[2:]
+		} else if strings.HasPrefix(p.rest, "?i:") {
+			p.rest = p.rest[3:]
+			if err := checkFolded(p.rest); err != nil {
+				return "", false, err
+			}
+			p.fold = true
 		} else if strings.HasPrefix(p.rest, "?") {
 			return "", false, errors.New("a group with options, other than (?:…)")
 		}
@@ -129,7 +155,7 @@ func (p *regexParser) atom(depth int) (out string, empty bool, err error) {
 		if p.rest == "" {
 			return "", false, errors.New("unmatched opening parenthesis")
 		}
-		p.rest = p.rest[1:]
+		p.rest, p.fold = p.rest[1:], fold
 		return "(?:" + inner + ")", empty, nil
 	case '[':
 		set, err := p.class()
@@ -142,8 +168,36 @@ func (p *regexParser) atom(depth int) (out string, empty bool, err error) {
 	case '^', '$', '*', '+', '?', '{', '}', ']':
 		return "", false, fmt.Errorf("%q here", r)
 	default:
+		if p.fold && unicode.IsLetter(r) {
+			return spellOut(folded(r)), false, nil
+		}
 		return regexp.QuoteMeta(string(r)), false, nil
 	}
+}
+
+// checkFolded checks what is in a group in which case does not matter: ASCII letters,
+// apostrophes and alternatives. Two letters that Oniguruma also takes for one
+// character, as ss for ß, would need more.
+func checkFolded(rest string) error {
+	inner, _, ok := strings.Cut(rest, ")")
+	if !ok || strings.Trim(strings.ToLower(inner), "abcdefghijklmnopqrstuvwxyz'|") != "" {
+		return errors.New("(?i:…) around other things than ASCII letters, apostrophes and alternatives")
+	}
+	for _, two := range []string{"ss", "st", "ff", "fi", "fl"} {
+		if strings.Contains(strings.ToLower(inner), two) {
+			return fmt.Errorf("%q in (?i:…)", two)
+		}
+	}
+	return nil
+}
+
+// folded are the characters that differ from a letter in case only.
+func folded(r rune) []rune {
+	set := []rune{r, r}
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		set = append(set, f, f)
+	}
+	return merge(set)
 }
 
 // repeat reads what may follow an atom: nothing, or one repeat.

@@ -30,6 +30,7 @@ import configs
 import corpus
 import decoding
 import families
+import patterns
 import random_configs
 
 MODELS = ["sst2-minilm", "seed-rnn"]
@@ -161,6 +162,7 @@ def main():
     trained = families.families(train)
     write_configs(target, "families", trained, texts)
     write(target / "decoders.json.gz", json.dumps(decoding.decoded(trained, texts), ensure_ascii=False).encode())
+    write(target / "patterns.json.gz", json.dumps(patterns.split(texts), ensure_ascii=False).encode())
     write(target / "utf8.json.gz", json.dumps([[b.hex(), s] for b, s in corpus.broken_utf8()]).encode())
     write(target / "characters.json.gz", json.dumps(characters()).encode())
     for name in MODELS:
