@@ -213,7 +213,7 @@ func TestEntitiesOverTwoStagesAreThoseOfTransformers(t *testing.T) {
 			t.Errorf("line %d: %s, want %d entities (%v)", i+1, lines[i], len(row), err)
 		}
 	}
-	if last := lines[len(lines)-1]; !strings.Contains(last, `{"error":"the line has 2 texts`) {
+	if last := lines[len(lines)-1]; !strings.Contains(last, fmt.Sprintf(`{"error":"line %d: 2 texts; send a line for each"`, len(lines))) {
 		t.Errorf("a line with a list: %s", last)
 	}
 	if status, got := fetch(t, http.MethodPost, url+"/predict", `{"inputs": "a", "parameters": {"stride": 3}}`); status != http.StatusBadRequest || !strings.Contains(got, "stride is not supported") {

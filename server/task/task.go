@@ -71,7 +71,7 @@ func lineOf(question func(body []byte) (front.Question, error), only func(answer
 		}
 		q, err := question(line)
 		if err == nil && len(q.Texts) != 1 {
-			err = fault.Errorf(fault.Invalid, "the line has %d texts; send a line for each", len(q.Texts))
+			err = fault.Errorf(fault.Invalid, "%d texts; send a line for each", len(q.Texts))
 		}
 		if err != nil {
 			return front.Question{}, err
