@@ -74,7 +74,7 @@ conformance: runtime build ## split 2,100 models of public packages and compare 
 .PHONY: conformance-clients
 conformance-clients: setup ## ask a front with clients that are not ours: tritonclient, KServe's SDK
 	@scripts/python-env.sh oip/kserve scripts/oip/kserve.txt
-	@go test -count=1 -v -run 'TestTritons|TestKServes' ./cmd/distinfer | grep -E '^ *(---|tritonclient|kserve|ok|FAIL|.* right$$)'
+	@set -o pipefail; go test -count=1 -v -run 'TestTritons|TestKServes' ./cmd/distinfer | grep -E '^ *(---|tritonclient|kserve|ok|FAIL|.* right$$)'
 
 .PHONY: tokenizers
 tokenizers: ## compare tokenizers of public packages with Hugging Face's, on 34,000 texts each

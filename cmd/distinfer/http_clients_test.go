@@ -5,12 +5,14 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,6 +50,28 @@ func clients(t *testing.T, more []string, program string, args ...string) []byte
 	return out
 }
 
+// called has a program of scripts/clients make calls, told by their named arguments, and
+// returns the answers and the version of the client.
+func called[Answer any](t *testing.T, calls []map[string]any, program string, args ...string) ([]Answer, string) {
+	t.Helper()
+	told, err := json.Marshal(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args = append(append([]string{filepath.Join(orttest.Root(t), "scripts", "clients", program)}, args...), string(told))
+	var got struct {
+		Version string
+		Answers []Answer
+	}
+	if err := json.Unmarshal(clients(t, nil, "python", args...), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Answers) != len(calls) {
+		t.Fatalf("%s: %d answers to %d calls", program, len(got.Answers), len(calls))
+	}
+	return got.Answers, got.Version
+}
+
 // sst2Front serves a model in two stages.
 func sst2Front(t *testing.T, args ...string) (*server, string) {
 	t.Helper()
@@ -61,35 +85,151 @@ func TestHuggingFacesClientGetsWhatTheUnsplitModelComputes(t *testing.T) {
 	t.Parallel()
 	_, url := sst2Front(t)
 	w := wholeModel(t, "sst2-minilm")
-	var texts []string
+	var calls []map[string]any
 	for _, s := range dataset(t, "dev.tsv")[:4] {
-		texts = append(texts, s.text)
+		calls = append(calls, map[string]any{"text": s.text}, map[string]any{"text": s.text, "top_k": 1},
+			map[string]any{"text": s.text, "function_to_apply": "none"}, map[string]any{"text": s.text, "function_to_apply": "sigmoid"})
 	}
-	var got struct {
-		Version                string
-		All, Top, Raw, Sigmoid [][][2]any
-	}
-	program := filepath.Join(orttest.Root(t), "scripts", "clients", "huggingface.py")
-	if err := json.Unmarshal(clients(t, nil, "python", append([]string{program, url}, texts...)...), &got); err != nil {
-		t.Fatal(err)
-	}
-	check := func(texted string, answer [][2]any, by text.Function, most int) float64 {
-		want, err := w.config.Results(w.logits(t, texted), by)
+	answers, version := called[[]text.Result](t, calls, "huggingface.py", url, "text_classification")
+	largest := 0.0
+	for i, call := range calls {
+		by, most := text.ByConfig, 2
+		if name, told := call["function_to_apply"]; told {
+			by = map[any]text.Function{"none": text.None, "sigmoid": text.Sigmoid}[name]
+		}
+		if call["top_k"] != nil {
+			most = 1
+		}
+		asked := call["text"].(string)
+		want, err := w.config.Results(w.logits(t, asked), by)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var results []text.Result
-		for _, r := range answer {
-			results = append(results, text.Result{Label: r[0].(string), Score: r[1].(float64)})
+		largest = max(largest, sameResults(t, asked, want[:most], answers[i]))
+	}
+	measured(t, "huggingface_hub %s gets scores within %.1e of the unsplit model's", version, largest)
+}
+
+func TestHuggingFacesClientGetsTheEntitiesOfTransformers(t *testing.T) {
+	t.Parallel()
+	want, _ := tasksExpected(t)
+	_, url := serveTask(t, taskModel(t, "tokens", nil))
+	var calls []map[string]any
+	var rows [][]expectedEntity
+	for strategy, all := range want.Entities {
+		name, label, ignoring := strings.Cut(strategy, ", ignoring ")
+		for _, s := range want.Awkward { // the last texts
+			call := map[string]any{"text": s, "aggregation_strategy": name}
+			if ignoring {
+				call["ignore_labels"] = []string{label}
+			}
+			calls = append(calls, call)
 		}
-		return sameResults(t, texted, want[:most], results)
+		rows = append(rows, all[len(all)-len(want.Awkward):]...)
 	}
+	answers, version := called[[]entity](t, calls, "huggingface.py", url, "token_classification")
+	largest, compared := 0.0, 0
+	for i, row := range rows {
+		largest = max(largest, sameEntities(t, fmt.Sprint(calls[i]), answers[i], row))
+		compared += len(row)
+	}
+	measured(t, "huggingface_hub %s gets %d entities, with scores within %.1e of those of transformers", version, compared, largest)
+}
+
+// lastVectors returns the last 25 texts that there are expectations of, their vectors, and
+// those of length 1.
+func lastVectors(t *testing.T) (texts []string, raw, unit [][]float32) {
+	t.Helper()
+	const count, width = 25, 32
+	want, texts := tasksExpected(t)
+	numbers := want.Embeddings["mean"]
+	for v := range slices.Chunk(numbers[len(numbers)-count*width:], width) {
+		raw, unit = append(raw, v), append(unit, unitOf(v))
+	}
+	return texts[len(texts)-count:], raw, unit
+}
+
+func TestHuggingFacesClientGetsTheEmbeddingsOfSentenceTransformers(t *testing.T) {
+	t.Parallel()
+	texts, raw, unit := lastVectors(t)
+	_, url := serveTask(t, taskModel(t, "embed", nil)) // without modules.json, which says of what length
+	for at, wants := range map[string][][][]float32{url: {raw, unit, raw, raw[:1]}, url + "/embed": {unit, unit, raw, unit[:1]}} {
+		calls := []map[string]any{
+			{"text": texts},
+			{"text": texts, "normalize": true, "truncate": true},
+			{"text": texts, "normalize": false, "truncation_direction": "right"},
+			{"text": texts[0]},
+		}
+		answers, version := called[[][]float32](t, calls, "huggingface.py", at, "feature_extraction")
+		largest := 0.0
+		for i, want := range wants {
+			d := apart(t, answers[i], want)
+			if !(d <= tolerance) {
+				t.Errorf("%s: %v: the vectors differ by %g", at, calls[i], d)
+			}
+			largest = max(largest, d)
+		}
+		measured(t, "huggingface_hub %s gets vectors within %.1e of sentence-transformers'", version, largest)
+	}
+}
+
+func TestOpenAIsClientGetsTheEmbeddingsOfSentenceTransformers(t *testing.T) {
+	t.Parallel()
+	texts, _, unit := lastVectors(t)
+	_, url := serveTask(t, taskModel(t, "embed", nil))
+	calls := []map[string]any{
+		{"model": "any", "input": texts}, // as base64, which is the client's own choice
+		{"model": "any", "input": texts, "encoding_format": "float", "dimensions": 32, "user": "someone"},
+		{"model": "any", "input": texts[0]},
+		{"model": "any", "input": ""},
+		{"model": "any", "input": "a", "dimensions": 7},
+		{"model": "any", "input": []int{1, 2}},
+	}
+	type answer struct {
+		Base64 bool
+		List   struct {
+			Object, Model string
+			Data          []struct {
+				Object    string
+				Index     int
+				Embedding []float32
+			}
+			Usage struct {
+				Prompt int `json:"prompt_tokens"`
+				Total  int `json:"total_tokens"`
+			}
+		}
+		Refused struct{ Message, Type string }
+	}
+	answers, version := called[answer](t, calls, "openai_embeddings.py", url)
 	largest := 0.0
-	for i, s := range texts {
-		largest = max(largest, check(s, got.All[i], text.ByConfig, 2), check(s, got.Top[i], text.ByConfig, 1),
-			check(s, got.Raw[i], text.None, 2), check(s, got.Sigmoid[i], text.Sigmoid, 2))
+	for i, want := range []struct {
+		base64 bool
+		texts  int
+	}{{true, len(texts)}, {false, len(texts)}, {true, 1}} {
+		got := answers[i].List
+		if answers[i].Base64 != want.base64 || got.Object != "list" || got.Model == "any" || got.Usage.Prompt < 3*want.texts || got.Usage.Total != got.Usage.Prompt {
+			t.Errorf("%v: %+v", calls[i], answers[i])
+		}
+		var vectors [][]float32
+		for k, one := range got.Data {
+			if one.Object != "embedding" || one.Index != k {
+				t.Errorf("%v: the vector %d is %+v", calls[i], k, one)
+			}
+			vectors = append(vectors, one.Embedding)
+		}
+		d := apart(t, vectors, unit[:want.texts])
+		if !(d <= tolerance) {
+			t.Errorf("%v: the vectors differ by %g", calls[i], d)
+		}
+		largest = max(largest, d)
 	}
-	measured(t, "huggingface_hub %s gets scores within %.1e of the unsplit model's", got.Version, largest)
+	for i, part := range map[int]string{3: "is empty", 4: "dimensions is 7", 5: "token ids are not taken"} {
+		if got := answers[i].Refused; got.Type != "invalid_request_error" || !strings.Contains(got.Message, part) {
+			t.Errorf("%v: %+v", calls[i], answers[i])
+		}
+	}
+	measured(t, "openai %s gets vectors within %.1e of sentence-transformers'", version, largest)
 }
 
 // Everything that /openapi.json says is true of what is answered, and what it forbids

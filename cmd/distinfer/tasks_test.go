@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +53,70 @@ type expectedEntity struct {
 
 func (e *expectedEntity) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &[]any{&e.kind, &e.score, &e.word, &e.start, &e.end, &e.index})
+}
+
+// An entity is one as it is answered.
+type entity struct {
+	Entity, Word string
+	Group        string `json:"entity_group"`
+	Score        float64
+	Index        *int
+	Start, End   int
+}
+
+// sameEntities compares what was answered with what was expected, and returns how far the
+// scores are apart at most.
+func sameEntities(t *testing.T, asked string, got []entity, want []expectedEntity) float64 {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d entities, want %d: %+v", asked, len(got), len(want), got)
+		return 0
+	}
+	largest := 0.0
+	for k, w := range want {
+		g, index := got[k], -1
+		if g.Index != nil {
+			index = *g.Index
+		}
+		if (expectedEntity{g.Entity + g.Group, g.Word, w.score, g.Start, g.End, index}) != w || math.Abs(g.Score-w.score) > tolerance || (g.Group == "") != (index >= 0) {
+			t.Errorf("%s: got %+v, want %+v", asked, g, w)
+		}
+		largest = max(largest, math.Abs(g.Score-w.score))
+	}
+	return largest
+}
+
+// unitOf is a vector of the same direction and of length 1.
+func unitOf(v []float32) []float32 {
+	length := 0.0
+	for _, x := range v {
+		length += float64(x) * float64(x)
+	}
+	length = math.Sqrt(length)
+	unit := make([]float32, len(v))
+	for k, x := range v {
+		unit[k] = float32(float64(x) / length)
+	}
+	return unit
+}
+
+// apart is how far numbers are from those that are wanted, of those beyond 1 in
+// proportion.
+func apart(t *testing.T, got, want [][]float32) float64 {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d vectors, want %d", len(got), len(want))
+	}
+	largest := 0.0
+	for i, w := range want {
+		if len(got[i]) != len(w) {
+			t.Fatalf("the vector %d has %d numbers, want %d", i, len(got[i]), len(w))
+		}
+		for k, x := range w {
+			largest = max(largest, math.Abs(float64(got[i][k]-x))/max(1, math.Abs(float64(x))))
+		}
+	}
+	return largest
 }
 
 // tasksExpected returns the expectations and the texts that they are about.
@@ -166,13 +231,6 @@ func TestEntitiesOverTwoStagesAreThoseOfTransformers(t *testing.T) {
 	if got := s.entry(t, "front listening", 1)["task"]; got != "token-classification" {
 		t.Errorf("the task is %v", got)
 	}
-	type entity struct {
-		Entity, Word string
-		Group        string `json:"entity_group"`
-		Score        float64
-		Index        *int
-		Start, End   int
-	}
 	largest, compared := 0.0, 0
 	for strategy, rows := range want.Entities {
 		parameters := map[string]any{"aggregation_strategy": strategy}
@@ -183,22 +241,8 @@ func TestEntitiesOverTwoStagesAreThoseOfTransformers(t *testing.T) {
 		var got [][]entity
 		post(t, url+"/predict", map[string]any{"inputs": texts, "parameters": parameters}, &got)
 		for i, row := range rows {
-			if len(got[i]) != len(row) {
-				t.Errorf("%s: %q has %d entities, want %d: %+v", strategy, texts[i], len(got[i]), len(row), got[i])
-				continue
-			}
-			for k, w := range row {
-				g := got[i][k]
-				index := -1
-				if g.Index != nil {
-					index = *g.Index
-				}
-				if (expectedEntity{g.Entity + g.Group, g.Word, w.score, g.Start, g.End, index}) != w || math.Abs(g.Score-w.score) > tolerance || (g.Group == "") != (strategy == "none") {
-					t.Errorf("%s: %q: got %+v, want %+v", strategy, texts[i], g, w)
-				}
-				largest = max(largest, math.Abs(g.Score-w.score))
-				compared++
-			}
+			largest = max(largest, sameEntities(t, fmt.Sprintf("%s: %q", strategy, texts[i]), got[i], row))
+			compared += len(row)
 		}
 	}
 	var one []entity
@@ -265,18 +309,19 @@ func TestEmbeddingsOverTwoStagesAreThoseOfSentenceTransformers(t *testing.T) {
 					t.Fatalf("line %d: %.200s, want %g and so on (%v)", i+1, line, unit[i][0], err)
 				}
 			}
-			for i, s := range texts {
-				w := numbers[i*width : (i+1)*width]
-				length := 0.0
-				for _, x := range w {
-					length += float64(x) * float64(x)
-				}
-				length = math.Sqrt(length)
-				for k, x := range w {
-					y := float64(x) / length
-					if math.Abs(float64(raw[i][k]-x)) > tolerance*max(1, math.Abs(float64(x))) || math.Abs(float64(unit[i][k])-y) > tolerance || root[i][k] != unit[i][k] || list.Data[i].Embedding[k] != unit[i][k] {
-						t.Fatalf("%q: %d: got %g, %g, %g and %g, want %g and %g", s, k, raw[i][k], unit[i][k], root[i][k], list.Data[i].Embedding[k], x, y)
-					}
+			pooled := slices.Collect(slices.Chunk([]float32(numbers), width))
+			if d := apart(t, raw, pooled); !(d <= tolerance) {
+				t.Errorf("vectors differ by %g", d)
+			}
+			for i, v := range pooled {
+				pooled[i] = unitOf(v)
+			}
+			if d := apart(t, unit, pooled); !(d <= tolerance) {
+				t.Errorf("vectors of length 1 differ by %g", d)
+			}
+			for i, v := range unit {
+				if !slices.Equal(root[i], v) || !slices.Equal(list.Data[i].Embedding, v) {
+					t.Errorf("%q: got %v, %v and %v", texts[i], v, root[i], list.Data[i].Embedding)
 				}
 			}
 			for body, part := range map[string]string{
