@@ -325,14 +325,28 @@ func TestEmbeddingsOverTwoStagesAreThoseOfSentenceTransformers(t *testing.T) {
 				}
 			}
 			for body, part := range map[string]string{
-				`{"input": [[1, 2]]}`:             "token ids are not taken",
-				`{"input": "a", "dimensions": 7}`: "dimensions is 7",
-				`{"input": ""}`:                   `is empty`,
+				`{"input": [[1, 2]]}`:                   "token ids are not taken",
+				`{"input": "a", "dimensions": 7}`:       "dimensions is 7",
+				`{"input": ""}`:                         `is empty`,
+				`{"input": "a", "encoding_format": ""}`: `encoding_format is \"\"; it can be float or base64`,
 			} {
 				status, got := fetch(t, http.MethodPost, url+"/v1/embeddings", body)
 				if status != http.StatusBadRequest || !strings.HasPrefix(got, `{"error":{"message":"`) || !strings.Contains(got, part) {
 					t.Errorf("%s: %d %s", body, status, got)
 				}
+			}
+			for body, part := range map[string]string{
+				`{"inputs": "a", "truncation_direction": "left"}`:                         `truncation_direction is "left"; it can be right or Right`,
+				`{"inputs": "a", "truncation_direction": "Right", "encoding_format": ""}`: `encoding_format is ""; it can be float`,
+			} {
+				if status, got := fetch(t, http.MethodPost, url+"/embed", body); status != http.StatusBadRequest || !strings.Contains(got, strings.ReplaceAll(part, `"`, `\"`)) {
+					t.Errorf("%s: %d %s", body, status, got)
+				}
+			}
+			var same [][]float32 // 32.0 is a whole number too
+			post(t, url+"/embed", map[string]any{"inputs": texts[0], "dimensions": json.RawMessage(fmt.Sprintf("%d.0", width))}, &same)
+			if !slices.Equal(same[0], unit[0]) {
+				t.Errorf("with its own dimensions: %v", same)
 			}
 			if status, got := fetch(t, http.MethodPost, url+"/embed", `{"inputs": "`+strings.Repeat("a ", 100)+`", "truncate": false}`); status != http.StatusBadRequest || !strings.Contains(got, "longer than the model reads") {
 				t.Errorf("a long text: %d %s", status, got)

@@ -352,6 +352,7 @@ func TestPredictAnswersLikeHuggingFace(t *testing.T) {
 		`{"inputs": "good", "parameters": {"top_k": 1}}`:                                 `[[{"label":"positive","score":2}]]` + "\n",
 		`{"inputs": ["bad"], "parameters": {"top_k": 2}}`:                                `[[{"label":"negative","score":3},{"label":"neutral","score":0.5}]]` + "\n",
 		`{"inputs": "good", "parameters": {"top_k": 3}}`:                                 "[" + positive + "]\n",
+		`{"inputs": "good", "parameters": {"top_k": 3.0}}`:                               "[" + positive + "]\n",
 		`{"inputs": "good", "parameters": {"top_k": 999}}`:                               "[" + positive + "]\n",
 		`{"inputs": "good", "parameters": {"top_k": null}}`:                              "[" + positive + "]\n",
 		`{"inputs": {"text": "good"}}`:                                                   "[" + positive + "]\n",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -307,17 +308,18 @@ func (p parser) parameters(q *question, where string) error {
 	}, where)
 }
 
+// topK reads a whole number, of which 2.0 is one.
 func (p parser) topK(q *question) error {
 	token, err := p.next()
 	if err != nil || token == nil {
 		return err
 	}
 	number, _ := token.(json.Number)
-	k, err := strconv.ParseInt(number.String(), 10, 32)
-	if err != nil && !errors.Is(err, strconv.ErrRange) || k < 1 {
+	k, err := number.Float64()
+	if err != nil || k < 1 || k != math.Trunc(k) {
 		return fault.Errorf(fault.Invalid, "top_k is %.40v; it can be a whole number from 1 on", token)
 	}
-	q.topK = int(k)
+	q.topK = int(min(k, math.MaxInt32))
 	return nil
 }
 

@@ -1,9 +1,9 @@
 package task
 
 import (
+	"cmp"
 	_ "embed" // the description
 	"encoding/json"
-	"strings"
 
 	"github.com/distinfer/distinfer/runtime/embed"
 	"github.com/distinfer/distinfer/runtime/fault"
@@ -45,20 +45,17 @@ func (e Embeddings) question(body []byte, always bool) (front.Question, error) {
 		Inputs     json.RawMessage `json:"inputs"`
 		Normalize  *bool           `json:"normalize"`
 		Truncate   *bool           `json:"truncate"`
-		Direction  string          `json:"truncation_direction"`
+		Direction  *string         `json:"truncation_direction"`
 		Prompt     string          `json:"prompt_name"`
-		Dimensions *int            `json:"dimensions"`
-		Format     string          `json:"encoding_format"`
+		Dimensions *float64        `json:"dimensions"` // 32.0 is a whole number in JSON
+		Format     *string         `json:"encoding_format"`
 		Options    json.RawMessage `json:"options"` // of the hosted API; they ask for nothing here
 	}
 	if err := decode(body, &b, `{"inputs": "…", "normalize": true, "truncate": true, "prompt_name": "…"}`); err != nil {
 		return front.Question{}, err
 	}
-	switch {
-	case b.Direction != "" && !strings.EqualFold(b.Direction, "right"):
-		return front.Question{}, fault.Errorf(fault.Invalid, "truncation_direction is %q; texts are truncated as tokenizer.json says", b.Direction)
-	case b.Format != "" && b.Format != "float":
-		return front.Question{}, fault.Errorf(fault.Invalid, "encoding_format is %q; here it can be float", b.Format)
+	if err := cmp.Or(oneOf("truncation_direction", b.Direction, "right", "Right"), oneOf("encoding_format", b.Format, "float")); err != nil {
+		return front.Question{}, err
 	}
 	texts, _, err := textsOf("inputs", b.Inputs)
 	if err != nil {
@@ -84,7 +81,7 @@ func (e Embeddings) question(body []byte, always bool) (front.Question, error) {
 // vectors are those of the answers, of length 1 as wanted. There is no cutting them
 // shorter, since only models that were trained for it have meaning in the first
 // dimensions alone.
-func (e Embeddings) vectors(answers []textmodel.Answer, always bool, normalize *bool, dimensions *int) ([][]float32, error) {
+func (e Embeddings) vectors(answers []textmodel.Answer, always bool, normalize *bool, dimensions *float64) ([][]float32, error) {
 	read := e.Embedder.Vector
 	if normalize != nil && !*normalize {
 		read = e.Embedder.Pooled
@@ -95,8 +92,8 @@ func (e Embeddings) vectors(answers []textmodel.Answer, always bool, normalize *
 		if err != nil {
 			return nil, err
 		}
-		if dimensions != nil && *dimensions != len(v) {
-			return nil, fault.Errorf(fault.Invalid, "dimensions is %d, and the model's embeddings have %d", *dimensions, len(v))
+		if dimensions != nil && *dimensions != float64(len(v)) {
+			return nil, fault.Errorf(fault.Invalid, "dimensions is %g, and the model's embeddings have %d", *dimensions, len(v))
 		}
 		if normalize == nil && always || normalize != nil && *normalize {
 			embed.Normalize(v)

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 
-	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
 )
@@ -37,15 +36,15 @@ func (e Embeddings) openAI(body []byte) (front.Question, error) {
 	var b struct {
 		Input      json.RawMessage `json:"input"`
 		Model      string          `json:"model"`
-		Format     string          `json:"encoding_format"`
-		Dimensions *int            `json:"dimensions"`
-		User       string          `json:"user"` // asks for nothing here
+		Format     *string         `json:"encoding_format"`
+		Dimensions *float64        `json:"dimensions"` // 32.0 is a whole number in JSON
+		User       string          `json:"user"`       // asks for nothing here
 	}
 	if err := decode(body, &b, `{"input": "…", "model": "…", "encoding_format": "float"}`); err != nil {
 		return front.Question{}, err
 	}
-	if b.Format != "" && b.Format != "float" && b.Format != "base64" {
-		return front.Question{}, fault.Errorf(fault.Invalid, "encoding_format is %q; it can be float or base64", b.Format)
+	if err := oneOf("encoding_format", b.Format, "float", "base64"); err != nil {
+		return front.Question{}, err
 	}
 	texts, _, err := textsOf("input", b.Input)
 	if err != nil {
@@ -67,7 +66,7 @@ func (e Embeddings) openAI(body []byte) (front.Question, error) {
 		for i, v := range vectors {
 			list.Usage.PromptTokens += len(answers[i].Tokens.IDs)
 			one := openAIEmbedding{Object: "embedding", Index: i, Embedding: v}
-			if b.Format == "base64" {
+			if b.Format != nil && *b.Format == "base64" {
 				one.Embedding = packed(v)
 			}
 			list.Data = append(list.Data, one)

@@ -62,6 +62,14 @@ func textsOf(field string, value json.RawMessage) (texts []string, single bool, 
 	return texts, single, nil
 }
 
+// oneOf refuses what is none of the values that a field can have; nil is not given.
+func oneOf(field string, value *string, can ...string) error {
+	if value == nil || slices.Contains(can, *value) {
+		return nil
+	}
+	return fault.Errorf(fault.Invalid, "%s is %.40q; it can be %s", field, *value, strings.Join(can, " or "))
+}
+
 // lineOf makes a reader of a stream's lines of that of bodies: a line is a body with one
 // text, or the text alone. only is the answer to it, of those to the list.
 func lineOf(question func(body []byte) (front.Question, error), only func(answer any) any) func(line []byte) (front.Question, error) {
