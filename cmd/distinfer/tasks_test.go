@@ -206,7 +206,7 @@ func streamed(t *testing.T, url string, texts []string) []string {
 		}
 	}
 	body.WriteString(`{"inputs": ["a", "b"]}`)
-	response, err := http.Post(url, "application/x-ndjson", &body) //nolint:noctx // The test ends with the front.
+	response, err := http.Post(url, "application/x-ndjson", &body)
 	if err != nil {
 		t.Fatal(err)
 	}
