@@ -38,6 +38,14 @@ const (
 	HTTP Protocol = "http/protobuf"
 )
 
+// ParseProtocol finds a protocol by the name that OpenTelemetry has for it.
+func ParseProtocol(name string) (Protocol, error) {
+	if p := Protocol(name); p == GRPC || p == HTTP {
+		return p, nil
+	}
+	return "", fmt.Errorf("%q; it can be %s or %s", name, GRPC, HTTP)
+}
+
 // A Tracer makes spans and sends them to a collector.
 type Tracer struct {
 	provider *sdk.TracerProvider
@@ -65,13 +73,10 @@ type Config struct {
 func Open(ctx context.Context, c Config) (*Tracer, error) {
 	var exporter sdk.SpanExporter
 	var err error
-	switch c.Protocol {
-	case GRPC:
+	if c.Protocol == GRPC {
 		exporter, err = otlptracegrpc.New(ctx)
-	case HTTP:
+	} else {
 		exporter, err = otlptracehttp.New(ctx)
-	default:
-		err = fmt.Errorf("the protocol is %q; it can be %s or %s", c.Protocol, GRPC, HTTP)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("send traces: %w", err)
