@@ -18,6 +18,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -277,6 +278,70 @@ func TestTracesAreSentByEachProtocol(t *testing.T) {
 	}
 }
 
+// eventuallyHas waits until a page has a line that begins so.
+func eventuallyHas(t *testing.T, url, line string) (page string) {
+	t.Helper()
+	eventually(t, url+" has "+line, func() bool {
+		var code int
+		code, page = fetch(t, "GET", url, "")
+		return code == http.StatusOK && strings.Contains("\n"+page, "\n"+line)
+	})
+	return page
+}
+
+// What `distinfer up` starts gives metrics as well: each process its own, and well-formed ones.
+func TestUpGivesMetricsOfFrontAndStages(t *testing.T) {
+	t.Parallel()
+	b := split(t, "sst2-minilm", 2)
+	s := start(t, b, "up", "--bundle", b, "--port", "0", "--admin", "localhost:0")
+	url := upURL(t, s)
+	if code, body := fetch(t, "GET", url+"/?text=good", ""); code != http.StatusOK {
+		t.Fatalf("%d %s", code, body)
+	}
+	lines := map[string]string{"<nil>": `distinfer_texts_answered_total 1`} // by rank, of which the front has none
+	for rank := range 2 {
+		lines[strconv.Itoa(rank)] = fmt.Sprintf(`distinfer_stage_runs_total{outcome="ok",rank="%d"} `, rank)
+	}
+	for n := range len(lines) {
+		entry := s.entry(t, "metrics and profiles", n+1)
+		of := fmt.Sprint(entry["rank"])
+		line := lines[of]
+		if line == "" {
+			t.Fatalf("a process gives metrics twice, or has no rank to: %v", entry)
+		}
+		delete(lines, of)
+		problems, err := promlint.New(strings.NewReader(eventuallyHas(t, "http://"+entry["listen"].(string)+"/metrics", line))).Lint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range problems {
+			t.Errorf("rank %s: %s: %s", of, p.Metric, p.Text)
+		}
+	}
+	r := run(t, b, "", "up", "--bundle", b, "--port", "0", "--admin", "0.0.0.0:0")
+	if r.code != 2 || !strings.Contains(r.stderr, "giving metrics on 0.0.0.0:0 without encryption") || strings.Contains(r.stderr, "stage ready") {
+		t.Errorf("on an address beyond this machine: exit code %d: %s", r.code, r.stderr)
+	}
+}
+
+// With tokens, the front's metrics need one too; where --admin says they do not.
+func TestMetricsOfAFrontWithTokensNeedOne(t *testing.T) {
+	t.Parallel()
+	b := split(t, "seed-rnn", 1)
+	_, address := stage(t, b, 0)
+	f, url := front(t, b, []string{address}, "--tokens", put(t, t.TempDir(), "tokens", aToken+"\n"), "--admin", "localhost:0")
+	for _, bad := range []string{"", aToken + "x"} {
+		if code, body := bearing(t, http.DefaultClient, url+"/metrics", bad); code != http.StatusUnauthorized || strings.Contains(body, "distinfer_") {
+			t.Errorf("with the token %q: %d %s", bad, code, body)
+		}
+	}
+	const refused = `distinfer_http_requests_total{code="401",route="other"} 2`
+	if code, body := bearing(t, http.DefaultClient, url+"/metrics", aToken); code != http.StatusOK || !strings.Contains(body, refused) {
+		t.Errorf("with a token: %d %s", code, body)
+	}
+	eventuallyHas(t, "http://"+f.entry(t, "metrics and profiles", 1)["listen"].(string)+"/metrics", refused)
+}
+
 func TestFrontAndStagesGiveMetricsAndProfiles(t *testing.T) {
 	t.Parallel()
 	b := split(t, "sst2-minilm", 1)
@@ -286,13 +351,7 @@ func TestFrontAndStagesGiveMetricsAndProfiles(t *testing.T) {
 	if code, body := fetch(t, "GET", url+"/?text=good", ""); code != http.StatusOK {
 		t.Fatalf("%d %s", code, body)
 	}
-	has := func(url, line string) {
-		t.Helper()
-		eventually(t, url+" has "+line, func() bool {
-			code, body := fetch(t, "GET", url, "")
-			return code == http.StatusOK && strings.Contains("\n"+body, "\n"+line)
-		})
-	}
+	has := func(url, line string) { t.Helper(); eventuallyHas(t, url, line) }
 	admin := func(s *server) string { return "http://" + s.entry(t, "metrics and profiles", 1)["listen"].(string) }
 	has(url+"/metrics", `distinfer_http_requests_total{code="200",route="/"} 1`)
 	has(url+"/metrics", fmt.Sprintf(`distinfer_replica_usable{address=%q,rank="0"} 1`, stage))
