@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/server/logtest"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/tracing"
 )
@@ -177,7 +178,10 @@ func TestRunsOverGRPCAreSpansWithTheirErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.StatsHandler(tracer.Answers()), grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
+	server := grpc.NewServer(grpc.StatsHandler(tracer.Answers()), grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+		if err := s.RecvMsg(&emptypb.Empty{}); err != nil {
+			return err
+		}
 		return status.Error(codes.Unavailable, "the next stage is away")
 	}))
 	ended := make(chan error, 1)
@@ -229,6 +233,24 @@ func TestProtocolsAreKnownByName(t *testing.T) {
 	for name, good := range map[string]bool{"grpc": true, "http/protobuf": true, "http/json": false, "GRPC": false, "": false} {
 		if p, err := tracing.ParseProtocol(name); (err == nil) != good || good && string(p) != name {
 			t.Errorf("%q is %q: %v", name, p, err)
+		}
+	}
+}
+
+// OpenTelemetry goes on without the authority; whoever set the variable has to be told.
+func TestACertificateThatIsNotThereIsLogged(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/none/ca.pem")
+	for _, protocol := range []tracing.Protocol{tracing.GRPC, tracing.HTTP} {
+		var log logtest.Log
+		tracer, err := tracing.Open(t.Context(), tracing.Config{Protocol: protocol, Service: "s", Rank: -1, Log: log.Logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tracer.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := log.String(); !strings.Contains(got, "level=ERROR") || !strings.Contains(got, "/none/ca.pem: no such file") {
+			t.Errorf("%s: the log is %q", protocol, got)
 		}
 	}
 }
