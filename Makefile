@@ -46,9 +46,10 @@ test-web: runtime ## run the tests of the page in a browser alone (DISTINFER_TES
 	@go test -race -run TestThePage ./cmd/distinfer
 
 .PHONY: lint
-lint: $(LINTER) ## check style, likely bugs and who imports whom
+lint: $(LINTER) ## check style, likely bugs, who imports whom, and the queries of deploy/
 	@$(LINTER) run
 	@go mod tidy -diff
+	@go -C scripts/promql run . ../../deploy
 
 $(LINTER): scripts/tools/go.mod scripts/tools/go.sum
 	@echo 'building the linter (some minutes, once)'

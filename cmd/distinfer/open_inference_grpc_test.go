@@ -133,12 +133,12 @@ func TestGRPCListensWhereTheFrontDoes(t *testing.T) {
 func TestARequestOverGRPCIsOneTraceToo(t *testing.T) {
 	t.Parallel()
 	b := split(t, "seed-rnn", 1)
-	r := newReceiver(t)
+	r := newReceiver(t, "grpc", nil)
 	s := r.traced(t, b, "serve-stage", "--bundle", b, "--rank", "0", "--listen", "localhost:0")
 	f := r.traced(t, b, "front", "--bundle", b, "--port", "0", "--grpc-port", "0", "--stages", s.entry(t, "stage ready", 1)["listen"].(string))
 	c := dialled(t, f.entry(t, "gRPC listening", 1)["listen"].(string), nil)
 
-	const trace, client = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	const trace, client = aTrace, aClient
 	if _, err := labelOverGRPC(t, c, "seed-rnn-text", "a lovely film", "traceparent", "00-"+trace+"-"+client+"-01"); err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,8 @@ served.
 
 A stage that dies or hangs is started again. Ctrl-C stops everything and leaves no
 process behind. The stages are on localhost, without TLS; the front can have HTTPS and
-tokens.`,
+tokens. With --admin HOST:PORT the front gives metrics there, and the stages at the
+ports that follow.`,
 		Example: `  distinfer up model.onnx --stages 2
   distinfer up --bundle stages --port 8008
   distinfer up models/sst2-minilm/model.onnx --ask 'a lovely film'`,
@@ -119,16 +120,16 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 		return err
 	}
 	log := s.logger()
-	stages, err := supervisor.Start(ctx, log, stageTimes, children)
-	if err != nil {
-		return err
-	}
-	defer stages.Stop()
 	w, err := s.watchFront(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer w.close()
+	stages, err := supervisor.Start(ctx, log, stageTimes, children)
+	if err != nil {
+		return err
+	}
+	defer stages.Stop()
 	m, err := s.connect(b, addresses, w)
 	if err != nil {
 		return err
@@ -204,6 +205,29 @@ func reserve(ctx context.Context, address string) (port int, reservation io.Clos
 	return port, reservation, nil
 }
 
+// stageAdmin is where the stage process with the given number, from 0, gives metrics: that
+// many ports behind the one after the front's, or on any that is free if the front does.
+func (s *settings) stageAdmin(number int) (string, error) {
+	if s.Admin == "" {
+		return "", nil
+	}
+	host, text, err := net.SplitHostPort(s.Admin)
+	if err != nil {
+		return "", usageError{fmt.Errorf("--admin: %w", err)}
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return "", usageError{fmt.Errorf("--admin: %w", err)}
+	}
+	if port == 0 {
+		return s.Admin, nil
+	}
+	if port += 1 + number; port > 65535 {
+		return "", usageError{fmt.Errorf("--admin is %q, and the stages give metrics at the ports that follow, of which there are too few; choose a lower port", s.Admin)}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port)), nil
+}
+
 // stageProcesses are the stages as processes that run this same program.
 func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, error) {
 	self, err := os.Executable()
@@ -217,12 +241,16 @@ func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, err
 	var children []supervisor.Child
 	for rank, replicas := range addresses {
 		for _, address := range replicas {
+			admin, err := s.stageAdmin(len(children))
+			if err != nil {
+				return nil, err
+			}
 			args := []string{
 				"serve-stage", "--rank", strconv.Itoa(rank), "--listen", address, "--bundle", s.Bundle,
 				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads), "--nice", strconv.Itoa(s.Nice),
 				"--max-message", strconv.Itoa(s.MaxMessage), "--dead-after", s.DeadAfter.String(), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
 				"--fetch", "", "--bundle-id", "", // the bundle is here, whatever the config file says
-				"--admin", "", // is the front's
+				"--admin", admin,
 				"--tls", "", "--insecure=" + strconv.FormatBool(s.Insecure),
 			}
 			if s.file != "" {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -173,6 +172,15 @@ func openTraces(ctx context.Context, service string, rank int, log *slog.Logger)
 	if e := os.Getenv("OTEL_TRACES_EXPORTER"); e != "" && e != "otlp" {
 		return nil, usageError{fmt.Errorf("OTEL_TRACES_EXPORTER is %q; it can be otlp or none", e)}
 	}
-	protocol := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), string(tracing.HTTP))
-	return tracing.Open(ctx, tracing.Config{Protocol: tracing.Protocol(protocol), Service: service, Version: buildVersion(), Rank: rank, Log: log})
+	protocol := tracing.HTTP
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
+		if p := os.Getenv(name); p != "" {
+			var err error
+			if protocol, err = tracing.ParseProtocol(p); err != nil {
+				return nil, usageError{fmt.Errorf("%s is %w", name, err)}
+			}
+			break
+		}
+	}
+	return tracing.Open(ctx, tracing.Config{Protocol: protocol, Service: service, Version: buildVersion(), Rank: rank, Log: log})
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
@@ -38,6 +39,14 @@ const (
 	HTTP Protocol = "http/protobuf"
 )
 
+// ParseProtocol finds a protocol by the name that OpenTelemetry has for it.
+func ParseProtocol(name string) (Protocol, error) {
+	if p := Protocol(name); p == GRPC || p == HTTP {
+		return p, nil
+	}
+	return "", fmt.Errorf("%q; it can be %s or %s", name, GRPC, HTTP)
+}
+
 // A Tracer makes spans and sends them to a collector.
 type Tracer struct {
 	provider *sdk.TracerProvider
@@ -61,17 +70,16 @@ type Config struct {
 
 // Open makes a Tracer. Where the collector is, how much is sampled, and what else there
 // is to say comes from the environment variables that OpenTelemetry names (OTEL_…). It does not
-// connect: what goes wrong when spans are sent is logged.
+// connect: what goes wrong when spans are sent is logged, and so is a variable that has no effect.
 func Open(ctx context.Context, c Config) (*Tracer, error) {
+	otel.SetLogger(logr.FromSlogHandler(c.Log.Handler()))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { c.Log.Warn("traces are lost", "error", err) }))
 	var exporter sdk.SpanExporter
 	var err error
-	switch c.Protocol {
-	case GRPC:
+	if c.Protocol == GRPC {
 		exporter, err = otlptracegrpc.New(ctx)
-	case HTTP:
+	} else {
 		exporter, err = otlptracehttp.New(ctx)
-	default:
-		err = fmt.Errorf("the protocol is %q; it can be %s or %s", c.Protocol, GRPC, HTTP)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("send traces: %w", err)
@@ -87,7 +95,6 @@ func Open(ctx context.Context, c Config) (*Tracer, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("describe this process to OpenTelemetry: %w", err), exporter.Shutdown(ctx))
 	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { c.Log.Warn("traces are lost", "error", err) }))
 	t.provider = sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(about))
 	t.tracer = t.provider.Tracer("github.com/distinfer/distinfer", trace.WithInstrumentationVersion(c.Version))
 	return t, nil
