@@ -394,7 +394,8 @@ func readReply(raw json.RawMessage) (reply, error) {
 		return reply{}, err
 	}
 	var first struct{ Label *string }
-	if len(list) == 0 || json.Unmarshal(list[0], &first) != nil || first.Label == nil {
+	labelled := len(list) > 0 && json.Unmarshal(list[0], &first) == nil && first.Label != nil
+	if !labelled {
 		return reply{other: raw}, nil
 	}
 	var r reply
