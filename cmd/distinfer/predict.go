@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -38,7 +39,7 @@ func newPredict() *cobra.Command {
 	var remote remoteFlags
 	cmd := &cobra.Command{
 		Use:   "predict [FILE]",
-		Short: "Label the texts of a file or of standard input",
+		Short: "Label, tag or embed the texts of a file or of standard input",
 		Long: `Label texts: in this process, with all stages of the bundle loaded, or through a
 running front with --front.
 
@@ -46,7 +47,11 @@ The input is one text a line, CSV, TSV or JSON lines; the output is one line a
 text, in the order of the input: label and score parted by a tab, or with -o json
 an object. A line that cannot be labelled is reported with its number and gets
 "-" (in JSON: an "error"); the others are labelled all the same, and the exit
-code is 1.`,
+code is 1.
+
+A model that finds entities or embeds texts is answered with JSON lines, as a
+front's POST /predict answers lines: a list of entities or a vector for each
+text, or {"error": …, "line": …}.`,
 		Example: `  echo 'a lovely film' | distinfer predict
   distinfer predict reviews.txt > labels.tsv
   distinfer predict dev.tsv --column sentence -o json
@@ -71,51 +76,51 @@ code is 1.`,
 		if err != nil {
 			return err
 		}
-		p := &prediction{s: s, w: bufio.NewWriter(cmd.OutOrStdout()), errs: cmd.ErrOrStderr()}
+		p := &prediction{s: s, text: cmd.Flags().Changed("output") && s.Output != "json", w: bufio.NewWriter(cmd.OutOrStdout()), errs: cmd.ErrOrStderr()}
 		if front != nil {
-			p.classify = front.classify
+			p.ask = front.ask
 		} else {
-			local, done, err := s.localLabeller()
-			if err != nil {
+			var done func()
+			if p.ask, p.task, done, err = s.localAsker(); err != nil {
 				return err
 			}
 			defer done()
-			p.classify = local.classify
 		}
 		return p.run(cmd.Context(), &in, file)
 	}
 	return cmd
 }
 
-// localLabeller loads every stage of the bundle into this process. It computes as many
+// localAsker loads every stage of the bundle into this process. It computes as many
 // batches at a time as there are threads, since threads that work on one batch wait
-// for each other.
-func (s *settings) localLabeller() (_ labeller, done func(), err error) {
+// for each other. task reports that the model does not label texts.
+func (s *settings) localAsker() (ask asker, task bool, done func(), err error) {
 	b, err := bundle.Open(s.Bundle)
 	if err != nil {
-		return labeller{}, nil, err
+		return nil, false, nil, err
 	}
 	library, err := s.library()
 	if err != nil {
-		return labeller{}, nil, err
+		return nil, false, nil, err
 	}
 	chain, closeStages, err := openStages(library, b)
 	if err != nil {
-		return labeller{}, nil, errors.Join(err, library.Close())
+		return nil, false, nil, errors.Join(err, library.Close())
 	}
 	done = func() {
 		closeStages()
 		_ = library.Close()
 	}
 	texts, err := openTask(b, chain)
-	if err == nil && texts.classifier == nil {
-		err = fmt.Errorf("the model does not label texts but does %s; serve it with `distinfer front` and send texts to its POST /predict", texts.served("").Name())
-	}
 	if err != nil {
 		done()
-		return labeller{}, nil, err
+		return nil, false, nil, err
 	}
-	return labeller{s.batcher(b, batch.Config{Model: texts.Model, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads()}), texts.classifier}, done, nil
+	batcher := s.batcher(b, batch.Config{Model: texts.Model, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads()})
+	if other := texts.served(b.Model.Name); other != nil {
+		return taskAsker(batcher, other), true, done, nil
+	}
+	return labeller{batcher, texts.classifier}.replies, false, done, nil
 }
 
 // openStages loads every stage of a bundle, to compute with one thread each.
@@ -139,11 +144,13 @@ func openStages(library *ort.Library, b *bundle.Bundle) (chain pipeline.Chain, d
 
 // A prediction labels a stream of texts chunk by chunk.
 type prediction struct {
-	s        *settings
-	classify func(context.Context, []string) ([]classify.Answer, error)
-	w        *bufio.Writer
-	errs     io.Writer
-	bar      *progressbar.ProgressBar
+	s    *settings
+	ask  asker
+	task bool // the model does not label texts, as far as is known
+	text bool // --output asks for text
+	w    *bufio.Writer
+	errs io.Writer
+	bar  *progressbar.ProgressBar
 
 	lines     []textLine
 	bytes     int // of the texts in lines
@@ -200,15 +207,19 @@ func (p *prediction) flush(ctx context.Context) error {
 			texts = append(texts, l.text)
 		}
 	}
-	var answers []classify.Answer
+	var answers []reply
 	if len(texts) > 0 {
 		var err error
 		if answers, err = p.answers(ctx, texts); err != nil {
 			return err
 		}
 	}
+	p.task = p.task || slices.ContainsFunc(answers, func(r reply) bool { return r.other != nil })
+	if p.task && p.text {
+		return usageError{errors.New("--output text is for labels; the model's task is another, whose answers are JSON lines: leave it out, or say json")}
+	}
 	for _, l := range p.lines {
-		a := classify.Answer{Err: l.err}
+		a := reply{Answer: classify.Answer{Err: l.err}}
 		if l.err == nil {
 			a, answers = answers[0], answers[1:]
 		}
@@ -220,15 +231,15 @@ func (p *prediction) flush(ctx context.Context) error {
 	return p.w.Flush()
 }
 
-// answers classifies texts. When that fails because of what they are, they are
+// answers asks about texts. When that fails because of what they are, they are
 // halved until the text that it fails for stands alone, and gets the error.
-func (p *prediction) answers(ctx context.Context, texts []string) ([]classify.Answer, error) {
-	answers, err := p.classify(ctx, texts)
+func (p *prediction) answers(ctx context.Context, texts []string) ([]reply, error) {
+	answers, err := p.ask(ctx, texts)
 	switch code := fault.CodeOf(err); {
 	case err == nil || ctx.Err() != nil || code != fault.Invalid && code != fault.TooLarge && code != fault.Internal:
 		return answers, err
 	case len(texts) == 1:
-		return []classify.Answer{{Err: err}}, nil
+		return []reply{{Answer: classify.Answer{Err: err}}}, nil
 	}
 	half := len(texts) / 2
 	first, err := p.answers(ctx, texts[:half])
@@ -247,13 +258,26 @@ type outcome struct {
 	Error  string             `json:"error,omitempty"`
 }
 
-func (p *prediction) write(line int, a classify.Answer) error {
+// A lineProblem is what a line without an answer gets when the task is not labels.
+type lineProblem struct {
+	Error string `json:"error"`
+	Line  int    `json:"line"`
+}
+
+func (p *prediction) write(line int, a reply) error {
 	p.done++
 	if a.Err != nil {
 		p.bad++
 		fmt.Fprintf(p.errs, "line %d: %v\n", line, a.Err)
 	}
-	if p.s.Output == "json" {
+	e := json.NewEncoder(p.w)
+	e.SetEscapeHTML(false)
+	switch {
+	case a.other != nil:
+		return e.Encode(a.other)
+	case p.task:
+		return e.Encode(lineProblem{a.Err.Error(), line})
+	case p.s.Output == "json":
 		o := outcome{Line: line}
 		if a.Err != nil {
 			o.Error = a.Err.Error()
@@ -263,8 +287,6 @@ func (p *prediction) write(line int, a classify.Answer) error {
 				o.Scores[r.Label] = r.Score
 			}
 		}
-		e := json.NewEncoder(p.w)
-		e.SetEscapeHTML(false)
 		return e.Encode(o)
 	}
 	if a.Err != nil {
@@ -305,7 +327,7 @@ func newRemote(a access) *remote {
 	return &remote{access: a, client: client}
 }
 
-func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answer, error) {
+func (r *remote) ask(ctx context.Context, texts []string) ([]reply, error) {
 	url := r.url + "/predict"
 	body, err := json.Marshal(map[string]any{"inputs": texts})
 	if err != nil {
@@ -348,19 +370,35 @@ func (r *remote) classify(ctx context.Context, texts []string) ([]classify.Answe
 		}
 		return nil, fault.Errorf(code, "the front at %s answered %s: %s", url, response.Status, problem.Error)
 	}
-	var results [][]text.Result
+	var results []json.RawMessage
 	if err := json.Unmarshal(data, &results); err != nil {
 		return nil, fault.Errorf(fault.Unavailable, "%s did not answer as a front does: %w", url, err)
 	}
 	if len(results) != len(texts) {
 		return nil, fault.Errorf(fault.Unavailable, "the front answered %d texts of %d", len(results), len(texts))
 	}
-	answers := make([]classify.Answer, len(results))
-	for i, list := range results {
-		if len(list) == 0 {
-			return nil, fault.Errorf(fault.Unavailable, "the front answered a text without a label")
+	answers := make([]reply, len(results))
+	for i, raw := range results {
+		if answers[i], err = readReply(raw); err != nil {
+			return nil, fault.Errorf(fault.Unavailable, "%s did not answer as a front does: %w", url, err)
 		}
-		answers[i].Results = list
 	}
 	return answers, nil
+}
+
+// readReply tells labels, which have a name in the field label, from what other tasks
+// answer, which is passed on as it is.
+func readReply(raw json.RawMessage) (reply, error) {
+	var list []json.RawMessage
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return reply{}, err
+	}
+	var first struct{ Label *string }
+	labelled := len(list) > 0 && json.Unmarshal(list[0], &first) == nil && first.Label != nil
+	if !labelled {
+		return reply{other: raw}, nil
+	}
+	var r reply
+	err := json.Unmarshal(raw, &r.Results)
+	return r, err
 }

@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	endian "encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"os"
@@ -174,6 +176,65 @@ func serveTask(t *testing.T, bundle string, args ...string) (*server, string) {
 	_, first := stage(t, bundle, 0)
 	_, second := stage(t, bundle, 1)
 	return front(t, bundle, []string{first, second}, args...)
+}
+
+// predicted compares what predict prints, in this process and through the front, with
+// the lines that the front's stream answers. The second text is empty.
+func predicted(t *testing.T, bundle, url string, texts []string) {
+	t.Helper()
+	lines := streamed(t, url+"/predict", texts)
+	var input bytes.Buffer
+	for _, s := range slices.Insert(slices.Clone(texts), 1, "") {
+		if err := json.NewEncoder(&input).Encode(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"predict", "--format", "jsonl"}
+	for _, where := range [][]string{{"--bundle", bundle}, {"--front", url}} {
+		r := run(t, t.TempDir(), input.String(), slices.Concat(args, where)...)
+		got := strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n")
+		if r.code != 1 || len(got) != len(texts)+1 || got[1] != `{"error":"the text is empty","line":2}` {
+			t.Fatalf("%s: %d, %d lines for %d: %s", where, r.code, len(got), len(texts)+1, r.stderr)
+		}
+		for i, line := range slices.Delete(got, 1, 2) {
+			var a, b any
+			if err := errors.Join(json.Unmarshal([]byte(line), &a), json.Unmarshal([]byte(lines[i]), &b)); err != nil || !alike(a, b) {
+				t.Errorf("%s: line %d: %.200s, want %.200s (%v)", where, i+1, line, lines[i], err)
+			}
+		}
+		if r := run(t, t.TempDir(), input.String(), slices.Concat(args, where, []string{"-o", "text"})...); r.code != 2 || !strings.Contains(r.stderr, "--output text is for labels") {
+			t.Errorf("%s: -o text: %d %s", where, r.code, r.stderr)
+		}
+	}
+}
+
+// alike reports whether JSON values are the same, but for what batches do to numbers.
+func alike(a, b any) bool {
+	switch a := a.(type) {
+	case float64:
+		b, ok := b.(float64)
+		return ok && math.Abs(a-b) <= tolerance
+	case []any:
+		b, ok := b.([]any)
+		return ok && slices.EqualFunc(a, b, alike)
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		return ok && maps.EqualFunc(a, b, alike)
+	}
+	return a == b
+}
+
+func TestPredictAnswersTheOtherTasks(t *testing.T) {
+	t.Parallel()
+	_, texts := tasksExpected(t)
+	for _, name := range []string{"tokens", "embed"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bundle := taskModel(t, name, nil)
+			_, url := serveTask(t, bundle)
+			predicted(t, bundle, url, texts[len(texts)-40:])
+		})
+	}
 }
 
 // post sends JSON and reads the JSON that is answered.
