@@ -137,16 +137,17 @@ func (p *regexParser) atom(depth int) (out string, empty bool, err error) {
 	switch r := p.next(); r {
 	case '(':
 		fold := p.fold
-		if strings.HasPrefix(p.rest, "?:") {
+		switch {
+		case strings.HasPrefix(p.rest, "?:"):
 			p.rest = p.rest[2:]
-		} else if strings.HasPrefix(p.rest, "?i:") {
+		case strings.HasPrefix(p.rest, "?i:"):
 			p.rest = p.rest[3:]
 			if err := checkFolded(p.rest); err != nil {
 				return "", false, err
 			}
 			p.fold = true
-		} else if strings.HasPrefix(p.rest, "?") {
-			return "", false, errors.New("a group with options, other than (?:…)")
+		case strings.HasPrefix(p.rest, "?"):
+			return "", false, errors.New("a group with options, other than (?:…) and (?i:…)")
 		}
 		inner, empty, err := p.alternatives(depth + 1)
 		if err != nil {
