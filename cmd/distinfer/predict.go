@@ -25,6 +25,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/front"
 )
 
 // chunk and chunkBytes bound the texts that are classified at a time: enough to
@@ -258,12 +259,6 @@ type outcome struct {
 	Error  string             `json:"error,omitempty"`
 }
 
-// A lineProblem is what a line without an answer gets when the task is not labels.
-type lineProblem struct {
-	Error string `json:"error"`
-	Line  int    `json:"line"`
-}
-
 func (p *prediction) write(line int, a reply) error {
 	p.done++
 	if a.Err != nil {
@@ -276,7 +271,7 @@ func (p *prediction) write(line int, a reply) error {
 	case a.other != nil:
 		return e.Encode(a.other)
 	case p.task:
-		return e.Encode(lineProblem{a.Err.Error(), line})
+		return e.Encode(front.LineProblem{Error: a.Err.Error(), Line: line})
 	case p.s.Output == "json":
 		o := outcome{Line: line}
 		if a.Err != nil {

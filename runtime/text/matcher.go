@@ -62,44 +62,28 @@ func (l literalMatcher) matches(dst []match, s []byte) []match {
 	return dst
 }
 
-// regexMatcher matches a pattern, which never matches the empty text.
+// regexMatcher matches a pattern, which never matches the empty text and has no anchors.
+// A group in it are spaces, of which the last of several is left to what follows them.
 type regexMatcher struct{ *regexp.Regexp }
 
 func (p regexMatcher) matches(dst []match, s []byte) []match {
 	start := 0
-	for _, m := range p.FindAllIndex(s, -1) {
-		if start < m[0] {
-			dst = append(dst, match{start, m[0], false})
-		}
-		dst = append(dst, match{m[0], m[1], true})
-		start = m[1]
-	}
-	if start < len(s) {
-		dst = append(dst, match{start, len(s), false})
-	}
-	return dst
-}
-
-// leavingMatcher matches a pattern whose only group are spaces, and leaves the last of
-// several to what follows them.
-type leavingMatcher struct{ *regexp.Regexp }
-
-func (p leavingMatcher) matches(dst []match, s []byte) []match {
-	start := 0
-	for at := 0; at < len(s); {
-		m := p.FindSubmatchIndex(s[at:])
+	for start < len(s) {
+		m := p.FindSubmatchIndex(s[start:])
 		if m == nil {
 			break
 		}
-		from, to := at+m[0], at+m[1]
-		if _, last := utf8.DecodeLastRune(s[from:to]); m[2] >= 0 && to < len(s) && to-last > from {
-			to -= last
+		from, to := start+m[0], start+m[1]
+		if spaces := len(m) > 2 && m[2] >= 0; spaces && to < len(s) {
+			if _, last := utf8.DecodeLastRune(s[from:to]); to-last > from {
+				to -= last
+			}
 		}
 		if start < from {
 			dst = append(dst, match{start, from, false})
 		}
 		dst = append(dst, match{from, to, true})
-		start, at = to, to
+		start = to
 	}
 	if start < len(s) {
 		dst = append(dst, match{start, len(s), false})

@@ -47,18 +47,15 @@ func compileRegex(pattern string) (matcher, error) {
 		out += "|(" + spellOut(spaces) + "+)"
 	}
 	re, err := regexp.Compile(out)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("regex %q is not supported: %w", pattern, err)
-	case leaves:
-		return leavingMatcher{re}, nil
 	}
 	return regexMatcher{re}, nil
 }
 
 // lastSpace are spaces of which the last one is left for the word that follows, if
 // one does and there are several. It has look-ahead, which Go's regexp has not:
-// leavingMatcher does it.
+// regexMatcher does it.
 const lastSpace = `|\s+(?!\S)|\s+`
 
 // singleSet takes a pattern of one class, repeated or not, apart.
@@ -136,7 +133,6 @@ func (p *regexParser) next() rune {
 func (p *regexParser) atom(depth int) (out string, empty bool, err error) {
 	switch r := p.next(); r {
 	case '(':
-		fold := p.fold
 		switch {
 		case strings.HasPrefix(p.rest, "?:"):
 			p.rest = p.rest[2:]
@@ -156,7 +152,7 @@ func (p *regexParser) atom(depth int) (out string, empty bool, err error) {
 		if p.rest == "" {
 			return "", false, errors.New("unmatched opening parenthesis")
 		}
-		p.rest, p.fold = p.rest[1:], fold
+		p.rest, p.fold = p.rest[1:], false // there are no groups in (?i:…)
 		return "(?:" + inner + ")", empty, nil
 	case '[':
 		set, err := p.class()

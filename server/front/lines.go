@@ -57,8 +57,8 @@ func isLines(r *http.Request) bool {
 	return false
 }
 
-// A lineProblem is what a line is answered with that has no results.
-type lineProblem struct {
+// A LineProblem is what a line is answered with that has no results.
+type LineProblem struct {
 	Error string `json:"error"`
 	Line  int    `json:"line"`
 }
@@ -277,7 +277,7 @@ func (s *stream) encode(to *bytes.Buffer, p *answered) {
 			err = e.Encode(v)
 		}
 		if err != nil {
-			_ = e.Encode(lineProblem{err.Error(), l.number})
+			_ = e.Encode(LineProblem{err.Error(), l.number})
 		}
 	}
 }

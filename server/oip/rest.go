@@ -22,8 +22,13 @@ import (
 //go:embed openapi.json
 var Description []byte
 
+const (
+	livePath  = "/v2/health/live"
+	readyPath = "/v2/health/ready"
+)
+
 // HealthPaths are those that load balancers ask, which have no token.
-func HealthPaths() []string { return []string{"/v2/health/live", "/v2/health/ready"} }
+func HealthPaths() []string { return []string{livePath, readyPath} }
 
 // ServeHTTP implements http.Handler, for /v2 and all that is below it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
@@ -31,9 +36,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 // routes are what is answered, by pattern.
 func (s *Server) routes() map[string]http.HandlerFunc {
 	all := map[string]http.HandlerFunc{
-		"/v2":              only(http.MethodGet, s.serverMetadata),
-		"/v2/health/live":  only(http.MethodGet, s.serverLive),
-		"/v2/health/ready": only(http.MethodGet, s.serverReady),
+		"/v2":     only(http.MethodGet, s.serverMetadata),
+		livePath:  only(http.MethodGet, s.serverLive),
+		readyPath: only(http.MethodGet, s.serverReady),
 	}
 	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
 		all[model] = only(http.MethodGet, s.modelMetadata)
