@@ -192,9 +192,12 @@ func (f *fetcher) manifest(ctx context.Context, dir string) (data []byte, cached
 }
 
 func (f *fetcher) manifestOf(ctx context.Context, p *peer) ([]byte, error) {
-	// However slowly it comes, it has to be there in time: it is short.
-	timed, cancel := context.WithTimeoutCause(ctx, f.Patience, errStalled)
-	defer cancel()
+	// However slowly it comes, it has to be there in time: it is short. A deadline
+	// would be told to the peer, which ends the stream a moment earlier, without a
+	// reason.
+	timed, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer time.AfterFunc(f.Patience, func() { cancel(errStalled) }).Stop()
 	var data []byte
 	err := p.receive(timed, manifestMethod, &sharepb.ManifestRequest{}, f.stall, func(b []byte) error {
 		if len(data)+len(b) > bundle.MaxManifest {
