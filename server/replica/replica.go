@@ -303,6 +303,12 @@ func (s *Set) Usable() bool {
 	return slices.ContainsFunc(s.replicas, func(r *replica) bool { return r.condition == Ready })
 }
 
+// Failed reports whether every replica was looked at, and none can be used. Of a set
+// that is new one only does not know yet.
+func (s *Set) Failed() bool {
+	return !slices.ContainsFunc(s.replicas, func(r *replica) bool { return r.condition == Ready || r.condition == Unknown })
+}
+
 // Hopeless is documented at Usable.
 func (s *Set) Hopeless() bool {
 	return len(s.replicas) > 0 && !slices.ContainsFunc(s.replicas, func(r *replica) bool { return r.condition != Wrong })

@@ -174,6 +174,28 @@ func TestNewsAreTold(t *testing.T) {
 	}
 }
 
+func TestASetFailsOnceAllWereLookedAtInVain(t *testing.T) {
+	t.Parallel()
+	s := replica.New(policy)
+	for _, step := range []struct {
+		what   string
+		do     func()
+		failed bool
+	}{
+		{"new", func() { s.Keep([]string{"a", "b"}) }, false},
+		{"one is down", func() { s.Fail(start, "a", replica.Down, errBoom) }, false},
+		{"both are down", func() { s.Fail(start, "b", replica.Wrong, errBoom) }, true},
+		{"one is back", func() { s.Ready(start, "a") }, false},
+		{"and lost", func() { s.Lost(start, "a", replica.Down, errBoom) }, true},
+		{"another is added", func() { s.Keep([]string{"a", "b", "c"}) }, false},
+	} {
+		step.do()
+		if s.Failed() != step.failed {
+			t.Errorf("%s: failed is %v", step.what, s.Failed())
+		}
+	}
+}
+
 func TestHopelessIfAllAreWrong(t *testing.T) {
 	t.Parallel()
 	s := replica.New(policy)

@@ -253,11 +253,12 @@ func (c *Client) Replicas() []replica.Status {
 	return c.set.Status(time.Now())
 }
 
-// starved reports whether calls wait for a replica and there is none.
+// starved reports whether calls wait for a replica in vain. When none was heard of yet,
+// which takes a moment on a busy machine, it is not known to be in vain.
 func (c *Client) starved() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.waiting > 0 && !c.set.Usable()
+	return c.waiting > 0 && c.set.Failed()
 }
 
 // news wakes those who wait for a replica; c.mu is held.
