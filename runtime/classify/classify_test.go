@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds waits that end sooner unless something is broken.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 func classifier(t testing.TB, m classifytest.Model, s *classifytest.Sums) *Classifier {
 	t.Helper()

@@ -1,5 +1,7 @@
 #include "gate.h"
 
+#include "place.h"
+
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -41,6 +43,8 @@ typedef struct {
 	int (*end_version)(const void *op);
 } Operator;
 
+enum { GATE_CPUS = 1024 }; // as many as there may be
+
 enum { OPERATOR_VERSION = 17, INT64 = 7, REQUIRED = 0, MEMORY_DEFAULT = 0 };
 
 struct Gate {
@@ -54,7 +58,12 @@ struct Gate {
 	size_t inside;    // helpers that are
 	pthread_t runner; // of the model
 	int entered;      // the runner is inside as well
+	int cpus[GATE_CPUS]; // to keep helpers on
+	size_t places;       // how many those are
+	size_t placed;       // helpers that were put on one
 };
+
+static _Thread_local int placed; // this helper is on a processor of its own
 
 // stay is one part of the gate's loop. A thread that sleeps in its part takes no
 // other, and none leaves before the runner has its own, so the runner gets one: it
@@ -68,6 +77,10 @@ static void stay(void *gate, size_t part) {
 		pthread_cond_broadcast(&g->changed);
 		while (g->shut) pthread_cond_wait(&g->changed, &g->mutex);
 	} else {
+		if (!placed && g->placed < g->places) {
+			placed = 1;
+			place_here(g->cpus[g->placed++]);
+		}
 		g->inside++;
 		while (g->shut && (!g->entered || g->inside <= g->keep)) pthread_cond_wait(&g->changed, &g->mutex);
 		g->inside--;
@@ -142,6 +155,13 @@ void gate_free(Gate *g) {
 	pthread_cond_destroy(&g->changed);
 	pthread_mutex_destroy(&g->mutex);
 	free(g);
+}
+
+void gate_place(Gate *g, const int *cpus, size_t n) {
+	pthread_mutex_lock(&g->mutex);
+	g->places = n < GATE_CPUS ? n : GATE_CPUS;
+	for (size_t i = 0; i < g->places; i++) g->cpus[i] = cpus[i];
+	pthread_mutex_unlock(&g->mutex);
 }
 
 void gate_shut(Gate *g, size_t n) {

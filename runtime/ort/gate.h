@@ -16,6 +16,10 @@ typedef struct Gate Gate;
 // gate_new returns NULL when there is no memory.
 Gate *gate_new(Api api);
 
+// gate_place keeps the helpers on one of n processors each, from the next time on that
+// they come into the gate.
+void gate_place(Gate *g, const int *cpus, size_t n);
+
 // gate_add makes the operator known to the sessions that are made with options.
 OrtStatus *gate_add(Gate *g, void *options);
 

@@ -2,6 +2,7 @@ package ort
 
 /*
 #include "gate.h"
+#include "place.h"
 */
 import "C"
 
@@ -36,6 +37,7 @@ type Pool struct {
 	session *Session      // of the gate
 	changed chan struct{} // has one when park has yet to see what keep is now
 	parked  chan struct{} // closed when park is over
+	first   int           // processor of a run that all help, or anyProcessor
 
 	mu     sync.Mutex
 	allow  int
@@ -68,7 +70,7 @@ func (l *Library) NewPool(helpers int) (*Pool, error) {
 		return nil, errors.New("this process has a pool already, and ONNX Runtime has only one set of threads to share")
 	}
 	size := l.api.threads - 1
-	p := &Pool{size: size, helpers: min(helpers, size), allow: helpers, keep: size}
+	p := &Pool{size: size, helpers: min(helpers, size), allow: helpers, keep: size, first: anyProcessor}
 	if p.helpers > 0 {
 		if err := p.start(l); err != nil {
 			return nil, fmt.Errorf("make a pool of threads: %w", err)
@@ -81,6 +83,10 @@ func (l *Library) NewPool(helpers int) (*Pool, error) {
 func (p *Pool) start(l *Library) error {
 	if p.gate = C.gate_new(l.api.c); p.gate == nil {
 		return errors.New("no memory")
+	}
+	if cpus := p.processors(); cpus != nil {
+		p.first = int(cpus[0])
+		C.gate_place(p.gate, &cpus[1], C.size_t(len(cpus)-1))
 	}
 	var err error
 	p.session, err = l.open("the gate", []tensor.Spec{gateInput}, []tensor.Spec{gateOutput}, Options{Pool: p},
@@ -108,6 +114,21 @@ func (p *Pool) start(l *Library) error {
 	p.changed <- struct{}{}
 	go p.park()
 	return nil
+}
+
+// processors are those that this process may use, when there is one for each thread of
+// a run that all help. Each is then kept on one of its own: woken together, two may else
+// be put on one processor, and the one that runs there spins until the other has had its
+// turn, which the system gives it milliseconds later.
+func (p *Pool) processors() []C.int {
+	if p.helpers < p.size {
+		return nil
+	}
+	cpus := make([]C.int, p.size+1)
+	if n := C.place_list(&cpus[0], C.size_t(len(cpus))); int(n) < len(cpus) {
+		return nil
+	}
+	return cpus
 }
 
 // wait keeps helpers, and the caller, in the gate until it is opened.
@@ -144,12 +165,13 @@ func (p *Pool) Allow(n int) {
 	p.decide()
 }
 
-// begin and end are called around each run.
-func (p *Pool) begin() {
+// begin and end are called around each run. begin reports whether all help.
+func (p *Pool) begin() (all bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.runs++
 	p.decide()
+	return p.keep == 0
 }
 
 func (p *Pool) end() {

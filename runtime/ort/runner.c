@@ -6,13 +6,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "place.h"
+
 enum { RUN = 9 }; // the place in struct OrtApi; see capi.go
 
 struct Runner {
 	pthread_t thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
-	int begun, quit, done, nice;
+	int begun, quit, done, nice, cpu;
 	Run what;
 	OrtStatus *status;
 };
@@ -22,6 +24,7 @@ static void *serve(void *runner) {
 #ifdef __linux__ // elsewhere priorities are of processes
 	if (r->nice != 0) setpriority(PRIO_PROCESS, 0, r->nice); // refused, it computes as usual
 #endif
+	if (r->cpu >= 0) place_here(r->cpu);
 	for (;;) {
 		pthread_mutex_lock(&r->mutex);
 		while (!r->begun && !r->quit) pthread_cond_wait(&r->changed, &r->mutex);
@@ -40,11 +43,12 @@ static void *serve(void *runner) {
 	}
 }
 
-Runner *runner_new(int done, int nice) {
+Runner *runner_new(int done, int nice, int cpu) {
 	Runner *r = calloc(1, sizeof *r);
 	if (r == NULL) return NULL;
 	r->done = done;
 	r->nice = nice;
+	r->cpu = cpu;
 	pthread_mutex_init(&r->mutex, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	if (pthread_create(&r->thread, NULL, serve, r) != 0) {

@@ -22,13 +22,13 @@ type runner struct {
 	done, tell *os.File // the ends of the pipe
 }
 
-func newRunner(nice int) (*runner, error) {
+func newRunner(nice, cpu int) (*runner, error) {
 	done, tell, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
 	}
 	r := &runner{done: done, tell: tell}
-	if r.c = C.runner_new(C.int(tell.Fd()), C.int(nice)); r.c == nil {
+	if r.c = C.runner_new(C.int(tell.Fd()), C.int(nice), C.int(cpu)); r.c == nil {
 		return nil, errors.Join(errors.New("there is no memory for another thread"), done.Close(), tell.Close())
 	}
 	return r, nil
@@ -40,9 +40,13 @@ func (r *runner) free() {
 	_ = r.tell.Close()
 }
 
+// anyProcessor is for a thread that the system may run on any.
+const anyProcessor = -1
+
 // runners are those of a session that have nothing to do.
 type runners struct {
 	nice int // of the threads
+	cpu  int // that they are kept on, or anyProcessor
 
 	mu   sync.Mutex
 	idle []*runner
@@ -56,7 +60,7 @@ func (rs *runners) take() (*runner, error) {
 		rs.idle = rs.idle[:n-1]
 		return r, nil
 	}
-	return newRunner(rs.nice)
+	return newRunner(rs.nice, rs.cpu)
 }
 
 func (rs *runners) give(r *runner) {

@@ -23,9 +23,9 @@ typedef struct {
 typedef struct Runner Runner;
 
 // runner_new starts a thread, which writes a byte to the file descriptor done whenever
-// a run is over. On Linux it has the given nice value, from 0 to 19. It returns NULL when
-// there is no memory or no thread.
-Runner *runner_new(int done, int nice);
+// a run is over. On Linux it has the given nice value, from 0 to 19, and is kept on
+// processor cpu if that is not negative. It returns NULL when there is no memory or no thread.
+Runner *runner_new(int done, int nice, int cpu);
 
 // runner_start begins a run, of which a runner has one at a time. What the arguments
 // point to has to stay until it is over.

@@ -39,6 +39,7 @@ type Session struct {
 	inputs, outputs   []tensor.Spec
 	inNames, outNames names
 	runners           runners
+	helped            runners // for runs that all of the pool help
 
 	// passed are outputs that are inputs as they came. ONNX Runtime leaves
 	// memory that was allocated for such an output beforehand untouched, so it
@@ -93,10 +94,14 @@ func (l *Library) open(name string, inputs, outputs []tensor.Spec, o Options,
 	if err != nil {
 		return nil, errors.Join(err, session.Destroy())
 	}
+	first := anyProcessor
+	if o.Pool != nil {
+		first = o.Pool.first
+	}
 	return &Session{
 		api: l.api, pool: o.Pool, session: session, handle: h, inputs: inputs, outputs: computed, passed: passed,
 		inNames: newNames(tensor.Names(inputs)), outNames: newNames(tensor.Names(computed)),
-		runners: runners{nice: o.Nice},
+		runners: runners{nice: o.Nice, cpu: anyProcessor}, helped: runners{nice: o.Nice, cpu: first},
 	}, nil
 }
 
@@ -137,6 +142,7 @@ func (o Options) binding(a api) (*binding.SessionOptions, error) {
 // Close frees the model. No Run may be under way.
 func (s *Session) Close() error {
 	s.runners.free()
+	s.helped.free()
 	s.inNames.free()
 	s.outNames.free()
 	s.inNames, s.outNames = nil, nil
@@ -154,8 +160,11 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
+	runners := &s.runners
 	if s.pool != nil {
-		s.pool.begin()
+		if s.pool.begin() {
+			runners = &s.helped
+		}
 		defer s.pool.end()
 	}
 	held := values{api: s.api}
@@ -169,11 +178,11 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	}
 
 	prepared := !s.surprising.Load()
-	out, err := s.run(ctx, args, sizes, prepared)
+	out, err := s.run(ctx, runners, args, sizes, prepared)
 	if err != nil && prepared && ctx.Err() == nil {
 		// The model may be one whose output sizes depend on its values. If so,
 		// the run succeeds when nothing is presumed about them.
-		if again, errAgain := s.run(ctx, args, sizes, false); errAgain == nil {
+		if again, errAgain := s.run(ctx, runners, args, sizes, false); errAgain == nil {
 			s.surprising.Store(true)
 			out, err = again, nil
 		}
@@ -194,7 +203,7 @@ const maxPrepared = 1 << 30
 
 // run computes once. With prepared, outputs whose shapes resolve are allocated
 // beforehand; the others are copied out of ONNX Runtime's memory.
-func (s *Session) run(ctx context.Context, args []value, sizes tensor.Sizes, prepared bool) (tensor.Bag, error) {
+func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes tensor.Sizes, prepared bool) (tensor.Bag, error) {
 	held := values{api: s.api}
 	defer held.release()
 
@@ -243,7 +252,7 @@ func (s *Session) run(ctx context.Context, args []value, sizes tensor.Sizes, pre
 	if err != nil {
 		return nil, err
 	}
-	err = s.runners.run(s.api, s.handle, handle, s.inNames, args, s.outNames, results)
+	err = runners.run(s.api, s.handle, handle, s.inNames, args, s.outNames, results)
 	for i, v := range results {
 		if _, ours := bag[s.outputs[i].Name]; !ours && v.c != nil {
 			held.list = append(held.list, v.c)

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds waits that end sooner unless something is broken.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -29,7 +29,7 @@ import (
 )
 
 // patience bounds waits that end sooner unless something is broken.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 const tokenizerJSON = `{"version": "1.0", "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": {"type": "WordLevel", "unk_token": "[UNK]",
 "vocab": {"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3, "größte": 4, "日本": 5, "100%": 6, "a+b": 7, "nan": 8, "�": 9, "block": 10}}}`

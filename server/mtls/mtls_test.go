@@ -23,7 +23,7 @@ import (
 	"github.com/distinfer/distinfer/server/mtls/mtlstest"
 )
 
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 var quiet = slog.New(slog.DiscardHandler)
 

@@ -309,7 +309,7 @@ func (c *Client) pick(ctx context.Context, started time.Time, refused map[string
 	// The reason should reach the caller before its time is up.
 	last := started.Add(longestWait)
 	if deadline, ok := ctx.Deadline(); ok {
-		last = deadline.Add(-min(max(deadline.Sub(started)/10, 10*time.Millisecond), time.Second/2))
+		last = deadline.Add(-min(max(deadline.Sub(started)/10, 10*time.Millisecond), time.Second))
 	}
 	timeout := time.NewTimer(time.Until(last))
 	defer timeout.Stop()

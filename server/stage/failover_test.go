@@ -235,12 +235,12 @@ func TestAReplicaBehindASlowLinkIsNotTakenForDead(t *testing.T) {
 	c := config(0, 1)
 	c.MaxMessage = large
 	r := relayTo(t, start(t, c).address)
-	r.rate = 4 << 20
+	r.rate = 2 << 20
 	o := quick()
-	o.MaxMessage = large
+	o.MaxMessage, o.DeadAfter = large, time.Second
 	p := pipelineOver(t, o, []string{r.address})
 	ready(t, p, 1)
-	n := int64(1 << 20) // of 4 bytes, twice: two seconds for the way there, and one for the way back
+	n := int64(1 << 20) // of 4 bytes, twice: four seconds for the way there, and two for the way back
 	x := make([]float32, n)
 	in := tensor.Bag{"x0": tensor.Of([]int64{n}, x), "keep": tensor.Of([]int64{n}, x)}
 	answer, err := p.stages[0].run(testContext(t), nil, 1, in)

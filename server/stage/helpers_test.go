@@ -29,7 +29,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds waits that end sooner unless something is broken.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 const (
 	thisBundle  = "1111111111111111111111111111111111111111111111111111111111111111"
@@ -147,7 +147,7 @@ const deadAfter = 2 * time.Second
 // soon is for calls that are to wait for a stage in vain. The reason comes a tenth of
 // the time before the end, which a busy machine needs.
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -34,7 +34,7 @@ const (
 var times = Times{Stop: 5 * time.Second, Hang: 3 * time.Second}
 
 // patience bounds waits that end sooner unless something is broken.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {

@@ -15,7 +15,7 @@ import (
 	"github.com/distinfer/distinfer/server/watched"
 )
 
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 func write(t *testing.T, path, content string) {
 	t.Helper()
