@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -170,7 +171,7 @@ type inferRequest struct {
 	Inputs     []struct {
 		Name       string                     `json:"name"`
 		Datatype   string                     `json:"datatype"`
-		Shape      []int64                    `json:"shape"`
+		Shape      []whole                    `json:"shape"`
 		Parameters map[string]json.RawMessage `json:"parameters"`
 		Data       json.RawMessage            `json:"data"`
 	} `json:"inputs"`
@@ -178,6 +179,30 @@ type inferRequest struct {
 		Name       string                     `json:"name"`
 		Parameters map[string]json.RawMessage `json:"parameters"`
 	} `json:"outputs"`
+}
+
+// A whole number, of which 3.0 is one.
+type whole int64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (w *whole) UnmarshalJSON(text []byte) error {
+	n, err := strconv.ParseInt(integral(string(text)), 10, 64)
+	if err != nil {
+		return &json.UnmarshalTypeError{Value: "value " + string(text), Type: reflect.TypeFor[whole]()}
+	}
+	*w = whole(n)
+	return nil
+}
+
+func shapeOf(dims []whole) []int64 {
+	if dims == nil {
+		return nil // it is missing
+	}
+	shape := make([]int64, len(dims))
+	for i, d := range dims {
+		shape[i] = int64(d)
+	}
+	return shape
 }
 
 // An inferResponse is the JSON of an answer.
@@ -267,7 +292,7 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 		return nil, err
 	}
 	for _, input := range in.Inputs {
-		d := declaration{input.Name, input.Datatype, input.Shape, fromRawParameters(input.Parameters)}
+		d := declaration{input.Name, input.Datatype, shapeOf(input.Shape), fromRawParameters(input.Parameters)}
 		if q.inputs[d.name], tail, err = readInput(e, d, q.inputs, input.Data, tail); err != nil {
 			return nil, err
 		}
@@ -361,10 +386,11 @@ func fromRawParameters(raw map[string]json.RawMessage) parameters {
 }
 
 func fromRawParameter(text json.RawMessage) any {
-	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+	number := integral(string(text))
+	if n, err := strconv.ParseInt(number, 10, 64); err == nil {
 		return n
 	}
-	if n, err := strconv.ParseUint(string(text), 10, 64); err == nil {
+	if n, err := strconv.ParseUint(number, 10, 64); err == nil {
 		return n
 	}
 	var v any
