@@ -1,7 +1,6 @@
 package front
 
 import (
-	"bytes"
 	"crypto/sha256"
 	_ "embed" // the document's own parts
 	"encoding/hex"
@@ -10,9 +9,9 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/distinfer/distinfer/runtime/fault"
 )
@@ -137,10 +136,26 @@ func (f *Front) describe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := w.Header()
-	usualHeaders(h, typeJSON)
-	h["Cache-Control"] = []string{"no-cache"}
 	h["Etag"] = []string{d.tag}
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.data))
+	if named(r.Header["If-None-Match"], d.tag) {
+		h["Cache-Control"] = noCache
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	usualHeaders(h, typeJSON)
+	h["Cache-Control"] = noCache
+	h["Content-Length"] = []string{strconv.Itoa(len(d.data))}
+	_, _ = w.Write(d.data) // the client may have left
+}
+
+// named reports whether a header If-None-Match names a weak tag.
+func named(headers []string, tag string) bool {
+	for one := range strings.SplitSeq(strings.Join(headers, ","), ",") {
+		if one = strings.TrimSpace(one); one == "*" || strings.TrimPrefix(one, "W/") == strings.TrimPrefix(tag, "W/") {
+			return true
+		}
+	}
+	return false
 }
 
 // described fails when something is answered that the document does not describe.

@@ -53,15 +53,23 @@ func nothing(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, r, http.StatusNotFound, problem{fmt.Sprintf("there is nothing at %.200s; of the Open Inference Protocol there are health, metadata and infer", r.URL.Path)})
 }
 
-// only refuses all methods but one.
+// only refuses all methods but one, and tells OPTIONS which there are.
 func only(method string, h http.HandlerFunc) http.HandlerFunc {
+	allow := method + ", OPTIONS"
+	if method == http.MethodGet {
+		allow = "GET, HEAD, OPTIONS"
+	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == method || method == http.MethodGet && r.Method == http.MethodHead {
 			h(w, r)
 			return
 		}
-		w.Header().Set("Allow", method)
-		writeJSON(w, r, http.StatusMethodNotAllowed, problem{fmt.Sprintf("%s is not possible at %.200s; use %s", r.Method, r.URL.Path, method)})
+		w.Header().Set("Allow", allow)
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		writeJSON(w, r, http.StatusMethodNotAllowed, problem{fmt.Sprintf("%s is not possible at %.200s; use %s", r.Method, r.URL.Path, allow)})
 	}
 }
 
@@ -90,8 +98,11 @@ func marshal(v any) ([]byte, error) {
 // status takes note of an error, and gives the status for it.
 func (s *Server) status(w http.ResponseWriter, err error) int {
 	status := s.Host.Failed(w, err)
-	if errors.As(err, &notFoundError{}) {
+	switch {
+	case errors.As(err, &notFoundError{}):
 		return http.StatusNotFound
+	case errors.As(err, &encodingError{}):
+		return http.StatusUnsupportedMediaType
 	}
 	return status
 }
@@ -386,11 +397,10 @@ func fromRawParameters(raw map[string]json.RawMessage) parameters {
 }
 
 func fromRawParameter(text json.RawMessage) any {
-	number := integral(string(text))
-	if n, err := strconv.ParseInt(number, 10, 64); err == nil {
+	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
 		return n
 	}
-	if n, err := strconv.ParseUint(number, 10, 64); err == nil {
+	if n, err := strconv.ParseUint(string(text), 10, 64); err == nil {
 		return n
 	}
 	var v any
