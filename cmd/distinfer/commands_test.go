@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	neturl "net/url"
 	"os"
 	"path/filepath"
@@ -369,6 +372,27 @@ func TestPredictThroughAFrontNamesWhatTheFrontSays(t *testing.T) {
 	r := run(t, t.TempDir(), "good\n", "predict", "--front", "http://127.0.0.1:1")
 	if r.code != 1 || !strings.Contains(r.stderr, "ask the front") || !strings.Contains(r.stderr, "127.0.0.1:1") {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestPredictAsksWhatTheFrontAnswers(t *testing.T) {
+	t.Parallel()
+	for body, says := range map[string]string{
+		`{"no_text": "there is no tokenizer.json"}`: "answers no texts: there is no tokenizer.json",
+		`{}`:                              "does not tell a task",
+		`<p>`:                             "does not tell a task",
+		`{"task": "text-classification"}`: "there is no label",
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/predict" {
+				body = "[[]]"
+			}
+			_, _ = io.WriteString(w, body)
+		}))
+		t.Cleanup(s.Close)
+		if r := run(t, t.TempDir(), "good\n", "predict", "--front", s.URL); r.code != 1 || !strings.Contains(r.stderr, says) || r.stdout != "" {
+			t.Errorf("%s: %+v", body, r)
+		}
 	}
 }
 

@@ -248,15 +248,31 @@ func TestTheOpenAPIDocumentIsTrue(t *testing.T) {
 		t.Run(task, func(t *testing.T) {
 			t.Parallel()
 			url := serve(t)
-			var status struct{ Model struct{ Name string } }
-			if _, body := fetch(t, http.MethodGet, url+"/status", ""); json.Unmarshal([]byte(body), &status) != nil {
-				t.Fatal(body)
-			}
 			config := filepath.Join(orttest.Root(t), "scripts", "clients", "openapi.toml")
-			clients(t, []string{"DISTINFER_MODEL=" + status.Model.Name}, "schemathesis", "--config-file", config, "run", url+"/openapi.json", "--no-color", "--generation-deterministic",
+			clients(t, []string{"DISTINFER_MODELS=" + servedModels(t, url)}, "schemathesis", "--config-file", config, "run", url+"/openapi.json", "--no-color", "--generation-deterministic",
 				"--phases", "examples,coverage,fuzzing", "--max-examples", examples)
 		})
 	}
+}
+
+// servedModels is a list of the metadata of the models that a front serves, in JSON.
+func servedModels(t *testing.T, url string) string {
+	t.Helper()
+	var status struct{ Model struct{ Name string } }
+	if _, body := fetch(t, http.MethodGet, url+"/status", ""); json.Unmarshal([]byte(body), &status) != nil {
+		t.Fatal(body)
+	}
+	var models []json.RawMessage
+	for _, name := range []string{status.Model.Name, status.Model.Name + "-text"} {
+		if code, body := fetch(t, http.MethodGet, url+"/v2/models/"+name, ""); code == http.StatusOK {
+			models = append(models, json.RawMessage(body))
+		}
+	}
+	list, err := json.Marshal(models)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(list)
 }
 
 // No path is in the document that leads nowhere; that none is missing holds front.Serve.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/metrics"
 	"github.com/distinfer/distinfer/server/page"
 )
@@ -12,8 +13,8 @@ import (
 // live mounts what the page at / is drawn from, until ctx ends.
 func (f *frontProcess) live(ctx context.Context) {
 	l := page.NewLive(ctx.Done(), f.snapshot)
-	f.HandleQuietly("/status", http.HandlerFunc(l.Status))
-	f.HandleQuietly("/events", http.HandlerFunc(l.Events))
+	f.HandleQuietly("/status", front.Get(http.HandlerFunc(l.Status)))
+	f.HandleQuietly("/events", front.Get(http.HandlerFunc(l.Events)))
 	f.Describe(page.Description)
 }
 

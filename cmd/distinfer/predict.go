@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -79,13 +78,18 @@ text, or {"error": …, "line": …}.`,
 		}
 		p := &prediction{s: s, text: cmd.Flags().Changed("output") && s.Output != "json", w: bufio.NewWriter(cmd.OutOrStdout()), errs: cmd.ErrOrStderr()}
 		if front != nil {
-			p.ask = front.ask
+			if p.ask, p.task, err = front.asker(cmd.Context()); err != nil {
+				return err
+			}
 		} else {
 			var done func()
 			if p.ask, p.task, done, err = s.localAsker(); err != nil {
 				return err
 			}
 			defer done()
+		}
+		if p.task && p.text {
+			return usageError{errors.New("--output text is for labels; the model's task is another, whose answers are JSON lines: leave it out, or say json")}
 		}
 		return p.run(cmd.Context(), &in, file)
 	}
@@ -147,7 +151,7 @@ func openStages(library *ort.Library, b *bundle.Bundle) (chain pipeline.Chain, d
 type prediction struct {
 	s    *settings
 	ask  asker
-	task bool // the model does not label texts, as far as is known
+	task bool // the model does not label texts
 	text bool // --output asks for text
 	w    *bufio.Writer
 	errs io.Writer
@@ -214,10 +218,6 @@ func (p *prediction) flush(ctx context.Context) error {
 		if answers, err = p.answers(ctx, texts); err != nil {
 			return err
 		}
-	}
-	p.task = p.task || slices.ContainsFunc(answers, func(r reply) bool { return r.other != nil })
-	if p.task && p.text {
-		return usageError{errors.New("--output text is for labels; the model's task is another, whose answers are JSON lines: leave it out, or say json")}
 	}
 	for _, l := range p.lines {
 		a := reply{Answer: classify.Answer{Err: l.err}}
@@ -322,17 +322,84 @@ func newRemote(a access) *remote {
 	return &remote{access: a, client: client}
 }
 
-func (r *remote) ask(ctx context.Context, texts []string) ([]reply, error) {
-	url := r.url + "/predict"
+// asker asks the front what it answers texts with, and then texts. task reports that it does
+// not label them.
+func (r *remote) asker(ctx context.Context) (ask asker, task bool, err error) {
+	data, err := r.answer(ctx, http.MethodGet, "/status", nil)
+	if err != nil {
+		return nil, false, err
+	}
+	var status struct {
+		Task   string `json:"task"`
+		NoText string `json:"no_text"`
+	}
+	switch err := json.Unmarshal(data, &status); {
+	case err != nil || status.Task == "" && status.NoText == "":
+		return nil, false, fault.Errorf(fault.Unavailable, "%s/status does not tell a task, as a front's does; is it the URL of one?", r.url)
+	case status.Task == "":
+		return nil, false, fault.Errorf(fault.Unavailable, "the front at %s answers no texts: %s", r.url, status.NoText)
+	case status.Task == labelling:
+		return r.labels, false, nil
+	}
+	return r.others, true, nil
+}
+
+// labels has texts labelled.
+func (r *remote) labels(ctx context.Context, texts []string) ([]reply, error) {
+	replies := make([]reply, len(texts))
+	return replies, r.predict(ctx, texts, func(i int, raw json.RawMessage) error {
+		if err := json.Unmarshal(raw, &replies[i].Results); err != nil {
+			return err
+		}
+		if len(replies[i].Results) == 0 {
+			return errors.New("there is no label")
+		}
+		return nil
+	})
+}
+
+// others has texts answered as the front's task does, which is passed on as it is.
+func (r *remote) others(ctx context.Context, texts []string) ([]reply, error) {
+	replies := make([]reply, len(texts))
+	return replies, r.predict(ctx, texts, func(i int, raw json.RawMessage) error {
+		replies[i].other = raw
+		return nil
+	})
+}
+
+// predict asks about texts, and has the answer to each read.
+func (r *remote) predict(ctx context.Context, texts []string, read func(i int, raw json.RawMessage) error) error {
 	body, err := json.Marshal(map[string]any{"inputs": texts})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, url, body)
+	data, err := r.answer(ctx, http.MethodPost, "/predict", body)
+	if err != nil {
+		return err
+	}
+	var results []json.RawMessage
+	if err = json.Unmarshal(data, &results); err == nil && len(results) != len(texts) {
+		return fault.Errorf(fault.Unavailable, "the front answered %d texts of %d", len(results), len(texts))
+	}
+	for i := 0; err == nil && i < len(results); i++ {
+		err = read(i, results[i])
+	}
+	if err != nil {
+		return fault.Errorf(fault.Unavailable, "%s/predict did not answer as a front does: %w", r.url, err)
+	}
+	return nil
+}
+
+// answer is what the front answers at a path; body is JSON, or nil.
+func (r *remote) answer(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	url := r.url + path
+	request, err := retryablehttp.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
 		return nil, fault.Errorf(fault.Unavailable, "--front: %w", err)
 	}
-	request.Header.Set("Content-Type", "application/json")
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
 	if r.token != "" {
 		request.Header.Set("Authorization", "Bearer "+r.token)
 	}
@@ -346,54 +413,29 @@ func (r *remote) ask(ctx context.Context, texts []string) ([]reply, error) {
 		return nil, fault.Errorf(fault.Unavailable, "read the front's answer: %w", err)
 	}
 	if response.StatusCode != http.StatusOK {
-		var problem struct {
-			Error string `json:"error"`
-		}
-		if json.Unmarshal(data, &problem) != nil || problem.Error == "" {
-			return nil, fault.Errorf(fault.Unavailable, "%s answered %s, and not as a front does; is it the URL of one?", url, response.Status)
-		}
-		code := fault.Unavailable
-		switch response.StatusCode {
-		case http.StatusBadRequest:
-			code = fault.Invalid
-		case http.StatusInternalServerError:
-			code = fault.Internal
-		case http.StatusRequestEntityTooLarge:
-			code = fault.TooLarge
-		case http.StatusUnauthorized:
-			problem.Error = "it wants a token that it knows; name a file that holds one with --token-file"
-		}
-		return nil, fault.Errorf(code, "the front at %s answered %s: %s", url, response.Status, problem.Error)
+		return nil, refusal(url, response, data)
 	}
-	var results []json.RawMessage
-	if err := json.Unmarshal(data, &results); err != nil {
-		return nil, fault.Errorf(fault.Unavailable, "%s did not answer as a front does: %w", url, err)
-	}
-	if len(results) != len(texts) {
-		return nil, fault.Errorf(fault.Unavailable, "the front answered %d texts of %d", len(results), len(texts))
-	}
-	answers := make([]reply, len(results))
-	for i, raw := range results {
-		if answers[i], err = readReply(raw); err != nil {
-			return nil, fault.Errorf(fault.Unavailable, "%s did not answer as a front does: %w", url, err)
-		}
-	}
-	return answers, nil
+	return data, nil
 }
 
-// readReply tells labels, which have a name in the field label, from what other tasks
-// answer, which is passed on as it is.
-func readReply(raw json.RawMessage) (reply, error) {
-	var list []json.RawMessage
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return reply{}, err
+// refusal is the error that the front answered with.
+func refusal(url string, response *http.Response, data []byte) error {
+	var problem struct {
+		Error string `json:"error"`
 	}
-	var first struct{ Label *string }
-	labelled := len(list) > 0 && json.Unmarshal(list[0], &first) == nil && first.Label != nil
-	if !labelled {
-		return reply{other: raw}, nil
+	if json.Unmarshal(data, &problem) != nil || problem.Error == "" {
+		return fault.Errorf(fault.Unavailable, "%s answered %s, and not as a front does; is it the URL of one?", url, response.Status)
 	}
-	var r reply
-	err := json.Unmarshal(raw, &r.Results)
-	return r, err
+	code := fault.Unavailable
+	switch response.StatusCode {
+	case http.StatusBadRequest:
+		code = fault.Invalid
+	case http.StatusInternalServerError:
+		code = fault.Internal
+	case http.StatusRequestEntityTooLarge:
+		code = fault.TooLarge
+	case http.StatusUnauthorized:
+		problem.Error = "it wants a token that it knows; name a file that holds one with --token-file"
+	}
+	return fault.Errorf(code, "the front at %s answered %s: %s", url, response.Status, problem.Error)
 }

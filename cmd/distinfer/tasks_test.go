@@ -202,7 +202,11 @@ func predicted(t *testing.T, bundle, url string, texts []string) {
 				t.Errorf("%s: line %d: %.200s, want %.200s (%v)", where, i+1, line, lines[i], err)
 			}
 		}
-		if r := run(t, t.TempDir(), input.String(), slices.Concat(args, where, []string{"-o", "text"})...); r.code != 2 || !strings.Contains(r.stderr, "--output text is for labels") {
+		// The task is asked for, not told by answers, of which there may be none.
+		if r := run(t, t.TempDir(), `""`, slices.Concat(args, where)...); r.code != 1 || r.stdout != `{"error":"the text is empty","line":1}`+"\n" {
+			t.Errorf("%s: an empty text: %+v", where, r)
+		}
+		if r := run(t, t.TempDir(), "", slices.Concat(args, where, []string{"-o", "text"})...); r.code != 2 || !strings.Contains(r.stderr, "--output text is for labels") {
 			t.Errorf("%s: -o text: %d %s", where, r.code, r.stderr)
 		}
 	}

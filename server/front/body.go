@@ -45,7 +45,7 @@ func (h *hold) release() {
 
 // decoded is a request's body without its Content-Encoding.
 func decoded(r *http.Request) (io.Reader, error) {
-	switch encoding := strings.ToLower(r.Header.Get("Content-Encoding")); encoding {
+	switch strings.ToLower(strings.Join(r.Header["Content-Encoding"], ", ")) {
 	case "", "identity":
 		return r.Body, nil
 	case "gzip", "x-gzip":

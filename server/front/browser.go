@@ -1,9 +1,7 @@
 package front
 
 import (
-	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 )
 
@@ -21,22 +19,6 @@ func wantsPage(r *http.Request) bool {
 // that the other clients are answered with before it. That is what browsers do; others
 // accept anything.
 func prefersHTML(r *http.Request) bool {
-	html, other := 0.0, 0.0
-	for _, part := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		kind, parameters, err := mime.ParseMediaType(part)
-		if err != nil {
-			continue
-		}
-		q := 1.0
-		if given, err := strconv.ParseFloat(parameters["q"], 64); err == nil {
-			q = given
-		}
-		switch kind {
-		case "text/html":
-			html = max(html, q)
-		case "text/plain", "application/json":
-			other = max(other, q)
-		}
-	}
-	return html > 0 && html >= other
+	html := accepted(r, "text/html")
+	return html > 0 && html >= max(accepted(r, "text/plain"), accepted(r, "application/json"))
 }

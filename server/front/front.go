@@ -114,7 +114,10 @@ func (f *Front) HandleQuietly(pattern string, h http.Handler) {
 
 // Follow has requests that come from now on answered with another model. Those
 // under way are answered with the one they began with, which is closed after them.
-func (f *Front) Follow(m Model) { f.models.follow(m) }
+func (f *Front) Follow(m Model) {
+	f.models.follow(m)
+	f.document.forget()
+}
 
 // Close closes the model, after the requests under way.
 func (f *Front) Close() {

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -1020,6 +1021,80 @@ func TestNoRouteIsServedThatTheDocumentDoesNotDescribe(t *testing.T) {
 		end()
 		if err = f.Serve(ctx, l); (err == nil) != described {
 			t.Errorf("%s: %v", pattern, err)
+		}
+		f.Close()
+	}
+}
+
+// A counted task answers nothing, and counts how often it describes itself.
+type countedTask struct {
+	path  string
+	asked atomic.Int64
+}
+
+func (*countedTask) Name() string                     { return "counted" }
+func (c *countedTask) Routes() map[string]front.Route { return map[string]front.Route{c.path: {}} }
+
+func (c *countedTask) Describe() []byte {
+	c.asked.Add(1)
+	return []byte(`{"paths": {"` + c.path + `": {"post": {}}, "/predict": {"post": {}}}}`)
+}
+
+func TestTheDocumentIsMadeOnceAModel(t *testing.T) {
+	t.Parallel()
+	before, after := &countedTask{path: "/one"}, &countedTask{path: "/two"}
+	s := serve(t, func(c *setup, _ *judge) { c.Task = before })
+	var tags []string
+	get := func(header, value string) answer {
+		t.Helper()
+		r, err := http.NewRequest(http.MethodGet, s.url+"/openapi.json", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set(header, value)
+		return s.send(t, r)
+	}
+	for _, c := range []*countedTask{before, after} {
+		for range 3 {
+			a := get("Accept", "*/*")
+			tags = append(tags, a.header.Get("ETag"))
+			if a.status != http.StatusOK || a.header.Get("Content-Type") != jsonl || a.header.Get("Cache-Control") != "no-cache" || !strings.Contains(a.body, `"`+c.path+`"`) {
+				t.Errorf("%d, %v, %s", a.status, a.header, a.body)
+			}
+		}
+		if a := get("If-None-Match", `"other", `+tags[len(tags)-1]); a.status != http.StatusNotModified || a.body != "" {
+			t.Errorf("%d, %s", a.status, a.body)
+		}
+		if n := c.asked.Load(); n != 1 {
+			t.Errorf("it is made %d times", n)
+		}
+		next := judged(t, newJudge())
+		next.Task = after
+		s.front.Follow(next)
+	}
+	if slices.Sort(tags); len(slices.Compact(tags)) != 2 || tags[0] == "" {
+		t.Errorf("the tags are %q", tags)
+	}
+	if a := get("If-None-Match", tags[0]+"x"); a.status != http.StatusOK {
+		t.Errorf("%d, %s", a.status, a.body)
+	}
+}
+
+// What Describe was given that cannot be part of the document keeps the front from being served.
+func TestWrongPartsOfTheDocumentAreNotServed(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{`{`, `[]`, `{"openapi": "2"}`, `{"paths": {"/healthz": {"get": {"operationId": "other"}}}}`, `{"paths": []}`} {
+		c, _ := usualSetup(t, newJudge())
+		f := front.New(c.Config, c.Model)
+		f.Describe([]byte(part))
+		l, err := net.Listen("tcp", "localhost:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, end := context.WithCancel(t.Context())
+		end()
+		if err = f.Serve(ctx, l); err == nil || !strings.Contains(err.Error(), "a part of the OpenAPI document") {
+			t.Errorf("%s: %v", part, err)
 		}
 		f.Close()
 	}

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/fault"
@@ -17,7 +18,7 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Accept")
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	texts, given := query["text"]
-	fail, wantsJSON := failPlain, accepts(r, "application/json") && !accepts(r, "text/plain")
+	fail, wantsJSON := failPlain, accepted(r, "application/json") > 0 && accepted(r, "text/plain") == 0
 	if wantsJSON {
 		fail = f.Fail
 	}
@@ -52,14 +53,22 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// accepts reports whether a request names a media type as one that it accepts.
-func accepts(r *http.Request, mediaType string) bool {
+// accepted is how much a request likes a media type that it names, as RFC 9110 has it: from
+// 0 to 1, which is what is not said. What is not named, or named with 0, is 0.
+func accepted(r *http.Request, mediaType string) float64 {
+	most := 0.0
 	for _, header := range r.Header["Accept"] {
 		for one := range strings.SplitSeq(header, ",") {
-			if name, _, _ := mime.ParseMediaType(one); name == mediaType {
-				return true
+			name, parameters, err := mime.ParseMediaType(one)
+			if err != nil || name != mediaType {
+				continue
 			}
+			q, err := strconv.ParseFloat(parameters["q"], 64)
+			if err != nil {
+				q = 1
+			}
+			most = max(most, q)
 		}
 	}
-	return false
+	return most
 }

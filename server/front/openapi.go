@@ -1,13 +1,17 @@
 package front
 
 import (
+	"crypto/sha256"
 	_ "embed" // the document's own parts
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/distinfer/distinfer/runtime/fault"
 )
@@ -23,20 +27,28 @@ var (
 	taskDescribed []byte
 )
 
-// A document describes what is answered: an OpenAPI document of several parts.
-type document struct{ parts [][]byte }
+// A document describes what is answered: an OpenAPI document of several parts. It is made
+// when it is first asked for, and again after another model came.
+type document struct {
+	parts [][]byte
+
+	mu   sync.Mutex
+	made *written // nil while it is not
+}
+
+// A written document is one as it is answered with, and the paths in it.
+type written struct {
+	data  []byte
+	tag   string
+	paths map[string]any
+}
 
 // Describe adds a part to the document that /openapi.json answers with: the paths,
 // and the components they refer to, of an OpenAPI document such as openapi.json beside
 // this file, to whose components it may refer too. It is called before Serve, by who
-// calls Handle; a part that is no JSON, or that describes what is described already, is a
-// mistake of the program, and it panics.
-func (f *Front) Describe(part []byte) {
-	f.document.parts = append(f.document.parts, part)
-	if _, err := f.document.of(f.current()); err != nil {
-		panic(err)
-	}
-}
+// calls Handle; Serve fails with a part that is no JSON, or that describes what is
+// described already.
+func (f *Front) Describe(part []byte) { f.document.parts = append(f.document.parts, part) }
 
 // current is the model's task.
 func (f *Front) current() Task {
@@ -45,21 +57,50 @@ func (f *Front) current() Task {
 	return m.Task
 }
 
-// of is the document while the model has the given task, or labels texts, which is nil.
-func (d *document) of(t Task) (map[string]any, error) {
-	parts := append(slices.Clone(d.parts), labelsDescribed)
+// of is the document while the model has the task that current tells.
+func (d *document) of(current func() Task) (*written, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.made != nil {
+		return d.made, nil
+	}
+	whole, err := merged(d.parts, current())
+	if err != nil {
+		return nil, fault.Errorf(fault.Internal, "a part of the OpenAPI document: %w", err)
+	}
+	data, err := json.Marshal(whole)
+	if err != nil {
+		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	paths, _ := whole["paths"].(map[string]any)
+	// Weak, since it is the same for what is compressed on its way.
+	d.made = &written{append(data, '\n'), `W/"` + hex.EncodeToString(sum[:8]) + `"`, paths}
+	return d.made, nil
+}
+
+// forget has the document made again, since another model came.
+func (d *document) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.made = nil
+}
+
+// merged are the parts, and those for the given task, or where the model labels texts, which
+// is nil.
+func merged(parts [][]byte, t Task) (map[string]any, error) {
+	all := slices.Concat(parts, [][]byte{labelsDescribed})
 	if t != nil {
-		parts = append(slices.Clone(d.parts), taskDescribed, t.Describe())
+		all = slices.Concat(parts, [][]byte{taskDescribed, t.Describe()})
 	}
 	whole := map[string]any{}
-	for _, part := range parts {
+	for _, part := range all {
 		var p map[string]any
-		err := json.Unmarshal(part, &p)
-		if err == nil {
-			err = merge(whole, p, "")
+		if err := json.Unmarshal(part, &p); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			return nil, fault.Errorf(fault.Internal, "a part of the OpenAPI document: %w", err)
+		if err := merge(whole, p, ""); err != nil {
+			return nil, err
 		}
 	}
 	return whole, nil
@@ -86,24 +127,44 @@ func merge(whole, part map[string]any, at string) error {
 	return nil
 }
 
-// describe answers with the document of the current model.
-func (f *Front) describe(w http.ResponseWriter, _ *http.Request) {
-	d, err := f.document.of(f.current())
+// describe answers with the document of the current model. Who has it already asks whether
+// it is still the same.
+func (f *Front) describe(w http.ResponseWriter, r *http.Request) {
+	d, err := f.document.of(f.current)
 	if err != nil {
 		f.Fail(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, d)
+	h := w.Header()
+	h["Etag"] = []string{d.tag}
+	if named(r.Header["If-None-Match"], d.tag) {
+		h["Cache-Control"] = noCache
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	usualHeaders(h, typeJSON)
+	h["Cache-Control"] = noCache
+	h["Content-Length"] = []string{strconv.Itoa(len(d.data))}
+	_, _ = w.Write(d.data) // the client may have left
+}
+
+// named reports whether a header If-None-Match names a weak tag.
+func named(headers []string, tag string) bool {
+	for one := range strings.SplitSeq(strings.Join(headers, ","), ",") {
+		if one = strings.TrimSpace(one); one == "*" || strings.TrimPrefix(one, "W/") == strings.TrimPrefix(tag, "W/") {
+			return true
+		}
+	}
+	return false
 }
 
 // described fails when something is answered that the document does not describe.
 func (f *Front) described() error {
-	t := f.current()
-	d, err := f.document.of(t)
+	d, err := f.document.of(f.current)
 	if err != nil {
 		return err
 	}
-	paths, _ := d["paths"].(map[string]any)
+	paths := d.paths
 	for _, pattern := range f.patterns {
 		_, path, found := strings.Cut(pattern, " ")
 		if !found {
@@ -116,6 +177,7 @@ func (f *Front) described() error {
 			return fmt.Errorf("the OpenAPI document does not describe %s; give Describe a part for what is given to Handle", path)
 		}
 	}
+	t := f.current()
 	if t == nil {
 		return nil
 	}

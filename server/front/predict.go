@@ -1,6 +1,7 @@
 package front
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -79,6 +80,9 @@ func (f *Front) timeout(w http.ResponseWriter, r *http.Request) (time.Duration, 
 		return f.Timeout, nil
 	}
 	seconds, err := strconv.ParseUint(value, 10, 31)
+	if errors.Is(err, strconv.ErrRange) {
+		return f.Timeout, nil
+	}
 	if err != nil || seconds == 0 {
 		return 0, fault.Errorf(fault.Invalid, "the header Prefer has wait=%s; it takes seconds from 1 on, without a fraction", value)
 	}
@@ -96,7 +100,7 @@ func preferredWait(headers []string) (value string, given bool) {
 			preference, _, _ = strings.Cut(preference, ";")
 			name, value, _ := strings.Cut(preference, "=")
 			if strings.EqualFold(strings.TrimSpace(name), "wait") {
-				return strings.TrimSpace(value), true
+				return strings.Trim(strings.TrimSpace(value), `"`), true
 			}
 		}
 	}

@@ -91,6 +91,7 @@ var (
 	typeLines = []string{"application/x-ndjson"}
 	noSniff   = []string{"nosniff"}
 	noStore   = []string{"no-store"}
+	noCache   = []string{"no-cache"} // but after asking whether it is still the same
 )
 
 // usualHeaders sets what every response of the front has.

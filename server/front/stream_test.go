@@ -207,6 +207,14 @@ func TestBodiesMayBeCompressed(t *testing.T) {
 	s.post(t, "application/json", bomb, encoded, "gzip").wantProblem(t, http.StatusRequestEntityTooLarge, "larger than 4096 bytes")
 	s.post(t, "application/json", strings.NewReader(`{"inputs": "good"}`), encoded, "gzip").wantProblem(t, http.StatusBadRequest, "not gzip")
 	s.post(t, "application/json", strings.NewReader(`{"inputs": "good"}`), encoded, "br").wantProblem(t, http.StatusUnsupportedMediaType, "gzip")
+	for _, encodings := range [][]string{{"gzip, gzip"}, {"gzip", "gzip"}, {"gzip", "br"}} {
+		r, err := http.NewRequest(http.MethodPost, s.url, gzipped(t, `{"inputs": "good"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header[encoded] = encodings
+		s.send(t, r).wantProblem(t, http.StatusUnsupportedMediaType, "gzip")
+	}
 	cut := gzipped(t, `{"inputs": "good"}`)
 	cut.Truncate(cut.Len() - 6)
 	s.post(t, "application/json", cut, encoded, "gzip").wantProblem(t, http.StatusBadRequest, "read the body")
@@ -334,6 +342,11 @@ func TestTheQueryIsAnsweredInJSONForThoseWhoAcceptNothingElse(t *testing.T) {
 		{page, "/?text=good", "*/*", "positive\n"},
 		{page, "/?text=good", "text/html,application/xhtml+xml,*/*;q=0.8", "positive\n"},
 		{page, "/?text=good", "application/json", `[[{"label":"positive","score":2},{"label":"neutral","score":0.5},{"label":"negative","score":-2}]]` + "\n"},
+		{page, "/?text=bad", "application/json;q=0", "negative\n"},
+		{page, "/?text=bad", "application/json;q=0, text/plain;q=0.1", "negative\n"},
+		{page, "/?text=bad", "application/json;q=0.1, text/plain;q=0.9", "negative\n"},
+		{page, "/?text=", "application/json, text/plain;q=0.0", `{"error":"text is empty"}` + "\n"},
+		{page, "/?text=", "Application/JSON; q=0.2; charset=utf-8", `{"error":"text is empty"}` + "\n"},
 		{page, "/?text=", "application/json", `{"error":"text is empty"}` + "\n"},
 		{page, "/", "text/html,application/xhtml+xml", "<p>"},
 		{page, "/", "*/*", "text is missing; ask for /?text=… with the text URL-encoded\n"},
@@ -459,6 +472,33 @@ func FuzzLines(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAClientSaysHowLongItWaits(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *setup, _ *judge) { c.Timeout = 20 * time.Second })
+	for prefer, want := range map[string]struct {
+		status  int
+		applied string
+	}{
+		"wait=19":                    {200, "wait=19"},
+		`respond-async, Wait = "19"`: {200, "wait=19"},
+		"wait=21":                    {200, ""},
+		"wait=99999999999":           {200, ""}, // longer than any
+		"wait=18446744073709551616":  {200, ""},
+		"wait=0":                     {400, ""},
+		"wait=1.5":                   {400, ""},
+		"wait":                       {400, ""},
+	} {
+		r, err := http.NewRequest(http.MethodGet, s.url+"/?text=good", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Prefer", prefer)
+		if a := s.send(t, r); a.status != want.status || a.header.Get("Preference-Applied") != want.applied {
+			t.Errorf("%s: %d, %q applied, %s", prefer, a.status, a.header.Get("Preference-Applied"), a.body)
+		}
+	}
 }
 
 func FuzzPrefer(f *testing.F) {

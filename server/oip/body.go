@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -19,7 +20,7 @@ const headerLength = "Inference-Header-Content-Length"
 // readBody reads a request's body, and parts it into JSON and what follows. The caller
 // needs the room for it no more once release is called.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (header, tail []byte, release func(), err error) {
-	encoding := r.Header.Get("Content-Encoding")
+	encoding := strings.Join(r.Header["Content-Encoding"], ", ")
 	size := r.ContentLength
 	if encoding != "" {
 		size = -1 // that of what it becomes is not known
@@ -82,7 +83,14 @@ func decompressed(from io.Reader, encoding string) (io.Reader, error) {
 	case "deflate": // RFC 9110, section 8.4.1.2: in the format of zlib
 		return zlib.NewReader(from)
 	}
-	return nil, fault.Errorf(fault.Invalid, "the header Content-Encoding is %.40q; a body can be compressed with gzip or deflate", encoding)
+	return nil, fault.Errorf(fault.Invalid, "%w", encodingError{encoding})
+}
+
+// An encodingError is about a body that is compressed in a way that is not known.
+type encodingError struct{ encoding string }
+
+func (e encodingError) Error() string {
+	return fmt.Sprintf("the header Content-Encoding is %.40q; a body can be compressed with gzip or deflate", e.encoding)
 }
 
 // worthCompressing is the least answer that is compressed, in bytes: what is smaller

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/distinfer/distinfer/runtime/fault"
@@ -170,16 +171,29 @@ func set[T tensor.Element](e *elements, n int64, parse func(string) (T, error)) 
 
 func signed[T int8 | int16 | int32 | int64](bits int) func(string) (T, error) {
 	return func(s string) (T, error) {
-		v, err := strconv.ParseInt(s, 10, bits)
+		v, err := strconv.ParseInt(integral(s), 10, bits)
 		return T(v), err
 	}
 }
 
 func unsigned[T uint8 | uint16 | uint32 | uint64](bits int) func(string) (T, error) {
 	return func(s string) (T, error) {
-		v, err := strconv.ParseUint(s, 10, bits)
+		v, err := strconv.ParseUint(integral(s), 10, bits)
 		return T(v), err
 	}
+}
+
+// integral is a number of JSON without a point and an exponent, if it is whole: 3.0 and 3e0
+// are the integer 3 there. From 2^53 on, where floats are not exact, it is as it was.
+func integral(s string) string {
+	if !strings.ContainsAny(s, ".eE") {
+		return s
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) >= 1<<53 {
+		return s
+	}
+	return strconv.FormatInt(int64(f), 10)
 }
 
 func float[T float32 | float64](bits int) func(string) (T, error) {

@@ -118,7 +118,10 @@ func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
 		{like("[1,2]", "[-1,2]"), "negative dimension", nil},
 		{like("[1,2]", "[4611686018427387904,4611686018427387904]"), "too large", nil},
 		{like("[1,2]", "[1099511627776,2]"), "the data has fewer", nil},
-		{like("[1,2]", "[1.5,2]"), "must not be a JSON number", nil},
+		{like("[1,2]", "[1.5,2]"), "inputs.shape must not be a JSON value 1.5", nil},
+		{like("[1,2]", "[null,2]"), "inputs.shape must not be a JSON value null", nil},
+		{like("[1,2]", `["1",2]`), `inputs.shape must not be a JSON value "1"`, nil},
+		{like("[1,2]", "[1e19,2]"), "inputs.shape must not be a JSON value 1e19", nil},
 		{strings.Replace(asked(`{"name":"y"}`), "[1,2]", "[2,1]", 1), "the model wants", nil},
 		{like("[1,2]", "[1,3]"), "as many elements", nil},
 		{like(`"data":[1,2]`, `"data":[1]`), "as many elements", nil},
@@ -139,7 +142,6 @@ func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
 		{like(`"data":[1,2]`, `"parameters":{"binary_data_size":-1}`), "it can be 0 or more", nil},
 		{like(`"data":[1,2]`, `"parameters":{"shared_memory_region":"r"}`), "shared_memory_region", nil},
 		{inputs(x, names), `is "9999"`, []string{"Inference-Header-Content-Length", "9999"}},
-		{inputs(x, names), "Content-Encoding", []string{"Content-Encoding", "br"}},
 		{inputs(x, names), "read the body", []string{"Content-Encoding", "gzip"}},
 		{inputs(x, names), "Prefer", []string{"Prefer", "wait=x"}},
 		{inputs(x, names), `"half" is FP16, which has no form in JSON`, nil},
@@ -156,6 +158,30 @@ func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || w.Code != http.StatusBadRequest || !strings.Contains(problem.Error, c.says) {
 			t.Errorf("%.200s: %d %.300s; want %q", c.body, w.Code, w.Body, c.says)
 		}
+	}
+}
+
+// A whole number of JSON is one however it is written.
+func TestWholeNumbersMayHaveAPointAndAnExponent(t *testing.T) {
+	t.Parallel()
+	m := model()
+	m.Inputs[0].DType, m.Outputs[0].DType = tensor.Int64, tensor.Int64
+	s := oip.New(config(m))
+	ask := func(datum, shape, timeout string) *httptest.ResponseRecorder {
+		return post(s, "/v2/models/m/infer", `{"parameters":{"timeout":`+timeout+`},"outputs":[{"name":"y"}],"inputs":[{"name":"x","shape":[`+shape+`,2],"datatype":"INT64","data":[`+datum+`,7]},`+names+`]}`)
+	}
+	for datum, want := range map[string]string{"3.0": "3", "-3e0": "-3", "30e-1": "3", "9.007199254740991e15": "9007199254740991", "9223372036854775807": "9223372036854775807", "-0.0": "0"} {
+		if w := ask(datum, "1.0", "6e99"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"data":[`+want+`,7]`) {
+			t.Errorf("%s: %d %s", datum, w.Code, w.Body)
+		}
+	}
+	for _, datum := range []string{"3.5", "1e-1", "9007199254740993.0", "9223372036854775808", "1e999", `"3.0"`} {
+		if w := ask(datum, "1", "0"); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "which is not INT64") {
+			t.Errorf("%s: %d %s", datum, w.Code, w.Body)
+		}
+	}
+	if w := ask("1", "1", "1.5"); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "timeout must be a whole number") {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 
@@ -196,6 +222,35 @@ func TestRoutesThatThereAreNot(t *testing.T) {
 		s.ServeHTTP(w, httptest.NewRequest(c.method, c.path, http.NoBody))
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) || !json.Valid(w.Body.Bytes()) {
 			t.Errorf("%s %s: %d %s", c.method, c.path, w.Code, w.Body)
+		}
+	}
+}
+
+// Every route tells which methods it takes, and the usual ones of other software are among them.
+func TestOptionsTellsWhatIsPossible(t *testing.T) {
+	t.Parallel()
+	s := oip.New(config(model()))
+	for path, want := range map[string]string{"/v2": "GET, HEAD, OPTIONS", "/v2/models/m/ready": "GET, HEAD, OPTIONS", "/v2/models/m/infer": "POST, OPTIONS"} {
+		for method, status := range map[string]int{http.MethodOptions: http.StatusNoContent, http.MethodPut: http.StatusMethodNotAllowed} {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest(method, path, http.NoBody))
+			if w.Code != status || w.Header().Get("Allow") != want {
+				t.Errorf("%s %s: %d, Allow is %q, want %q", method, path, w.Code, w.Header().Get("Allow"), want)
+			}
+		}
+	}
+}
+
+func TestAnotherContentEncodingIsRefused(t *testing.T) {
+	t.Parallel()
+	s := oip.New(config(model()))
+	for _, encodings := range [][]string{{"br"}, {"gzip, gzip"}, {"gzip", "gzip"}, {"identity", "br"}} {
+		r := httptest.NewRequest(http.MethodPost, "/v2/models/m/infer", strings.NewReader(inputs(x, names)))
+		r.Header["Content-Encoding"] = encodings
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if w.Code != http.StatusUnsupportedMediaType || !strings.Contains(w.Body.String(), strings.Join(encodings, ", ")) {
+			t.Errorf("%q: %d %s", encodings, w.Code, w.Body)
 		}
 	}
 }

@@ -27,7 +27,7 @@ var refused = []struct{ name, instead string }{
 func (p parameters) check(of string) error {
 	for _, r := range refused {
 		switch p[r.name] {
-		case nil, int64(0), uint64(0), "":
+		case nil, int64(0), uint64(0), float64(0), "":
 		default:
 			return fault.Errorf(fault.Invalid, "%s has the parameter %s, which is not supported: %s", of, r.name, r.instead)
 		}
@@ -55,6 +55,11 @@ func (p parameters) number(name string) (n int64, given bool, err error) {
 		n = v
 	case uint64:
 		n = int64(min(v, math.MaxInt64))
+	case float64: // 3.0 is whole, too, and more than any that matters is as much as that
+		if v != math.Trunc(v) {
+			return 0, true, fault.Errorf(fault.Invalid, "the parameter %s must be a whole number", name)
+		}
+		n = int64(max(-1, min(v, 1<<62)))
 	default:
 		if _, given = p[name]; given {
 			return 0, true, fault.Errorf(fault.Invalid, "the parameter %s must be a whole number", name)

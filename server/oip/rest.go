@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -52,15 +53,23 @@ func nothing(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, r, http.StatusNotFound, problem{fmt.Sprintf("there is nothing at %.200s; of the Open Inference Protocol there are health, metadata and infer", r.URL.Path)})
 }
 
-// only refuses all methods but one.
+// only refuses all methods but one, and tells OPTIONS which there are.
 func only(method string, h http.HandlerFunc) http.HandlerFunc {
+	allow := method + ", OPTIONS"
+	if method == http.MethodGet {
+		allow = "GET, HEAD, OPTIONS"
+	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == method || method == http.MethodGet && r.Method == http.MethodHead {
 			h(w, r)
 			return
 		}
-		w.Header().Set("Allow", method)
-		writeJSON(w, r, http.StatusMethodNotAllowed, problem{fmt.Sprintf("%s is not possible at %.200s; use %s", r.Method, r.URL.Path, method)})
+		w.Header().Set("Allow", allow)
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		writeJSON(w, r, http.StatusMethodNotAllowed, problem{fmt.Sprintf("%s is not possible at %.200s; use %s", r.Method, r.URL.Path, allow)})
 	}
 }
 
@@ -89,8 +98,11 @@ func marshal(v any) ([]byte, error) {
 // status takes note of an error, and gives the status for it.
 func (s *Server) status(w http.ResponseWriter, err error) int {
 	status := s.Host.Failed(w, err)
-	if errors.As(err, &notFoundError{}) {
+	switch {
+	case errors.As(err, &notFoundError{}):
 		return http.StatusNotFound
+	case errors.As(err, &encodingError{}):
+		return http.StatusUnsupportedMediaType
 	}
 	return status
 }
@@ -170,7 +182,7 @@ type inferRequest struct {
 	Inputs     []struct {
 		Name       string                     `json:"name"`
 		Datatype   string                     `json:"datatype"`
-		Shape      []int64                    `json:"shape"`
+		Shape      []whole                    `json:"shape"`
 		Parameters map[string]json.RawMessage `json:"parameters"`
 		Data       json.RawMessage            `json:"data"`
 	} `json:"inputs"`
@@ -178,6 +190,30 @@ type inferRequest struct {
 		Name       string                     `json:"name"`
 		Parameters map[string]json.RawMessage `json:"parameters"`
 	} `json:"outputs"`
+}
+
+// A whole number, of which 3.0 is one.
+type whole int64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (w *whole) UnmarshalJSON(text []byte) error {
+	n, err := strconv.ParseInt(integral(string(text)), 10, 64)
+	if err != nil {
+		return &json.UnmarshalTypeError{Value: "value " + string(text), Type: reflect.TypeFor[whole]()}
+	}
+	*w = whole(n)
+	return nil
+}
+
+func shapeOf(dims []whole) []int64 {
+	if dims == nil {
+		return nil // it is missing
+	}
+	shape := make([]int64, len(dims))
+	for i, d := range dims {
+		shape[i] = int64(d)
+	}
+	return shape
 }
 
 // An inferResponse is the JSON of an answer.
@@ -267,7 +303,7 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 		return nil, err
 	}
 	for _, input := range in.Inputs {
-		d := declaration{input.Name, input.Datatype, input.Shape, fromRawParameters(input.Parameters)}
+		d := declaration{input.Name, input.Datatype, shapeOf(input.Shape), fromRawParameters(input.Parameters)}
 		if q.inputs[d.name], tail, err = readInput(e, d, q.inputs, input.Data, tail); err != nil {
 			return nil, err
 		}

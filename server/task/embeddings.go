@@ -9,6 +9,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/strict"
 )
 
 // Embeddings gives texts vectors.
@@ -28,60 +29,64 @@ func (Embeddings) Describe() []byte { return embeddingsDescribed }
 
 // Routes implements front.Task.
 func (e Embeddings) Routes() map[string]front.Route {
-	asIs := func(body []byte) (front.Question, error) { return e.question(body, false) }
-	unit := func(body []byte) (front.Question, error) { return e.question(body, true) }
+	asIs := func(data []byte, whole string) (front.Question, error) { return e.question(data, whole, false) }
+	unit := func(data []byte, whole string) (front.Question, error) { return e.question(data, whole, true) }
 	return map[string]front.Route{
-		"/predict":       {Question: asIs, Line: lineOf(asIs, first[[]float32])},
-		"/embed":         {Question: unit, Line: lineOf(unit, first[[]float32])},
-		"/v1/embeddings": {Question: e.openAI, Problem: openAIProblem},
+		"/predict":       {Question: reading(asIs).body, Line: lineOf(asIs, first[[]float32])},
+		"/embed":         {Question: reading(unit).body, Line: lineOf(unit, first[[]float32])},
+		"/v1/embeddings": {Question: reading(e.openAI).body, Problem: openAIProblem},
 	}
 }
 
 // question reads what text-embeddings-inference takes, which is also what Hugging Face's
 // clients send for feature extraction. Where it does not say whether vectors are to be
 // of length 1, they are as the model's files say, or where always is set they are.
-func (e Embeddings) question(body []byte, always bool) (front.Question, error) {
-	var b struct {
-		Inputs     json.RawMessage `json:"inputs"`
-		Normalize  *bool           `json:"normalize"`
-		Truncate   *bool           `json:"truncate"`
-		Direction  *string         `json:"truncation_direction"`
-		Prompt     string          `json:"prompt_name"`
-		Dimensions *float64        `json:"dimensions"` // 32.0 is a whole number in JSON
-		Format     *string         `json:"encoding_format"`
-		Options    json.RawMessage `json:"options"` // of the hosted API; they ask for nothing here
-	}
-	if err := decode(body, &b, `{"inputs": "…", "normalize": true, "truncate": true, "prompt_name": "…"}`); err != nil {
-		return front.Question{}, err
-	}
-	if err := cmp.Or(oneOf("truncation_direction", b.Direction, "right", "Right"), oneOf("encoding_format", b.Format, "float")); err != nil {
-		return front.Question{}, err
-	}
-	texts, _, err := textsOf("inputs", b.Inputs)
+func (e Embeddings) question(data []byte, whole string, always bool) (front.Question, error) {
+	var in texts
+	var normalize, truncate *bool
+	var direction, named, format *string
+	var dimensions *json.Number
+	r := strict.New(data, whole, `{"inputs": "…", "normalize": true, "truncate": true, "prompt_name": "…"}`)
+	err := r.Whole(strict.Fields{
+		"inputs":               in.read(r),
+		"normalize":            strict.Value(r, &normalize),
+		"truncate":             strict.Value(r, &truncate),
+		"truncation_direction": strict.Value(r, &direction),
+		"prompt_name":          strict.Value(r, &named),
+		"dimensions":           strict.Value(r, &dimensions),
+		"encoding_format":      strict.Value(r, &format),
+		"options":              r.Skip, // of the hosted API; they ask for nothing here
+	})
 	if err != nil {
 		return front.Question{}, err
 	}
-	prompt, err := e.Embedder.Prompt(b.Prompt)
+	if err := cmp.Or(in.given("inputs"), oneOf("truncation_direction", direction, "right", "Right"), oneOf("encoding_format", format, "float")); err != nil {
+		return front.Question{}, err
+	}
+	if named == nil {
+		named = new(string)
+	}
+	prompt, err := e.Embedder.Prompt(*named)
 	if err != nil {
 		return front.Question{}, err
 	}
-	for i := range texts {
-		texts[i] = prompt + texts[i]
-		if b.Truncate != nil && !*b.Truncate {
-			if long, err := e.Embedder.Truncates(texts[i]); err != nil || long {
+	for i := range in.list {
+		in.list[i] = prompt + in.list[i]
+		if truncate != nil && !*truncate {
+			if long, err := e.Embedder.Truncates(in.list[i]); err != nil || long {
 				return front.Question{}, fault.Errorf(fault.Invalid, `"inputs"[%d] is longer than the model reads, and truncate is false`, i)
 			}
 		}
 	}
-	return front.Question{Texts: texts, Answer: func(answers []textmodel.Answer) (any, error) {
-		return e.vectors(answers, always, b.Normalize, b.Dimensions)
+	return front.Question{Texts: in.list, Answer: func(answers []textmodel.Answer) (any, error) {
+		return e.vectors(answers, always, normalize, dimensions)
 	}}, nil
 }
 
 // vectors are those of the answers, of length 1 as wanted. There is no cutting them
 // shorter, since only models that were trained for it have meaning in the first
 // dimensions alone.
-func (e Embeddings) vectors(answers []textmodel.Answer, always bool, normalize *bool, dimensions *float64) ([][]float32, error) {
+func (e Embeddings) vectors(answers []textmodel.Answer, always bool, normalize *bool, dimensions *json.Number) ([][]float32, error) {
 	read := e.Embedder.Vector
 	if normalize != nil && !*normalize {
 		read = e.Embedder.Pooled
@@ -92,8 +97,8 @@ func (e Embeddings) vectors(answers []textmodel.Answer, always bool, normalize *
 		if err != nil {
 			return nil, err
 		}
-		if dimensions != nil && *dimensions != float64(len(v)) {
-			return nil, fault.Errorf(fault.Invalid, "dimensions is %g, and the model's embeddings have %d", *dimensions, len(v))
+		if dimensions != nil && !isWhole(*dimensions, len(v)) {
+			return nil, fault.Errorf(fault.Invalid, "dimensions is %.40s, and the model's embeddings have %d", *dimensions, len(v))
 		}
 		if normalize == nil && always || normalize != nil && *normalize {
 			embed.Normalize(v)
@@ -101,4 +106,10 @@ func (e Embeddings) vectors(answers []textmodel.Answer, always bool, normalize *
 		all[i] = v
 	}
 	return all, nil
+}
+
+// isWhole reports whether a number of JSON is n, as 32.0 is 32.
+func isWhole(number json.Number, n int) bool {
+	f, err := number.Float64()
+	return err == nil && f == float64(n)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/runtime/tokenclass"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/strict"
 )
 
 // Entities finds entities in texts.
@@ -25,54 +26,77 @@ func (Entities) Describe() []byte { return entitiesDescribed }
 
 // Routes implements front.Task.
 func (e Entities) Routes() map[string]front.Route {
-	return map[string]front.Route{"/predict": {Question: e.question, Line: lineOf(e.question, first[[]tokenclass.Entity])}}
+	return map[string]front.Route{"/predict": {Question: reading(e.question).body, Line: lineOf(e.question, first[[]tokenclass.Entity])}}
 }
 
 // question reads what the token-classification API of Hugging Face takes. A text is
 // answered with a list of entities, a list of texts with one for each.
-func (e Entities) question(body []byte) (front.Question, error) {
-	var b struct {
-		Inputs     json.RawMessage `json:"inputs"`
-		Parameters struct {
-			Strategy *tokenclass.Strategy `json:"aggregation_strategy"`
-			Ignore   *[]*string           `json:"ignore_labels"`
-			Stride   *int                 `json:"stride"`
-		} `json:"parameters"`
-		Options json.RawMessage `json:"options"` // of the hosted API; they ask for nothing here
-	}
-	if err := decode(body, &b, `{"inputs": "…", "parameters": {"aggregation_strategy": "simple", "ignore_labels": ["O"]}}`); err != nil {
-		return front.Question{}, err
-	}
+func (e Entities) question(data []byte, whole string) (front.Question, error) {
 	o := tokenclass.DefaultOptions()
-	if s := b.Parameters.Strategy; s != nil {
-		o.Strategy = *s
+	r := strict.New(data, whole, `{"inputs": "…", "parameters": {"aggregation_strategy": "simple", "ignore_labels": ["O"]}}`)
+	var in texts
+	err := r.Whole(strict.Fields{
+		"inputs": in.read(r),
+		"parameters": r.Object(strict.Fields{
+			"aggregation_strategy": func(where string) error { return readStrategy(r, &o, where) },
+			"ignore_labels":        func(where string) error { return readIgnored(r, &o, where) },
+			"stride":               func(string) error { return readStride(r) },
+		}),
+		"options": r.Skip, // of the hosted API; they ask for nothing here
+	})
+	if err == nil {
+		err = in.given("inputs")
 	}
-	if b.Parameters.Ignore != nil {
-		o.Ignore = nil
-		for _, label := range *b.Parameters.Ignore {
-			if label == nil {
-				return front.Question{}, fault.Errorf(fault.Invalid, "ignore_labels holds null; it takes labels, which are strings")
-			}
-			o.Ignore = append(o.Ignore, *label)
-		}
-	}
-	if !slices.Contains(tokenclass.Strategies(), o.Strategy) {
-		return front.Question{}, fault.Errorf(fault.Invalid, "aggregation_strategy is %q; it can be one of %q", o.Strategy, tokenclass.Strategies())
-	}
-	if b.Parameters.Stride != nil {
-		return front.Question{}, fault.Errorf(fault.Invalid, "stride is not supported: a text that is too long is truncated; send it in parts")
-	}
-	texts, single, err := textsOf("inputs", b.Inputs)
-	return front.Question{Texts: texts, Answer: func(answers []textmodel.Answer) (any, error) {
+	return front.Question{Texts: in.list, Answer: func(answers []textmodel.Answer) (any, error) {
 		all := make([][]tokenclass.Entity, len(answers))
 		for i, a := range answers {
-			if all[i], err = e.Tagger.Entities(texts[i], a, o); err != nil {
+			var err error
+			if all[i], err = e.Tagger.Entities(in.list[i], a, o); err != nil {
 				return nil, err
 			}
 		}
-		if single {
+		if in.single {
 			return all[0], nil
 		}
 		return all, nil
 	}}, err
+}
+
+func readStrategy(r *strict.Reader, o *tokenclass.Options, where string) error {
+	var s *string
+	if err := strict.Value(r, &s)(where); err != nil || s == nil {
+		return err
+	}
+	if o.Strategy = tokenclass.Strategy(*s); !slices.Contains(tokenclass.Strategies(), o.Strategy) {
+		return fault.Errorf(fault.Invalid, "aggregation_strategy is %.40q; it can be one of %q", *s, tokenclass.Strategies())
+	}
+	return nil
+}
+
+// readIgnored reads labels, of which an empty list is none.
+func readIgnored(r *strict.Reader, o *tokenclass.Options, where string) error {
+	token, err := r.Next()
+	switch {
+	case err != nil || token == nil:
+		return err
+	case token != json.Delim('['):
+		return fault.Errorf(fault.Invalid, "%s must be a list of labels, not %s", where, strict.Kind(token))
+	}
+	o.Ignore = nil
+	return r.List(func(token json.Token, where string) error {
+		label, ok := token.(string)
+		if !ok {
+			return fault.Errorf(fault.Invalid, "%s is %s; labels are strings", where, strict.Kind(token))
+		}
+		o.Ignore = append(o.Ignore, label)
+		return nil
+	}, where)
+}
+
+func readStride(r *strict.Reader) error {
+	token, err := r.Next()
+	if err == nil && token != nil {
+		err = fault.Errorf(fault.Invalid, "stride is not supported: a text that is too long is truncated; send it in parts")
+	}
+	return err
 }

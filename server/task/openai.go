@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/strict"
 )
 
 // An openAIList is what OpenAI answers to a request for embeddings.
@@ -30,23 +32,23 @@ type openAIUsage struct {
 	TotalTokens  int `json:"total_tokens"`
 }
 
-// openAI reads what OpenAI's /v1/embeddings takes. The vectors have length 1, as
-// OpenAI's have.
-func (e Embeddings) openAI(body []byte) (front.Question, error) {
-	var b struct {
-		Input      json.RawMessage `json:"input"`
-		Model      string          `json:"model"`
-		Format     *string         `json:"encoding_format"`
-		Dimensions *float64        `json:"dimensions"` // 32.0 is a whole number in JSON
-		User       string          `json:"user"`       // asks for nothing here
+// openAI reads what OpenAI's /v1/embeddings takes, and as that does refuses what it does not
+// know. The vectors have length 1, as OpenAI's have.
+func (e Embeddings) openAI(data []byte, whole string) (front.Question, error) {
+	var in texts
+	var format, unused *string
+	var dimensions *json.Number
+	r := strict.New(data, whole, `{"input": "…", "model": "…", "encoding_format": "float"}`)
+	err := r.Whole(strict.Fields{
+		"input":           in.read(r),
+		"model":           strict.Value(r, &unused),
+		"encoding_format": strict.Value(r, &format),
+		"dimensions":      strict.Value(r, &dimensions),
+		"user":            strict.Value(r, &unused), // asks for nothing here
+	})
+	if err == nil {
+		err = cmp.Or(in.given("input"), oneOf("encoding_format", format, "float", "base64"))
 	}
-	if err := decode(body, &b, `{"input": "…", "model": "…", "encoding_format": "float"}`); err != nil {
-		return front.Question{}, err
-	}
-	if err := oneOf("encoding_format", b.Format, "float", "base64"); err != nil {
-		return front.Question{}, err
-	}
-	texts, _, err := textsOf("input", b.Input)
 	if err != nil {
 		return front.Question{}, err
 	}
@@ -54,11 +56,11 @@ func (e Embeddings) openAI(body []byte) (front.Question, error) {
 	if err != nil {
 		return front.Question{}, err
 	}
-	for i := range texts {
-		texts[i] = prompt + texts[i]
+	for i := range in.list {
+		in.list[i] = prompt + in.list[i]
 	}
-	return front.Question{Texts: texts, Answer: func(answers []textmodel.Answer) (any, error) {
-		vectors, err := e.vectors(answers, true, nil, b.Dimensions)
+	return front.Question{Texts: in.list, Answer: func(answers []textmodel.Answer) (any, error) {
+		vectors, err := e.vectors(answers, true, nil, dimensions)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +68,7 @@ func (e Embeddings) openAI(body []byte) (front.Question, error) {
 		for i, v := range vectors {
 			list.Usage.PromptTokens += len(answers[i].Tokens.IDs)
 			one := openAIEmbedding{Object: "embedding", Index: i, Embedding: v}
-			if b.Format != nil && *b.Format == "base64" {
+			if format != nil && *format == "base64" {
 				one.Embedding = packed(v)
 			}
 			list.Data = append(list.Data, one)

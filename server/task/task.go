@@ -7,59 +7,72 @@
 package task
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/strict"
 )
 
-// decode reads a body that is one JSON object with no other fields than those of v.
-func decode(body []byte, v any, form string) error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	err := d.Decode(v)
-	if err == nil {
-		if _, err := d.Token(); !errors.Is(err, io.EOF) {
-			return fault.Errorf(fault.Invalid, "something follows the JSON object")
-		}
-		return nil
-	}
-	if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
-		return fault.Errorf(fault.Invalid, "the field %s is not known; a body is of the form %s", field, form)
-	}
-	return fault.Errorf(fault.Invalid, "this is not JSON of the form %s: %s", form, strings.TrimPrefix(err.Error(), "json: "))
+// texts are the text or the list of texts that a body has.
+type texts struct {
+	list   []string
+	single bool
 }
 
-// textsOf reads the field that holds a text or a list of texts.
-func textsOf(field string, value json.RawMessage) (texts []string, single bool, err error) {
-	var one *string
-	var many []*string
-	switch {
-	case len(value) == 0 || string(value) == "null":
-		return nil, false, fault.Errorf(fault.Invalid, "%q is missing; it takes a text or a list of texts", field)
-	case json.Unmarshal(value, &one) == nil:
-		many, single = []*string{one}, true
-	case json.Unmarshal(value, &many) != nil:
-		if numbers(value) {
-			return nil, false, fault.Errorf(fault.Invalid, "%q holds numbers; token ids are not taken, send the texts themselves", field)
+// read reads the field with them.
+func (t *texts) read(r *strict.Reader) func(where string) error {
+	return func(where string) error {
+		token, err := r.Next()
+		switch {
+		case err != nil || token == nil:
+			return err
+		case token != json.Delim('['):
+			t.single = true
+			return t.add(token, where)
 		}
-		return nil, false, fault.Errorf(fault.Invalid, "%q must be a text or a list of texts", field)
-	case len(many) == 0:
-		return nil, false, fault.Errorf(fault.Invalid, "%q is an empty list", field)
-	}
-	for i, s := range many {
-		if s == nil || *s == "" {
-			return nil, false, fault.Errorf(fault.Invalid, "%q[%d] is empty", field, i)
+		err = r.List(func(token json.Token, at string) error {
+			if token == json.Delim('[') { // those of token ids are lists of lists
+				if token, err = r.Next(); err != nil {
+					return err
+				}
+				if _, number := token.(json.Number); !number {
+					return fault.Errorf(fault.Invalid, "%s must be a text or a list of texts; %s is a list", where, at)
+				}
+			}
+			return t.add(token, at)
+		}, where)
+		if err == nil && len(t.list) == 0 {
+			err = fault.Errorf(fault.Invalid, "%s is an empty list", where)
 		}
-		texts = append(texts, *s)
+		return err
 	}
-	return texts, single, nil
+}
+
+// add adds the text that a token is, which stands at a place.
+func (t *texts) add(token json.Token, where string) error {
+	switch token := token.(type) {
+	case string:
+		if token == "" {
+			return fault.Errorf(fault.Invalid, "%s is empty", where)
+		}
+		t.list = append(t.list, token)
+		return nil
+	case json.Number:
+		return fault.Errorf(fault.Invalid, "%s is a number; token ids are not taken, send the texts themselves", where)
+	}
+	return fault.Errorf(fault.Invalid, "%s must be a text, not %s", where, strict.Kind(token))
+}
+
+// given fails when there are none in the field.
+func (t *texts) given(field string) error {
+	if len(t.list) == 0 {
+		return fault.Errorf(fault.Invalid, "%q is missing; it takes a text or a list of texts", field)
+	}
+	return nil
 }
 
 // oneOf refuses what is none of the values that a field can have; nil is not given.
@@ -70,14 +83,20 @@ func oneOf(field string, value *string, can ...string) error {
 	return fault.Errorf(fault.Invalid, "%s is %.40q; it can be %s", field, *value, strings.Join(can, " or "))
 }
 
+// A reading reads a body, or a line, which errors call whole.
+type reading func(data []byte, whole string) (front.Question, error)
+
+// body reads bodies.
+func (read reading) body(data []byte) (front.Question, error) { return read(data, "the body") }
+
 // lineOf makes a reader of a stream's lines of that of bodies: a line is a body with one
 // text, or the text alone. only is the answer to it, of those to the list.
-func lineOf(question func(body []byte) (front.Question, error), only func(answer any) any) func(line []byte) (front.Question, error) {
+func lineOf(question reading, only func(answer any) any) func(line []byte) (front.Question, error) {
 	return func(line []byte) (front.Question, error) {
-		if line[0] == '"' {
+		if line[0] == '"' && json.Valid(line) {
 			line = slices.Concat([]byte(`{"inputs": [`), line, []byte("]}"))
 		}
-		q, err := question(line)
+		q, err := question(line, "the line")
 		if err == nil && len(q.Texts) != 1 {
 			err = fault.Errorf(fault.Invalid, "%d texts; send a line for each", len(q.Texts))
 		}
@@ -100,10 +119,4 @@ func first[T any](answer any) any {
 		return list[0]
 	}
 	return answer
-}
-
-// numbers reports whether a value is a list of numbers or of lists of them.
-func numbers(value json.RawMessage) bool {
-	rest := strings.TrimLeft(string(value), "[ \t\r\n")
-	return rest != "" && strings.ContainsRune("-0123456789", rune(rest[0]))
 }

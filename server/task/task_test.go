@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/embed"
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/server/front"
 )
@@ -43,35 +44,133 @@ func TestEveryRouteOfATaskIsDescribed(t *testing.T) {
 	}
 }
 
-func TestBodiesSayWhatIsWrongWithThem(t *testing.T) {
+// embedder makes no vectors, but tells of its prompts, of which it has none.
+var embedder = Embeddings{Embedder: &embed.Embedder{}}
+
+// What is wrong whatever is asked for is said in the same words on every route, of bodies
+// and of lines.
+func TestEveryRouteReadsItsBodyStrictly(t *testing.T) {
 	t.Parallel()
-	for body, want := range map[string]string{
-		``:                           "not JSON",
-		`[]`:                         "not JSON",
-		`{}`:                         `"inputs" is missing`,
-		`{"inputs": null}`:           `"inputs" is missing`,
-		`{"inputs": []}`:             "empty list",
-		`{"inputs": ""}`:             `"inputs"[0] is empty`,
-		`{"inputs": ["a", null]}`:    `"inputs"[1] is empty`,
-		`{"inputs": [1, 2]}`:         "token ids are not taken",
-		`{"inputs": [[1], [2]]}`:     "token ids are not taken",
-		`{"inputs": {"text": "a"}}`:  "must be a text or a list of texts",
-		`{"inputs": "a"} x`:          "something follows",
-		`{"inputs": "a", "more": 1}`: `the field "more" is not known`,
-		`{"inputs": "a", "parameters": {"stride": 3}}`:                    "stride is not supported",
-		`{"inputs": "a", "parameters": {"aggregation_strategy": "best"}}`: `aggregation_strategy is "best"`,
-		`{"inputs": "a", "parameters": {"ignore_labels": "O"}}`:           "not JSON of the form",
-		`{"inputs": "a", "parameters": {"ignore_labels": ["O", null]}}`:   "holds null",
+	for name, c := range map[string]struct {
+		read func([]byte) (front.Question, error)
+		in   string // the field with the texts
+		more string // a field that takes true, a number or a string
+	}{
+		"entities":       {Entities{}.Routes()["/predict"].Question, "inputs", `"parameters": {"ignore_labels": []}`},
+		"a line":         {Entities{}.Routes()["/predict"].Line, "inputs", `"parameters": {"ignore_labels": []}`},
+		"/predict":       {embedder.Routes()["/predict"].Question, "inputs", `"normalize": true`},
+		"/embed":         {embedder.Routes()["/embed"].Question, "inputs", `"normalize": true`},
+		"/embed, a line": {embedder.Routes()["/embed"].Line, "inputs", `"normalize": true`},
+		"/v1/embeddings": {embedder.Routes()["/v1/embeddings"].Question, "input", `"dimensions": 32.0`},
 	} {
-		_, err := Entities{}.question([]byte(body))
-		if err == nil || fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", body, err, want)
+		fill := strings.NewReplacer("$in", `"`+c.in+`"`, "$more", c.more)
+		for body, want := range map[string]string{
+			`[]`:                           "must not be a list",
+			`null`:                         "must not be null",
+			`{$in: "a"`:                    "it ends too early",
+			`{}`:                           "$in is missing",
+			`{$in: null}`:                  "$in is missing",
+			`{$in: []}`:                    "$in is an empty list",
+			`{$in: ""}`:                    "$in is empty",
+			`{$in: ["a", ""]}`:             "$in[1] is empty",
+			`{$in: ["a", null]}`:           "$in[1] must be a text, not null",
+			`{$in: [1, 2]}`:                "token ids are not taken",
+			`{$in: [[1], [2]]}`:            "token ids are not taken",
+			`{$in: [["a"]]}`:               "$in[0] is a list",
+			`{$in: {"text": "a"}}`:         "$in must be a text, not an object",
+			`{$in: "a", "more": 1}`:        `the field "more" of the `,
+			`{"INPUTS": "a"}`:              `the field "INPUTS" of the `,
+			`{"Input": "a"}`:               `the field "Input" of the `,
+			`{$in: "a", $in: ["b"]}`:       "$in is given twice",
+			`{$in: "a", $more, $more}`:     "is given twice",
+			`{$in: "a"} x`:                 "something follows",
+			`{$in: "a"}{}`:                 "something follows",
+			`{$in: "a"}]`:                  "something follows",
+			`{$in: NaN}`:                   "is not JSON of the form",
+			`{$in: "a", $more, Infinity}`:  "is not JSON of the form",
+			`{$in: ` + deep:                "$in[0] is a list",
+			`{$in: "a",` + deep:            "is not JSON of the form",
+			`{$in: [` + manyTexts + `""]}`: "has more than 65536 elements",
+		} {
+			_, err := c.read([]byte(fill.Replace(body)))
+			code := fault.Invalid
+			if strings.Contains(want, "65536") {
+				code = fault.TooLarge
+			}
+			if err == nil || fault.CodeOf(err) != code || !strings.Contains(err.Error(), fill.Replace(want)) {
+				t.Errorf("%s: %.80s: %v, want %q", name, fill.Replace(body), err, fill.Replace(want))
+			}
+		}
+		if q, err := c.read([]byte(fill.Replace(`{$in: ["a"], $more}`))); err != nil || len(q.Texts) != 1 {
+			t.Errorf("%s: %q, %v", name, q.Texts, err)
 		}
 	}
-	for body, want := range map[string]int{`{"inputs": "a"}`: 1, `{"inputs": ["a", "b"], "options": {"x": [1]}}`: 2, `{"inputs": ["a"], "parameters": {"ignore_labels": []}}`: 1} {
-		if q, err := (Entities{}).question([]byte(body)); err != nil || len(q.Texts) != want {
+}
+
+var (
+	deep      = strings.Repeat("[", 1<<16)
+	manyTexts = strings.Repeat(`"a",`, 1<<16)
+)
+
+func TestBodiesSayWhatIsWrongWithThem(t *testing.T) {
+	t.Parallel()
+	embed, openAI := embedder.Routes()["/embed"].Question, embedder.Routes()["/v1/embeddings"].Question
+	entities := Entities{}.Routes()["/predict"].Question
+	for _, c := range []struct {
+		read       func([]byte) (front.Question, error)
+		body, want string
+	}{
+		{entities, ``, "the body is not JSON"},
+		{entities, `{"inputs": "a", "parameters": {"stride": 3}}`, "stride is not supported"},
+		{entities, `{"inputs": "a", "parameters": {"aggregation_strategy": "best"}}`, `aggregation_strategy is "best"`},
+		{entities, `{"inputs": "a", "parameters": {"Stride": null}}`, `the field "Stride" of "parameters"`},
+		{entities, `{"inputs": "a", "parameters": {"ignore_labels": [], "ignore_labels": ["O"]}}`, `"ignore_labels" is given twice`},
+		{entities, `{"inputs": "a", "parameters": {"ignore_labels": "O"}}`, "must be a list of labels, not a string"},
+		{entities, `{"inputs": "a", "parameters": {"ignore_labels": ["O", null]}}`, `"ignore_labels"[1] is null`},
+		{entities, `{"inputs": "a", "parameters": []}`, "must be an object, not a list"},
+		{entities, `{"inputs": "a", "options": ` + deep, "the body is not JSON"},
+		{embed, `{"inputs": "a", "normalize": "yes"}`, `"normalize" must be true or false, not a string`},
+		{embed, `{"inputs": "a", "dimensions": "32"}`, `"dimensions" must be a number, not a string`},
+		{embed, `{"inputs": "a", "prompt_name": 1}`, `"prompt_name" must be a string, not a number`},
+		{embed, `{"inputs": "a", "truncation_direction": "left"}`, "right"},
+		{embed, `{"inputs": "a", "encoding_format": "base64"}`, "float"},
+		{openAI, `{"input": "a", "encoding_format": "int8"}`, "float or base64"},
+		{openAI, `{"input": "a", "user": 1}`, `"user" must be a string`},
+		{openAI, `{"input": "a", "truncate": true}`, `known are dimensions, encoding_format, input, model, user`},
+	} {
+		if _, err := c.read([]byte(c.body)); err == nil || fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.80s: %v, want %q", c.body, err, c.want)
+		}
+	}
+	for body, want := range map[string]int{`{"inputs": "a"}`: 1, `{"inputs": ["a", "b"], "options": {"x": [1]}}`: 2, `{"inputs": ["a"], "parameters": {"ignore_labels": []}}`: 1, `{"inputs": "a", "parameters": null}`: 1} {
+		if q, err := entities([]byte(body)); err != nil || len(q.Texts) != want {
 			t.Errorf("%s: %q, %v", body, q.Texts, err)
 		}
+	}
+	for _, body := range []string{`{"input": "a", "model": "b", "encoding_format": "base64", "dimensions": 32, "user": "c"}`, `{"input": ["a"], "model": null, "encoding_format": null, "dimensions": null, "user": null}`} {
+		if q, err := openAI([]byte(body)); err != nil || len(q.Texts) != 1 {
+			t.Errorf("%s: %q, %v", body, q.Texts, err)
+		}
+	}
+}
+
+// A line that is a string is that text, and cannot say what only a body can.
+func TestALineIsATextOrABody(t *testing.T) {
+	t.Parallel()
+	read := embedder.Routes()["/embed"].Line
+	for line, want := range map[string]string{
+		`"a", "b"`: "is not JSON of the form",
+		`"a"], "normalize": false, "options": ["b"`: "is not JSON of the form",
+		`{"inputs": ["a", "b"]}`:                    "2 texts; send a line for each",
+		`{"text": "a"}`:                             `the field "text" of the line is not known`,
+		`""`:                                        "is empty",
+	} {
+		if q, err := read([]byte(line)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %q, %v, want %q", line, q.Texts, err, want)
+		}
+	}
+	if q, err := read([]byte(`"a \"]"`)); err != nil || len(q.Texts) != 1 || q.Texts[0] != `a "]` {
+		t.Errorf("%q, %v", q.Texts, err)
 	}
 }
 
@@ -82,7 +181,7 @@ func FuzzEntitiesBody(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		q, err := Entities{}.question(body)
+		q, err := Entities{}.question(body, "the body")
 		if err != nil {
 			if fault.CodeOf(err) != fault.Invalid {
 				t.Errorf("%q: %v is %s", body, err, fault.CodeOf(err))

@@ -1,0 +1,183 @@
+// Package strict reads the JSON of clients token by token, so that nothing is built of
+// what is not wanted, and refuses what would be without effect: a field that is not known
+// or not spelt as it is, one that is given twice, and what follows the JSON. What is wrong
+// is a fault.Invalid that names it.
+//
+// It knows JSON; not what is asked.
+package strict
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+)
+
+// MaxList is how many elements a list may have.
+const MaxList = 1 << 16
+
+// A Reader reads JSON from its beginning to its end.
+type Reader struct {
+	tokens      *json.Decoder
+	whole, form string
+}
+
+// New reads data. Errors call it whole, such as "the body", and say that it should be of a form.
+func New(data []byte, whole, form string) *Reader {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	return &Reader{d, whole, form}
+}
+
+// Fields are those that an object may have, each with what reads its value. That is told
+// where the value stands, for errors.
+type Fields map[string]func(where string) error
+
+// Whole reads data that is one object, and nothing else.
+func (r *Reader) Whole(fields Fields) error {
+	token, err := r.Next()
+	switch {
+	case err != nil:
+		return err
+	case token != json.Delim('{'):
+		return r.notJSON(r.whole + " must not be " + Kind(token))
+	}
+	if err := r.Fields(fields, r.whole); err != nil {
+		return err
+	}
+	return r.End()
+}
+
+// Next is the next token.
+func (r *Reader) Next() (json.Token, error) {
+	token, err := r.tokens.Token()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, r.notJSON("it ends too early")
+	case err != nil:
+		return nil, r.notJSON(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return token, nil
+}
+
+// End fails when something follows.
+func (r *Reader) End() error {
+	if _, err := r.tokens.Token(); !errors.Is(err, io.EOF) {
+		return fault.Errorf(fault.Invalid, "something follows the JSON in %s", r.whole)
+	}
+	return nil
+}
+
+// Skip passes over a value, however it is nested.
+func (r *Reader) Skip(string) error {
+	var value json.RawMessage
+	if err := r.tokens.Decode(&value); err != nil {
+		return r.notJSON(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
+}
+
+// Fields reads the object that stands at a place, behind its brace.
+func (r *Reader) Fields(fields Fields, where string) error {
+	given := make([]string, 0, len(fields))
+	for r.tokens.More() {
+		token, err := r.Next()
+		if err != nil {
+			return err
+		}
+		key, _ := token.(string)
+		read, known := fields[key]
+		if !known {
+			names := slices.Sorted(maps.Keys(fields))
+			return fault.Errorf(fault.Invalid, "the field %.80q of %s is not known; known are %s", key, where, strings.Join(names, ", "))
+		}
+		if slices.Contains(given, key) {
+			return fault.Errorf(fault.Invalid, "%q is given twice", key)
+		}
+		given = append(given, key)
+		if err := read(strconv.Quote(key)); err != nil {
+			return err
+		}
+	}
+	_, err := r.Next() // the brace
+	return err
+}
+
+// Object reads an object, or null, which is as if it were not there.
+func (r *Reader) Object(fields Fields) func(where string) error {
+	return func(where string) error {
+		token, err := r.Next()
+		switch {
+		case err != nil || token == nil:
+			return err
+		case token != json.Delim('{'):
+			return fault.Errorf(fault.Invalid, "%s must be an object, not %s", where, Kind(token))
+		}
+		return r.Fields(fields, where)
+	}
+}
+
+// List reads the list that stands at a place, behind its bracket. Each element is read
+// with its first token.
+func (r *Reader) List(each func(token json.Token, where string) error, where string) error {
+	for i := 0; r.tokens.More(); i++ {
+		if i == MaxList {
+			return fault.Errorf(fault.TooLarge, "%s has more than %d elements; send fewer at a time", where, MaxList)
+		}
+		token, err := r.Next()
+		if err != nil {
+			return err
+		}
+		if err := each(token, where+"["+strconv.Itoa(i)+"]"); err != nil {
+			return err
+		}
+	}
+	_, err := r.Next() // the bracket
+	return err
+}
+
+// Value reads a string, a number, or true or false. null is as if it were not there.
+func Value[T string | json.Number | bool](r *Reader, to **T) func(where string) error {
+	return func(where string) error {
+		token, err := r.Next()
+		if err != nil || token == nil {
+			return err
+		}
+		v, ok := token.(T)
+		if !ok {
+			return fault.Errorf(fault.Invalid, "%s must be %s, not %s", where, Kind(v), Kind(token))
+		}
+		*to = &v
+		return nil
+	}
+}
+
+// notJSON says that the JSON is broken, or of another shape.
+func (r *Reader) notJSON(why string) error {
+	return fault.Errorf(fault.Invalid, "%s is not JSON of the form %s: %s", r.whole, r.form, why)
+}
+
+// Kind names what a token begins.
+func Kind(token json.Token) string {
+	switch token := token.(type) {
+	case json.Delim:
+		if token == '[' {
+			return "a list"
+		}
+		return "an object"
+	case string:
+		return "a string"
+	case json.Number:
+		return "a number"
+	case bool:
+		return "true or false"
+	default:
+		return "null"
+	}
+}
