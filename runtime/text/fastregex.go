@@ -74,7 +74,7 @@ func tries(parts []regexPart, last bool) int {
 	for i, part := range parts {
 		rest := parts[i+1:]
 		switch {
-		case part.odd || part.lineEnd || !part.class && (part.group == nil || part.most != 1):
+		case part.odd || !part.class && (part.group == nil || part.most != 1):
 			return maxTries + 1
 		case !part.class:
 			ways := 1 - part.least

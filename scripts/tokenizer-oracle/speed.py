@@ -21,7 +21,7 @@ import time
 
 from tokenizers import Tokenizer
 
-ROUNDS = 5
+ROUNDS = 3
 HERE = pathlib.Path(__file__).resolve().parents[2] / "runtime" / "text"
 SIZES = {"short": 4 << 10, "long": 100 << 10, "word": 100 << 10}
 
