@@ -38,7 +38,7 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Embe
 		return nil, err
 	}
 	e.pooled = !output.AnyRank && len(output.Dims) == 2
-	if e.modules, err = read(b, e.pooled); err != nil {
+	if e.modules, err = reader(b.ReadFile).modules(e.pooled); err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
 	}
 	if e.lower {
@@ -127,20 +127,22 @@ func (e *Embedder) Pooled(a textmodel.Answer) ([]float32, error) {
 }
 
 func (e *Embedder) pool(a textmodel.Answer) ([]float32, error) {
-	if slices.ContainsFunc(a.Values, func(v float32) bool { return v-v != 0 }) {
-		return nil, errors.New("the model answered something that is not a finite number")
-	}
+	var v []float32
 	switch {
-	case len(a.Shape) == 1:
-		return slices.Clone(a.Values), nil
-	case len(a.Shape) != 2 || a.Shape[0] == 0:
+	case slices.Contains(a.Shape, 0) || len(a.Shape) != 1 && len(a.Shape) != 2:
 		return nil, fmt.Errorf("a text has vectors of shape %v", a.Shape)
+	case len(a.Shape) == 1:
+		v = slices.Clone(a.Values)
+	default:
+		width := int(a.Shape[1])
+		rows := slices.Collect(slices.Chunk(a.Values, width))
+		v = make([]float32, 0, len(e.pooling)*width)
+		for _, mode := range e.pooling {
+			v = append(v, poolings[mode](rows, width)...)
+		}
 	}
-	width := int(a.Shape[1])
-	rows := slices.Collect(slices.Chunk(a.Values, max(1, width)))
-	v := make([]float32, 0, len(e.pooling)*width)
-	for _, mode := range e.pooling {
-		v = append(v, poolings[mode](rows, width)...)
+	if slices.ContainsFunc(v, func(x float32) bool { return x-x != 0 }) {
+		return nil, errors.New("what the model answered makes a vector with something that is not a finite number")
 	}
 	return v, nil
 }

@@ -22,9 +22,13 @@ type modules struct {
 	defaultPrompt string
 }
 
-// read reads the files of sentence-transformers, as far as there are any. A model that
+// A reader reads a file of a bundle. It fails with bundle.ErrNoFile when there is none
+// of that name.
+type reader func(name string) ([]byte, error)
+
+// modules reads the files of sentence-transformers, as far as there are any. A model that
 // pools by itself has done what modules.json lists.
-func read(b *bundle.Bundle, pooled bool) (modules, error) {
+func (read reader) modules(pooled bool) (modules, error) {
 	m := modules{}
 	var sentence struct {
 		Length int  `json:"max_seq_length"`
@@ -34,7 +38,7 @@ func read(b *bundle.Bundle, pooled bool) (modules, error) {
 		Prompts map[string]string `json:"prompts"`
 		Default *string           `json:"default_prompt_name"`
 	}
-	err := errors.Join(optional(b, bundle.SentenceConfigName, &sentence), optional(b, bundle.PromptsName, &prompts))
+	err := errors.Join(read.optional(bundle.SentenceConfigName, &sentence), read.optional(bundle.PromptsName, &prompts))
 	if err != nil {
 		return m, err
 	}
@@ -55,7 +59,7 @@ func read(b *bundle.Bundle, pooled bool) (modules, error) {
 		Path string `json:"path"`
 		Type string `json:"type"`
 	}
-	if err := optional(b, bundle.ModulesName, &list); err != nil {
+	if err := read.optional(bundle.ModulesName, &list); err != nil {
 		return m, err
 	}
 	if list == nil {
@@ -67,10 +71,10 @@ func read(b *bundle.Bundle, pooled bool) (modules, error) {
 		switch {
 		case kind == "Transformer" && i == 0:
 		case kind == "Pooling" && m.pooling == nil:
-			if err := m.readPooling(b, module.Path); err != nil {
+			if err := m.readPooling(read, module.Path); err != nil {
 				return m, err
 			}
-		case kind == "Normalize" && m.pooling != nil && i == len(list)-1:
+		case kind == "Normalize" && i == len(list)-1:
 			m.normalized = true
 		default:
 			return m, fmt.Errorf("%s: module %d is %s (%s), which is not supported there; what is supported is a Transformer, a Pooling and then at most a Normalize. Export the model with these modules in it, so that it has an output sentence_embedding",
@@ -95,10 +99,10 @@ var older = []struct{ key, pooling string }{
 }
 
 // readPooling reads the configuration of the Pooling module in a folder.
-func (m *modules) readPooling(b *bundle.Bundle, folder string) error {
+func (m *modules) readPooling(read reader, folder string) error {
 	name := bundle.ModuleConfigName(folder)
 	var fields map[string]json.RawMessage
-	err := optional(b, name, &fields)
+	err := read.optional(name, &fields)
 	if err == nil && fields == nil {
 		err = fmt.Errorf("%s/config.json is missing, which says how to pool; put it beside the model and split it again", folder)
 	}
@@ -123,7 +127,10 @@ func (m *modules) readPooling(b *bundle.Bundle, folder string) error {
 			m.pooling = []string{"mean"}
 		}
 	}
-	for _, p := range m.pooling {
+	for i, p := range m.pooling {
+		if slices.Contains(m.pooling[:i], p) {
+			return fmt.Errorf("%s: pooling %q is there twice", name, p)
+		}
 		if poolings[p] == nil {
 			return fmt.Errorf("%s: pooling %q is not supported (supported: %s)", name, p, strings.Join(slices.Sorted(maps.Keys(poolings)), ", "))
 		}
@@ -134,9 +141,9 @@ func (m *modules) readPooling(b *bundle.Bundle, folder string) error {
 	return nil
 }
 
-// optional reads a JSON file of the bundle into v, if there is one.
-func optional(b *bundle.Bundle, name string, v any) error {
-	data, err := b.ReadFile(name)
+// optional reads a JSON file into v, if there is one.
+func (read reader) optional(name string, v any) error {
+	data, err := read(name)
 	if errors.Is(err, bundle.ErrNoFile) {
 		return nil
 	}

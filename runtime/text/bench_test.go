@@ -1,8 +1,16 @@
 package text
 
 import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // About 25 tokens, as a sentence of SST-2's dev set has on average.
@@ -84,4 +92,58 @@ func BenchmarkLoadTokenizer(b *testing.B) {
 	for b.Loop() {
 		loadModelTokenizer(b, "sst2-minilm")
 	}
+}
+
+// BenchmarkScripts encodes texts in several scripts, short and long, and as one word that
+// does not end, with every tokenizer of the oracle's folder.
+// scripts/tokenizer-oracle/speed.py compares with the library.
+func BenchmarkScripts(b *testing.B) {
+	data, err := os.ReadFile(filepath.Join("testdata", "scripts.json"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var samples map[string]string
+	if err := json.Unmarshal(data, &samples); err != nil {
+		b.Fatal(err)
+	}
+	set := "families"
+	if oracleFolder() != "testdata" {
+		set = "configs"
+	}
+	names, files := orderedConfigs(b, set)
+	for i, name := range names {
+		b.Run(name, func(b *testing.B) {
+			tok := loadString(b, files[i])
+			tok.truncation = nil
+			for _, script := range slices.Sorted(maps.Keys(samples)) {
+				sample := samples[script]
+				word := strings.ReplaceAll(sample, " ", "")
+				for kind, text := range map[string]string{
+					"short": strings.Repeat(sample, 1+(4<<10)/len(sample)),
+					"long":  strings.Repeat(sample, 1+(100<<10)/len(sample)),
+					"word":  strings.Repeat(word, 1+(100<<10)/len(word)),
+				} {
+					b.Run(script+"/"+kind, func(b *testing.B) {
+						start := cpuTime(b)
+						for b.Loop() {
+							if _, err := tok.Encode(text); err != nil {
+								b.Fatal(err)
+							}
+						}
+						b.ReportMetric(float64(b.N*len(text))/1e6/(cpuTime(b)-start).Seconds(), "MB/cpu-s")
+					})
+				}
+			}
+		})
+	}
+}
+
+// cpuTime is the time that processors spent on this process, which on a machine that is
+// shared says more than the time that went by.
+func cpuTime(b *testing.B) time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &now); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(now.Nano())
 }

@@ -29,8 +29,10 @@
 // Between them they are the tokenizers of BERT, DistilBERT, MiniLM and ELECTRA
 // (WordPiece), of RoBERTa, GPT-2, BART and ModernBERT (BPE of bytes), of XLM-R,
 // ALBERT, DeBERTa v3, T5 and multilingual E5 (Unigram), and of Llama as far as
-// SentencePiece made it (BPE of characters). Regexes that look around, as the
-// Split of newer generative models has them, are refused.
+// SentencePiece made it (BPE of characters). So are those of Llama 3, GPT-4o, Qwen,
+// DeepSeek, Mistral Nemo and Gemma. Of regexes that look around, or hold on to what they
+// took, those are accepted that Go's regexp can be made to follow exactly (regex.go);
+// others are refused.
 //
 // [Tokenizer.EncodePair] reads two texts as one, with the truncation strategies and
 // templates for that. [Tokenizer.EncodeOffsets] also tells the range of the text

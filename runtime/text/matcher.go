@@ -3,7 +3,6 @@ package text
 import (
 	"bytes"
 	"regexp"
-	"slices"
 	"unicode/utf8"
 )
 
@@ -62,22 +61,21 @@ func (l literalMatcher) matches(dst []match, s []byte) []match {
 	return dst
 }
 
-// regexMatcher matches a pattern, which never matches the empty text and has no anchors.
-// A group in it are spaces, of which the last of several is left to what follows them.
-type regexMatcher struct{ *regexp.Regexp }
+// regexMatcher matches a pattern, which never matches the empty text and has no anchors
+// at its start. A group in slow, and spaces in fast, are spaces of which the last of
+// several is left to what follows them.
+type regexMatcher struct {
+	slow   *regexp.Regexp
+	fast   []*regexStep // finds what starts at a place; nil when it cannot
+	spaces *charSet
+}
 
-func (p regexMatcher) matches(dst []match, s []byte) []match {
+func (p *regexMatcher) matches(dst []match, s []byte) []match {
 	start := 0
 	for start < len(s) {
-		m := p.FindSubmatchIndex(s[start:])
-		if m == nil {
+		from, to := p.next(s, start)
+		if to < 0 {
 			break
-		}
-		from, to := start+m[0], start+m[1]
-		if spaces := len(m) > 2 && m[2] >= 0; spaces && to < len(s) {
-			if _, last := utf8.DecodeLastRune(s[from:to]); to-last > from {
-				to -= last
-			}
 		}
 		if start < from {
 			dst = append(dst, match{start, from, false})
@@ -91,39 +89,49 @@ func (p regexMatcher) matches(dst []match, s []byte) []match {
 	return dst
 }
 
+// next finds the first match from start on; to is negative if there is none.
+func (p *regexMatcher) next(s []byte, start int) (from, to int) {
+	for _, alternative := range p.fast {
+		if to := alternative.run(s, start); to >= 0 {
+			return start, to
+		}
+	}
+	if p.fast != nil && p.spaces != nil {
+		if to := p.spaces.run(s, start); to > start {
+			return start, leaveLast(s, start, to)
+		}
+	}
+	m := p.slow.FindSubmatchIndex(s[start:])
+	if m == nil {
+		return 0, -1
+	}
+	from, to = start+m[0], start+m[1]
+	if len(m) > 2 && m[2] >= 0 {
+		to = leaveLast(s, from, to)
+	}
+	return from, to
+}
+
+// leaveLast leaves the last of several spaces to what follows them.
+func leaveLast(s []byte, from, to int) int {
+	if _, last := utf8.DecodeLastRune(s[from:to]); to < len(s) && to-last > from {
+		return to - last
+	}
+	return to
+}
+
 // setMatcher matches the characters of a set, one at a time or in runs. Most
 // regexes in tokenizer.json files come down to it, and it is far faster than
 // package regexp.
 type setMatcher struct {
-	ascii [utf8.RuneSelf]bool
-	set   []rune // merged pairs of first and last
-	runs  bool
+	*charSet
+	runs bool
 }
 
-func newSetMatcher(set []rune, runs bool) *setMatcher {
-	m := &setMatcher{set: set, runs: runs}
-	for r := range rune(utf8.RuneSelf) {
-		m.ascii[r] = m.search(r)
-	}
-	return m
-}
-
-func (m *setMatcher) search(r rune) bool {
-	i, found := slices.BinarySearch(m.set, r)
-	return found || i%2 == 1 // a first or a last itself, or between the two
-}
-
-func (m *setMatcher) matches(dst []match, s []byte) []match {
+func (m setMatcher) matches(dst []match, s []byte) []match {
 	start, inside := 0, false
 	for i := 0; i < len(s); {
-		r, n := rune(s[i]), 1
-		var is bool
-		if r < utf8.RuneSelf {
-			is = m.ascii[r]
-		} else {
-			r, n = utf8.DecodeRune(s[i:])
-			is = m.search(r)
-		}
+		is, n := m.at(s, i)
 		if is != inside || is && !m.runs {
 			if start < i {
 				dst = append(dst, match{start, i, inside})

@@ -266,6 +266,9 @@ type Answer struct {
 // Compute answers texts as one batch, in order. It also tells where the time went,
 // if the Runner does. An error means that nothing was computed.
 func (m *Model) Compute(ctx context.Context, texts []Text) ([]Answer, []pipeline.Timing, error) {
+	if len(texts) == 0 {
+		return nil, nil, nil
+	}
 	encodings := make([]text.Encoding, 0, max(len(texts), m.rows))
 	for _, t := range texts {
 		encodings = append(encodings, t.encoding)

@@ -36,9 +36,9 @@ import random_configs
 MODELS = ["sst2-minilm", "seed-rnn"]
 
 
-def write(path, data):
+def write(path, data, level=9):
     # mtime 0: the same answers make the same bytes.
-    path.write_bytes(gzip.compress(data, 9, mtime=0))
+    path.write_bytes(gzip.compress(data, level, mtime=0))
     print(f"{path.name}: {path.stat().st_size} bytes")
 
 
@@ -173,17 +173,17 @@ def main():
     print(f"{len(train)} + {len(dev)} + {len(test)} sentences")
 
 
-def write_configs(target, name, files, texts):
-    write(target / "texts.json.gz", json.dumps(texts, ensure_ascii=False).encode())
-    write(target / f"{name}.json.gz", json.dumps(files, ensure_ascii=False).encode())
+def write_configs(target, name, files, texts, level=9):
+    write(target / "texts.json.gz", json.dumps(texts, ensure_ascii=False).encode(), level)
+    write(target / f"{name}.json.gz", json.dumps(files, ensure_ascii=False).encode(), level)
     out, pairs = [], []
     for file in files.values():
         tokenizer = Tokenizer.from_str(json.dumps(file))
         out += [answers(tokenizer, text) for text in texts]
         # Each eleventh text, with one from the other end of the list.
         pairs += [checksum(record(encode(tokenizer, texts[i], texts[-1 - i])), 2) for i in range(0, len(texts), 11)]
-    write(target / f"{name}.answers.gz", b"".join(out))
-    write(target / f"{name}.pairs.gz", b"".join(pairs))
+    write(target / f"{name}.answers.gz", b"".join(out), level)
+    write(target / f"{name}.pairs.gz", b"".join(pairs), level)
     print(f"{len(texts)} texts, {len(files)} configurations")
 
 

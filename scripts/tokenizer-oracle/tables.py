@@ -159,10 +159,12 @@ def compositions(canon):
 
 CATEGORIES = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co Cn".split()
 
+SCRIPTS = ["Han"]  # of those, what patterns of language models have
+
 
 def oniguruma():
     """Range lists of the character classes regexes may use, as Oniguruma has them."""
-    names = {c: rf"\p{{{c}}}" for c in CATEGORIES}
+    names = {c: rf"\p{{{c}}}" for c in CATEGORIES + SCRIPTS}
     # Inside brackets \w is without U+00B2, U+00B3, U+00B9 and U+00BC to U+00BE.
     names |= {"w": r"\w", "s": r"\s", "d": r"\d", "[w]": r"[\w]"}
     found = {}
@@ -190,7 +192,7 @@ def oniguruma():
 def check_brackets(found):
     """Classes mean the same inside brackets and out, negated or not (but for \\w, which see)."""
     everything = set(CODE_POINTS)
-    for name in ["s", "d", "[w]"] + CATEGORIES:
+    for name in ["s", "d", "[w]"] + CATEGORIES + SCRIPTS:
         inner = rf"\{name.strip('[]')}" if len(name.strip("[]")) == 1 else rf"\p{{{name}}}"
         want = set(found[name])
         for pattern, members in [(f"[{inner}]", want), (f"[^{inner}]", everything - want)]:
@@ -322,7 +324,7 @@ def main():
         sorted(pairs.items()),
         lambda kv: f"{{{kv[0][0]:#x}, {kv[0][1]:#x}, {kv[1]:#x}}}",
     )
-    w.line("// regexClasses holds Oniguruma's general categories, its \\w, \\s and \\d, and \\w in brackets: ranges, ends included.")
+    w.line("// regexClasses holds Oniguruma's general categories, some scripts, its \\w, \\s and \\d, and \\w in brackets: ranges, ends included.")
     w.line("var regexClasses = [...]regexClass{")
     for name, members in sorted(onig.items()):
         w.line(f'\t{{"{name}", []rune{{')

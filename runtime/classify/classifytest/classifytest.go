@@ -33,6 +33,7 @@ const ConfigJSON = `{"problem_type": "regression", "id2label": {"0": "sum", "1":
 type Model struct {
 	Tokenizer, Config string // no file when empty
 	Inputs, Outputs   []tensor.Spec
+	Files             map[string]string // others, by their names in the bundle
 }
 
 // Spec is a tensor.Spec.
@@ -51,7 +52,7 @@ var (
 		Spec("token_type_ids", tensor.Int64, Batch, Sequence),
 	}
 	TwoLogits = []tensor.Spec{Spec("logits", tensor.Float32, Batch, tensor.Fixed(2))}
-	Usual     = Model{TokenizerJSON, ConfigJSON, BERTInputs, TwoLogits}
+	Usual     = Model{Tokenizer: TokenizerJSON, Config: ConfigJSON, Inputs: BERTInputs, Outputs: TwoLogits}
 )
 
 // Bundle is a bundle of the model.
@@ -82,6 +83,9 @@ func (m Model) Bundle(t testing.TB) *bundle.Bundle {
 	}
 	if m.Config != "" {
 		manifest.Files = append(manifest.Files, write(bundle.ConfigName, m.Config))
+	}
+	for name, content := range m.Files {
+		manifest.Files = append(manifest.Files, write(name, content))
 	}
 	if err := w.WriteManifest(manifest); err != nil {
 		t.Fatal(err)
