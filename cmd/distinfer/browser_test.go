@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,21 +106,16 @@ func (b *tab) listen(event any) {
 	}
 }
 
-// forgive takes complaints back that have to be there, and fails when there are none.
+// forgive takes complaints back that have to come. The browser may tell of them later than the page.
 func (b *tab) forgive(part string) {
 	b.t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var left []string
-	for _, c := range b.complaints {
-		if !strings.Contains(c, part) {
-			left = append(left, c)
-		}
-	}
-	if len(left) == len(b.complaints) {
-		b.t.Errorf("the browser did not say %q", part)
-	}
-	b.complaints = left
+	eventually(b.t, fmt.Sprintf("the browser said %q", part), func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		all := len(b.complaints)
+		b.complaints = slices.DeleteFunc(b.complaints, func(c string) bool { return strings.Contains(c, part) })
+		return len(b.complaints) < all
+	})
 }
 
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
@@ -152,8 +148,16 @@ func eval[T any](b *tab, expression string) T {
 // until waits for an expression to become true.
 func (b *tab) until(expression string) {
 	b.t.Helper()
+	// The page looks again and again by itself, which is quicker than being asked to.
+	patient := fmt.Sprintf(`(async () => {
+		for (let looks = 0; looks < 100; looks++) {
+			if (%s) return true;
+			await new Promise((next) => setTimeout(next, 20));
+		}
+		return false;
+	})()`, expression)
 	eventually(b.t, expression, func() bool {
-		v, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
+		v, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](patient, chromedp.EvalAwaitPromise))
 		return err == nil && v // the page may be about to load
 	})
 }

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"context"
 	"encoding/csv"
 	"fmt"
 	"net"
@@ -15,11 +14,8 @@ import (
 
 // A file of 20,000 rows is sorted while it is labelled, gets through a front that dies and
 // comes back, and is cancelled, without more than a page of it in the document.
-func thousands(in context.Context, t *testing.T) {
+func thousands(in stand, t *testing.T) {
 	const n = 20_000
-	bundle := small(t)
-	_, first := stage(t, bundle, 0)
-	_, second := stage(t, bundle, 1)
 	gone, err := net.Listen("tcp", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
@@ -28,11 +24,11 @@ func thousands(in context.Context, t *testing.T) {
 	if err := gone.Close(); err != nil {
 		t.Fatal(err)
 	}
-	stages := []string{first, second + "|" + nobody}
-	server, url := front(t, bundle, stages)
-	b := openTab(in, t, url)
+	stages := []string{in.stages[0], in.stages[1] + "|" + nobody}
+	server, url := front(t, in.bundle, stages)
+	b := openTab(in.browser, t, url)
 	b.look(320, 800, "dark")
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.until(ready)
 	// One of two replicas is dead, and the other does its work.
 	b.until(`document.querySelectorAll('[data-condition="down"]').length === 1 && document.querySelectorAll('[data-condition="ready"]').length === 2`)
 	b.accessible("a replica that is dead, dark, 320")
@@ -63,9 +59,9 @@ func thousands(in context.Context, t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front(t, bundle, stages, "--port", at.Port())
+	front(t, in.bundle, stages, "--port", at.Port())
 	b.until(fmt.Sprintf("%s > %d", done, before+500))
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.until(ready)
 	b.click("cancel")
 	b.until(`document.getElementById("cancel").hidden && document.getElementById("progress-text").textContent.endsWith("cancelled")`)
 	if focused := eval[string](b, "document.activeElement.id"); focused != "run" {
@@ -106,11 +102,10 @@ func thousands(in context.Context, t *testing.T) {
 }
 
 // A front that takes few texts at a time refuses some of a batch for now (429).
-func waiting(in context.Context, t *testing.T) {
+func waiting(in stand, t *testing.T) {
 	_, texts := sentences(t, 300)
-	_, url := serveTask(t, small(t), "--max-texts", "40")
-	b := openTab(in, t, url)
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+	_, url := in.front(t, "--max-texts", "40")
+	b := in.open(t, url)
 	b.click("tab-many")
 	eval[bool](b, `(() => {
 		window.said = "";

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"strings"
@@ -9,7 +8,7 @@ import (
 )
 
 // The entities of a text are marked where they stand in it.
-func markingEntities(in context.Context, t *testing.T) {
+func markingEntities(in stand, t *testing.T) {
 	_, url := serveTask(t, taskModel(t, "tokens", nil))
 	_, texts := sentences(t, 20)
 	var found [][]struct {
@@ -36,8 +35,7 @@ func markingEntities(in context.Context, t *testing.T) {
 		want = append(want, fmt.Sprintf("%s %s %.1f %%", string([]rune(text)[e.Start:e.End]), e.Group, e.Score*100))
 	}
 
-	b := openTab(in, t, url)
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b := in.open(t, url)
 	b.paste("text", text)
 	b.until(labelled)
 	got := eval[[]string](b, `[...document.querySelectorAll("#marked mark")].map((mark) => mark.textContent)`)
@@ -69,13 +67,12 @@ func markingEntities(in context.Context, t *testing.T) {
 }
 
 // Texts are compared by the cosine of their embeddings.
-func comparing(in context.Context, t *testing.T) {
+func comparing(in stand, t *testing.T) {
 	_, url := serveTask(t, taskModel(t, "embed", nil))
 	texts := []string{"a moving film", "a dull and lifeless film", "the train is late"}
 	var vectors [][]float64
 	post(t, url+"/embed", map[string]any{"inputs": texts}, &vectors)
-	b := openTab(in, t, url)
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b := in.open(t, url)
 	if !eval[bool](b, `document.getElementById("tab-many").hidden && document.getElementById("tab-one").textContent === "Compare texts"`) {
 		t.Error("the tabs are not those of embeddings")
 	}

@@ -32,43 +32,70 @@ func sentences(t *testing.T, n int) (tsv string, texts []string) {
 	return strings.Join(lines, ""), texts
 }
 
+// A stand is what tests of the page have in common, since it takes long to start: a browser,
+// and stages of a classifier that is next to nothing to compute. No test may stop them.
+type stand struct {
+	browser context.Context
+	bundle  string
+	stages  []string // addresses
+	url     string   // of a front
+}
+
 // A browser is shown what real processes do. Most of it is waiting, so all of it is done
 // at the same time, in tabs that share nothing.
 func TestThePage(t *testing.T) {
 	t.Parallel()
-	in := openBrowser(t)
-	t.Run("of a model of the size that is used", func(t *testing.T) {
-		t.Parallel()
-		bundle := split(t, "sst2-minilm", 2)
-		_, url := serveTask(t, bundle)
-		for name, test := range map[string]func(context.Context, *testing.T, string){
-			"answers while one types": typing, "labels pasted lines": pasting, "needs no mouse": withoutMouse,
-		} {
-			t.Run(name, func(t *testing.T) { t.Parallel(); test(in, t, url) })
-		}
-	})
-	for name, test := range map[string]func(context.Context, *testing.T){
-		"labels a column of a file":            dropping,
-		"labels twenty thousand rows":          thousands,
-		"waits for a front that is busy":       waiting,
-		"asks for a token":                     withToken,
-		"shows a stage that dies, and is back": dying,
-		"holds up no front that stops":         stopping,
-		"marks entities":                       markingEntities,
-		"compares texts":                       comparing,
+	in := stand{browser: openBrowser(t), bundle: taskModel(t, "three", nil)}
+	for rank := range 2 {
+		_, address := stage(t, in.bundle, rank)
+		in.stages = append(in.stages, address)
+	}
+	_, in.url = in.front(t)
+	for name, test := range map[string]func(stand, *testing.T){
+		"answers while one types, and pasted lines": usual,
+		"labels a column of a file":                 dropping,
+		"labels twenty thousand rows":               thousands,
+		"waits for a front that is busy":            waiting,
+		"asks for a token":                          withToken,
+		"shows a stage that dies, and is back":      dying,
+		"holds up no front that stops":              stopping,
+		"needs no mouse":                            withoutMouse,
+		"marks entities":                            markingEntities,
+		"compares texts":                            comparing,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(in, t) })
 	}
 }
 
-// small is a bundle of a classifier that is next to nothing to load and to compute.
-func small(t *testing.T) string { return taskModel(t, "three", nil) }
+// front starts a front of the stages that are there.
+func (s stand) front(t *testing.T, args ...string) (*server, string) {
+	t.Helper()
+	return front(t, s.bundle, s.stages, args...)
+}
+
+// open opens the page of a front in a tab, and waits for it to be ready.
+func (s stand) open(t *testing.T, url string) *tab {
+	t.Helper()
+	b := openTab(s.browser, t, url)
+	b.until(ready)
+	return b
+}
+
+// usual is what is done with a model of the size that is used.
+func usual(in stand, t *testing.T) {
+	_, url := serveTask(t, split(t, "sst2-minilm", 2))
+	b := in.open(t, url)
+	typing(b)
+	b.do(chromedp.Reload())
+	b.until(ready)
+	pasting(b, url)
+}
+
+const ready = `document.getElementById("state").textContent === "Ready"`
 
 const labelled = `!document.getElementById("result").hidden && !document.querySelector(".stale")`
 
-func typing(in context.Context, t *testing.T, url string) {
-	b := openTab(in, t, url)
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+func typing(b *tab) {
 	for _, width := range []int64{1440, 320} {
 		for _, scheme := range []string{"light", "dark"} {
 			b.look(width, 900, scheme)
@@ -80,11 +107,11 @@ func typing(in context.Context, t *testing.T, url string) {
 	b.keys("a moving and important film")
 	b.until(labelled)
 	if best := b.text("best"); best != "positive" {
-		t.Errorf("the label is %q", best)
+		b.t.Errorf("the label is %q", best)
 	}
 	bars := eval[[]float64](b, `[...document.querySelectorAll("#scores .fill")].map((bar) => bar.getBoundingClientRect().width / bar.parentElement.clientWidth)`)
 	if len(bars) != 2 || bars[0] < 0.9 || bars[0]+bars[1] < 0.99 || bars[0]+bars[1] > 1.01 {
-		t.Errorf("the bars are %v of what they could be", bars)
+		b.t.Errorf("the bars are %v of what they could be", bars)
 	}
 	b.keys(". no , it is dull , lifeless and a waste of time")
 	b.until(labelled + ` && document.getElementById("best").textContent === "negative"`)
@@ -101,28 +128,27 @@ func typing(in context.Context, t *testing.T, url string) {
 
 const ended = `document.getElementById("cancel").hidden && document.getElementById("progress").value === document.getElementById("progress").max`
 
-func pasting(in context.Context, t *testing.T, url string) {
-	_, texts := sentences(t, 200)
-	b := openTab(in, t, url)
+func pasting(b *tab, url string) {
+	t := b.t
+	_, texts := sentences(t, 80)
 	b.look(1440, 900, "light")
-	b.until(`document.getElementById("state").textContent === "Ready"`)
 	b.click("tab-many")
 	b.shoot("many-empty")
 	b.accessible("nothing pasted yet")
 	b.paste("lines", strings.Join(texts, "\n"))
 	b.click("run")
 	b.until(ended)
-	if said := b.text("progress-text"); !strings.HasPrefix(said, "200 of 200 labelled · ") {
+	if said := b.text("progress-text"); !strings.HasPrefix(said, "80 of 80 labelled · ") {
 		t.Errorf("it says %q", said)
 	}
 	b.until(`!document.getElementById("rows").textContent.includes("…")`)
-	b.accessible("200 texts labelled, light, 1440")
+	b.accessible("80 texts labelled, light, 1440")
 	b.shoot("many-light-1440")
 	records, err := csv.NewReader(strings.NewReader(b.download("download"))).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(records) != 201 || strings.Join(records[0], "|") != "text|label|score" {
+	if len(records) != 81 || strings.Join(records[0], "|") != "text|label|score" {
 		t.Fatalf("%d records, the first %v", len(records), records[0])
 	}
 	want := predictAll(t, url, texts)
@@ -162,11 +188,11 @@ func pasting(in context.Context, t *testing.T, url string) {
 }
 
 // A file with quotes, line breaks in fields and an empty text, of which one column is read.
-func dropping(in context.Context, t *testing.T) {
-	_, url := serveTask(t, small(t))
-	b := openTab(in, t, url)
+func dropping(in stand, t *testing.T) {
+	url := in.url
+	b := openTab(in.browser, t, url)
 	b.look(320, 800, "dark")
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.until(ready)
 	b.click("tab-many")
 	// It comes from a spreadsheet that writes a byte order mark and semicolons.
 	b.drop("panel-many", "reviews.csv", "\ufeffid;review;note\r\n7;\"a \"\"lovely\"\"; warm film\";=1+1\r\n8;\"-dull,\nlifeless\";\"\"\r\n9;;-1,5\r\n")
@@ -213,9 +239,8 @@ func dropping(in context.Context, t *testing.T) {
 	}
 }
 
-func withoutMouse(in context.Context, t *testing.T, url string) {
-	b := openTab(in, t, url)
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+func withoutMouse(in stand, t *testing.T) {
+	b := in.open(t, in.url)
 	focused := func() string {
 		return eval[string](b, "document.activeElement.id || document.activeElement.textContent")
 	}
@@ -245,14 +270,14 @@ func withoutMouse(in context.Context, t *testing.T, url string) {
 	tabTo("download")
 }
 
-func withToken(in context.Context, t *testing.T) {
+func withToken(in stand, t *testing.T) {
 	const token = "0123456789abcdef-for-the-page"
 	file := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, url := serveTask(t, small(t), "--tokens", file)
-	b := openTab(in, t, url)
+	_, url := in.front(t, "--tokens", file)
+	b := openTab(in.browser, t, url)
 	b.until(`document.getElementById("dialog").open`)
 	b.look(1440, 900, "light")
 	b.accessible("asked for a token")
@@ -260,12 +285,12 @@ func withToken(in context.Context, t *testing.T) {
 	b.keys("not-the-right-token" + kb.Enter)
 	b.until(`document.getElementById("token-problem").textContent.includes("not known")`)
 	b.keys(token + kb.Enter)
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.until(ready)
 	b.click("text")
 	b.keys("a lovely film")
 	b.until(labelled)
 	b.do(chromedp.Reload())
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.until(ready)
 	if eval[bool](b, `document.getElementById("dialog").open`) {
 		t.Error("it asks for the token again after a reload")
 	}
@@ -274,14 +299,12 @@ func withToken(in context.Context, t *testing.T) {
 	b.forgive("401")
 }
 
-func dying(in context.Context, t *testing.T) {
-	bundle := small(t)
-	_, first := stage(t, bundle, 0)
-	second, address := stage(t, bundle, 1)
-	_, url := front(t, bundle, []string{first, address})
-	b := openTab(in, t, url)
+func dying(in stand, t *testing.T) {
+	second, address := stage(t, in.bundle, 1)
+	_, url := front(t, in.bundle, []string{in.stages[0], address})
+	b := openTab(in.browser, t, url)
 	b.look(1440, 900, "light")
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+	b.until(ready)
 	killed := time.Now()
 	second.stop(t, syscall.SIGKILL)
 	b.until(`document.getElementById("state").textContent === "Not ready" && document.querySelectorAll('[data-condition="down"]').length === 1`)
@@ -295,20 +318,19 @@ func dying(in context.Context, t *testing.T) {
 		b.accessible("a dead stage, " + scheme)
 		b.shoot("dead-" + scheme)
 	}
-	again := start(t, bundle, "serve-stage", "--bundle", bundle, "--rank", "1", "--listen", address)
+	again := start(t, in.bundle, "serve-stage", "--bundle", in.bundle, "--rank", "1", "--listen", address)
 	again.entry(t, "stage ready", 1)
 	back := time.Now()
-	b.until(`document.getElementById("state").textContent === "Ready" && document.querySelectorAll('[data-condition="ready"]').length === 2`)
+	b.until(ready + ` && document.querySelectorAll('[data-condition="ready"]').length === 2`)
 	t.Logf("it is shown to be back after %s", time.Since(back).Round(10*time.Millisecond))
 	b.click("text")
 	b.keys("a lovely film")
 	b.until(labelled)
 }
 
-func stopping(in context.Context, t *testing.T) {
-	server, url := serveTask(t, small(t))
-	b := openTab(in, t, url)
-	b.until(`document.getElementById("state").textContent === "Ready"`)
+func stopping(in stand, t *testing.T) {
+	server, url := in.front(t)
+	b := in.open(t, url)
 	if code := server.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("the front ended with %d", code)
 	}

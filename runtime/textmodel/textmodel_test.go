@@ -290,9 +290,11 @@ func TestWhatIsWrongWithATextIsTheCallers(t *testing.T) {
 	m := classifytest.Usual
 	m.Tokenizer = classifytest.UnkLess
 	made := model(t, m, numbered(2, false))
-	for s, want := range map[string]string{"other": "not in the vocabulary", "": "the text has no tokens", " \n": "the text has no tokens"} {
-		if _, err := made.Encode(Input{Text: s}); fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", s, err, want)
+	for _, c := range []struct{ text, want string }{
+		{"other", "not in the vocabulary"}, {"", "the text has no tokens"}, {" \n", "the text has no tokens"},
+	} {
+		if _, err := made.Encode(Input{Text: c.text}); fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v, want %q", c.text, err, c.want)
 		}
 	}
 }
