@@ -264,7 +264,8 @@ func stage(t *testing.T, bundle string, rank int, args ...string) (*server, stri
 // front starts a front on a free port and returns its URL.
 func front(t *testing.T, bundle string, stages []string, args ...string) (*server, string) {
 	t.Helper()
-	s := start(t, bundle, append([]string{"front", "--bundle", bundle, "--port", "0", "--stages", strings.Join(stages, ",")}, args...)...)
+	// Several tests at once on a slow machine are no reason to refuse texts.
+	s := start(t, bundle, append([]string{"front", "--bundle", bundle, "--port", "0", "--stages", strings.Join(stages, ","), "--max-wait", "1m"}, args...)...)
 	return s, s.entry(t, "front listening", 1)["url"].(string)
 }
 
