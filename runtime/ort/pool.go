@@ -165,13 +165,14 @@ func (p *Pool) Allow(n int) {
 	p.decide()
 }
 
-// begin and end are called around each run. begin reports whether all help.
-func (p *Pool) begin() (all bool) {
+// begin and end are called around each run. begin reports whether it is one that each
+// thread has a processor for, and belongs on the first.
+func (p *Pool) begin() (onFirst bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.runs++
 	p.decide()
-	return p.keep == 0
+	return p.keep == 0 && p.first != anyProcessor
 }
 
 func (p *Pool) end() {

@@ -39,7 +39,7 @@ type Session struct {
 	inputs, outputs   []tensor.Spec
 	inNames, outNames names
 	runners           runners
-	helped            runners // for runs that all of the pool help
+	placed            runners // for runs that belong on the first processor of the pool
 
 	// passed are outputs that are inputs as they came. ONNX Runtime leaves
 	// memory that was allocated for such an output beforehand untouched, so it
@@ -101,7 +101,7 @@ func (l *Library) open(name string, inputs, outputs []tensor.Spec, o Options,
 	return &Session{
 		api: l.api, pool: o.Pool, session: session, handle: h, inputs: inputs, outputs: computed, passed: passed,
 		inNames: newNames(tensor.Names(inputs)), outNames: newNames(tensor.Names(computed)),
-		runners: runners{nice: o.Nice, cpu: anyProcessor}, helped: runners{nice: o.Nice, cpu: first},
+		runners: runners{nice: o.Nice, cpu: anyProcessor}, placed: runners{nice: o.Nice, cpu: first},
 	}, nil
 }
 
@@ -142,7 +142,7 @@ func (o Options) binding(a api) (*binding.SessionOptions, error) {
 // Close frees the model. No Run may be under way.
 func (s *Session) Close() error {
 	s.runners.free()
-	s.helped.free()
+	s.placed.free()
 	s.inNames.free()
 	s.outNames.free()
 	s.inNames, s.outNames = nil, nil
@@ -163,7 +163,7 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	runners := &s.runners
 	if s.pool != nil {
 		if s.pool.begin() {
-			runners = &s.helped
+			runners = &s.placed
 		}
 		defer s.pool.end()
 	}

@@ -28,15 +28,8 @@ func (n *regexStep) run(s []byte, i int) int {
 			}
 			return -1
 		}
-		count := 0
-		for ; count < n.most && i < len(s); count++ {
-			is, size := n.set.at(s, i)
-			if !is {
-				break
-			}
-			i += size
-		}
-		if count < n.least {
+		var count int
+		if i, count = n.set.run(s, i, n.most); count < n.least {
 			return -1
 		}
 		for ; !n.keeps && count > n.least; count-- {
@@ -165,14 +158,15 @@ func (c *charSet) at(s []byte, i int) (is bool, size int) {
 	return c.search(r), size
 }
 
-// run returns where a run of the set's characters ends that starts at i.
-func (c *charSet) run(s []byte, i int) int {
-	for i < len(s) {
+// run returns where a run of at most so many of the set's characters ends that starts at i,
+// and how many they are.
+func (c *charSet) run(s []byte, i, most int) (end, count int) {
+	for ; count < most && i < len(s); count++ {
 		is, size := c.at(s, i)
 		if !is {
 			break
 		}
 		i += size
 	}
-	return i
+	return i, count
 }

@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"math"
 	"regexp"
 	"unicode/utf8"
 )
@@ -97,7 +98,7 @@ func (p *regexMatcher) next(s []byte, start int) (from, to int) {
 		}
 	}
 	if p.fast != nil && p.spaces != nil {
-		if to := p.spaces.run(s, start); to > start {
+		if to, _ := p.spaces.run(s, start, math.MaxInt); to > start {
 			return start, leaveLast(s, start, to)
 		}
 	}

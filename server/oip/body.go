@@ -83,7 +83,7 @@ func decompressed(from io.Reader, encoding string) (io.Reader, error) {
 	case "deflate": // RFC 9110, section 8.4.1.2: in the format of zlib
 		return zlib.NewReader(from)
 	}
-	return nil, fault.Errorf(fault.Invalid, "%w", encodingError{encoding})
+	return nil, fault.Wrap(fault.Invalid, encodingError{encoding})
 }
 
 // An encodingError is about a body that is compressed in a way that is not known.

@@ -19,8 +19,8 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 )
 
-// MaxList is how many elements a list may have.
-const MaxList = 1 << 16
+// maxList is how many elements a list may have.
+const maxList = 1 << 16
 
 // A Reader reads JSON from its beginning to its end.
 type Reader struct {
@@ -127,8 +127,8 @@ func (r *Reader) Object(fields Fields) func(where string) error {
 // with its first token.
 func (r *Reader) List(each func(token json.Token, where string) error, where string) error {
 	for i := 0; r.tokens.More(); i++ {
-		if i == MaxList {
-			return fault.Errorf(fault.TooLarge, "%s has more than %d elements; send fewer at a time", where, MaxList)
+		if i == maxList {
+			return fault.Errorf(fault.TooLarge, "%s has more than %d elements; send fewer at a time", where, maxList)
 		}
 		token, err := r.Next()
 		if err != nil {
