@@ -23,9 +23,11 @@ const (
 	Mismatch                // two sides hold different bundles, ranks or versions
 	Deadline                // the time allowed ran out
 	Canceled                // the caller gave up
+	Fatal                   // the input ended the process that computed it: not to be tried again
+	Quarantined             // the input did so a while ago, and is refused until that time is up
 )
 
-var names = [...]string{"internal", "invalid", "too large", "overloaded", "unavailable", "mismatch", "deadline", "canceled"}
+var names = [...]string{"internal", "invalid", "too large", "overloaded", "unavailable", "mismatch", "deadline", "canceled", "fatal", "quarantined"}
 
 // String is the code's name, for logs.
 func (c Code) String() string {
@@ -69,4 +71,11 @@ func CodeOf(err error) Code {
 		return Canceled
 	}
 	return Internal
+}
+
+// Deadly reports whether err is about an input that ends processes. Whoever split a run
+// of several inputs to find it computes each of them by itself, and not the whole again.
+func Deadly(err error) bool {
+	c := CodeOf(err)
+	return err != nil && (c == Fatal || c == Quarantined)
 }

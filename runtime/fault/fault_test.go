@@ -13,6 +13,7 @@ import (
 var all = []fault.Code{
 	fault.Internal, fault.Invalid, fault.TooLarge, fault.Overloaded,
 	fault.Unavailable, fault.Mismatch, fault.Deadline, fault.Canceled,
+	fault.Fatal, fault.Quarantined,
 }
 
 func TestCodeSurvivesWrapping(t *testing.T) {
@@ -86,5 +87,17 @@ func TestCodesHaveNamesOfTheirOwn(t *testing.T) {
 	}
 	if next := fault.Code(len(all)); next.String() != fmt.Sprintf("code(%d)", len(all)) {
 		t.Errorf("a code was added: %q; add it to these tests", next)
+	}
+}
+
+func TestDeadlyAreInputsThatEndProcesses(t *testing.T) {
+	t.Parallel()
+	for _, c := range all {
+		if got, want := fault.Deadly(fmt.Errorf("stage 1: %w", fault.Errorf(c, "boom"))), c == fault.Fatal || c == fault.Quarantined; got != want {
+			t.Errorf("%s: %v", c, got)
+		}
+	}
+	if fault.Deadly(nil) {
+		t.Error("no error is deadly")
 	}
 }

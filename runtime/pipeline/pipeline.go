@@ -45,6 +45,21 @@ type Timing struct {
 	Processors, AtOnce int
 }
 
+type suspectKey struct{}
+
+// WithSuspect says that the runs made with the context hold an input that was in a run
+// which ended a process. A Runner that has others compute has each of them computed by
+// itself, and not again when a process ends with it: it fails with a fault.Fatal.
+func WithSuspect(ctx context.Context) context.Context {
+	return context.WithValue(ctx, suspectKey{}, true)
+}
+
+// Suspect reports whether WithSuspect was said of a context.
+func Suspect(ctx context.Context) bool {
+	is, _ := ctx.Value(suspectKey{}).(bool)
+	return is
+}
+
 // A Stage is one link of a chain.
 type Stage struct {
 	Runner Runner

@@ -34,6 +34,9 @@ var statuses = map[fault.Code]int{
 	fault.Mismatch:    http.StatusServiceUnavailable,
 	fault.Deadline:    http.StatusGatewayTimeout,
 	fault.Canceled:    statusClientClosed,
+	// Clients and proxies try a 503 again by themselves, and here each try costs a process.
+	fault.Fatal:       http.StatusInternalServerError,
+	fault.Quarantined: http.StatusUnprocessableEntity,
 }
 
 // httpStatus maps an error to a status, and sets the headers that go with it.

@@ -16,6 +16,9 @@ var table = map[fault.Code]codes.Code{
 	fault.Mismatch:    codes.FailedPrecondition,
 	fault.Deadline:    codes.DeadlineExceeded,
 	fault.Canceled:    codes.Canceled,
+	// Clients try UNAVAILABLE again by themselves, and here each try costs a process.
+	fault.Fatal:       codes.Internal,
+	fault.Quarantined: codes.InvalidArgument,
 }
 
 // Code is the gRPC code of a fault.
