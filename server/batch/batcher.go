@@ -317,61 +317,48 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 		ctx, ended = b.Begun(ctx, r.callers(), len(r.items))
 	}
 	started := time.Now()
-	answers, timings, err := b.compute(ctx, r.texts)
+	o := computeEach(r.texts, func(texts []textmodel.Text) ([]textmodel.Answer, []pipeline.Timing, error) {
+		return b.Model.Compute(ctx, texts)
+	})
 	took := time.Since(started)
-	ended(err)
+	ended(o.err)
+	if internal := o.internal(); internal != nil && o.err == nil {
+		b.Log.ErrorContext(ctx, "a text cannot be computed", "error", internal)
+	}
 	if b.Observer != nil {
 		// When those who wait have their answers.
-		defer func() { b.Observer.Computed(b.describe(r, took, timings, err)) }()
+		defer func() { b.Observer.Computed(b.describe(r, took, &o)) }()
 	}
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err == nil {
-		b.learn(ctx, r, took, timings, beside)
+	if o.err == nil {
+		b.queue.suspicion.learn(len(r.items), o.failed())
+	}
+	if o.whole && o.failed() == 0 { // what failed says nothing of how long others take
+		b.learn(ctx, r, took, o.timings, beside)
 	}
 	b.underWay--
 	b.busy -= len(r.items)
 	for i, it := range r.items {
 		c := it.call
-		switch {
-		case c.over:
-			continue
-		case err != nil:
-			delete(c.runs, r)
-			b.end(c, err)
+		if c.over {
 			continue
 		}
-		c.answers[it.index] = answers[i]
 		delete(c.runs, r)
+		if !o.done[i] {
+			b.end(c, o.err)
+			continue
+		}
+		c.answers[it.index] = o.answers[i]
 		if c.missing--; c.missing == 0 {
 			c.timing.Waiting, c.timing.Batch = started.Sub(c.entered), took
-			c.timing.Texts, c.timing.Stages = len(r.items), timings
+			c.timing.Texts, c.timing.Stages = len(r.items), o.timings
 			c.over = true
 			close(c.done)
 		}
 	}
 	b.dispatch(time.Now())
-}
-
-// compute computes a batch. One that is refused for what it holds is halved until
-// those that are to blame are alone, so that nobody's answer depends on the texts of
-// others.
-func (b *Batcher) compute(ctx context.Context, texts []textmodel.Text) ([]textmodel.Answer, []pipeline.Timing, error) {
-	answers, timings, err := b.Model.Compute(ctx, texts)
-	if code := fault.CodeOf(err); err == nil || code != fault.Invalid && code != fault.TooLarge {
-		return answers, timings, err
-	}
-	if len(texts) == 1 {
-		return []textmodel.Answer{{Err: err}}, nil, nil
-	}
-	half := len(texts) / 2
-	answers, _, err = b.compute(ctx, texts[:half])
-	if err != nil {
-		return nil, nil, err
-	}
-	rest, _, err := b.compute(ctx, texts[half:])
-	return append(answers, rest...), nil, err
 }
 
 // learn takes note of how long a batch took. The lock is held.

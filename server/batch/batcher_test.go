@@ -14,6 +14,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
@@ -28,7 +29,7 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-func batcher(t testing.TB, m classifytest.Model, runner *classifytest.Sums, change func(*batch.Config)) *batch.Batcher {
+func batcher(t testing.TB, m classifytest.Model, runner pipeline.Runner, change func(*batch.Config)) *batch.Batcher {
 	t.Helper()
 	c, err := classify.Open(m.Bundle(t), runner)
 	if err != nil {
@@ -347,32 +348,6 @@ func TestLateTextsAreDroppedWhenItIsTheirTurn(t *testing.T) {
 	case <-running:
 		t.Error("what was too late was computed")
 	default:
-	}
-}
-
-func TestTextsThatARunnerRefusesFailAlone(t *testing.T) {
-	t.Parallel()
-	for _, code := range []fault.Code{fault.Invalid, fault.TooLarge} {
-		runner := &classifytest.Sums{}
-		runner.Before = func(_ context.Context, _, length int64) error {
-			if length > 30 {
-				return fault.Errorf(code, "a text of %d tokens", length)
-			}
-			return nil
-		}
-		b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
-		random := rand.New(rand.NewPCG(1, uint64(code)))
-		all, want := texts(random, 40, 30)
-		bad, _ := classifytest.Words(random, 31)
-		all[17] = bad
-		answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := answers[17].Err; fault.CodeOf(err) != code {
-			t.Errorf("the text to blame: %v", err)
-		}
-		wantAnswers(t, slices.Delete(answers, 17, 18), slices.Delete(want, 17, 18))
 	}
 }
 

@@ -45,11 +45,12 @@ type Batch struct {
 	Padding   int // of these
 	Took      time.Duration
 	Stages    []pipeline.Timing
-	Err       error // why it was not computed
+	Failed    int   // texts that could not be computed, while others could
+	Err       error // why it was not computed, where that is no fault of its texts
 }
 
-func (b *Batcher) describe(r *run, took time.Duration, stages []pipeline.Timing, err error) Batch {
-	d := Batch{Texts: len(r.items), Positions: b.positions(r), Took: took, Stages: stages, Err: err}
+func (b *Batcher) describe(r *run, took time.Duration, o *outcome) Batch {
+	d := Batch{Texts: len(r.items), Positions: b.positions(r), Took: took, Stages: o.timings, Failed: o.failed(), Err: o.internal()}
 	d.Padding = d.Positions
 	for _, t := range r.texts {
 		d.Padding -= t.Length

@@ -29,11 +29,12 @@ type item struct {
 // It does no I/O and has no clock.
 type queue struct {
 	limits
-	cost  *cost
-	items []*item // by length, then by turn
-	now   float64 // virtual time, in positions
-	seq   uint64
-	calls map[*call]int // texts that wait, by call
+	cost      *cost
+	suspicion suspicion
+	items     []*item // by length, then by turn
+	now       float64 // virtual time, in positions
+	seq       uint64
+	calls     map[*call]int // texts that wait, by call
 }
 
 // limits are what a batch may be.
@@ -135,7 +136,7 @@ func (q *queue) next(free int) []*item {
 		}
 	}
 	// What would be computed at the same time by others should not wait for this.
-	most := min(q.rows, (len(q.items)+free-1)/max(free, 1))
+	most := min(q.suspicion.most(q.rows), (len(q.items)+free-1)/max(free, 1))
 	from, to := q.window(near, first, most)
 	chosen := slices.Clone(near[from:to])
 	q.now = max(q.now, near[first].turn) + q.price(chosen)/float64(len(q.calls))

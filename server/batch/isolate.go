@@ -1,0 +1,136 @@
+package batch
+
+import (
+	"math"
+	"math/bits"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+)
+
+// An outcome is what became of the texts of a batch. Those that are done have an answer,
+// or an error of their own in it; the others have err.
+type outcome struct {
+	answers []textmodel.Answer
+	done    []bool
+	timings []pipeline.Timing
+	whole   bool // computed at the first go, all together
+	err     error
+}
+
+// failed counts the texts that are done and have no answer.
+func (o *outcome) failed() (n int) {
+	for i, a := range o.answers {
+		if o.done[i] && a.Err != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// internal is why the batch, or a text of it, was not computed, where that is ours to mend.
+func (o *outcome) internal() error {
+	if o.err != nil {
+		return o.err
+	}
+	for _, a := range o.answers {
+		if a.Err != nil && fault.CodeOf(a.Err) == fault.Internal {
+			return a.Err
+		}
+	}
+	return nil
+}
+
+// ofTexts reports whether a run may have failed for what it was given. Where it failed for
+// the system's sake, other texts would fail as well.
+func ofTexts(err error) bool {
+	switch fault.CodeOf(err) {
+	case fault.Unavailable, fault.Overloaded, fault.Deadline, fault.Canceled, fault.Mismatch:
+		return false
+	}
+	return true
+}
+
+// A run that computes texts together.
+type compute func(texts []textmodel.Text) ([]textmodel.Answer, []pipeline.Timing, error)
+
+// computeEach computes texts together. When that fails they are halved until those at
+// fault are alone, so that nobody fails for the texts of others.
+//
+// k texts at fault among n make k·log₂ n runs fail. Once 2·log₂ n have, the rest is
+// computed one by one: never more than n + 4·log₂ n + 1 runs in all.
+func computeEach(texts []textmodel.Text, run compute) outcome {
+	o := outcome{answers: make([]textmodel.Answer, len(texts)), done: make([]bool, len(texts))}
+	i := isolation{outcome: &o, texts: texts, run: run, halvings: 2 * bits.Len(uint(len(texts)-1))}
+	o.timings, o.whole = i.compute(0, len(texts))
+	if !o.whole {
+		o.timings = nil
+	}
+	return o
+}
+
+// An isolation looks for the texts at fault.
+type isolation struct {
+	*outcome
+	texts    []textmodel.Text
+	run      compute
+	halvings int // that may yet be made
+}
+
+// compute computes the texts from one on to before another, and reports whether all of
+// them were at once.
+func (i *isolation) compute(from, to int) ([]pipeline.Timing, bool) {
+	answers, timings, err := i.run(i.texts[from:to])
+	switch {
+	case err == nil:
+		copy(i.answers[from:to], answers)
+	case !ofTexts(err):
+		i.err = err
+		return nil, false
+	case to-from > 1:
+		i.part(from, to)
+		return nil, false
+	default:
+		i.answers[from].Err = err
+	}
+	for k := from; k < to; k++ {
+		i.done[k] = true
+	}
+	return timings, true
+}
+
+// part computes texts in parts, since they cannot be computed together.
+func (i *isolation) part(from, to int) {
+	size := 1
+	if i.halvings > 0 {
+		i.halvings--
+		size = (to - from + 1) / 2
+	}
+	for ; from < to && i.err == nil; from += size {
+		i.compute(from, min(from+size, to))
+	}
+}
+
+// suspicion is how many of the latest texts were at fault, as a share. Where many are,
+// texts are computed with fewer others: to find those at fault would take more runs than
+// are saved.
+type suspicion float64
+
+// remembered is how many texts are the latest.
+const remembered = 256
+
+// learn takes note of texts, and how many of them were at fault.
+func (s *suspicion) learn(texts, failed int) {
+	old := suspicion(math.Pow(1-1./remembered, float64(texts)))
+	*s = *s*old + (1-old)*suspicion(failed)/suspicion(texts)
+}
+
+// most is how many texts a batch should have at most, of which one in two then has none
+// at fault.
+func (s suspicion) most(rows int) int {
+	if float64(rows)*2*float64(s) <= 1 {
+		return rows
+	}
+	return max(1, int(1/(2*s)))
+}
