@@ -265,7 +265,7 @@ type frontProcess struct {
 
 // frontConfig says how the front serves, whichever model.
 func (s *settings) frontConfig() (front.Config, error) {
-	c := front.Config{MaxBody: s.MaxBody, MaxConnections: s.MaxConns, Timeout: s.Timeout, Origins: front.Origins(s.Origins), Page: page.Handler(), Log: s.logger()}
+	c := front.Config{MaxBody: s.MaxBody, MaxConnections: s.MaxConns, Timeout: s.Timeout, Origins: front.Origins(s.Origins), AllowedHosts: s.Hosts, Page: page.Handler(), Log: s.logger()}
 	var err error
 	if c.TLS, err = s.httpsTLS(c.Log); err == nil {
 		c.Tokens, err = s.tokens(c.Log)

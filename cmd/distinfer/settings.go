@@ -59,6 +59,7 @@ type settings struct {
 	MaxWait     time.Duration `mapstructure:"max-wait"`
 	MaxConns    int           `mapstructure:"max-connections"`
 	Origins     origins       `mapstructure:"cors-origins"`
+	Hosts       hosts         `mapstructure:"allowed-hosts"`
 	Wire        string        `mapstructure:"wire"`
 	TLS         string        `mapstructure:"tls"`
 	Insecure    bool          `mapstructure:"insecure"`
@@ -143,6 +144,7 @@ func load(cmd *cobra.Command) (*settings, error) {
 		decodeAddresses,
 		decodePeers,
 		decodeOrigins,
+		decodeHosts,
 		refuseLossy,
 		mapstructure.StringToTimeDurationHookFunc(),
 	)))

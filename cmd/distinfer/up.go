@@ -250,7 +250,7 @@ func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, err
 				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads), "--nice", strconv.Itoa(s.Nice),
 				"--max-message", strconv.Itoa(s.MaxMessage), "--dead-after", s.DeadAfter.String(), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
 				"--fetch", "", "--bundle-id", "", // the bundle is here, whatever the config file says
-				"--admin", admin,
+				"--admin", admin, "--allowed-hosts", strings.Join(s.Hosts, ","),
 				"--tls", "", "--insecure=" + strconv.FormatBool(s.Insecure),
 			}
 			if s.file != "" {

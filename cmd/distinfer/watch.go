@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/stats"
 
 	"github.com/distinfer/distinfer/server/admin"
+	"github.com/distinfer/distinfer/server/hostcheck"
 	"github.com/distinfer/distinfer/server/metrics"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/tracing"
@@ -20,6 +21,7 @@ import (
 
 func addAdminFlag(f *pflag.FlagSet) {
 	f.String("admin", "", "`host:port` to give metrics, and on this machine profiles, on (default: neither)")
+	f.String("allowed-hosts", "", "`names` besides localhost and addresses of this machine under which what is for this machine only is asked, such as front.example.org when a proxy here passes requests on")
 }
 
 // A watch is how a process is watched from outside, whatever it does.
@@ -53,7 +55,12 @@ func (s *settings) watch(ctx context.Context, service string, rank int, log *slo
 		if here {
 			what = "metrics and profiles"
 		}
-		w.pages = admin.Handler(metrics, here)
+		guard, err := hostcheck.New(hostcheck.Config{Listener: w.admin.Addr(), Hosts: s.Hosts})
+		if err != nil {
+			w.close()
+			return w, err
+		}
+		w.pages = guard.Wrap(admin.Handler(metrics, here))
 		log.Info(what, "listen", w.admin.Addr().String())
 	}
 	return w, nil

@@ -36,6 +36,10 @@ type Config struct {
 	// own; none by default.
 	Origins Origins
 
+	// AllowedHosts are the names, beside localhost and loopback addresses, under which a front
+	// on a loopback address without Tokens answers (see package hostcheck).
+	AllowedHosts []string
+
 	// Page answers GET / of those that prefer HTML and ask for no text, and everything
 	// below /page/, without a token; nil is none.
 	Page http.Handler
@@ -132,6 +136,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w, id: requestID(r), status: http.StatusOK}
 	w.Header()["X-Request-Id"] = []string{rec.id}
 	switch {
+	case strange(rec, r):
 	case f.Origins.allow(rec, r):
 	case f.page != nil && wantsPage(r):
 		f.page.ServeHTTP(rec, r)

@@ -35,6 +35,10 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 	if err := f.described(); err != nil {
 		return errors.Join(err, l.Close())
 	}
+	base, err := f.guard(l)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -61,6 +65,7 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 		},
 		TLSConfig:   f.TLS,
 		ErrorLog:    slog.NewLogLogger(f.Log.Handler(), slog.LevelDebug),
+		BaseContext: base,
 		ConnContext: open.context,
 		ConnState:   open.state,
 	}
@@ -75,7 +80,7 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 	if f.TLS != nil {
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
-	err := serve(l)
+	err = serve(l)
 	if !stop() {
 		err = <-drained
 	}

@@ -306,6 +306,9 @@ func TestOnlyOriginsThatAreNamedMayRead(t *testing.T) {
 				r.Header.Set("Origin", c.origin)
 			}
 			want := http.StatusOK
+			if c.origin != "" && !c.allowed {
+				want = http.StatusForbidden // on this machine it may not even ask
+			}
 			if method == http.MethodOptions {
 				r.Header.Set("Access-Control-Request-Method", "POST")
 				want = http.StatusNoContent
