@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -157,7 +158,8 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 	config := stage.Config{
 		Rank:  s.Rank,
 		Peers: s.Stages, Next: s.stageOptions(log, machine), MaxMessage: s.MaxMessage, MaxQueue: s.MaxQueue,
-		Machine: own.machine, Processors: own.count, Runs: threads, Threads: threads,
+		Instance: instance(),
+		Machine:  own.machine, Processors: own.count, Runs: threads, Threads: threads,
 		Version: buildVersion(), ONNXRuntime: library.Version(),
 		Memory: memoryNow("/"),
 		Log:    log,
@@ -214,6 +216,17 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 		log.Info("stage stopped")
 	}
 	return err
+}
+
+// instanceVariable has `up` name the stages that it starts, to know them by their answers.
+const instanceVariable = "DISTINFER_INSTANCE"
+
+// instance tells this process from others at the same address.
+func instance() string {
+	if name := os.Getenv(instanceVariable); name != "" {
+		return name
+	}
+	return rand.Text()
 }
 
 // openForRank opens the bundle and checks that it has the rank, and as many stages

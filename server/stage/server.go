@@ -82,6 +82,9 @@ type Config struct {
 	// enough to be worth it; so that threads can be shared out. It may be nil.
 	Help func(runs int, alone bool)
 
+	// Instance tells this process from others at the same address.
+	Instance string
+
 	// Version, ONNXRuntime, Hostname and Threads are told to those who ask, as is
 	// the memory that the process uses and could take, in bytes.
 	Version, ONNXRuntime, Hostname string
@@ -227,7 +230,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.DescribeResponse, error) {
 	d := &stagepb.DescribeResponse{
 		Protocol: Protocol, Bundle: s.Bundle, Rank: uint32(s.Rank), Stages: uint32(s.Stages), Model: s.Model,
-		Version: s.Version, Onnxruntime: s.ONNXRuntime, Hostname: s.Hostname, Threads: uint32(s.Threads),
+		Version: s.Version, Onnxruntime: s.ONNXRuntime, Hostname: s.Hostname, Threads: uint32(s.Threads), Instance: s.Instance,
 		Running: uint32(len(s.slots)), Waiting: uint32(max(0, s.waiting.Load())), Starved: s.next.starved(),
 	}
 	for _, e := range wire.Encodings() {

@@ -114,7 +114,7 @@ func TestBigTensorsTravelTheChain(t *testing.T) {
 func TestDescribeTellsWhatTheStageHolds(t *testing.T) {
 	t.Parallel()
 	c := config(1, 3)
-	c.Hostname, c.Threads = "here", 7
+	c.Hostname, c.Threads, c.Instance = "here", 7, "this-one"
 	c.Memory = func() (used, available int64) { return 5, 6 }
 	p := start(t, c)
 	got, err := Describe(testContext(t), 1, p.address, options())
@@ -123,7 +123,7 @@ func TestDescribeTellsWhatTheStageHolds(t *testing.T) {
 	}
 	want := &stagepb.DescribeResponse{
 		Protocol: 1, Bundle: thisBundle, Rank: 1, Stages: 3, Model: "model", Version: "v1", Onnxruntime: "1.0",
-		Hostname: "here", Threads: 7, MemoryUsed: 5, MemoryAvailable: 6, Wires: []string{"float32", "float16", "int8"},
+		Hostname: "here", Threads: 7, Instance: "this-one", MemoryUsed: 5, MemoryAvailable: 6, Wires: []string{"float32", "float16", "int8"},
 	}
 	if !proto.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

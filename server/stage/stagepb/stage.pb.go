@@ -498,7 +498,10 @@ type DescribeResponse struct {
 	Starved bool `protobuf:"varint,14,opt,name=starved,proto3" json:"starved,omitempty"`
 	// The encodings of float32 tensors that the stage reads and writes: "float32",
 	// "float16", "int8". None is float32 only.
-	Wires         []string `protobuf:"bytes,15,rep,name=wires,proto3" json:"wires,omitempty"`
+	Wires []string `protobuf:"bytes,15,rep,name=wires,proto3" json:"wires,omitempty"`
+	// What tells this process from those that answer at the same address before and
+	// after it, or in its place.
+	Instance      string `protobuf:"bytes,20,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -638,6 +641,13 @@ func (x *DescribeResponse) GetWires() []string {
 	return nil
 }
 
+func (x *DescribeResponse) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
 var File_stage_proto protoreflect.FileDescriptor
 
 const file_stage_proto_rawDesc = "" +
@@ -678,7 +688,7 @@ const file_stage_proto_rawDesc = "" +
 	"\afloat16\x18\x06 \x01(\fR\afloat16\x12\x16\n" +
 	"\x06scales\x18\a \x01(\fR\x06scales\x12\x12\n" +
 	"\x04int8\x18\b \x01(\fR\x04int8\"\x11\n" +
-	"\x0fDescribeRequest\"\xaa\x03\n" +
+	"\x0fDescribeRequest\"\xc6\x03\n" +
 	"\x10DescribeResponse\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12\x16\n" +
@@ -696,7 +706,8 @@ const file_stage_proto_rawDesc = "" +
 	"\arunning\x18\f \x01(\rR\arunning\x12\x18\n" +
 	"\awaiting\x18\r \x01(\rR\awaiting\x12\x18\n" +
 	"\astarved\x18\x0e \x01(\bR\astarved\x12\x14\n" +
-	"\x05wires\x18\x0f \x03(\tR\x05wires2\xa6\x01\n" +
+	"\x05wires\x18\x0f \x03(\tR\x05wires\x12\x1a\n" +
+	"\binstance\x18\x14 \x01(\tR\binstance2\xa6\x01\n" +
 	"\x05Stage\x12F\n" +
 	"\x03Run\x12\x1e.distinfer.stage.v1.RunRequest\x1a\x1f.distinfer.stage.v1.RunResponse\x12U\n" +
 	"\bDescribe\x12#.distinfer.stage.v1.DescribeRequest\x1a$.distinfer.stage.v1.DescribeResponseB5Z3github.com/distinfer/distinfer/server/stage/stagepbb\x06proto3"
