@@ -78,7 +78,7 @@ func (rs *runners) free() {
 }
 
 // run computes the outputs that are nil, and into the others. Those it made are
-// owned by the caller.
+// owned by the caller. Its error is a fault of the inputs when the library refused them.
 func (rs *runners) run(a api, session, options unsafe.Pointer, inNames names, in []value, outNames names, out []value) error {
 	r, err := rs.take()
 	if err != nil {
@@ -104,5 +104,5 @@ func (rs *runners) run(a api, session, options unsafe.Pointer, inNames names, in
 		// Nothing can be said of the thread any more, and it writes to what is pinned.
 		panic(fmt.Sprintf("wait for a run: %v", err))
 	}
-	return a.check(C.runner_status(r.c))
+	return failure(a.check(C.runner_status(r.c)))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"unsafe"
 
@@ -150,8 +149,10 @@ func (s *Session) Close() error {
 }
 
 // Run implements pipeline.Runner. Tensors that the model does not take are
-// ignored; a missing or mismatching one is a fault.Invalid. When ctx ends, ONNX
-// Runtime is told to stop at the next node.
+// ignored; a missing or mismatching one is a fault.Invalid, and so are inputs with which
+// the computation fails: ids that a table does not have, say. What needs more memory than
+// there is is a fault.TooLarge. When ctx ends, ONNX Runtime is told to stop at the next
+// node.
 func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -182,9 +183,8 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	if err != nil && prepared && ctx.Err() == nil {
 		// The model may be one whose output sizes depend on its values. If so,
 		// the run succeeds when nothing is presumed about them.
-		if again, errAgain := s.run(ctx, runners, args, sizes, false); errAgain == nil {
+		if out, err = s.run(ctx, runners, args, sizes, false); err == nil {
 			s.surprising.Store(true)
-			out, err = again, nil
 		}
 	}
 	if err != nil {
@@ -262,7 +262,7 @@ func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("run: %w", err)
+		return nil, err
 	}
 	for i, spec := range s.outputs {
 		if _, ours := bag[spec.Name]; ours {
@@ -320,19 +320,4 @@ func (l *Library) Types(path string) ([]tensor.Spec, error) {
 		}
 	}
 	return specs, nil
-}
-
-// clean takes the binding's own words off an error of ONNX Runtime.
-func clean(err error) error {
-	msg := err.Error()
-	for _, prefix := range []string{"Error running network: ", "Error creating C session: ", "Error creating C session from file: ", "Error loading temporary session: "} {
-		msg = strings.TrimPrefix(msg, prefix)
-	}
-	// The caller names the file.
-	if rest, ok := strings.CutPrefix(msg, "Load model from "); ok {
-		if _, reason, ok := strings.Cut(rest, " failed:"); ok {
-			msg = reason
-		}
-	}
-	return errors.New(strings.Join(strings.Fields(msg), " "))
 }

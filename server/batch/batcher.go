@@ -317,9 +317,7 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 		ctx, ended = b.Begun(ctx, r.callers(), len(r.items))
 	}
 	started := time.Now()
-	o := computeEach(r.texts, func(texts []textmodel.Text) ([]textmodel.Answer, []pipeline.Timing, error) {
-		return b.Model.Compute(ctx, texts)
-	})
+	o := computeEach(ctx, r.texts, b.Model.Compute)
 	took := time.Since(started)
 	ended(o.err)
 	if internal := o.internal(); internal != nil && o.err == nil {

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"context"
 	"math"
 	"math/bits"
 
@@ -53,16 +54,17 @@ func ofTexts(err error) bool {
 }
 
 // A run that computes texts together.
-type compute func(texts []textmodel.Text) ([]textmodel.Answer, []pipeline.Timing, error)
+type compute func(ctx context.Context, texts []textmodel.Text) ([]textmodel.Answer, []pipeline.Timing, error)
 
 // computeEach computes texts together. When that fails they are halved until those at
 // fault are alone, so that nobody fails for the texts of others.
 //
 // k texts at fault among n make k·log₂ n runs fail. Once 2·log₂ n have, the rest is
-// computed one by one: never more than n + 4·log₂ n + 1 runs in all.
-func computeEach(texts []textmodel.Text, run compute) outcome {
+// computed one by one: never more than n + 4·log₂ n + 1 runs in all. It is one by one from
+// the first failure on if that ended a stage, so that a text at fault ends one more and no others.
+func computeEach(ctx context.Context, texts []textmodel.Text, run compute) outcome {
 	o := outcome{answers: make([]textmodel.Answer, len(texts)), done: make([]bool, len(texts))}
-	i := isolation{outcome: &o, texts: texts, run: run, halvings: 2 * bits.Len(uint(len(texts)-1))}
+	i := isolation{outcome: &o, ctx: ctx, texts: texts, run: run, halvings: 2 * bits.Len(uint(len(texts)-1))}
 	o.timings, o.whole = i.compute(0, len(texts))
 	if !o.whole {
 		o.timings = nil
@@ -73,6 +75,7 @@ func computeEach(texts []textmodel.Text, run compute) outcome {
 // An isolation looks for the texts at fault.
 type isolation struct {
 	*outcome
+	ctx      context.Context //nolint:containedctx // its lifetime is the isolation's
 	texts    []textmodel.Text
 	run      compute
 	halvings int // that may yet be made
@@ -81,7 +84,7 @@ type isolation struct {
 // compute computes the texts from one on to before another, and reports whether all of
 // them were at once.
 func (i *isolation) compute(from, to int) ([]pipeline.Timing, bool) {
-	answers, timings, err := i.run(i.texts[from:to])
+	answers, timings, err := i.run(i.ctx, i.texts[from:to])
 	switch {
 	case err == nil:
 		copy(i.answers[from:to], answers)
@@ -89,6 +92,9 @@ func (i *isolation) compute(from, to int) ([]pipeline.Timing, bool) {
 		i.err = err
 		return nil, false
 	case to-from > 1:
+		if fault.Deadly(err) {
+			i.ctx, i.halvings = pipeline.WithSuspect(i.ctx), 0
+		}
 		i.part(from, to)
 		return nil, false
 	default:

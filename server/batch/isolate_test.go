@@ -13,6 +13,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
@@ -225,5 +226,37 @@ func TestGoodCallersAreAnsweredBesideBadOnes(t *testing.T) {
 	callers.Wait()
 	if runs := runner.runs.Load(); runs > 48*40*3/2 {
 		t.Errorf("%d runs for %d texts", runs, 48*40)
+	}
+}
+
+// Of texts that were with one that ended a stage, each is computed by itself, and the stages
+// know it for a suspect.
+func TestTextsThatWereWithADeadlyOneAreComputedOneByOne(t *testing.T) {
+	t.Parallel()
+	runner := &picky{why: fault.Errorf(fault.Fatal, "it ended stage 1")}
+	var trusted, suspects atomic.Int64
+	runner.Before = func(ctx context.Context, rows, _ int64) error {
+		if pipeline.Suspect(ctx) && rows == 1 {
+			suspects.Add(1)
+		} else {
+			trusted.Add(rows)
+		}
+		return nil
+	}
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
+	all, want := []string{}, [][2]float64{}
+	random := rand.New(rand.NewPCG(1, 3))
+	for range 32 {
+		s, w := good(random)
+		all, want = append(all, s), append(want, w)
+	}
+	all[20] += "w9"
+	answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
+	if err != nil || fault.CodeOf(answers[20].Err) != fault.Fatal {
+		t.Fatalf("%v, the deadly text: %v", err, answers[20].Err)
+	}
+	wantAnswers(t, slices.Delete(answers, 20, 21), slices.Delete(want, 20, 21))
+	if runs := runner.runs.Load(); suspects.Load() == 0 || suspects.Load()+trusted.Load() != 31 {
+		t.Errorf("%d runs, %d of them of suspects; %d texts were trusted", runs, suspects.Load(), trusted.Load())
 	}
 }

@@ -123,6 +123,9 @@ type Server struct {
 	lone      lone
 
 	endStreams chan struct{} // closed when streams have to end
+
+	proven  atomic.Bool  // that the model computes
+	refused atomic.Int64 // runs, before that was proven
 }
 
 // NewServer makes a server; Serve starts it.
@@ -271,6 +274,7 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 		out, err = s.SelfTest(ctx, len(in.route)+1, in.tensors)
 	} else {
 		out, err = s.Stage.Run(ctx, in.tensors)
+		s.prove(ctx, err)
 	}
 	t.Computed = time.Since(started) - t.Waited
 	s.ends(tried, t.Computed)
@@ -352,6 +356,23 @@ func (s *Server) ends(tried bool, took time.Duration) {
 	}
 	s.runs--
 	s.Help(s.runs, false)
+}
+
+// doubtful is how many runs a model has to refuse for their inputs, and none other be
+// computed, until it is doubted itself.
+const doubtful = 32
+
+// prove takes note of how a run of the model ended. That the inputs are at fault is true of a
+// model that computes others; of one that never did the operator is to know.
+func (s *Server) prove(ctx context.Context, err error) {
+	switch {
+	case s.proven.Load():
+	case err == nil:
+		s.proven.Store(true)
+	case fault.CodeOf(err) == fault.Invalid && s.refused.Add(1) == doubtful:
+		s.Log.WarnContext(ctx, "the model has computed nothing yet; either it was only sent what it cannot compute, or it cannot compute at all: try it with `distinfer verify`",
+			"runs", doubtful, "error", err)
+	}
 }
 
 // check fails when a tensor is not what it says it is.
