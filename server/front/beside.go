@@ -13,18 +13,16 @@ func (f *Front) TimeAllowed(w http.ResponseWriter, r *http.Request) (time.Durati
 	return f.timeout(w, r)
 }
 
-// Reserve takes room for a request's body of n bytes, or of any size when n is negative.
-// It fails when too much is being received.
-func (f *Front) Reserve(n int64) (release func(), err error) {
-	if n < 0 || n > f.MaxBody {
-		n = f.MaxBody
+// Body reads a request's body without its Content-Encoding, within MaxBody. What it takes
+// of the memory for bodies is given back by release. It fails when too much is being
+// received.
+func (f *Front) Body(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
+	held := f.hold(w, r)
+	body, err = f.body(r, held)
+	if err != nil {
+		held.release()
 	}
-	h := &hold{front: f}
-	if err := h.add(n); err != nil {
-		h.release()
-		return nil, err
-	}
-	return h.release, nil
+	return body, held.release, err
 }
 
 // Failed has the log line of a request tell why it was not answered, and gives the status

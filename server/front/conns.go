@@ -1,29 +1,40 @@
 package front
 
 import (
-	"container/list"
 	"context"
+	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/distinfer/distinfer/server/limiter"
 )
 
-// connections bounds how many there are. When there are too many, that which has been
-// without a request being answered for longest is closed, so that those that only sit
-// there, or send their headers one by one, keep nobody out.
+// connections bounds how many there are. When there are too many, one that waits for its
+// client gives way: one without a request, or one whose request is still being sent, of the
+// client with the most the one that has sent nothing for longest. So those that only sit there, or send
+// headers or bodies byte by byte, keep nobody out.
 type connections struct {
-	most int // 0 is no bound
+	shares *limiter.Shares // nil is no bound
 
-	mu      sync.Mutex
-	all     map[net.Conn]*connection
-	waiting list.List // *connection, the longest waiting first
+	mu  sync.Mutex
+	all map[net.Conn]*connection
+}
+
+func newConnections(most int) *connections {
+	c := &connections{all: map[net.Conn]*connection{}}
+	if most > 0 {
+		c.shares = limiter.NewShares(int64(most), 0)
+	}
+	return c
 }
 
 type connection struct {
-	net.Conn
-	of       *connections
-	requests int           // being answered
-	place    *list.Element // in waiting; nil while requests are answered
+	holding *limiter.Holding
+
+	mu   sync.Mutex
+	ours int // requests that are here and not answered yet
 }
 
 type connectionKey struct{}
@@ -31,67 +42,98 @@ type connectionKey struct{}
 // context has requests know their connection, for use; it is an
 // http.Server's ConnContext, which is called before the first state.
 func (c *connections) context(ctx context.Context, conn net.Conn) context.Context {
-	if c.most == 0 {
+	if c.shares == nil {
 		return ctx
 	}
-	known := &connection{Conn: conn, of: c}
+	raw := conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		raw = secure.NetConn() // to close it is not to wait for the client
+	}
+	holding, err := c.shares.Acquire(clientAddress(conn.RemoteAddr().String()), 1, func() { _ = raw.Close() })
+	if err != nil {
+		_ = raw.Close()
+		return ctx
+	}
+	known := &connection{holding: holding}
 	c.mu.Lock()
 	c.all[conn] = known
-	known.place = c.waiting.PushBack(known)
-	var tooMany net.Conn
-	if len(c.all) > c.most {
-		longest := c.waiting.Front().Value.(*connection) // it may be the new one
-		c.forget(longest)
-		tooMany = longest.Conn
-	}
 	c.mu.Unlock()
-	if tooMany != nil {
-		_ = tooMany.Close()
-	}
 	return context.WithValue(ctx, connectionKey{}, known)
 }
 
 // state is an http.Server's ConnState.
 func (c *connections) state(conn net.Conn, s http.ConnState) {
-	if c.most == 0 || s != http.StateClosed && s != http.StateHijacked {
+	if c.shares == nil || s != http.StateClosed && s != http.StateHijacked {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if known := c.all[conn]; known != nil {
-		c.forget(known)
+	known := c.all[conn]
+	delete(c.all, conn)
+	c.mu.Unlock()
+	if known != nil {
+		known.holding.Release()
 	}
 }
 
-// forget takes a connection off the books. The lock is held.
-func (c *connections) forget(known *connection) {
-	delete(c.all, known.Conn)
-	if known.place != nil {
-		c.waiting.Remove(known.place)
-		known.place = nil
-	}
-}
-
-// use keeps the request's connection from being closed until done is called.
+// use keeps the request's connection from giving way once all of the request is here, and
+// until done is called.
 func use(r *http.Request) (done func()) {
 	known, ok := r.Context().Value(connectionKey{}).(*connection)
 	if !ok {
 		return func() {}
 	}
-	known.add(1)
-	return func() { known.add(-1) }
+	if r.Body == nil || r.Body == http.NoBody {
+		known.add(1)
+		return func() { known.add(-1) }
+	}
+	known.holding.Progress()
+	body := &sentBody{ReadCloser: r.Body, over: known}
+	r.Body = body
+	return body.done
 }
 
 func (k *connection) add(n int) {
-	k.of.mu.Lock()
-	defer k.of.mu.Unlock()
-	k.requests += n
-	switch _, open := k.of.all[k.Conn]; {
-	case !open:
-	case k.requests > 0 && k.place != nil:
-		k.of.waiting.Remove(k.place)
-		k.place = nil
-	case k.requests == 0:
-		k.place = k.of.waiting.PushBack(k)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ours += n
+	k.holding.Keep(k.ours > 0)
+}
+
+// progressBytes are as many as have to come for a connection to count as one that sends.
+const progressBytes = 4 << 10
+
+// A sentBody is a request's body while it is sent.
+type sentBody struct {
+	io.ReadCloser
+	over *connection
+	came int // since the last progress
+
+	mu           sync.Mutex
+	whole, ended bool
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.came += n; b.came >= progressBytes {
+		b.came = 0
+		b.over.holding.Progress()
+	}
+	if err != nil {
+		b.mu.Lock()
+		if !b.whole && !b.ended {
+			b.whole = true
+			b.over.add(1)
+		}
+		b.mu.Unlock()
+	}
+	return n, err
+}
+
+func (b *sentBody) done() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+	if b.whole {
+		b.over.add(-1)
 	}
 }

@@ -13,10 +13,11 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
+
+	"github.com/distinfer/distinfer/server/limiter"
 )
 
 // Config says how a Front serves.
@@ -63,8 +64,8 @@ type Front struct {
 	document document
 	refusals refusals
 
-	held       atomic.Int64 // bytes of bodies beyond the first of each
-	streams    atomic.Int64 // under way
+	bodies     *limiter.Shares // bytes beyond the first of each
+	streams    *limiter.Shares // under way
 	stopping   context.Context
 	endStreams context.CancelFunc
 }
@@ -76,6 +77,8 @@ const minCompressed = 1400
 // New makes a front that answers with the given model.
 func New(c Config, m Model) *Front {
 	f := &Front{Config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, open: map[string]bool{}, refusals: refusals{log: c.Log}}
+	f.bodies = limiter.NewShares(bodiesAtOnce*c.MaxBody, stalledBody)
+	f.streams = limiter.NewShares(streamsAtOnce, stalledStream)
 	f.stopping, f.endStreams = context.WithCancel(context.Background())
 	f.models.follow(m)
 	compressed, err := gzhttp.NewWrapper(gzhttp.MinSize(minCompressed), gzhttp.EnableZstd(false), gzhttp.CompressionLevel(1))

@@ -15,6 +15,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/limiter"
 )
 
 // Limits of streams. What one takes of the memory is bounded by the pieces that are
@@ -23,7 +24,18 @@ const (
 	streamsAtOnce = 64
 	maxLine       = 64 << 10 // bytes
 	maxPiece      = 64 << 10 // bytes after which a piece takes no further line
+
+	// maxEmpty is how many bytes may come without a text to answer, of blank lines and of
+	// those that are refused with their refusals: a few bytes can be expanded to many.
+	maxEmpty = 1 << 20
+	refusal  = 128 // bytes, about
+
+	// stalledStream is how long a stream may send nothing while others want its place.
+	stalledStream = 30 * time.Second
 )
+
+// errGaveWay ends a stream whose place another client has.
+var errGaveWay = fault.Errorf(fault.Overloaded, "%d streams are being answered, which are as many as can be, and other clients have fewer; send the lines from this one on again", streamsAtOnce)
 
 // A line is one that was read. It has a question, or is wrong.
 type line struct {
@@ -65,13 +77,23 @@ type LineProblem struct {
 
 // A lineReader reads lines of NDJSON.
 type lineReader struct {
+	ctx   context.Context //nolint:containedctx // its lifetime is the request's
 	from  *bufio.Reader
 	parse lineParser
 	read  int // lines
+	empty int // bytes since the last text
 }
 
-func newLineReader(r io.Reader, parse lineParser) *lineReader {
-	return &lineReader{from: bufio.NewReaderSize(r, maxLine), parse: parse}
+func newLineReader(ctx context.Context, r io.Reader, parse lineParser) *lineReader {
+	return &lineReader{ctx: ctx, from: bufio.NewReaderSize(r, maxLine), parse: parse}
+}
+
+// nothing counts bytes that came without a text.
+func (l *lineReader) nothing(n int) error {
+	if l.empty += n; l.empty > maxEmpty {
+		return fault.Errorf(fault.Invalid, "about %d bytes came without a text to answer, up to line %d; leave out blank and wrong lines", maxEmpty, l.read)
+	}
+	return l.ctx.Err()
 }
 
 // piece reads a line, and then those that are there already, up to so many. It ends
@@ -83,6 +105,13 @@ func (l *lineReader) piece(most int) (lines []line, err error) {
 			next := line{number: l.read}
 			next.input, next.answer, next.err = l.parse(trimmed, l.read)
 			lines, size = append(lines, next), size+len(data)
+			if next.err == nil {
+				l.empty = 0
+			} else if err := l.nothing(len(data) + refusal); err != nil {
+				return lines, err
+			}
+		} else if err := l.nothing(len(data)); err != nil {
+			return lines, err
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
@@ -116,7 +145,11 @@ func (l *lineReader) line() ([]byte, error) {
 // skip passes over the rest of a line.
 func (l *lineReader) skip() error {
 	for {
-		if _, err := l.from.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
+		data, err := l.from.ReadSlice('\n')
+		if tooMuch := l.nothing(len(data)); tooMuch != nil {
+			return tooMuch
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
 			return err
 		}
 	}
@@ -131,11 +164,6 @@ func (l *lineReader) buffered() bool {
 // stream answers lines, a line each and in order, while further ones are read. A client
 // has to read while it sends: no more lines are taken than can be answered.
 func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http.Request) {
-	defer f.streams.Add(-1)
-	if f.streams.Add(1) > streamsAtOnce {
-		f.Fail(w, fault.Errorf(fault.Overloaded, "%d streams are being answered, which are as many as can be; try again later", streamsAtOnce))
-		return
-	}
 	timeout, err := f.timeout(w, r)
 	if err != nil {
 		f.Fail(w, err)
@@ -143,9 +171,16 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 	}
 	control := http.NewResponseController(w)
 	_ = control.EnableFullDuplex() // of HTTP/1, which is not by itself
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancelCause := context.WithCancelCause(r.Context())
+	cancel := func() { cancelCause(nil) }
 	defer cancel()
-	s := &stream{model: m, control: control, timeout: timeout, w: w, cancel: cancel}
+	share, err := f.streams.Acquire(f.client(r), 1, func() { cancelCause(errGaveWay) })
+	if err != nil {
+		f.Fail(w, fault.Errorf(fault.Overloaded, "%d streams are being answered, which are as many as can be; try again later", streamsAtOnce))
+		return
+	}
+	defer share.Release()
+	s := &stream{model: m, control: control, timeout: timeout, w: w, cancel: cancel, share: share}
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 	body, err := decoded(r)
 	if err != nil {
@@ -162,10 +197,13 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 	under := make(chan *answered, piecesAtOnce-1)
 	var writing sync.WaitGroup
 	writing.Go(func() { s.write(under) })
-	lines := newLineReader(body, parse)
+	lines := newLineReader(ctx, body, parse)
 	texts, err := s.read(ctx, lines, under)
 	if err != nil && !errors.Is(err, io.EOF) {
-		if f.stopping.Err() != nil {
+		switch {
+		case errors.Is(context.Cause(ctx), errGaveWay):
+			err = errGaveWay
+		case f.stopping.Err() != nil:
 			err = fault.Errorf(fault.Unavailable, "the front is to stop; send the lines from this one on again")
 		}
 		note(w, err)
@@ -187,6 +225,7 @@ type stream struct {
 	timeout time.Duration // for each piece
 	w       http.ResponseWriter
 	cancel  context.CancelFunc
+	share   *limiter.Holding
 }
 
 // An answered piece is being answered until done.
@@ -209,6 +248,7 @@ func (s *stream) read(ctx context.Context, from *lineReader, to chan<- *answered
 		p := &answered{done: make(chan struct{})}
 		p.lines, err = from.piece(pieceSize(s.model.Batcher))
 		texts += len(p.lines)
+		s.share.Progress()
 		go s.answer(ctx, p)
 		to <- p
 	}

@@ -39,7 +39,7 @@ func (f *Front) predict(w http.ResponseWriter, r *http.Request) {
 
 // results answers a body. What it takes of the memory for bodies is released by the caller.
 func (f *Front) results(m Model, w http.ResponseWriter, r *http.Request) (_ [][]text.Result, release func(), err error) {
-	held := &hold{front: f}
+	held := f.hold(w, r)
 	body, err := f.body(r, held)
 	if err != nil {
 		return nil, held.release, err

@@ -43,7 +43,7 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
-	open := &connections{most: f.MaxConnections, all: map[net.Conn]*connection{}}
+	open := newConnections(f.MaxConnections)
 	var handler http.Handler = f
 	if f.Wrap != nil {
 		handler = f.Wrap(f)

@@ -67,7 +67,7 @@ func (f *Front) route(w http.ResponseWriter, r *http.Request, path string) bool 
 			f.stream(m, route.line, w, r)
 			return
 		}
-		held := &hold{front: f}
+		held := f.hold(w, r)
 		defer held.release()
 		answer, err := f.question(m, route, w, r, held)
 		if err != nil {

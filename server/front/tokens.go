@@ -81,14 +81,11 @@ func CanBeToken(s string) bool {
 // Allow reports whether a request bears one of the tokens, in the only one of its headers
 // Authorization.
 func (t *Tokens) Allow(headers []string) bool {
-	if len(headers) != 1 {
+	token, ok := bearer(headers)
+	if !ok {
 		return false
 	}
-	scheme, token, _ := strings.Cut(headers[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return false
-	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	sum := sha256.Sum256([]byte(token))
 	// Hashes are compared, and all of them, so that the time tells nothing of how
 	// much of which token was right.
 	found := 0

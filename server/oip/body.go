@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -20,77 +18,20 @@ const headerLength = "Inference-Header-Content-Length"
 // readBody reads a request's body, and parts it into JSON and what follows. The caller
 // needs the room for it no more once release is called.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (header, tail []byte, release func(), err error) {
-	encoding := strings.Join(r.Header["Content-Encoding"], ", ")
-	size := r.ContentLength
-	if encoding != "" {
-		size = -1 // that of what it becomes is not known
-	}
-	if release, err = s.Host.Reserve(size); err != nil {
+	data, release, err := s.Host.Body(w, r)
+	if err != nil {
 		return nil, nil, nil, err
-	}
-	header, tail, err = s.readReserved(w, r, encoding)
-	if err != nil {
-		release()
-	}
-	return header, tail, release, err
-}
-
-func (s *Server) readReserved(w http.ResponseWriter, r *http.Request, encoding string) (header, tail []byte, err error) {
-	from, err := decompressed(http.MaxBytesReader(w, r.Body, s.MaxBody), encoding)
-	if err != nil {
-		return nil, nil, s.unreadable(err)
-	}
-	data, err := io.ReadAll(io.LimitReader(from, s.MaxBody+1))
-	switch {
-	case err != nil:
-		return nil, nil, s.unreadable(err)
-	case int64(len(data)) > s.MaxBody:
-		return nil, nil, s.tooLarge()
 	}
 	value := r.Header.Get(headerLength)
 	if value == "" {
-		return data, nil, nil
+		return data, nil, release, nil
 	}
 	n, err := strconv.ParseUint(value, 10, 63)
 	if err != nil || n > uint64(len(data)) {
-		return nil, nil, fault.Errorf(fault.Invalid, "the header %s is %.40q, the body has %d bytes", headerLength, value, len(data))
+		release()
+		return nil, nil, nil, fault.Errorf(fault.Invalid, "the header %s is %.40q, the body has %d bytes", headerLength, value, len(data))
 	}
-	return data[:n], data[n:], nil
-}
-
-func (s *Server) tooLarge() error {
-	return fault.Errorf(fault.TooLarge, "the body is larger than %d bytes; send less at a time, or raise --max-body", s.MaxBody)
-}
-
-func (s *Server) unreadable(err error) error {
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return s.tooLarge()
-	case fault.CodeOf(err) == fault.Invalid:
-		return err
-	}
-	return fault.Errorf(fault.Invalid, "read the body: %w", err)
-}
-
-// decompressed reads what is compressed as the header Content-Encoding says.
-func decompressed(from io.Reader, encoding string) (io.Reader, error) {
-	switch strings.ToLower(strings.TrimSpace(encoding)) {
-	case "", "identity":
-		return from, nil
-	case "gzip":
-		return gzip.NewReader(from)
-	case "deflate": // RFC 9110, section 8.4.1.2: in the format of zlib
-		return zlib.NewReader(from)
-	}
-	return nil, fault.Wrap(fault.Invalid, encodingError{encoding})
-}
-
-// An encodingError is about a body that is compressed in a way that is not known.
-type encodingError struct{ encoding string }
-
-func (e encodingError) Error() string {
-	return fmt.Sprintf("the header Content-Encoding is %.40q; a body can be compressed with gzip or deflate", e.encoding)
+	return data[:n], data[n:], release, nil
 }
 
 // worthCompressing is the least answer that is compressed, in bytes: what is smaller

@@ -33,8 +33,9 @@ type Model struct {
 type Host interface {
 	// TimeAllowed is how long a request may take.
 	TimeAllowed(http.ResponseWriter, *http.Request) (time.Duration, error)
-	// Reserve takes room for a body of n bytes, or of any size when n is negative.
-	Reserve(n int64) (release func(), err error)
+	// Body reads a request's body without its Content-Encoding, within the bounds of the
+	// server. What it takes of the memory is given back by release.
+	Body(http.ResponseWriter, *http.Request) (body []byte, release func(), err error)
 	// Failed takes note of why a request was not answered, and gives the status to say.
 	Failed(http.ResponseWriter, error) (status int)
 }

@@ -101,8 +101,6 @@ func (s *Server) status(w http.ResponseWriter, err error) int {
 	switch {
 	case errors.As(err, &notFoundError{}):
 		return http.StatusNotFound
-	case errors.As(err, &encodingError{}):
-		return http.StatusUnsupportedMediaType
 	}
 	return status
 }

@@ -1,0 +1,54 @@
+package front
+
+import (
+	"crypto/sha256"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// client names whom a request counts for: who bears its token, or else the address that it
+// comes from.
+func (f *Front) client(r *http.Request) string {
+	if f.Tokens != nil {
+		if token, ok := bearer(r.Header["Authorization"]); ok {
+			sum := sha256.Sum256([]byte(token))
+			return string(sum[:8])
+		}
+	}
+	return clientAddress(r.RemoteAddr)
+}
+
+// clientAddress is the part of host:port by which clients are told apart. Of IPv6 that
+// is the network of 64 bits, of which one client has all addresses.
+func clientAddress(remote string) string {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		return remote
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return host
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.Is6() {
+		if network, err := ip.Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return ip.String()
+}
+
+// bearer is the token of the only one of the headers Authorization.
+func bearer(headers []string) (token string, ok bool) {
+	if len(headers) != 1 {
+		return "", false
+	}
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
+}
+
+// quoted is what a client sent, to be repeated to it.
+func quoted(s string) string { return strconv.Quote(s[:min(len(s), 40)]) }
