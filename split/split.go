@@ -360,7 +360,10 @@ func copyTextFiles(w *bundle.Writer, dir string) ([]bundle.File, error) {
 	return files, nil
 }
 
-var textFiles = []string{bundle.TokenizerName, bundle.ConfigName, bundle.ModulesName, bundle.SentenceConfigName, bundle.PromptsName}
+var textFiles = []string{
+	bundle.TokenizerName, bundle.ConfigName, bundle.TokenizerConfigName, bundle.SpecialTokensName,
+	bundle.ModulesName, bundle.SentenceConfigName, bundle.PromptsName,
+}
 
 // moduleConfigs are the config.json of the modules of sentence-transformers, such as
 // 1_Pooling/config.json.

@@ -157,6 +157,7 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.String("cors-origins", "", "`origins` of web pages whose scripts may read the answers, such as https://example.org,https://example.net; * is any (default: none but the front's own)")
 	f.String("wire", string(wire.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+wire.Names(wire.Encodings())+"; `distinfer verify --texts` says what it changes")
 	f.Duration("max-wait", 0, "longest `time` that texts may have to wait for their turn; those that come then are refused (default 2s, or as long as 4 batches take)")
+	addTextFlags(f)
 	addCallFlags(f)
 	addHTTPSFlags(f)
 	addAdminFlag(f)
@@ -222,7 +223,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 	m.Bundle, m.Runner, m.Replicas = b, pipeline, pipeline.Replicas
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
-	texts, err := openTask(b, pipeline)
+	texts, err := openTask(b, pipeline, s.limits())
 	switch {
 	case err == nil:
 		m.Classifier, m.Task = texts.classifier, texts.served(b.Model.Name)

@@ -61,6 +61,7 @@ text, or {"error": …, "line": …}.`,
 	}
 	in.addFlags(cmd.Flags())
 	remote.add(cmd.Flags())
+	addTextFlags(cmd.Flags())
 	cmd.Flags().Int("threads", 0, "`number` of threads to compute with (default one a processor)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := load(cmd)
@@ -116,7 +117,7 @@ func (s *settings) localAsker() (ask asker, task bool, done func(), err error) {
 		closeStages()
 		_ = library.Close()
 	}
-	texts, err := openTask(b, chain)
+	texts, err := openTask(b, chain, s.limits())
 	if err != nil {
 		done()
 		return nil, false, nil, err

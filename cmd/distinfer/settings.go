@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/tracing"
 )
@@ -57,6 +58,8 @@ type settings struct {
 	CPUProfile  string        `mapstructure:"cpu-profile"`
 	MaxTexts    int           `mapstructure:"max-texts"`
 	MaxWait     time.Duration `mapstructure:"max-wait"`
+	MaxTokens   int           `mapstructure:"max-tokens"`
+	Truncation  string        `mapstructure:"truncation"`
 	MaxConns    int           `mapstructure:"max-connections"`
 	Origins     origins       `mapstructure:"cors-origins"`
 	Hosts       hosts         `mapstructure:"allowed-hosts"`
@@ -83,6 +86,23 @@ func addGlobalFlags(f *pflag.FlagSet) {
 	f.String("log-level", "info", "least `level` to log: debug, info, warn or error")
 	f.String("log-format", "text", "`format` of the log: text or json")
 	f.String("onnxruntime", "", "`file` of the ONNX Runtime library (default: searched, see `distinfer version`)")
+}
+
+// What --truncation can be: what becomes of texts that are longer than the model reads.
+const (
+	truncationCut    = "cut"
+	truncationRefuse = "refuse"
+)
+
+// addTextFlags adds what every command has that has texts answered.
+func addTextFlags(f *pflag.FlagSet) {
+	f.Int("max-tokens", 0, fmt.Sprintf("most `tokens` of a text, special ones included, also where the model reads more (default what the model reads, or %d where none of its files says)", textmodel.DefaultMaxTokens))
+	f.String("truncation", truncationCut, "what becomes of texts that are too long: `cut or refuse`")
+}
+
+// limits are what the operator says of long texts.
+func (s *settings) limits() textmodel.Limits {
+	return textmodel.Limits{MaxTokens: s.MaxTokens, Refuse: s.Truncation == truncationRefuse}
 }
 
 func addStagesFlag(f *pflag.FlagSet) {
@@ -245,6 +265,8 @@ func (s *settings) check() error {
 		return bad("--admin is %q; it can be such as localhost:9090", s.Admin)
 	case s.BundleID != "" && !beginOfID.MatchString(s.BundleID):
 		return bad("--bundle-id is %q; it can be 12 to 64 hexadecimal digits, such as `distinfer split` prints them", s.BundleID)
+	case s.Truncation != "" && s.Truncation != truncationCut && s.Truncation != truncationRefuse:
+		return bad("--truncation is %q; it can be %s or %s", s.Truncation, truncationCut, truncationRefuse)
 	case s.Port < 0 || s.Port > 65535:
 		return bad("--port is %d; ports are 0 to 65535", s.Port)
 	case s.GRPCPort < noPort || s.GRPCPort > 65535:
@@ -260,6 +282,7 @@ func (s *settings) check() error {
 		{"max-body", s.MaxBody, 1 << 10, 1 << 30},
 		{"max-message", int64(s.MaxMessage), 1 << 10, 1 << 31 >> 1},
 		{"max-texts", int64(s.MaxTexts), 1, 1 << 20},
+		{"max-tokens", int64(s.MaxTokens), 0, 1 << 20},
 		{"max-queue", int64(s.MaxQueue), 0, 1 << 20},
 		{"max-connections", int64(s.MaxConns), 16, 1 << 20},
 		{"max-wait", int64(s.MaxWait), 0, int64(24 * time.Hour)},

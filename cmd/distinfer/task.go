@@ -28,11 +28,12 @@ type textTask struct {
 
 // openTask finds out what the bundle's model does with texts. It fails with
 // bundle.ErrNoFile when a text file is missing.
-func openTask(b *bundle.Bundle, runner pipeline.Runner) (textTask, error) {
+func openTask(b *bundle.Bundle, runner pipeline.Runner, limits textmodel.Limits) (textTask, error) {
 	files, err := textmodel.Read(b)
 	if err != nil {
 		return textTask{}, err
 	}
+	files.Limits = limits
 	name, err := taskOf(b.Outputs, files.Config.Architecture())
 	if err != nil {
 		return textTask{}, err

@@ -33,8 +33,10 @@ const ManifestName = "manifest.json"
 // The files beside a model that say how it reads texts, in the layout that
 // `optimum-cli export onnx` writes.
 const (
-	TokenizerName = "tokenizer.json"
-	ConfigName    = "config.json"
+	TokenizerName       = "tokenizer.json"
+	ConfigName          = "config.json"
+	TokenizerConfigName = "tokenizer_config.json"
+	SpecialTokensName   = "special_tokens_map.json"
 )
 
 // The files of sentence-transformers beside a model: what it is made of, how texts come

@@ -44,9 +44,11 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Embe
 	if e.lower {
 		files.Tokenizer = files.Tokenizer.WithLowercase()
 	}
-	if e.length > 0 {
-		if files.Tokenizer, err = files.Tokenizer.WithMaxLength(e.length); err != nil {
-			return nil, fmt.Errorf("%s: max_seq_length: %w", bundle.SentenceConfigName, err)
+	files.Length = e.length
+	if n, ok := files.Config.MaxPositionEmbeddings(); ok && files.Length == 0 {
+		// As sentence-transformers does, of models without a table of positions too.
+		if most, limited := files.TokenizerConfig.MaxLength(); limited {
+			files.Length = min(most, n)
 		}
 	}
 	m, err := textmodel.New(b, files, runner, output.Name)

@@ -2,8 +2,11 @@ package embed
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -531,4 +534,59 @@ func FuzzModules(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTextsAreAsLongAsInSentenceTransformers compares with what the library has its model
+// read. Where that then fails for want of positions, as many as it has are read.
+func TestTextsAreAsLongAsInSentenceTransformers(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(filepath.Join("..", "textmodel", "testdata", "limits.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Text  string `json:"text"`
+		Cases []struct {
+			Name  string                     `json:"name"`
+			Files map[string]json.RawMessage `json:"files"`
+			Want  *struct {
+				Tokens int     `json:"tokens"`
+				First  []int64 `json:"first"`
+			} `json:"sentence-transformers"`
+		} `json:"cases"`
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Cases) < 25 {
+		t.Errorf("only %d cases", len(file.Cases))
+	}
+	for _, c := range file.Cases {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			m := perToken(pooling(`{"pooling_mode": "cls"}`))
+			for name, content := range c.Files {
+				switch name {
+				case bundle.TokenizerName:
+					m.Tokenizer = string(content)
+				case bundle.ConfigName:
+					m.Config = string(content)
+				default:
+					m.Files[name] = string(content)
+				}
+			}
+			var ids []int64
+			e := embedder(t, m, answers(func(given, mask, shape []int64) tensor.Bag {
+				ids = given
+				return tokenVectors(given, mask, shape)
+			}))
+			compute(t, e, file.Text)
+			switch {
+			case c.Want == nil && len(ids) != 64:
+				t.Errorf("%d tokens of a model with 64 positions", len(ids))
+			case c.Want != nil && (len(ids) != c.Want.Tokens || !slices.Equal(ids[:3], c.Want.First)):
+				t.Errorf("%d tokens %v …, want %d %v …", len(ids), ids[:3], c.Want.Tokens, c.Want.First)
+			}
+		})
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/text"
 )
 
 // modules are what the files of sentence-transformers say.
@@ -148,7 +149,7 @@ func (read reader) optional(name string, v any) error {
 		return nil
 	}
 	if err == nil {
-		err = json.Unmarshal(data, v)
+		err = json.Unmarshal(text.PlainJSON(data), v)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)

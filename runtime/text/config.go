@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // maxLabels bounds what num_labels alone may ask for.
@@ -44,8 +45,10 @@ type Config struct {
 	labels       []string
 	scoring      Function
 	maxPositions int
+	positionKey  string // that says so
 
 	offsetPositions bool // they start behind padID
+	relative        bool // texts may be longer than maxPositions
 	padID           int64
 	hasPadID        bool
 }
@@ -73,33 +76,25 @@ func LoadConfig(r io.Reader) (*Config, error) {
 }
 
 func loadConfig(r io.Reader) (*Config, error) {
-	data, err := readJSON(r)
-	if err != nil {
-		return nil, err
-	}
-	o, err := firstValue(data).object()
+	o, err := readPythonObject(r)
 	if err != nil {
 		return nil, err
 	}
 	c := &Config{scoring: Softmax}
-	count := uint64(2)
-	counted, hasCount := o.optional("num_labels")
-	if hasCount {
-		if count, err = counted.uint(maxLabels); err != nil {
-			return nil, err
-		}
-		if count == 0 {
-			return nil, counted.errorf("want at least 1")
-		}
-	}
 	if f, ok := o.optional("id2label"); ok {
 		if c.labels, err = f.labels(); err != nil {
 			return nil, err
 		}
-		if hasCount && count != uint64(len(c.labels)) {
-			return nil, counted.errorf("%d, but id2label has %d labels", count, len(c.labels))
-		}
 	} else {
+		count := uint64(2)
+		if counted, ok := o.optional("num_labels"); ok {
+			if count, err = counted.uint(maxLabels); err != nil {
+				return nil, err
+			}
+			if count == 0 {
+				return nil, counted.errorf("want at least 1")
+			}
+		}
 		for i := range count {
 			c.labels = append(c.labels, "LABEL_"+strconv.FormatUint(i, 10))
 		}
@@ -130,19 +125,8 @@ func loadConfig(r io.Reader) (*Config, error) {
 			}
 		}
 	}
-	if f, ok := o.optional("max_position_embeddings"); ok {
-		n, err := f.uint(math.MaxInt32)
-		if err != nil {
-			return nil, err
-		}
-		c.maxPositions = int(n)
-	}
-	if f, ok := o.optional("model_type"); ok {
-		kind, err := f.string()
-		if err != nil {
-			return nil, err
-		}
-		c.offsetPositions = slices.Contains(offsetPositions, kind)
+	if err := c.loadPositions(o); err != nil {
+		return nil, err
 	}
 	if f, ok := o.optional("pad_token_id"); ok && f.raw[0] != '-' { // some write -1 for none
 		id, err := f.uint32()
@@ -163,17 +147,76 @@ func (n node) labels() ([]string, error) {
 	if len(o.fields) == 0 {
 		return nil, n.errorf("has no labels")
 	}
+	byID := make(map[int]node, len(o.fields))
+	for key, f := range o.fields {
+		if id, err := strconv.Atoi(strings.TrimSpace(key)); err == nil { // Python's int takes "01" and " 1" too
+			if _, twice := byID[id]; twice {
+				return nil, f.errorf("given twice")
+			}
+			byID[id] = f
+		}
+	}
 	labels := make([]string, len(o.fields))
 	for i := range labels {
-		f, ok := o.take(strconv.Itoa(i))
+		f, ok := byID[i]
 		if !ok {
 			return nil, n.errorf("has %d labels, but none of the key %q (want \"0\" to %q)", len(labels), strconv.Itoa(i), strconv.Itoa(len(labels)-1))
 		}
-		if labels[i], err = f.string(); err != nil {
+		if labels[i], err = f.label(); err != nil {
 			return nil, err
 		}
 	}
 	return labels, nil
+}
+
+// label reads a label, which is a string, or a number or the like as it is written.
+func (n node) label() (string, error) {
+	switch n.raw[0] {
+	case '"':
+		return n.string()
+	case '{', '[':
+		return "", n.want("a string or a number")
+	}
+	return string(n.raw), nil
+}
+
+// positionKeys are the keys by which models say how many tokens they read, the first that
+// is given counts: what transformers calls max_position_embeddings of every model is
+// n_positions in the files of GPT-2, CTRL and T5.
+var positionKeys = []string{"max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length"}
+
+// relativePositions are the model types for which the number of positions is no bound:
+// they know distances between tokens only, and read texts of any length.
+var relativePositions = []string{"t5", "mt5", "umt5", "longt5", "switch_transformers", "xlnet", "deberta", "deberta-v2"}
+
+// loadPositions reads how many tokens the model can read.
+func (c *Config) loadPositions(o *object) error {
+	for _, key := range positionKeys {
+		f, ok := o.optional(key)
+		if !ok || f.raw[0] == '-' { // some write -1 for no bound
+			continue
+		}
+		n, err := f.uint(math.MaxInt32)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			c.maxPositions, c.positionKey = int(n), key
+			break
+		}
+	}
+	if f, ok := o.optional("model_type"); ok {
+		kind, err := f.string()
+		if err != nil {
+			return err
+		}
+		c.offsetPositions = slices.Contains(offsetPositions, kind)
+		c.relative = slices.Contains(relativePositions, kind)
+	}
+	if f, ok := o.optional("position_biased_input"); ok && f.raw[0] == 't' {
+		c.relative = false // a DeBERTa with a table of positions beside the distances
+	}
+	return nil
 }
 
 // Architecture returns the name of the model's class in transformers, such as
@@ -183,8 +226,8 @@ func (c *Config) Architecture() string { return c.architecture }
 // Labels returns the labels, by id.
 func (c *Config) Labels() []string { return slices.Clone(c.labels) }
 
-// MaxPositions returns how many tokens the model can read
-// (max_position_embeddings); ok is false if the file does not say. Of models that
+// MaxPositions returns how many tokens the model can read (max_position_embeddings, or
+// n_positions and the like); ok is false if the file does not say. Of models that
 // number positions from behind the padding id (RoBERTa and its kin), that is so
 // many fewer: pad_token_id, or 1 without one, and one more.
 func (c *Config) MaxPositions() (n int, ok bool) {
@@ -199,11 +242,25 @@ func (c *Config) MaxPositions() (n int, ok bool) {
 	return n, n > 0
 }
 
+// MaxPositionEmbeddings returns the key of that name, or what transformers reads as it: of
+// models without a table of positions it is the length they were trained with. ok is false
+// when there is none.
+func (c *Config) MaxPositionEmbeddings() (n int, ok bool) {
+	if c.maxPositions == 0 || c.relative && c.positionKey != "max_position_embeddings" {
+		return 0, false
+	}
+	return c.maxPositions, true
+}
+
+// Relative reports whether the model reads texts longer than MaxPositions too, since it
+// has no table of positions.
+func (c *Config) Relative() bool { return c.relative }
+
 // offsetPositions are the model types whose positions start behind the padding id,
 // as in Hugging Face's transformers (create_position_ids_from_input_ids).
 var offsetPositions = []string{
 	"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "xmod", "data2vec-text",
-	"longformer", "mpnet", "ibert", "luke", "mluke", "layoutlmv3", "lilt", "markuplm",
+	"longformer", "mpnet", "ibert", "luke", "mluke", "layoutlmv3", "lilt", "markuplm", "esm",
 }
 
 // PadTokenID returns the file's pad_token_id; ok is false if there is none.

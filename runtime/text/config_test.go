@@ -102,22 +102,46 @@ func TestConfigRefuses(t *testing.T) {
 	}
 	for config, want := range map[string]string{
 		`{"id2label": {"0": "a", "2": "b"}}`:        `id2label: has 2 labels, but none of the key "1"`,
-		`{"id2label": {"0": "a", "01": "b"}}`:       `none of the key "1"`,
+		`{"id2label": {"0": "a", "1.0": "b"}}`:      `none of the key "1"`,
+		`{"id2label": {"1": "a", "01": "b"}}`:       "given twice",
 		`{"id2label": {"0": "a", "0": "b"}}`:        "id2label.0: given twice",
 		`{"id2label": {}}`:                          "id2label: has no labels",
-		`{"id2label": {"0": 1}}`:                    "id2label.0: want a string, not a number",
+		`{"id2label": {"0": []}}`:                   "id2label.0: want a string or a number, not an array",
 		`{"id2label": ["a"]}`:                       "id2label: want an object, not an array",
-		`{"id2label": {"0": "a"}, "num_labels": 2}`: "num_labels: 2, but id2label has 1",
 		`{"num_labels": 0}`:                         "num_labels",
 		`{"num_labels": 99999999999}`:               "num_labels: want an integer",
 		`{"problem_type": "ranking"}`:               `problem_type: "ranking" is not supported (supported: regression,`,
 		`{"pad_token_id": "x"}`:                     "pad_token_id: want a number, not a string",
-		`{"max_position_embeddings": -1}`:           "max_position_embeddings: want an integer",
+		`{"max_position_embeddings": 1.5}`:          "max_position_embeddings: want an integer",
 		`[]`:                                        "want an object",
 	} {
 		_, err := LoadConfig(strings.NewReader(config))
 		if err == nil || !strings.HasPrefix(err.Error(), "config.json: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s:\nwant %q\ngot  %v", config, want, err)
+		}
+	}
+}
+
+// TestConfigsThatPythonWrites has what transformers reads, and as it reads it.
+func TestConfigsThatPythonWrites(t *testing.T) {
+	for config, want := range map[string][]string{
+		`{"id2label": {"0": 0, "1": 1}}`:                                 {"0", "1"},
+		`{"id2label": {"0": 1.5, "1": true, "2": -1}}`:                   {"1.5", "true", "-1"},
+		`{"id2label": {"0": "a", "1": "b", "2": "c"}, "num_labels": 2}`:  {"a", "b", "c"},
+		`{"id2label": {"0": "a"}, "num_labels": null}`:                   {"a"},
+		`{"id2label": null, "num_labels": 3}`:                            {"LABEL_0", "LABEL_1", "LABEL_2"},
+		`{"id2label": {"00": "a", " 1": "b"}}`:                           {"a", "b"},
+		`{"initializer_range": NaN, "x": Infinity, "y": [-Infinity, 1]}`: {"LABEL_0", "LABEL_1"},
+		`{"x": "NaN, \"Infinity", "id2label": {"0": "NaN"}}`:             {"NaN"},
+		"\uFEFF" + `{"id2label": {"0": "\uFEFF"}}`:                       {"\uFEFF"},
+	} {
+		if got := loadConfigString(t, config).Labels(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %q, want %q", config, got, want)
+		}
+	}
+	for _, wrong := range []string{`{"x": NaNa}`, `{"x": Inf}`, `{"x": --Infinity}`, `{NaN: 1}`} {
+		if _, err := LoadConfig(strings.NewReader(wrong)); err == nil {
+			t.Errorf("%s is read", wrong)
 		}
 	}
 }

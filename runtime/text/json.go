@@ -29,6 +29,7 @@ func readJSON(r io.Reader) ([]byte, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("larger than %d MiB", maxFile>>20)
 	}
+	data = bytes.TrimPrefix(data, byteOrderMark)
 	if !utf8.Valid(data) {
 		return nil, errors.New("not UTF-8")
 	}
@@ -40,6 +41,51 @@ func readJSON(r io.Reader) ([]byte, error) {
 		return nil, json.Unmarshal(data, &v) // says where
 	}
 	return data, nil
+}
+
+// byteOrderMark is what some editors begin a file with.
+var byteOrderMark = []byte("\uFEFF")
+
+// PlainJSON makes of a file that a person or Python's json wrote what JSON is: without a
+// byte order mark, and with null for NaN, Infinity and -Infinity.
+func PlainJSON(data []byte) []byte {
+	data = bytes.TrimPrefix(data, byteOrderMark)
+	var out []byte
+	done, inString := 0, false
+	for i := 0; i < len(data); i++ {
+		c := data[i]
+		switch {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case !inString && (c == 'N' || c == 'I' || c == '-'):
+			for _, name := range []string{"NaN", "Infinity", "-Infinity"} {
+				if hasPrefix(data[i:], name) {
+					out = append(append(out, data[done:i]...), "null"...)
+					i += len(name) - 1
+					done = i + 1
+					break
+				}
+			}
+		}
+	}
+	if out == nil {
+		return data
+	}
+	return append(out, data[done:]...)
+}
+
+// readPythonObject reads a file that Python wrote.
+func readPythonObject(r io.Reader) (*object, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if data, err = readJSON(bytes.NewReader(PlainJSON(data))); err != nil {
+		return nil, err
+	}
+	return firstValue(data).object()
 }
 
 func checkDepth(data []byte) error {

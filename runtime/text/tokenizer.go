@@ -320,6 +320,29 @@ func (t *Tokenizer) WithMaxLength(n int) (*Tokenizer, error) {
 	return &with, nil
 }
 
+// WithTruncation returns a Tokenizer that truncates texts to n tokens, special tokens
+// included, whatever the file says: of a pair the longer text first, and on the left if
+// so wanted. That is what transformers does with truncation=True.
+func (t *Tokenizer) WithTruncation(n int, left bool) (*Tokenizer, error) {
+	tr := truncation{max: n, left: left}
+	if err := tr.check(t.layout); err != nil {
+		return nil, fmt.Errorf("setting the maximum length: %w", err)
+	}
+	with := *t
+	with.truncation = &tr
+	return &with, nil
+}
+
+// TruncatesLeft reports whether a text that is too long loses its beginning.
+func (t *Tokenizer) TruncatesLeft() bool { return t.truncation != nil && t.truncation.left }
+
+// WithoutTruncation returns a Tokenizer for texts of any length.
+func (t *Tokenizer) WithoutTruncation() *Tokenizer {
+	with := *t
+	with.truncation = nil
+	return &with
+}
+
 // WithPadID returns a Tokenizer that pads with id (config.json's pad_token_id)
 // if the file has no padding section; else the Tokenizer itself.
 func (t *Tokenizer) WithPadID(id int64) *Tokenizer {

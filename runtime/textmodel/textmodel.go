@@ -35,9 +35,30 @@ type Model struct {
 
 // Files are what a bundle holds for models that read texts.
 type Files struct {
-	Tokenizer *text.Tokenizer // as its file says
-	Config    *text.Config
+	Tokenizer       *text.Tokenizer // as its file says
+	Config          *text.Config
+	TokenizerConfig *text.TokenizerConfig // nil when there is none
+
+	// Length is the most tokens of a text by a file of the model's task, which counts for
+	// more than tokenizer_config.json and tokenizer.json; 0 is for no such file.
+	Length int
+	Limits Limits
 }
+
+// Limits are what the operator says of long texts.
+type Limits struct {
+	// MaxTokens is the most tokens of a text, special tokens included: texts are cut there
+	// although the model reads longer ones. 0 leaves that to the model's files, and is
+	// DefaultMaxTokens where these name no limit.
+	MaxTokens int
+	// Refuse has texts that are too long refused, as a fault.TooLarge, and not cut.
+	Refuse bool
+}
+
+// DefaultMaxTokens is the most tokens of a text where neither a file nor the operator names
+// a limit. It is what most encoders that read any length were trained with, at most; the
+// memory that a model takes grows with the square of it.
+const DefaultMaxTokens = 2048
 
 // Read reads the text files of a bundle. It fails with bundle.ErrNoFile when one is
 // missing.
@@ -46,8 +67,12 @@ func Read(b *bundle.Bundle) (Files, error) {
 	if err != nil {
 		return Files{}, err
 	}
-	c, err := config(b)
-	return Files{tokenizer, c}, err
+	files := Files{Tokenizer: tokenizer}
+	if files.Config, err = config(b); err != nil {
+		return Files{}, err
+	}
+	files.TokenizerConfig, err = tokenizerConfig(b)
+	return files, err
 }
 
 // New makes a Model of a bundle's text files and a Runner that computes the bundle's
@@ -56,7 +81,7 @@ func Read(b *bundle.Bundle) (Files, error) {
 func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (*Model, error) {
 	m := &Model{runner: runner, inputs: b.Inputs, output: output, encode: (*text.Tokenizer).Encode}
 	var err error
-	if m.tokenizer, err = fit(files.Tokenizer, files.Config, b.Inputs); err != nil {
+	if m.tokenizer, err = fit(files, b.Inputs); err != nil {
 		return nil, err
 	}
 	// Two texts of different lengths, as every batch may hold.
@@ -155,23 +180,91 @@ func config(b *bundle.Bundle) (*text.Config, error) {
 	return c, nil
 }
 
-// fit adapts a tokenizer to the model it is used with.
-func fit(t *text.Tokenizer, c *text.Config, inputs []tensor.Spec) (*text.Tokenizer, error) {
-	if id, ok := c.PadTokenID(); ok {
-		t = t.WithPadID(id)
+// tokenizerConfig is nil without an error when the bundle has no such file.
+func tokenizerConfig(b *bundle.Bundle) (*text.TokenizerConfig, error) {
+	data, err := b.ReadFile(bundle.TokenizerConfigName)
+	if errors.Is(err, bundle.ErrNoFile) {
+		return nil, nil
 	}
-	if n, ok := c.MaxPositions(); ok {
-		if have, truncates := t.MaxLength(); !truncates || have > n {
-			var err error
-			if t, err = t.WithMaxLength(n); err != nil {
-				return nil, fmt.Errorf("truncate texts to the %d positions of the model: %w", n, err)
-			}
+	if err != nil {
+		return nil, err
+	}
+	c, err := text.LoadTokenizerConfig(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
+	}
+	return c, nil
+}
+
+// fit adapts a tokenizer to the model it is used with.
+func fit(files Files, inputs []tensor.Spec) (*text.Tokenizer, error) {
+	t, err := limit(files)
+	if err != nil {
+		return nil, err
+	}
+	if id, ok := files.Config.PadTokenID(); ok {
+		t = t.WithPadID(id)
+	} else if token, ok := files.TokenizerConfig.PadToken(); ok {
+		if id, ok := t.TokenID(token); ok {
+			t = t.WithPadID(id)
 		}
 	}
 	// With a mask, padding changes no answer: pad no further than the batch
 	// needs. Without one it is part of what the model reads.
 	if mask, ok := tensor.Find(inputs, "attention_mask"); ok && len(mask.Dims) == 2 && !mask.Dims[1].IsFixed() {
 		t = t.WithDynamicPadding()
+	}
+	return t, nil
+}
+
+// limit has the tokenizer cut texts to what the model reads. docs/models.md has the table:
+// a file of the task says the length, else tokenizer_config.json or, where there is none,
+// tokenizer.json, as in sentence-transformers and transformers; never more than the model has positions, nor than
+// the operator wants; and some limit there always is.
+func limit(files Files) (*text.Tokenizer, error) {
+	t, tc := files.Tokenizer, files.TokenizerConfig
+	left, said := tc.TruncatesLeft()
+	if !said {
+		left = t.TruncatesLeft()
+	}
+	from, n := bundle.SentenceConfigName+": max_seq_length", files.Length
+	if n == 0 {
+		from = bundle.TokenizerConfigName + ": model_max_length"
+		n, _ = tc.MaxLength()
+	}
+	var err error
+	switch {
+	case n > 0:
+		if t, err = t.WithTruncation(n, left); err != nil {
+			return nil, fmt.Errorf("%s: %w", from, err)
+		}
+	case tc != nil:
+		t = t.WithoutTruncation() // transformers passes over the length that tokenizer.json says
+	}
+	_, truncates := t.MaxLength()
+	if n, ok := files.Config.MaxPositions(); ok && !(files.Config.Relative() && truncates) {
+		if t, err = within(t, n, left); err != nil {
+			return nil, fmt.Errorf("truncate texts to the %d positions of the model: %w", n, err)
+		}
+	}
+	if n := files.Limits.MaxTokens; n > 0 {
+		if t, err = within(t, n, left); err != nil {
+			return nil, fmt.Errorf("--max-tokens %d: %w", n, err)
+		}
+	} else if _, truncates := t.MaxLength(); !truncates {
+		return within(t, DefaultMaxTokens, left)
+	}
+	return t, nil
+}
+
+// within is a tokenizer that truncates to no more than n tokens.
+func within(t *text.Tokenizer, n int, left bool) (*text.Tokenizer, error) {
+	have, truncates := t.MaxLength()
+	switch {
+	case !truncates:
+		return t.WithTruncation(n, left)
+	case have > n:
+		return t.WithMaxLength(n)
 	}
 	return t, nil
 }
