@@ -161,8 +161,9 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 		Instance: instance(),
 		Machine:  own.machine, Processors: own.count, Runs: threads, Threads: threads,
 		Version: buildVersion(), ONNXRuntime: library.Version(),
-		Memory: memoryNow("/"),
-		Log:    log,
+		Memory:  memoryNow("/"),
+		Damaged: library.Damaged,
+		Log:     log,
 	}
 	w.observe(&config)
 	if machine != nil {

@@ -139,6 +139,7 @@ import (
 
 	binding "github.com/yalue/onnxruntime_go"
 
+	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -257,7 +258,11 @@ type values struct {
 	pins runtime.Pinner
 }
 
-func (vs *values) release() {
+func (vs *values) release(err error) {
+	if fault.Deadly(err) {
+		keep(vs.pins) // by threads that may compute on
+		return
+	}
 	for _, v := range vs.list {
 		C.release_value(vs.api.c, v)
 	}

@@ -1,5 +1,6 @@
 #include "gate.h"
 
+#include "fault.h"
 #include "place.h"
 
 #include <pthread.h>
@@ -89,6 +90,7 @@ static void stay(void *gate, size_t part) {
 }
 
 static OrtStatus *compute(void *gate, void *context) {
+	fault_alone();
 	Gate *g = gate;
 	pthread_mutex_lock(&g->mutex);
 	size_t parts = g->keep + 1; // the runner's is one

@@ -33,6 +33,7 @@ var process struct {
 	path   string
 	api    api
 	pooled bool // there is a Pool
+	watch  sync.Once
 }
 
 // A Library is ONNX Runtime, loaded into this process.
@@ -68,6 +69,7 @@ func Load(explicit string) (*Library, error) {
 		api, err := open(path)
 		if err == nil {
 			process.users, process.path, process.api = 1, path, api
+			process.watch.Do(watchFaults)
 			return &Library{path: path, api: process.api}, nil
 		}
 		tried = append(tried, fmt.Sprintf("%s (%v)", path, err))
@@ -156,6 +158,9 @@ func (l *Library) Close() error {
 	l.closed.Do(func() {
 		process.Lock()
 		defer process.Unlock()
+		if lost() { // threads that may use it
+			return
+		}
 		if process.users--; process.users == 0 {
 			err = binding.DestroyEnvironment()
 			process.api.release()

@@ -223,7 +223,7 @@ func (p *Pool) Close() error {
 	}
 	p.mu.Unlock()
 	var err error
-	if p.gate != nil {
+	if p.gate != nil && !lost() {
 		<-p.parked
 		err = p.session.Close()
 		C.gate_free(p.gate)

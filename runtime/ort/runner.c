@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "runner.h"
 
 #include <errno.h>
@@ -6,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "place.h"
 
 enum { RUN = 9 }; // the place in struct OrtApi; see capi.go
@@ -22,6 +24,7 @@ struct Runner {
 static void *serve(void *runner) {
 	Runner *r = runner;
 #ifdef __linux__ // elsewhere priorities are of processes
+	pthread_setname_np(pthread_self(), "ort-run");
 	if (r->nice != 0) setpriority(PRIO_PROCESS, 0, r->nice); // refused, it computes as usual
 #endif
 	if (r->cpu >= 0) place_here(r->cpu);
@@ -33,8 +36,10 @@ static void *serve(void *runner) {
 		Run w = r->what;
 		pthread_mutex_unlock(&r->mutex);
 		if (quit) return NULL;
+		fault_begin(r->done);
 		OrtStatus *s = ((OrtStatus * (*)(void *, void *, char **, OrtValue **, size_t, char **, size_t, OrtValue **)) w.api[RUN])(
 			w.session, w.options, w.in_names, w.in, w.ins, w.out_names, w.outs, w.out);
+		fault_end();
 		pthread_mutex_lock(&r->mutex);
 		r->status = s;
 		pthread_mutex_unlock(&r->mutex);

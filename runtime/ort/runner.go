@@ -1,6 +1,7 @@
 package ort
 
 /*
+#include "fault.h"
 #include "runner.h"
 */
 import "C"
@@ -11,7 +12,10 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"unsafe"
+
+	"github.com/distinfer/distinfer/runtime/fault"
 )
 
 // A runner is a thread that runs models while the goroutine that asked waits for a byte in
@@ -84,10 +88,8 @@ func (rs *runners) run(a api, session, options unsafe.Pointer, inNames names, in
 	if err != nil {
 		return err
 	}
-	defer rs.give(r)
 	first := func(list []value) **C.OrtValue { return (**C.OrtValue)(unsafe.Pointer(unsafe.SliceData(list))) }
 	var pins runtime.Pinner
-	defer pins.Unpin()
 	w := C.Run{
 		api: a.c, session: session, options: options,
 		in_names: unsafe.SliceData(inNames), in: first(in), ins: C.size_t(len(in)),
@@ -104,5 +106,57 @@ func (rs *runners) run(a api, session, options unsafe.Pointer, inNames names, in
 		// Nothing can be said of the thread any more, and it writes to what is pinned.
 		panic(fmt.Sprintf("wait for a run: %v", err))
 	}
-	return failure(a.check(C.runner_status(r.c)))
+	if sig := syscall.Signal(over[0]); sig != 0 {
+		keep(pins) // by the helpers, which may compute on
+		kept.Lock()
+		kept.runners = append(kept.runners, r)
+		kept.Unlock()
+		return faultOf(sig)
+	}
+	pins.Unpin()
+	err = failure(a.check(C.runner_status(r.c)))
+	rs.give(r)
+	return err
+}
+
+func watchFaults() { C.fault_watch() }
+
+// kept is what threads may use that were lost, or helped one that was.
+var kept struct {
+	sync.Mutex
+	pins    []runtime.Pinner
+	runners []*runner
+}
+
+func keep(pins runtime.Pinner) {
+	kept.Lock()
+	defer kept.Unlock()
+	kept.pins = append(kept.pins, pins)
+}
+
+// lost reports whether a thread was lost.
+func lost() bool {
+	kept.Lock()
+	defer kept.Unlock()
+	return len(kept.pins) > 0
+}
+
+var signalNames = map[syscall.Signal]string{
+	syscall.SIGFPE: "SIGFPE (a division of integers that has no result)", syscall.SIGSEGV: "SIGSEGV", syscall.SIGBUS: "SIGBUS",
+	syscall.SIGILL: "SIGILL", syscall.SIGABRT: "SIGABRT",
+}
+
+func faultOf(sig syscall.Signal) error {
+	return fault.Errorf(fault.Fatal, "ONNX Runtime got %s while it computed this input; send another, or mend the model", signalNames[sig])
+}
+
+// Damaged is nil while what is computed can be trusted. Afterwards the process has to end,
+// and what it computes meanwhile must not be used: a run got a signal which says that the
+// memory may be damaged, or too many threads were lost to such runs.
+func (*Library) Damaged() error {
+	sig := syscall.Signal(C.fault_damage())
+	if sig == 0 {
+		return nil
+	}
+	return fmt.Errorf("ONNX Runtime got %s while it computed an input, after which its answers cannot be trusted", signalNames[sig])
 }

@@ -23,7 +23,7 @@ typedef struct {
 typedef struct Runner Runner;
 
 // runner_new starts a thread, which writes a byte to the file descriptor done whenever
-// a run is over. On Linux it has the given nice value, from 0 to 19, and is kept on
+// a run is over: 0, or the number of the signal that ended it. Then the thread is lost. On Linux it has the given nice value, from 0 to 19, and is kept on
 // processor cpu if that is not negative. It returns NULL when there is no memory or no thread.
 Runner *runner_new(int done, int nice, int cpu);
 

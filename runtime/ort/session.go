@@ -138,8 +138,12 @@ func (o Options) binding(a api) (*binding.SessionOptions, error) {
 	return options, nil
 }
 
-// Close frees the model. No Run may be under way.
+// Close frees the model. No Run may be under way. Where a signal ended one, what its
+// threads may still use is not freed.
 func (s *Session) Close() error {
+	if lost() {
+		return nil
+	}
 	s.runners.free()
 	s.placed.free()
 	s.inNames.free()
@@ -153,7 +157,10 @@ func (s *Session) Close() error {
 // the computation fails: ids that a table does not have, say. What needs more memory than
 // there is is a fault.TooLarge. When ctx ends, ONNX Runtime is told to stop at the next
 // node.
-func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+//
+// A run whose input has ONNX Runtime get a signal that would end the process, on Linux,
+// is a fault.Fatal.
+func (s *Session) Run(ctx context.Context, in tensor.Bag) (_ tensor.Bag, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -169,7 +176,7 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 		defer s.pool.end()
 	}
 	held := values{api: s.api}
-	defer held.release()
+	defer func() { held.release(err) }()
 
 	args := make([]value, len(s.inputs))
 	for i, spec := range s.inputs {
@@ -180,7 +187,7 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 
 	prepared := !s.surprising.Load()
 	out, err := s.run(ctx, runners, args, sizes, prepared)
-	if err != nil && prepared && ctx.Err() == nil {
+	if err != nil && prepared && ctx.Err() == nil && !fault.Deadly(err) {
 		// The model may be one whose output sizes depend on its values. If so,
 		// the run succeeds when nothing is presumed about them.
 		if out, err = s.run(ctx, runners, args, sizes, false); err == nil {
@@ -203,9 +210,9 @@ const maxPrepared = 1 << 30
 
 // run computes once. With prepared, outputs whose shapes resolve are allocated
 // beforehand; the others are copied out of ONNX Runtime's memory.
-func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes tensor.Sizes, prepared bool) (tensor.Bag, error) {
+func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes tensor.Sizes, prepared bool) (_ tensor.Bag, err error) {
 	held := values{api: s.api}
-	defer held.release()
+	defer func() { held.release(err) }()
 
 	results := make([]value, len(s.outputs))
 	bag := make(tensor.Bag, len(s.outputs)+len(s.passed))
@@ -245,7 +252,9 @@ func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes
 			if !stop() {
 				<-terminated // it must not touch the options once they are freed
 			}
-			_ = options.Destroy()
+			if !fault.Deadly(err) {
+				_ = options.Destroy()
+			}
 		}()
 	}
 	handle, err := handleOfRunOptions(options)
@@ -259,7 +268,7 @@ func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes
 		}
 	}
 	if err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !fault.Deadly(err) {
 			return nil, ctx.Err()
 		}
 		return nil, err

@@ -125,18 +125,17 @@ func (l *List) Add(now time.Time, k Key, why error) {
 	e.why, e.until = why, now.Add(d)
 }
 
-// Find returns a fault.Quarantined while an input is refused, and nil when it may be
-// computed. suspect says that it was refused before: it should be computed by itself, and
+// Find fails with a fault.Quarantined while an input is refused. suspect says that it was refused before: it should be computed by itself, and
 // is to blame for the first process that ends with it.
-func (l *List) Find(now time.Time, k Key) (refused error, suspect bool) {
+func (l *List) Find(now time.Time, k Key) (suspect bool, refused error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.known[k]
 	switch {
 	case e == nil:
-		return nil, false
+		return false, nil
 	case now.Before(e.until):
-		return fault.Errorf(fault.Quarantined, "this input is refused for another %s: %w", max(time.Second, e.until.Sub(now).Round(time.Second)), e.why), true
+		return true, fault.Errorf(fault.Quarantined, "this input is refused for another %s: %w", max(time.Second, e.until.Sub(now).Round(time.Second)), e.why)
 	}
-	return nil, true
+	return true, nil
 }

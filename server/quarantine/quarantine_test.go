@@ -26,23 +26,23 @@ func TestAnInputIsRefusedForAWhileAndLongerEachTime(t *testing.T) {
 	t.Parallel()
 	l := quarantine.New(policy)
 	k := key(l, "bad")
-	if err, suspect := l.Find(start, k); err != nil || suspect || l.Len() != 0 {
+	if suspect, err := l.Find(start, k); err != nil || suspect || l.Len() != 0 {
 		t.Fatalf("before: %v, suspect %v", err, suspect)
 	}
 	now := start
 	for i, want := range []time.Duration{time.Minute, 2 * time.Minute, 3 * time.Minute, 3 * time.Minute} {
 		l.Add(now, k, errDied)
 		l.Add(now.Add(time.Second), k, errDied) // of another call with it; that is no other death
-		err, suspect := l.Find(now.Add(want-time.Nanosecond), k)
+		suspect, err := l.Find(now.Add(want-time.Nanosecond), k)
 		if fault.CodeOf(err) != fault.Quarantined || !strings.Contains(err.Error(), errDied.Error()) || !suspect {
 			t.Errorf("time %d: %v, suspect %v", i, err, suspect)
 		}
 		now = now.Add(want)
-		if err, suspect := l.Find(now, k); err != nil || !suspect {
+		if suspect, err := l.Find(now, k); err != nil || !suspect {
 			t.Errorf("time %d, afterwards: %v, suspect %v", i, err, suspect)
 		}
 	}
-	if err, suspect := l.Find(start, key(l, "good")); err != nil || suspect {
+	if suspect, err := l.Find(start, key(l, "good")); err != nil || suspect {
 		t.Errorf("another input: %v, suspect %v", err, suspect)
 	}
 }
@@ -54,7 +54,7 @@ func TestTheOldestMakesRoom(t *testing.T) {
 		l.Add(start, key(l, s), errDied)
 	}
 	for s, want := range map[string]bool{"a": false, "b": true, "c": true} {
-		if err, _ := l.Find(start, key(l, s)); (err != nil) != want {
+		if _, err := l.Find(start, key(l, s)); (err != nil) != want {
 			t.Errorf("%s: %v", s, err)
 		}
 	}
@@ -91,7 +91,7 @@ func TestTensorsThatDifferHaveOtherKeys(t *testing.T) {
 		t.Error("the hash has no key of its own")
 	}
 	l.Add(start, l.Tensors(bags["two"]), errDied)
-	if err, _ := l.Find(start, l.Tensors(bags["two"])); !errors.Is(err, errDied) {
+	if _, err := l.Find(start, l.Tensors(bags["two"])); !errors.Is(err, errDied) {
 		t.Errorf("it is found as %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,9 @@ type request struct {
 	// narrow has the tensors sent in that encoding. It is a stage's: what the first
 	// one is sent goes as it is.
 	narrow bool
+
+	// acquire waits for what the run needs to be computed; nil is a slot.
+	acquire func(context.Context) (release func(), err error)
 
 	// malformed says why the message could not be read. The transport would
 	// answer that with an error of its own; so the handler can.

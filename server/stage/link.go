@@ -267,6 +267,9 @@ func (l *link) explain(ctx context.Context, conn *grpc.ClientConn, err error) er
 		case fault.CodeOf(coded) == fault.Mismatch:
 			l.broke(conn, replica.Wrong, coded)
 			return hopError{coded, false}
+		case fault.CodeOf(coded) == fault.Unavailable: // it ends
+			l.broke(conn, replica.Down, coded)
+			return hopError{coded, false}
 		}
 		return coded
 	}

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,8 @@ const (
 
 	// RunMethod is what gRPC calls a run.
 	RunMethod = "/" + serviceName + "/Run"
+
+	aloneMethod = "/" + serviceName + "/RunAlone"
 )
 
 // Protocol is the version of the stage protocol that this package speaks.
@@ -82,8 +85,12 @@ type Config struct {
 	// enough to be worth it; so that threads can be shared out. It may be nil.
 	Help func(runs int, alone bool)
 
-	// Instance tells this process from others at the same address.
+	// Instance tells this process from others at the same address. Empty is a random one.
 	Instance string
+
+	// Damaged is nil while what the stage computes can be trusted, and then why it cannot:
+	// the stage answers nothing of it any more, and Serve returns it. It may be nil.
+	Damaged func() error
 
 	// Version, ONNXRuntime, Hostname and Threads are told to those who ask, as is
 	// the memory that the process uses and could take, in bytes.
@@ -115,8 +122,10 @@ type Server struct {
 
 	slots   chan struct{}
 	waiting atomic.Int64
-	here    atomic.Int64 // runs
-	held    atomic.Int64 // bytes of their tensors
+	turn    chan struct{} // of those that want all slots
+	address string        // of the listener
+	here    atomic.Int64  // runs
+	held    atomic.Int64  // bytes of their tensors
 
 	computing sync.Mutex
 	runs      int // being computed
@@ -126,17 +135,25 @@ type Server struct {
 
 	proven  atomic.Bool  // that the model computes
 	refused atomic.Int64 // runs, before that was proven
+
+	broken chan struct{} // closed when Damaged told of damage
+	breaks sync.Once
 }
 
 // NewServer makes a server; Serve starts it.
 func NewServer(c Config) *Server {
+	if c.Instance == "" {
+		c.Instance = rand.Text()
+	}
 	s := &Server{
 		Config: c,
 		health: health.NewServer(),
 		next:   &clients{options: c.Next},
 		slots:  make(chan struct{}, c.Runs),
+		turn:   make(chan struct{}, 1),
 
 		endStreams: make(chan struct{}),
+		broken:     make(chan struct{}),
 	}
 	options := []grpc.ServerOption{
 		grpc.Creds(grpcmtls.Server(c.TLS)),
@@ -173,6 +190,9 @@ var description = grpc.ServiceDesc{
 		{MethodName: "Run", Handler: unary(RunMethod, (*Server).observed)},
 		{MethodName: "Describe", Handler: unary(describeMethod, (*Server).describe)},
 	},
+	Streams: []grpc.StreamDesc{
+		{StreamName: "RunAlone", Handler: runAlone, ServerStreams: true, ClientStreams: true},
+	},
 	Metadata: "stage.proto",
 }
 
@@ -204,8 +224,11 @@ const (
 	streamTime = time.Second
 )
 
-// stream runs the handler of a stream, which ends with endStreams.
-func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+// stream runs the handler of a stream, which ends with endStreams unless it is a run.
+func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if info.FullMethod == aloneMethod {
+		return handle(srv, stream)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- handle(srv, stream) }()
 	select {
@@ -216,14 +239,54 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 	}
 }
 
+// damageTime is how long a stage that cannot be trusted any more has to tell those who
+// wait for it.
+const damageTime = 500 * time.Millisecond
+
+// damaged is an error once what the stage computes cannot be trusted: a refusal, since
+// another replica may do what was asked.
+func (s *Server) damaged() error {
+	if s.Damaged == nil {
+		return nil
+	}
+	why := s.Damaged()
+	if why == nil {
+		return nil
+	}
+	s.breaks.Do(func() { close(s.broken) })
+	return &refusal{fault.Errorf(fault.Unavailable, "stage %d at %s ends: %w", s.Rank, s.address, why)}
+}
+
 // Serve serves the stage on the listener until ctx ends, then refuses new calls,
-// finishes those under way and returns nil. It closes the listener.
+// finishes those under way and returns nil. It closes the listener. When the stage is
+// damaged it returns why.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.address = l.Addr().String()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	var work sync.WaitGroup
+	work.Go(func() {
+		select {
+		case <-s.broken:
+			end()
+		case <-ctx.Done():
+		}
+	})
 	err := grpcserve.Serve(ctx, s.grpc, l, drainTime, func() {
 		s.health.Shutdown()
 		time.AfterFunc(streamTime, func() { close(s.endStreams) })
+		select {
+		case <-s.broken:
+			time.AfterFunc(damageTime, s.grpc.Stop)
+		default:
+		}
 	})
 	s.next.close()
+	end()
+	work.Wait()
+	if err == nil {
+		err = s.damaged()
+	}
 	if err != nil {
 		return fmt.Errorf("serve stage %d on %s: %w", s.Rank, l.Addr(), err)
 	}
@@ -258,12 +321,19 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 	if err := s.accept(in); err != nil {
 		return nil, &refusal{err}
 	}
+	if err := s.damaged(); err != nil {
+		return nil, err
+	}
 	here, err := s.admit(in.tensors)
 	if err != nil {
 		return nil, &refusal{err}
 	}
 	defer here.leave()
-	release, err := s.slot(ctx)
+	acquire := s.slot
+	if in.acquire != nil {
+		acquire = in.acquire
+	}
+	release, err := acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +352,14 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 	if err == nil {
 		err = check(out) // the transport could not say what is wrong with it
 	}
-	if err != nil {
+	damage := s.damaged()
+	switch {
+	case fault.Deadly(err): // whatever it did beside
+		s.Log.ErrorContext(ctx, "an input would have ended the stage", "error", err)
+		return nil, fmt.Errorf("stage %d at %s: %w", s.Rank, s.address, err)
+	case damage != nil:
+		return nil, damage
+	case err != nil:
 		return nil, fmt.Errorf("stage %d: %w", s.Rank, err)
 	}
 	answer := &response{tensors: out}

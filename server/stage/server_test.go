@@ -661,8 +661,8 @@ func TestReflectionDescribesTheService(t *testing.T) {
 		t.Errorf("the file is %q, the service says %q", file.Path(), description.Metadata)
 	}
 	methods := file.Services().ByName("Stage").Methods()
-	if methods.Len() != len(description.Methods) {
-		t.Errorf("%d methods are described, %d are there", methods.Len(), len(description.Methods))
+	if want := len(description.Methods) + len(description.Streams); methods.Len() != want {
+		t.Errorf("%d methods are described, %d are there", methods.Len(), want)
 	}
 	for _, m := range description.Methods {
 		found := false

@@ -707,9 +707,10 @@ const file_stage_proto_rawDesc = "" +
 	"\awaiting\x18\r \x01(\rR\awaiting\x12\x18\n" +
 	"\astarved\x18\x0e \x01(\bR\astarved\x12\x14\n" +
 	"\x05wires\x18\x0f \x03(\tR\x05wires\x12\x1a\n" +
-	"\binstance\x18\x14 \x01(\tR\binstance2\xa6\x01\n" +
+	"\binstance\x18\x14 \x01(\tR\binstance2\xf7\x01\n" +
 	"\x05Stage\x12F\n" +
-	"\x03Run\x12\x1e.distinfer.stage.v1.RunRequest\x1a\x1f.distinfer.stage.v1.RunResponse\x12U\n" +
+	"\x03Run\x12\x1e.distinfer.stage.v1.RunRequest\x1a\x1f.distinfer.stage.v1.RunResponse\x12O\n" +
+	"\bRunAlone\x12\x1e.distinfer.stage.v1.RunRequest\x1a\x1f.distinfer.stage.v1.RunResponse(\x010\x01\x12U\n" +
 	"\bDescribe\x12#.distinfer.stage.v1.DescribeRequest\x1a$.distinfer.stage.v1.DescribeResponseB5Z3github.com/distinfer/distinfer/server/stage/stagepbb\x06proto3"
 
 var (
@@ -740,11 +741,13 @@ var file_stage_proto_depIdxs = []int32{
 	4, // 2: distinfer.stage.v1.RunResponse.tensors:type_name -> distinfer.stage.v1.Tensor
 	3, // 3: distinfer.stage.v1.RunResponse.timings:type_name -> distinfer.stage.v1.Timing
 	0, // 4: distinfer.stage.v1.Stage.Run:input_type -> distinfer.stage.v1.RunRequest
-	5, // 5: distinfer.stage.v1.Stage.Describe:input_type -> distinfer.stage.v1.DescribeRequest
-	2, // 6: distinfer.stage.v1.Stage.Run:output_type -> distinfer.stage.v1.RunResponse
-	6, // 7: distinfer.stage.v1.Stage.Describe:output_type -> distinfer.stage.v1.DescribeResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
+	0, // 5: distinfer.stage.v1.Stage.RunAlone:input_type -> distinfer.stage.v1.RunRequest
+	5, // 6: distinfer.stage.v1.Stage.Describe:input_type -> distinfer.stage.v1.DescribeRequest
+	2, // 7: distinfer.stage.v1.Stage.Run:output_type -> distinfer.stage.v1.RunResponse
+	2, // 8: distinfer.stage.v1.Stage.RunAlone:output_type -> distinfer.stage.v1.RunResponse
+	6, // 9: distinfer.stage.v1.Stage.Describe:output_type -> distinfer.stage.v1.DescribeResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
 	4, // [4:4] is the sub-list for extension extendee
 	0, // [0:4] is the sub-list for field type_name
