@@ -302,6 +302,19 @@ func (q *inference) probe(names []string) probed {
 // dimensions. Unless ranks is set, values of unknown rank may be reported as
 // scalars.
 func (q *inference) at(sizes tensor.Sizes, ranks bool) (map[string]tensor.Spec, error) {
+	specs := q.inputsAt(sizes)
+	// What one slice leaves open is an input of the next.
+	ranks = ranks || len(q.g.nodes) > sliceNodes
+	for start := 0; start < len(q.g.nodes); start += sliceNodes {
+		if err := q.slice(start, min(start+sliceNodes, len(q.g.nodes)), specs, ranks); err != nil {
+			return nil, err
+		}
+	}
+	return specs, nil
+}
+
+// inputsAt are the types of the inputs at the given sizes.
+func (q *inference) inputsAt(sizes tensor.Sizes) map[string]tensor.Spec {
 	specs := make(map[string]tensor.Spec, len(q.g.producer))
 	for _, spec := range q.g.inputs {
 		if shape, ok := spec.Resolve(sizes); ok {
@@ -312,14 +325,7 @@ func (q *inference) at(sizes tensor.Sizes, ranks bool) (map[string]tensor.Spec, 
 		}
 		specs[spec.Name] = spec
 	}
-	// What one slice leaves open is an input of the next.
-	ranks = ranks || len(q.g.nodes) > sliceNodes
-	for start := 0; start < len(q.g.nodes); start += sliceNodes {
-		if err := q.slice(start, min(start+sliceNodes, len(q.g.nodes)), specs, ranks); err != nil {
-			return nil, err
-		}
-	}
-	return specs, nil
+	return specs
 }
 
 // slice adds the types of what the nodes from start up to end make.

@@ -154,6 +154,9 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 		return nil, err
 	}
 	manifest := planner.manifest(path, file, reference, parts)
+	if manifest.Limits, err = planner.limits(ctx, e, data, reference); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	report = &Report{Manifest: manifest, Alternatives: alternatives, drawing: drawing{planner, parts}}
 	if o.DryRun {
 		manifest.Model.SHA256 = hash.sum()

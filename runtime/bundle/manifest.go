@@ -57,6 +57,8 @@ type Manifest struct {
 	Model   Model         `json:"model"`
 	Inputs  []tensor.Spec `json:"inputs"`  // of the whole model
 	Outputs []tensor.Spec `json:"outputs"` // of the whole model
+	// Limits are what the model's own tables allow of the inputs, as far as it is known.
+	Limits *tensor.Limits `json:"limits,omitempty"`
 	// Reference are the sizes of the named dimensions that the stages' costs
 	// and bytes were reckoned at.
 	Reference tensor.Sizes `json:"reference"`
@@ -246,6 +248,9 @@ func (m *Manifest) check() error {
 	}
 	if err := checkSpecs("the model", m.Inputs, m.Outputs); err != nil {
 		return err
+	}
+	if err := m.Limits.Validate(); err != nil {
+		return fmt.Errorf("limits: %w", err)
 	}
 	for name, size := range m.Reference {
 		if len(name) > maxName || size < 0 || size > maxReference {
