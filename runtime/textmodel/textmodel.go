@@ -27,6 +27,7 @@ type Model struct {
 
 	inputs []tensor.Spec
 	output string
+	limits *tensor.Limits
 	rows   int // rows of every batch, when the model fixes them; else 0
 	masked bool
 	encode func(*text.Tokenizer, string) (text.Encoding, error)
@@ -79,14 +80,15 @@ func Read(b *bundle.Bundle) (Files, error) {
 // model, of which the named output is wanted: of a batch, and what there is for each
 // text. It fails when the model's inputs are not those that a tokenizer fills.
 func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (*Model, error) {
-	m := &Model{runner: runner, inputs: b.Inputs, output: output, encode: (*text.Tokenizer).Encode}
+	m := &Model{runner: runner, inputs: b.Inputs, limits: b.Limits, output: output, encode: (*text.Tokenizer).Encode}
 	var err error
-	if m.tokenizer, err = fit(files, b.Inputs); err != nil {
+	if m.tokenizer, err = fit(files, b); err != nil {
 		return nil, err
 	}
 	// Two texts of different lengths, as every batch may hold.
 	one, two := make([]int64, 1), make([]int64, 2)
-	if _, err := m.tokenizer.Pad([]text.Encoding{{IDs: one, TypeIDs: one, AttentionMask: one}, {IDs: two, TypeIDs: two, AttentionMask: two}}); err != nil {
+	padded, err := m.tokenizer.Pad([]text.Encoding{{IDs: one, TypeIDs: one, AttentionMask: one}, {IDs: two, TypeIDs: two, AttentionMask: two}})
+	if err != nil {
 		return nil, fmt.Errorf("texts of different lengths cannot be put into one batch: %w; name the padding token's id as pad_token_id in config.json, and split the model again", err)
 	}
 	for _, in := range b.Inputs {
@@ -104,6 +106,12 @@ func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (
 		return nil, errors.New("the model has no input input_ids")
 	}
 	_, m.masked = tensor.Find(b.Inputs, "attention_mask")
+	if err := m.padKnown(padded); err != nil {
+		if padded.Length > 2 { // every text has it
+			return nil, fmt.Errorf("%w; name another as pad_token_id in config.json, and split the model again", err)
+		}
+		m.masked = false // texts of different lengths cannot be computed together
+	}
 	return m, nil
 }
 
@@ -197,8 +205,8 @@ func tokenizerConfig(b *bundle.Bundle) (*text.TokenizerConfig, error) {
 }
 
 // fit adapts a tokenizer to the model it is used with.
-func fit(files Files, inputs []tensor.Spec) (*text.Tokenizer, error) {
-	t, err := limit(files)
+func fit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
+	t, err := limit(files, b)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +219,7 @@ func fit(files Files, inputs []tensor.Spec) (*text.Tokenizer, error) {
 	}
 	// With a mask, padding changes no answer: pad no further than the batch
 	// needs. Without one it is part of what the model reads.
-	if mask, ok := tensor.Find(inputs, "attention_mask"); ok && len(mask.Dims) == 2 && !mask.Dims[1].IsFixed() {
+	if mask, ok := tensor.Find(b.Inputs, "attention_mask"); ok && len(mask.Dims) == 2 && !mask.Dims[1].IsFixed() {
 		t = t.WithDynamicPadding()
 	}
 	return t, nil
@@ -221,7 +229,7 @@ func fit(files Files, inputs []tensor.Spec) (*text.Tokenizer, error) {
 // a file of the task says the length, else tokenizer_config.json or, where there is none,
 // tokenizer.json, as in sentence-transformers and transformers; never more than the model has positions, nor than
 // the operator wants; and some limit there always is.
-func limit(files Files) (*text.Tokenizer, error) {
+func limit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
 	t, tc := files.Tokenizer, files.TokenizerConfig
 	left, said := tc.TruncatesLeft()
 	if !said {
@@ -245,6 +253,11 @@ func limit(files Files) (*text.Tokenizer, error) {
 	if n, ok := files.Config.MaxPositions(); ok && !(files.Config.Relative() && truncates) {
 		if t, err = within(t, n, left); err != nil {
 			return nil, fmt.Errorf("truncate texts to the %d positions of the model: %w", n, err)
+		}
+	}
+	if n, ok := positions(b); ok {
+		if t, err = within(t, n, left); err != nil {
+			return nil, fmt.Errorf("truncate texts to the %d positions of the model's table: %w", n, err)
 		}
 	}
 	if n := files.Limits.MaxTokens; n > 0 {
@@ -326,7 +339,8 @@ type Text struct {
 	Length int
 }
 
-// Encode tokenises an input. What is wrong with it is a fault.Invalid.
+// Encode tokenises an input. What is wrong with it is a fault.Invalid: that it cannot be
+// tokenised, or has what the model's tables do not have.
 func (m *Model) Encode(in Input) (Text, error) {
 	var e text.Encoding
 	var err error
@@ -340,6 +354,9 @@ func (m *Model) Encode(in Input) (Text, error) {
 	}
 	if err != nil {
 		return Text{}, fault.Errorf(fault.Invalid, "tokenise: %w", err)
+	}
+	if err := m.known(e, in.Pair != nil); err != nil {
+		return Text{}, err
 	}
 	return Text{e, m.tokenizer.PaddedLength(len(e.IDs))}, nil
 }

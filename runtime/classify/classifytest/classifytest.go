@@ -34,6 +34,7 @@ type Model struct {
 	Tokenizer, Config string // no file when empty
 	Inputs, Outputs   []tensor.Spec
 	Files             map[string]string // others, by their names in the bundle
+	Limits            *tensor.Limits
 }
 
 // Spec is a tensor.Spec.
@@ -75,7 +76,7 @@ func (m Model) Bundle(t testing.TB) *bundle.Bundle {
 	}
 	manifest := &bundle.Manifest{
 		Format: bundle.Format, Model: bundle.Model{Name: "made-up", SHA256: strings.Repeat("0", 64)},
-		Inputs: m.Inputs, Outputs: m.Outputs,
+		Inputs: m.Inputs, Outputs: m.Outputs, Limits: m.Limits,
 		Stages: []bundle.Stage{{File: write("stage-0.onnx", "not run"), Inputs: m.Inputs, Outputs: m.Outputs}},
 	}
 	if m.Tokenizer != "" {
