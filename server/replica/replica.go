@@ -74,6 +74,7 @@ type Set struct {
 	replicas []*replica
 	turn     int // of the replica that is asked next, of equals
 	replays  float64
+	alone    string // the address of the replica that a suspect has to itself
 }
 
 type replica struct {
@@ -205,7 +206,8 @@ func (r *replica) usable(now time.Time) bool { return r.condition == Ready && !r
 
 // Pick chooses the replica that a call goes to: of those that can be used the one
 // with the fewest calls under way, and of equals each in turn. skip leaves out
-// some. Every Pick must be followed by a Done.
+// some, and so does a suspect that has one to itself: those with it when it dies would be
+// suspects too. Every Pick must be followed by a Done.
 func (s *Set) Pick(now time.Time, skip func(address string) bool) (address string, ok bool) {
 	var best *replica
 	better := func(r *replica) bool {
@@ -217,7 +219,7 @@ func (s *Set) Pick(now time.Time, skip func(address string) bool) (address strin
 	n := len(s.replicas)
 	for i := range n {
 		at := (s.turn + i) % n
-		if r := s.replicas[at]; r.condition == Ready && !skip(r.address) && better(r) {
+		if r := s.replicas[at]; r.condition == Ready && r.address != s.alone && !skip(r.address) && better(r) {
 			best = r
 		}
 	}
@@ -228,6 +230,25 @@ func (s *Set) Pick(now time.Time, skip func(address string) bool) (address strin
 	best.calls++
 	return best.address, true
 }
+
+// PickAlone is Pick for a suspect. No other call of this set goes to the replica until
+// DoneAlone, which has to follow beside Done; and no other suspect to any, so that an input
+// ends one replica at a time.
+func (s *Set) PickAlone(now time.Time, skip func(address string) bool) (address string, ok bool) {
+	if s.alone != "" {
+		return "", false
+	}
+	if address, ok = s.Pick(now, skip); ok {
+		s.alone = address
+	}
+	return address, ok
+}
+
+// DoneAlone is documented at PickAlone.
+func (s *Set) DoneAlone() { s.alone = "" }
+
+// Held reports whether a suspect has a replica to itself.
+func (s *Set) Held() bool { return s.alone != "" }
 
 // Done notes that a call that Pick chose the replica for has ended. took is the
 // time the replica and the way to it needed for it, or negative when the call did

@@ -21,6 +21,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/server/quarantine"
 	"github.com/distinfer/distinfer/server/replica"
 )
 
@@ -49,6 +50,8 @@ type Options struct {
 	Stats stats.Handler
 
 	Log *slog.Logger
+
+	bad *quarantine.List // the inputs that ended a stage; nil is a list of the client's own
 }
 
 // DefaultDeadAfter is far longer than a stage needs to answer, however busy it is.
@@ -95,6 +98,9 @@ func Dial(bundle string, rank int, addresses []string, o Options) (*Client, erro
 	}
 	if o.Lookup == nil {
 		o.Lookup = net.DefaultResolver.LookupHost
+	}
+	if o.bad == nil {
+		o.bad = quarantine.New(quarantine.DefaultPolicy)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Client{
@@ -271,23 +277,45 @@ func (c *Client) news() {
 // When the replica dies or is taken for dead, the call is made again on another.
 // While there is none, it waits for one for as long as the caller waits. underWay is
 // how many runs the pipeline's caller has under way.
+//
+// A call that a replica ended with is made again by itself, on one that computes nothing
+// else; when that ends too the call fails with a fault.Fatal. Its input is then refused for a
+// while, and so is one that a stage behind said that of.
 func (c *Client) run(ctx context.Context, route [][]string, underWay int, in tensor.Bag) (*response, error) {
 	started := time.Now()
 	refused := map[string]error{}
-	var replays uint32
-	for {
-		l, err := c.pick(ctx, started, refused)
+	trial := replica.Trial{Suspect: pipeline.Suspect(ctx)}
+	if c.bad.Len() > 0 {
+		suspect, err := c.bad.Find(started, c.bad.Tensors(in))
 		if err != nil {
 			return nil, err
 		}
-		out, err := l.run(ctx, route, underWay, in)
+		trial.Suspect = trial.Suspect || suspect
+	}
+	var replays uint32
+	for {
+		l, err := c.pick(ctx, started, refused, trial.Suspect)
+		if err != nil {
+			return nil, err
+		}
+		call := l.run
+		if trial.Suspect {
+			call = l.runAlone
+		}
+		out, err := call(ctx, route, underWay, in)
 		if err == nil {
 			out.replays = replays
 			return out, nil
 		}
 		var hop hopError
 		if !errors.As(err, &hop) {
-			return nil, err
+			return nil, c.remember(in, err)
+		}
+		switch trial.Lost(l.address, hop.loss) {
+		case replica.Guilty:
+			return nil, c.remember(in, c.guilty(&trial))
+		case replica.GiveUp:
+			return nil, fmt.Errorf("%w (not tried again: its connection broke each time)", err)
 		}
 		c.mu.Lock()
 		may := c.set.Replay()
@@ -302,10 +330,26 @@ func (c *Client) run(ctx context.Context, route [][]string, underWay int, in ten
 	}
 }
 
-// pick chooses a replica, and waits for one that can be used when there is none.
-// It fails when there is none in time, when waiting is of no use, and when all
-// that can be used have refused.
-func (c *Client) pick(ctx context.Context, started time.Time, refused map[string]error) (*link, error) {
+// guilty is the error of a call that was the only one with a replica when that ended.
+func (c *Client) guilty(t *replica.Trial) error {
+	err := fault.Errorf(fault.Fatal, "stage %d died with this input, at %s; it computed nothing else the last time, so it is not tried again",
+		c.rank, strings.Join(t.Died, ", then at "))
+	c.Log.Error("an input ends the stage that computes it", "stage", c.rank, "error", err)
+	return err
+}
+
+// remember has the same input refused for a while if err says that it ends stages.
+func (c *Client) remember(in tensor.Bag, err error) error {
+	if fault.Deadly(err) {
+		c.bad.Add(time.Now(), c.bad.Tensors(in), err)
+	}
+	return err
+}
+
+// pick chooses a replica, for a suspect one that it has to itself, and waits for one that
+// can be used when there is none. It fails when there is none in time, when waiting is of
+// no use, and when all that can be used have refused.
+func (c *Client) pick(ctx context.Context, started time.Time, refused map[string]error, suspect bool) (*link, error) {
 	// The reason should reach the caller before its time is up.
 	last := started.Add(longestWait)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -315,12 +359,16 @@ func (c *Client) pick(ctx context.Context, started time.Time, refused map[string
 	defer timeout.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	choose := c.set.Pick
+	if suspect {
+		choose = c.set.PickAlone
+	}
 	for {
-		address, ok := c.set.Pick(time.Now(), func(a string) bool { return refused[a] != nil })
+		address, ok := choose(time.Now(), func(a string) bool { return refused[a] != nil })
 		if ok {
 			return c.links[address], nil
 		}
-		if c.set.Usable() {
+		if c.set.Usable() && !c.set.Held() {
 			for _, err := range refused {
 				return nil, err
 			}
@@ -328,7 +376,9 @@ func (c *Client) pick(ctx context.Context, started time.Time, refused map[string
 		if c.set.Hopeless() {
 			return nil, c.unusable()
 		}
-		clear(refused) // whoever comes back may have room
+		if !c.set.Held() {
+			clear(refused) // whoever comes back may have room
+		}
 		changed := c.changed
 		c.waiting++
 		c.mu.Unlock()
@@ -345,11 +395,13 @@ func (c *Client) pick(ctx context.Context, started time.Time, refused map[string
 		}
 		c.mu.Lock()
 		c.waiting--
-		if err != nil {
+		switch why := c.unusable(); {
+		case err != nil:
 			return nil, err
-		}
-		if err := c.unusable(); late && err != nil {
-			return nil, err
+		case late && why != nil:
+			return nil, why
+		case late && c.set.Held():
+			return nil, fault.Errorf(fault.Deadline, "%s computes calls one by one that it may have died with, and this one did not get its turn in time", c)
 		}
 	}
 }
@@ -359,6 +411,7 @@ func (c *Client) pick(ctx context.Context, started time.Time, refused map[string
 type hopError struct {
 	error
 	refused bool // by the replica, which is well
+	loss    replica.Loss
 }
 
 func (e hopError) Unwrap() error { return e.error }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/server/quarantine"
 )
 
 const (
@@ -24,6 +25,12 @@ type clients struct {
 
 	mu   sync.Mutex
 	byID map[string]*shared
+}
+
+// newClients makes the connections of a stage. All share what is known of inputs.
+func newClients(o Options) *clients {
+	o.bad = quarantine.New(quarantine.DefaultPolicy)
+	return &clients{options: o}
 }
 
 type shared struct {

@@ -33,8 +33,8 @@ type request struct {
 	// one is sent goes as it is.
 	narrow bool
 
-	// acquire waits for what the run needs to be computed; nil is a slot.
-	acquire func(context.Context) (release func(), err error)
+	// acquire waits for what the run needs to be computed; nil is a slot until it is.
+	acquire func(context.Context) error
 
 	// malformed says why the message could not be read. The transport would
 	// answer that with an error of its own; so the handler can.

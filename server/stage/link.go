@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/fault"
@@ -50,6 +51,8 @@ type link struct {
 	mu        sync.Mutex
 	calls     *grpc.ClientConn
 	questions *grpc.ClientConn
+	instance  string           // of the process that answered last
+	rested    *grpc.ClientConn // whose calls were broken off to be made elsewhere
 }
 
 func newLink(c *Client, t target) *link {
@@ -106,9 +109,13 @@ func (l *link) connections() (calls, questions *grpc.ClientConn, err error) {
 	return l.calls, l.questions, nil
 }
 
-// breakOff ends the calls under way; the next one gets a new connection.
-func (l *link) breakOff() {
+// breakOff ends the calls under way; the next one gets a new connection. well says that
+// it is not for anything that they did.
+func (l *link) breakOff(well bool) {
 	l.mu.Lock()
+	if well {
+		l.rested = l.calls
+	}
 	old := []*grpc.ClientConn{l.calls, l.questions}
 	l.calls, l.questions = nil, nil
 	l.mu.Unlock()
@@ -121,7 +128,7 @@ func (l *link) breakOff() {
 
 // watch asks the replica for its state until the link is left.
 func (l *link) watch() {
-	defer l.breakOff()
+	defer l.breakOff(true)
 	for {
 		wait := time.NewTimer(l.beat())
 		select {
@@ -150,7 +157,7 @@ func (l *link) beat() time.Duration {
 		return c.DeadAfter
 	case ctx.Err() != nil:
 		wait := l.failed(replica.Down, fault.Errorf(fault.Unavailable, "%s has not answered for %s", l.peer, c.DeadAfter))
-		l.breakOff()
+		l.breakOff(false)
 		return wait
 	case err != nil:
 		err = fromStatus(ctx, err, l.peer)
@@ -162,6 +169,9 @@ func (l *link) beat() time.Duration {
 	if err := c.identify(l.peer, d); err != nil {
 		return l.failed(replica.Wrong, err)
 	}
+	l.mu.Lock()
+	l.instance = d.GetInstance()
+	l.mu.Unlock()
 	l.well(d.GetStarved())
 	return c.DeadAfter / beats
 }
@@ -201,7 +211,7 @@ func (l *link) well(starved bool) {
 	}
 	if rests {
 		c.Log.Warn("stage is left alone for a while: it cannot reach the one behind it", "stage", l.peer)
-		l.breakOff()
+		l.breakOff(true)
 	}
 }
 
@@ -230,56 +240,74 @@ func (l *link) tell(news bool, why error) {
 	}
 }
 
+// request is what the replica is asked.
+func (l *link) request(route [][]string, underWay int, in tensor.Bag) *request {
+	c := l.client
+	return &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, underWay: underWay, tensors: in, wire: c.Wire, narrow: c.narrow}
+}
+
 // run makes one call of the replica that was picked.
 func (l *link) run(ctx context.Context, route [][]string, underWay int, in tensor.Bag) (*response, error) {
-	c := l.client
 	out := &response{}
 	started := time.Now()
+	var there peer.Peer
 	conn, _, err := l.connections()
 	if err == nil {
-		err = conn.Invoke(ctx, RunMethod, &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, underWay: underWay, tensors: in, wire: c.Wire, narrow: c.narrow}, out)
+		err = conn.Invoke(ctx, RunMethod, l.request(route, underWay, in), out, grpc.Peer(&there))
 	}
+	l.done(started, out, err)
+	if err == nil {
+		return out, nil
+	}
+	return nil, l.explain(ctx, conn, err, there.Addr != nil)
+}
+
+// done notes that a call is over.
+func (l *link) done(started time.Time, out *response, err error) {
 	took := time.Duration(-1)
 	if err == nil {
 		if took = time.Since(started); len(out.timings) > 0 {
 			took = max(0, took-out.timings[0].Next)
 		}
 	}
+	c := l.client
 	c.mu.Lock()
 	c.set.Done(time.Now(), l.address, took)
 	c.mu.Unlock()
-	if err == nil {
-		return out, nil
-	}
-	return nil, l.explain(ctx, conn, err)
 }
 
 // explain makes of what the transport says an error, which is a hopError if
-// another replica may do better.
-func (l *link) explain(ctx context.Context, conn *grpc.ClientConn, err error) error {
+// another replica may do better. sent says that the replica may have had the call.
+func (l *link) explain(ctx context.Context, conn *grpc.ClientConn, err error, sent bool) error {
 	coded := fromStatus(ctx, err, l.peer)
 	var answer *answered
 	if errors.As(coded, &answer) {
 		switch {
 		case !answer.refused: // by the replica; errors from behind it were dealt with there
 		case fault.CodeOf(coded) == fault.Overloaded:
-			return hopError{coded, true}
+			return hopError{error: coded, refused: true}
 		case fault.CodeOf(coded) == fault.Mismatch:
 			l.broke(conn, replica.Wrong, coded)
-			return hopError{coded, false}
+			return hopError{error: coded}
 		case fault.CodeOf(coded) == fault.Unavailable: // it ends
 			l.broke(conn, replica.Down, coded)
-			return hopError{coded, false}
+			return hopError{error: coded}
 		}
 		return coded
 	}
 	switch {
 	case status.Code(err) == codes.Unimplemented:
 		l.broke(conn, replica.Wrong, coded)
-		return hopError{coded, false}
+		return hopError{error: coded}
 	case isHop(ctx, err):
 		l.broke(conn, replica.Down, coded)
-		return hopError{fault.Wrap(fault.Unavailable, coded), false}
+		loss := replica.Unsent
+		l.mu.Lock()
+		if sent && conn != l.rested {
+			loss = replica.Together
+		}
+		l.mu.Unlock()
+		return hopError{error: fault.Wrap(fault.Unavailable, coded), loss: loss}
 	}
 	return coded
 }

@@ -148,7 +148,7 @@ func NewServer(c Config) *Server {
 	s := &Server{
 		Config: c,
 		health: health.NewServer(),
-		next:   &clients{options: c.Next},
+		next:   newClients(c.Next),
 		slots:  make(chan struct{}, c.Runs),
 		turn:   make(chan struct{}, 1),
 
@@ -329,11 +329,12 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 		return nil, &refusal{err}
 	}
 	defer here.leave()
-	acquire := s.slot
+	release := func() {}
 	if in.acquire != nil {
-		acquire = in.acquire
+		err = in.acquire(ctx)
+	} else {
+		release, err = s.slot(ctx)
 	}
-	release, err := acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
