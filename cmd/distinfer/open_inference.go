@@ -31,7 +31,7 @@ func openInference(f *front.Front, w *frontWatch) *oip.Server {
 
 func openInferenceModel(m front.Model) oip.Model {
 	o := oip.Model{
-		Name: m.Bundle.Model.Name, Inputs: m.Bundle.Inputs, Outputs: m.Bundle.Outputs,
+		Name: m.Bundle.Model.Name, Inputs: m.Bundle.Inputs, Outputs: m.Bundle.Outputs, Limits: m.Bundle.Limits,
 		Runner: m.Runner, NoText: m.NoText, Ready: m.Ready,
 	}
 	switch {

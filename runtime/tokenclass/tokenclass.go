@@ -7,6 +7,8 @@
 package tokenclass
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -76,15 +78,47 @@ type Options struct {
 func DefaultOptions() Options { return Options{Strategy: None, Ignore: []string{"O"}} }
 
 // An Entity is a part of a text that is of a kind. Entity and Index, the token's place
-// among all of the text's, are set for the strategy None only, Group for the others.
+// among all of the text's, are set for the strategy None only, Group for the others. A kind
+// may be empty: that of a label such as "B-".
 type Entity struct {
-	Entity string  `json:"entity,omitempty"`
-	Group  string  `json:"entity_group,omitempty"`
+	Entity string  `json:"entity"`
+	Group  string  `json:"entity_group"`
 	Score  float64 `json:"score"`
-	Index  *int    `json:"index,omitempty"`
+	Index  *int    `json:"index"`
 	Word   string  `json:"word"`
 	Start  int     `json:"start"` // in code points
 	End    int     `json:"end"`
+}
+
+// MarshalJSON writes what the pipeline answers: which fields there are is a matter of the
+// strategy, and not of what is in them.
+func (e Entity) MarshalJSON() ([]byte, error) {
+	if e.Index != nil {
+		return marshal(struct {
+			Entity string  `json:"entity"`
+			Score  float64 `json:"score"`
+			Index  int     `json:"index"`
+			Word   string  `json:"word"`
+			Start  int     `json:"start"`
+			End    int     `json:"end"`
+		}{e.Entity, e.Score, *e.Index, e.Word, e.Start, e.End})
+	}
+	return marshal(struct {
+		Group string  `json:"entity_group"`
+		Score float64 `json:"score"`
+		Word  string  `json:"word"`
+		Start int     `json:"start"`
+		End   int     `json:"end"`
+	}{e.Group, e.Score, e.Word, e.Start, e.End})
+}
+
+// marshal is json.Marshal that leaves it to others to escape what HTML would read.
+func marshal(v any) ([]byte, error) {
+	var to bytes.Buffer
+	e := json.NewEncoder(&to)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return to.Bytes(), err
 }
 
 // a part is a token or a word with what is known of it.

@@ -101,7 +101,7 @@ func (l *lineReader) nothing(n int) error {
 func (l *lineReader) piece(most int) (lines []line, err error) {
 	for size := 0; len(lines) < most && size < maxPiece; {
 		data, err := l.line()
-		if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 {
+		if trimmed := trim(data); len(trimmed) > 0 {
 			next := line{number: l.read}
 			next.input, next.answer, next.err = l.parse(trimmed, l.read)
 			lines, size = append(lines, next), size+len(data)
@@ -127,6 +127,12 @@ func (l *lineReader) piece(most int) (lines []line, err error) {
 		}
 	}
 	return lines, nil
+}
+
+// trim is a line without spaces around it, and without a byte order mark, which files that
+// are sent one after the other have in the middle.
+func trim(line []byte) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(line, []byte("\ufeff")))
 }
 
 // line reads a line. Of one that is too long, which is bufio.ErrBufferFull, it

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"encoding/json"
 	"errors"
@@ -191,6 +192,55 @@ func gzipped(t testing.TB, body string) *bytes.Buffer {
 		t.Fatal(err)
 	}
 	return &b
+}
+
+// The content codings are those of every route: package oip has the same test.
+func TestContentCodings(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	zlibbed := func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }
+	gzipped := func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }
+	for coding, make := range map[string]func(io.Writer) io.WriteCloser{
+		"gzip": gzipped, "x-gzip": gzipped, "GZIP": gzipped, "deflate": zlibbed, "identity": nil, "br": nil, "compress": nil, "gzip, deflate": nil,
+	} {
+		for kind, body := range map[string]string{"application/json": `{"inputs": "good"}`, lines: `"good"` + "\n"} {
+			var b bytes.Buffer
+			if make != nil {
+				c := make(&b)
+				if _, err := io.WriteString(c, body); err != nil {
+					t.Fatal(err)
+				}
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				b.WriteString(body)
+			}
+			want := http.StatusOK
+			if make == nil && coding != "identity" {
+				want = http.StatusUnsupportedMediaType
+			}
+			if a := s.post(t, kind, &b, "Content-Encoding", coding); a.status != want || want == http.StatusOK && !strings.Contains(a.body, "positive") {
+				t.Errorf("%s, %s: %d %s", coding, kind, a.status, a.body)
+			}
+		}
+	}
+}
+
+// A byte order mark before JSON is passed over; one inside is not.
+func TestByteOrderMarksArePassedOver(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	const mark = "\ufeff"
+	if a := s.post(t, "application/json", strings.NewReader(mark+`{"inputs": "good"}`)); a.status != http.StatusOK {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	a := s.post(t, lines, strings.NewReader(mark+"\"good\"\r\n"+mark+"{\"text\": \"bad\"}\n"+mark+"\r\n\n\"good\"\n"))
+	if a.status != http.StatusOK || strings.Count(a.body, "\n") != 3 || strings.Contains(a.body, "error") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	s.post(t, "application/json", strings.NewReader(mark+mark+`{"inputs": "good"}`)).wantProblem(t, http.StatusBadRequest, "not JSON")
+	s.post(t, "application/json", strings.NewReader(`{`+mark+`"inputs": "good"}`)).wantProblem(t, http.StatusBadRequest, "not JSON")
 }
 
 func TestBodiesMayBeCompressed(t *testing.T) {

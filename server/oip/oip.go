@@ -19,6 +19,7 @@ import (
 type Model struct {
 	Name            string
 	Inputs, Outputs []tensor.Spec
+	Limits          *tensor.Limits // of the inputs; nil when none are known
 	Runner          pipeline.Runner
 
 	// Text is what the model makes of texts. When it is nil, NoText says why.
@@ -105,6 +106,7 @@ const version = "1"
 type entry struct {
 	name, platform  string
 	inputs, outputs []tensor.Spec
+	limits          *tensor.Limits
 	runner          pipeline.Runner
 }
 
@@ -113,7 +115,7 @@ func (s *Server) entry(m Model, name, wanted string) (*entry, error) {
 	e := &entry{name: name}
 	switch name {
 	case m.Name:
-		e.platform, e.inputs, e.outputs, e.runner = "onnx_onnxv1", m.Inputs, m.Outputs, gated{s.gate, m.Runner}
+		e.platform, e.inputs, e.outputs, e.limits, e.runner = "onnx_onnxv1", m.Inputs, m.Outputs, m.Limits, gated{s.gate, m.Runner}
 	case m.Name + textSuffix:
 		if m.Text == nil {
 			return nil, notFoundError{"there is no model " + quote(name) + ": " + m.NoText}
@@ -240,7 +242,11 @@ func (e *entry) run(ctx context.Context, allowed time.Duration, in tensor.Bag, o
 			return nil, err
 		}
 	}
-	if _, err := tensor.MatchAll(e.inputs, in); err != nil {
+	sizes, err := tensor.MatchAll(e.inputs, in)
+	if err == nil {
+		err = e.limits.Check(in, sizes)
+	}
+	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
 	within, cancel := context.WithTimeout(ctx, allowed)

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,7 +108,16 @@ func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
 		headers    []string
 	}{
 		{``, "not JSON of the form", nil},
-		{`[]`, "must not be a JSON array", nil},
+		{strings.TrimSuffix(inputs(x, names), "}") + `,"inputs":[]}`, `"inputs" is given twice`, nil},
+		{strings.TrimSuffix(inputs(x, names), "}") + `,"INPUTS":[]}`, `the field "INPUTS" of the body is not known; it is spelt "inputs"`, nil},
+		{`{"Inputs":[` + x + `,` + names + `]}`, `it is spelt "inputs"`, nil},
+		{like(`"x"`, `"x","name":"x"`), `"name" is given twice`, nil},
+		{like(`"data"`, `"Data"`), `the field "Data" of "inputs"[0] is not known; it is spelt "data"`, nil},
+		{like(`"data"`, `"data":[],"data"`), `"data" is given twice`, nil},
+		{like(`"data"`, `"parameters":{"a":1,"a":2},"data"`), `"a" of "parameters" is given twice`, nil},
+		{asked(`{"name":"y","name":"y"}`), `"name" is given twice`, nil},
+		{inputs(x, names) + `{}`, "something follows", nil},
+		{`[]`, "must not be a list", nil},
 		{"{\"id\":\"\xff\"}", "not UTF-8", nil},
 		{`{"inputs":[` + names + `],"outputs":[{"name":"y"}]}`, `"x" is missing`, nil},
 		{inputs(x, x, names), "twice", nil},
@@ -118,10 +128,10 @@ func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
 		{like("[1,2]", "[-1,2]"), "negative dimension", nil},
 		{like("[1,2]", "[4611686018427387904,4611686018427387904]"), "too large", nil},
 		{like("[1,2]", "[1099511627776,2]"), "the data has fewer", nil},
-		{like("[1,2]", "[1.5,2]"), "inputs.shape must not be a JSON value 1.5", nil},
-		{like("[1,2]", "[null,2]"), "inputs.shape must not be a JSON value null", nil},
-		{like("[1,2]", `["1",2]`), `inputs.shape must not be a JSON value "1"`, nil},
-		{like("[1,2]", "[1e19,2]"), "inputs.shape must not be a JSON value 1e19", nil},
+		{like("[1,2]", "[1.5,2]"), `"shape"[0] must be a whole number, not 1.5`, nil},
+		{like("[1,2]", "[null,2]"), `"shape"[0] must be a whole number, not null`, nil},
+		{like("[1,2]", `["1",2]`), `"shape"[0] must be a whole number, not a string`, nil},
+		{like("[1,2]", "[1e19,2]"), `"shape"[0] must be a whole number, not 1e19`, nil},
 		{strings.Replace(asked(`{"name":"y"}`), "[1,2]", "[2,1]", 1), "the model wants", nil},
 		{like("[1,2]", "[1,3]"), "as many elements", nil},
 		{like(`"data":[1,2]`, `"data":[1]`), "as many elements", nil},
@@ -157,6 +167,79 @@ func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
 		var problem struct{ Error string }
 		if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || w.Code != http.StatusBadRequest || !strings.Contains(problem.Error, c.says) {
 			t.Errorf("%.200s: %d %.300s; want %q", c.body, w.Code, w.Body, c.says)
+		}
+	}
+}
+
+// What a request has beside what is known is left alone, a byte order mark too.
+func TestUnknownFieldsAndAByteOrderMarkAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	s := oip.New(config(model()))
+	for name, body := range map[string]string{
+		"unknown fields": `{"more":{"inputs":[1]},"inputs":[` + strings.Replace(x, "{", `{"hint":null,"more":[{}],`, 1) + `,` + names + `],"outputs":[{"name":"y","index":0}],"more":2}`,
+		"a mark":         "\ufeff" + inputs(x, names),
+		"nulls":          `{"id":null,"parameters":null,"outputs":null,"inputs":[` + strings.Replace(x, "{", `{"parameters":null,`, 1) + `,` + names + `]}`,
+	} {
+		if w := post(s, "/v2/models/m/infer", body); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"data":[1,2]`) {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
+// counted gives x back as y, and counts its runs.
+type counted struct{ runs *atomic.Int64 }
+
+func (c counted) Run(_ context.Context, in tensor.Bag) (tensor.Bag, error) {
+	c.runs.Add(1)
+	return tensor.Bag{"y": in["x"]}, nil
+}
+
+// What the model's tables do not have is refused before the run, over HTTP and gRPC.
+func TestInputsBeyondTheLimitsAreNotRun(t *testing.T) {
+	t.Parallel()
+	var runs atomic.Int64
+	n := []tensor.Dim{tensor.Named("batch"), tensor.Named("sequence")}
+	m := oip.Model{
+		Name: "m", NoText: "none", Ready: func(context.Context) error { return nil },
+		Inputs:  []tensor.Spec{{Name: "x", DType: tensor.Int64, Dims: n}},
+		Outputs: []tensor.Spec{{Name: "y", DType: tensor.Int64, Dims: n}},
+		Limits:  &tensor.Limits{Values: []tensor.ValueLimit{{Input: "x", Min: -21, Max: 20, Table: "E (21 rows)"}}, Sizes: []tensor.SizeLimit{{Dims: []string{"sequence"}, Max: 4}}},
+		Runner:  counted{&runs},
+	}
+	s, conn := oip.New(config(m)), serve(t, config(m))
+	for _, c := range []struct {
+		values []int64
+		says   string
+	}{
+		{[]int64{20, -21}, ""},
+		{[]int64{20, 21}, `"x" has the value 21 at [0 1]; its table E (21 rows) takes -21 to 20`},
+		{[]int64{-22}, "takes -21 to 20"},
+		{[]int64{math.MinInt64}, "takes -21 to 20"},
+		{[]int64{1, 1, 1, 1, 1}, "dimension sequence is 5, and the model's tables are for 4 at most"},
+	} {
+		before := runs.Load()
+		data, err := json.Marshal(c.values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := post(s, "/v2/models/m/infer", `{"inputs":[{"name":"x","shape":[1,`+strconv.Itoa(len(c.values))+`],"datatype":"INT64","data":`+string(data)+`}]}`)
+		in := &oippb.ModelInferRequest{ModelName: "m", Inputs: []*oippb.ModelInferRequest_InferInputTensor{{Name: "x", Datatype: "INT64", Shape: []int64{1, int64(len(c.values))}, Contents: &oippb.InferTensorContents{Int64Contents: c.values}}}}
+		_, err = infer(t.Context(), conn, in)
+		if c.says == "" {
+			if w.Code != http.StatusOK || err != nil || runs.Load() != before+2 {
+				t.Errorf("%v: %d %s, %v, %d runs", c.values, w.Code, w.Body, err, runs.Load()-before)
+			}
+			continue
+		}
+		var problem struct{ Error string }
+		if errJSON := json.Unmarshal(w.Body.Bytes(), &problem); errJSON != nil || w.Code != http.StatusBadRequest || !strings.Contains(problem.Error, c.says) {
+			t.Errorf("%v: %d %s, want %q", c.values, w.Code, w.Body, c.says)
+		}
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(status.Convert(err).Message(), c.says) {
+			t.Errorf("%v over gRPC: %v, want %q", c.values, err, c.says)
+		}
+		if runs.Load() != before {
+			t.Errorf("%v was run", c.values)
 		}
 	}
 }
@@ -261,6 +344,7 @@ func TestBodiesAreBoundedOnceDecompressed(t *testing.T) {
 	long := inputs(x, names) + strings.Repeat(" ", maxBody)
 	for encoding, make := range map[string]func(io.Writer) io.WriteCloser{
 		"gzip":    func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
+		"x-gzip":  func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
 		"deflate": func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) },
 	} {
 		for body, want := range map[string]int{inputs(x, names): 200, long: 413} {

@@ -8,14 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/strict"
 )
 
 // Description is the part of an OpenAPI document for what a Server answers over HTTP.
@@ -175,43 +174,105 @@ func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request) {
 // An inferRequest is the JSON of a request. Fields that it has beside these are left
 // alone: clients send some.
 type inferRequest struct {
-	ID         string                     `json:"id"`
-	Parameters map[string]json.RawMessage `json:"parameters"`
-	Inputs     []struct {
-		Name       string                     `json:"name"`
-		Datatype   string                     `json:"datatype"`
-		Shape      []whole                    `json:"shape"`
-		Parameters map[string]json.RawMessage `json:"parameters"`
-		Data       json.RawMessage            `json:"data"`
-	} `json:"inputs"`
-	Outputs []struct {
-		Name       string                     `json:"name"`
-		Parameters map[string]json.RawMessage `json:"parameters"`
-	} `json:"outputs"`
+	id         *string
+	parameters map[string]json.RawMessage
+	inputs     []inferInput
+	outputs    []inferOutput
 }
 
-// A whole number, of which 3.0 is one.
-type whole int64
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (w *whole) UnmarshalJSON(text []byte) error {
-	n, err := strconv.ParseInt(integral(string(text)), 10, 64)
-	if err != nil {
-		return &json.UnmarshalTypeError{Value: "value " + string(text), Type: reflect.TypeFor[whole]()}
-	}
-	*w = whole(n)
-	return nil
+type inferInput struct {
+	name, datatype *string
+	shape          []int64 // nil when it is missing
+	parameters     map[string]json.RawMessage
+	data           json.RawMessage
 }
 
-func shapeOf(dims []whole) []int64 {
-	if dims == nil {
-		return nil // it is missing
+type inferOutput struct {
+	name       *string
+	parameters map[string]json.RawMessage
+}
+
+// inferForm is what errors say that a request should be of.
+const inferForm = `{"inputs": [{"name": …, "shape": […], "datatype": …, "data": […]}]}`
+
+// parseRequest reads the JSON of a request.
+func parseRequest(data []byte) (in inferRequest, err error) {
+	r := strict.New(data, "the body", inferForm)
+	err = r.WholeAmong(strict.Fields{
+		"id":         strict.Value(r, &in.id),
+		"parameters": r.Map(&in.parameters),
+		"inputs": listOf(r, func(where string) error {
+			var i inferInput
+			err := r.FieldsAmong(strict.Fields{
+				"name": strict.Value(r, &i.name), "datatype": strict.Value(r, &i.datatype), "shape": readShape(r, &i.shape),
+				"parameters": r.Map(&i.parameters), "data": r.Raw(&i.data),
+			}, where)
+			in.inputs = append(in.inputs, i)
+			return err
+		}),
+		"outputs": listOf(r, func(where string) error {
+			var o inferOutput
+			err := r.FieldsAmong(strict.Fields{"name": strict.Value(r, &o.name), "parameters": r.Map(&o.parameters)}, where)
+			in.outputs = append(in.outputs, o)
+			return err
+		}),
+	})
+	return in, err
+}
+
+// listOf reads a list of objects, or null, which is as if it were not there. Each is read from
+// behind its brace on.
+func listOf(r *strict.Reader, each func(where string) error) func(where string) error {
+	return func(where string) error {
+		token, err := r.Next()
+		switch {
+		case err != nil || token == nil:
+			return err
+		case token != json.Delim('['):
+			return fault.Errorf(fault.Invalid, "%s must be a list, not %s", where, strict.Kind(token))
+		}
+		return r.List(func(token json.Token, where string) error {
+			if token != json.Delim('{') {
+				return fault.Errorf(fault.Invalid, "%s must be an object, not %s", where, strict.Kind(token))
+			}
+			return each(where)
+		}, where)
 	}
-	shape := make([]int64, len(dims))
-	for i, d := range dims {
-		shape[i] = int64(d)
+}
+
+// readShape reads whole numbers, of which 3.0 is one.
+func readShape(r *strict.Reader, to *[]int64) func(where string) error {
+	return func(where string) error {
+		token, err := r.Next()
+		switch {
+		case err != nil || token == nil:
+			return err
+		case token != json.Delim('['):
+			return fault.Errorf(fault.Invalid, "%s must be a list of whole numbers, not %s", where, strict.Kind(token))
+		}
+		*to = []int64{}
+		return r.List(func(token json.Token, where string) error {
+			number, _ := token.(json.Number)
+			n, err := strconv.ParseInt(integral(string(number)), 10, 64)
+			switch {
+			case number == "":
+				return fault.Errorf(fault.Invalid, "%s must be a whole number, not %s", where, strict.Kind(token))
+			case err != nil:
+				return fault.Errorf(fault.Invalid, "%s must be a whole number, not %.40s", where, number)
+			case len(*to) == tensor.MaxRank:
+				return fault.Errorf(fault.Invalid, "%s: a tensor has %d dimensions at most", where, tensor.MaxRank)
+			}
+			*to = append(*to, n)
+			return nil
+		}, where)
 	}
-	return shape
+}
+
+func said(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 // An inferResponse is the JSON of an answer.
@@ -287,22 +348,21 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 	if err := countable(header); err != nil {
 		return nil, err
 	}
-	in := inferRequest{}
-	if err := json.Unmarshal(header, &in); err != nil {
-		return nil, notARequest(err)
-	}
-	q := &question{id: in.ID, inputs: tensor.Bag{}}
-	params := fromRawParameters(in.Parameters)
-	err := params.check("the request")
+	in, err := parseRequest(header)
 	if err != nil {
+		return nil, err
+	}
+	q := &question{id: said(in.id), inputs: tensor.Bag{}}
+	params := fromRawParameters(in.parameters)
+	if err := params.check("the request"); err != nil {
 		return nil, err
 	}
 	if q.allowed, err = params.timeout(allowed); err != nil {
 		return nil, err
 	}
-	for _, input := range in.Inputs {
-		d := declaration{input.Name, input.Datatype, shapeOf(input.Shape), fromRawParameters(input.Parameters)}
-		if q.inputs[d.name], tail, err = readInput(e, d, q.inputs, input.Data, tail); err != nil {
+	for _, input := range in.inputs {
+		d := declaration{said(input.name), said(input.datatype), input.shape, fromRawParameters(input.parameters)}
+		if q.inputs[d.name], tail, err = readInput(e, d, q.inputs, input.data, tail); err != nil {
 			return nil, err
 		}
 	}
@@ -313,9 +373,9 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 	if err != nil {
 		return nil, err
 	}
-	for _, output := range in.Outputs {
-		params := fromRawParameters(output.Parameters)
-		spec, err := e.output(output.Name, params, q.outputs)
+	for _, output := range in.outputs {
+		params := fromRawParameters(output.parameters)
+		spec, err := e.output(said(output.name), params, q.outputs)
 		if err != nil {
 			return nil, err
 		}
@@ -325,7 +385,7 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 		}
 		q.outputs, q.binary = append(q.outputs, spec), append(q.binary, binary)
 	}
-	if len(in.Outputs) == 0 {
+	if len(in.outputs) == 0 {
 		q.outputs = e.outputs
 		for range e.outputs {
 			q.binary = append(q.binary, all)
@@ -350,7 +410,7 @@ func readInput(e *entry, d declaration, before tensor.Bag, data json.RawMessage,
 	if err != nil {
 		return tensor.Tensor{}, nil, fault.Errorf(fault.Invalid, "the input %q: %w", d.name, err)
 	}
-	given := len(data) > 0 && string(data) != "null"
+	given := data != nil
 	var t tensor.Tensor
 	switch {
 	case binary && given:
@@ -369,19 +429,6 @@ func readInput(e *entry, d declaration, before tensor.Bag, data json.RawMessage,
 		return t, nil, fmt.Errorf("the input %q: %w", d.name, err)
 	}
 	return t, tail, nil
-}
-
-// notARequest says what is wrong with JSON that cannot be read.
-func notARequest(err error) error {
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
-		place := kind.Field
-		if place == "" {
-			place = "the body"
-		}
-		return fault.Errorf(fault.Invalid, "%.200s must not be a JSON %.40s", place, kind.Value)
-	}
-	return fault.Errorf(fault.Invalid, `the body is not JSON of the form {"inputs": [{"name": …, "shape": […], "datatype": …, "data": […]}]}: %s`, strings.TrimPrefix(err.Error(), "json: "))
 }
 
 // fromRawParameters reads parameters that are in JSON. Lists and objects mean nothing

@@ -3,6 +3,8 @@
 // or not spelt as it is, one that is given twice, and what follows the JSON. What is wrong
 // is a fault.Invalid that names it.
 //
+// A byte order mark before the JSON is passed over, as RFC 8259 allows.
+//
 // It knows JSON; not what is asked.
 package strict
 
@@ -30,10 +32,12 @@ type Reader struct {
 
 // New reads data. Errors call it whole, such as "the body", and say that it should be of a form.
 func New(data []byte, whole, form string) *Reader {
-	d := json.NewDecoder(bytes.NewReader(data))
+	d := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, byteOrderMark)))
 	d.UseNumber()
 	return &Reader{d, whole, form}
 }
+
+var byteOrderMark = []byte("\ufeff")
 
 // Fields are those that an object may have, each with what reads its value. That is told
 // where the value stands, for errors.
@@ -41,6 +45,15 @@ type Fields map[string]func(where string) error
 
 // Whole reads data that is one object, and nothing else.
 func (r *Reader) Whole(fields Fields) error {
+	return r.only(func(where string) error { return r.Fields(fields, where) })
+}
+
+// WholeAmong is Whole for an object that may have other fields, as FieldsAmong has it.
+func (r *Reader) WholeAmong(fields Fields) error {
+	return r.only(func(where string) error { return r.FieldsAmong(fields, where) })
+}
+
+func (r *Reader) only(read func(where string) error) error {
 	token, err := r.Next()
 	switch {
 	case err != nil:
@@ -48,7 +61,7 @@ func (r *Reader) Whole(fields Fields) error {
 	case token != json.Delim('{'):
 		return r.notJSON(r.whole + " must not be " + Kind(token))
 	}
-	if err := r.Fields(fields, r.whole); err != nil {
+	if err := read(r.whole); err != nil {
 		return err
 	}
 	return r.End()
@@ -85,6 +98,25 @@ func (r *Reader) Skip(string) error {
 
 // Fields reads the object that stands at a place, behind its brace.
 func (r *Reader) Fields(fields Fields, where string) error {
+	return r.fields(fields, where, func(key string) error {
+		return fault.Errorf(fault.Invalid, "the field %.80q of %s is not known; known are %s", key, where, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+	})
+}
+
+// FieldsAmong is Fields for an object that may have other fields, which are passed over. One
+// that is a known one but for its case is refused.
+func (r *Reader) FieldsAmong(fields Fields, where string) error {
+	return r.fields(fields, where, func(key string) error {
+		for known := range fields {
+			if strings.EqualFold(key, known) {
+				return fault.Errorf(fault.Invalid, "the field %.80q of %s is not known; it is spelt %q", key, where, known)
+			}
+		}
+		return r.Skip(key)
+	})
+}
+
+func (r *Reader) fields(fields Fields, where string, other func(key string) error) error {
 	given := make([]string, 0, len(fields))
 	for r.tokens.More() {
 		token, err := r.Next()
@@ -94,8 +126,10 @@ func (r *Reader) Fields(fields Fields, where string) error {
 		key, _ := token.(string)
 		read, known := fields[key]
 		if !known {
-			names := slices.Sorted(maps.Keys(fields))
-			return fault.Errorf(fault.Invalid, "the field %.80q of %s is not known; known are %s", key, where, strings.Join(names, ", "))
+			if err := other(key); err != nil {
+				return err
+			}
+			continue
 		}
 		if slices.Contains(given, key) {
 			return fault.Errorf(fault.Invalid, "%q is given twice", key)
@@ -107,6 +141,43 @@ func (r *Reader) Fields(fields Fields, where string) error {
 	}
 	_, err := r.Next() // the brace
 	return err
+}
+
+// Raw reads any value as it stands. null is as if it were not there.
+func (r *Reader) Raw(to *json.RawMessage) func(where string) error {
+	return func(string) error {
+		if err := r.tokens.Decode(to); err != nil {
+			return r.notJSON(strings.TrimPrefix(err.Error(), "json: "))
+		}
+		if string(*to) == "null" {
+			*to = nil
+		}
+		return nil
+	}
+}
+
+// Map reads an object whose fields have any names, or null, which is as if it were not there.
+func (r *Reader) Map(to *map[string]json.RawMessage) func(where string) error {
+	return func(where string) error {
+		token, err := r.Next()
+		switch {
+		case err != nil || token == nil:
+			return err
+		case token != json.Delim('{'):
+			return fault.Errorf(fault.Invalid, "%s must be an object, not %s", where, Kind(token))
+		}
+		*to = map[string]json.RawMessage{}
+		err = r.fields(nil, where, func(key string) error {
+			if _, twice := (*to)[key]; twice {
+				return fault.Errorf(fault.Invalid, "%.80q of %s is given twice", key, where)
+			}
+			var value json.RawMessage
+			err := r.Raw(&value)(key)
+			(*to)[key] = value
+			return err
+		})
+		return err
+	}
 }
 
 // Object reads an object, or null, which is as if it were not there.
