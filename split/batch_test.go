@@ -119,8 +119,14 @@ func TestWhatDependsOnTheBatchIsFound(t *testing.T) {
 			if report.Verification.Runs == 0 {
 				t.Error("it was not run")
 			}
-			if b.BatchDependent != c.want {
-				t.Errorf("depends on its batch for %q, want %q", b.BatchDependent, c.want)
+			if c.want == "" {
+				if b.Rows != nil {
+					t.Errorf("the rows are %+v", b.Rows)
+				}
+				return
+			}
+			if b.Rows == nil || b.Rows.Independent || b.Rows.Reason != "scales are computed over all of the batch ("+c.want+")" {
+				t.Errorf("the rows are %+v, want %q", b.Rows, c.want)
 			}
 		})
 	}

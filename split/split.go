@@ -30,6 +30,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/split/onnxfile"
 	"github.com/distinfer/distinfer/split/plan"
+	"github.com/distinfer/distinfer/split/rows"
 )
 
 // An Engine is what splitting needs of a runtime.
@@ -72,6 +73,9 @@ type Options struct {
 	// Inputs and Memory are those of VerifyOptions.
 	Inputs []string
 	Memory int64
+	// Texts opens the model's texts, to find out which may be computed together, also
+	// without Verify; nil leaves that out, so that none will be.
+	Texts  rows.Open
 	DryRun bool // plan only, write nothing
 	// Dims are sizes of named dimensions at which costs are reckoned, instead of
 	// 1 for a batch and 128 for others.
@@ -85,6 +89,9 @@ type Report struct {
 	Manifest     *bundle.Manifest `json:"manifest"`
 	Alternatives []Alternative    `json:"alternatives,omitempty"` // that were compared for given machines
 	Verification *Verification    `json:"verification,omitempty"` // nil when not asked for
+	// Rows is what was found out about texts in one batch; nil for a model that reads none,
+	// and for one whose operators tell.
+	Rows *rows.Finding `json:"rows,omitempty"`
 
 	drawing drawing
 }
@@ -198,16 +205,53 @@ func Split(ctx context.Context, path string, e Engine, o Options) (report *Repor
 	if err != nil {
 		return nil, err
 	}
-	report.Out, report.Bundle = o.Out, written.ID
-	if o.Verify {
-		if report.Verification, err = verifyWritten(ctx, e, written, VerifyOptions{Model: path, Inputs: o.Inputs, Memory: o.Memory}); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+	if err := report.try(ctx, e, written, path, o); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if report.Rows != nil {
+		manifest.Rows = &report.Rows.Rows
+		if err := w.WriteManifest(manifest); err != nil {
+			return nil, err
+		}
+		if written, err = bundle.Open(w.Dir()); err != nil {
+			return nil, err
 		}
 	}
+	report.Out, report.Bundle = o.Out, written.ID
 	if err := w.Commit(); err != nil {
 		return nil, err
 	}
 	return report, nil
+}
+
+// try runs the stages of a bundle that was just written: to verify them, and to find out which
+// texts may be computed together.
+func (r *Report) try(ctx context.Context, e Engine, b *bundle.Bundle, model string, o Options) error {
+	paths, err := stagePaths(b)
+	if err != nil {
+		return err
+	}
+	var test *rows.Test
+	if b.Rows == nil && o.Texts != nil {
+		// One that cannot be made is of a model that reads no texts.
+		test, _ = rows.New(b, o.Texts)
+	}
+	if test == nil && !o.Verify {
+		return nil
+	}
+	if o.Verify {
+		if r.Verification, err = verify(ctx, e, b, paths, VerifyOptions{Model: model, Inputs: o.Inputs, Memory: o.Memory}, test); err != nil {
+			return err
+		}
+		r.Rows, r.Verification.Rows = r.Verification.Rows, nil
+		return nil
+	}
+	if err := findRows(ctx, e, b, paths, o.Memory, test); err != nil {
+		return err
+	}
+	found := test.Found()
+	r.Rows = &found
+	return nil
 }
 
 // A hashing computes the sha256 of a model file while other work goes on.
@@ -267,10 +311,12 @@ func (p *planner) manifest(path string, file *onnxfile.File, reference tensor.Si
 			IRVersion: file.IRVersion,
 			Producer:  file.ProducerName,
 		},
-		Inputs:         g.inputs,
-		Outputs:        v.list(g.outputs),
-		Reference:      reference,
-		BatchDependent: g.batchDependent(),
+		Inputs:    g.inputs,
+		Outputs:   v.list(g.outputs),
+		Reference: reference,
+	}
+	if found := g.batchDependent(); found != "" {
+		m.Rows = &bundle.Rows{Reason: "scales are computed over all of the batch (" + found + ")"}
 	}
 	for _, o := range file.Opsets {
 		m.Model.Opsets = append(m.Model.Opsets, bundle.Opset(o))

@@ -14,6 +14,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/split/inputs"
 	"github.com/distinfer/distinfer/split/onnxfile"
+	"github.com/distinfer/distinfer/split/rows"
 )
 
 // What the results of the stages were compared with.
@@ -36,6 +37,9 @@ type Verification struct {
 	Outputs     []Difference   `json:"outputs"`
 	// Unverified are sentences that say what was not verified, and why.
 	Unverified []string `json:"unverified,omitempty"`
+	// Rows is what was found out about texts in one batch; nil when the model reads none, or
+	// the bundle lets none be computed together.
+	Rows *rows.Finding `json:"rows,omitempty"`
 	// Extra are the names of what lies in the bundle's folder and is no part of it.
 	Extra []string `json:"extra,omitempty"`
 }
@@ -47,6 +51,9 @@ type VerifyOptions struct {
 	Tolerance float64  // of all outputs of floats; 0 is the usual one of each type
 	// Memory bounds what is loaded at a time, in bytes; 0 is no bound.
 	Memory int64
+	// Texts opens the model's texts, to see whether those that the bundle lets be computed
+	// together may be; nil leaves that out.
+	Texts rows.Open
 }
 
 // Verify checks that the files of a bundle are those that its manifest speaks of,
@@ -77,7 +84,13 @@ func Verify(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOptions) (*
 		}
 		paths = append(paths, path)
 	}
-	v, err := verify(ctx, e, b, paths, o)
+	var together *rows.Test
+	if o.Texts != nil && b.Rows != nil && b.Rows.Independent {
+		if together, err = rows.New(b, o.Texts); err != nil {
+			return nil, err
+		}
+	}
+	v, err := verify(ctx, e, b, paths, o, together)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +98,8 @@ func Verify(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOptions) (*
 	return v, nil
 }
 
-// verifyWritten verifies a bundle that was just written.
-func verifyWritten(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOptions) (*Verification, error) {
+// stagePaths are the paths of a bundle's stages, whose files are right.
+func stagePaths(b *bundle.Bundle) ([]string, error) {
 	var paths []string
 	for rank := range b.Stages {
 		path, err := b.StagePath(rank)
@@ -95,7 +108,7 @@ func verifyWritten(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOpti
 		}
 		paths = append(paths, path)
 	}
-	return verify(ctx, e, b, paths, o)
+	return paths, nil
 }
 
 // sameModel fails unless a bundle was made from the model file at path.
@@ -134,6 +147,7 @@ type verifier struct {
 	paths []string // of the stages' files, checked
 	o     VerifyOptions
 	g     *generator
+	rows  *rows.Test // nil: not to be made
 	runs  []*run
 	kept  int64 // bytes of the runs
 
@@ -142,8 +156,8 @@ type verifier struct {
 	restless map[string]bool
 }
 
-func verify(ctx context.Context, e Engine, b *bundle.Bundle, paths []string, o VerifyOptions) (*Verification, error) {
-	v := &verifier{Verification: &Verification{Against: AgainstNothing, Sizes: []tensor.Sizes{}}, e: e, b: b, paths: paths, o: o, restless: map[string]bool{}}
+func verify(ctx context.Context, e Engine, b *bundle.Bundle, paths []string, o VerifyOptions, together *rows.Test) (*Verification, error) {
+	v := &verifier{Verification: &Verification{Against: AgainstNothing, Sizes: []tensor.Sizes{}}, e: e, b: b, paths: paths, o: o, rows: together, restless: map[string]bool{}}
 	for _, spec := range b.Outputs {
 		v.Outputs = append(v.Outputs, Difference{Name: spec.Name})
 	}
@@ -158,7 +172,7 @@ func verify(ctx context.Context, e Engine, b *bundle.Bundle, paths []string, o V
 		}
 		v.runs = append(v.runs, &run{name: s.Name, sizes: sizes, given: true, at: s.In, want: s.Want})
 	}
-	if v.g, err = v.generator(); err != nil {
+	if v.g, err = readGenerator(b, paths); err != nil {
 		return nil, err
 	}
 	compared, err := v.runWhole(ctx)
@@ -170,13 +184,16 @@ func verify(ctx context.Context, e Engine, b *bundle.Bundle, paths []string, o V
 			return nil, err
 		}
 	}
-	return v.Verification, v.finish()
+	if err := v.finish(); err != nil {
+		return nil, err
+	}
+	return v.Verification, v.finishRows()
 }
 
-// generator reads what the stages do with their inputs.
-func (v *verifier) generator() (_ *generator, err error) {
+// readGenerator reads what the stages do with their inputs.
+func readGenerator(b *bundle.Bundle, paths []string) (_ *generator, err error) {
 	var graphs []*onnxfile.Graph
-	for _, path := range v.paths {
+	for _, path := range paths {
 		file, errOpen := onnxfile.Open(path)
 		if errOpen != nil {
 			return nil, errOpen
@@ -184,7 +201,7 @@ func (v *verifier) generator() (_ *generator, err error) {
 		defer func() { err = errors.Join(err, file.Close()) }()
 		graphs = append(graphs, &file.Graph)
 	}
-	return newGenerator(&v.b.Manifest, graphs), nil
+	return newGenerator(&b.Manifest, graphs), nil
 }
 
 // loadOverhead is what a session takes beside its weights, in bytes.
@@ -197,6 +214,11 @@ const loadOverhead = 64 << 20
 func (v *verifier) fits(parameters, bytes int64) (need int64, ok bool) {
 	need = bytes + 4*parameters + loadOverhead
 	return need, v.o.Memory == 0 || need <= v.o.Memory
+}
+
+// stageFits is fits for a stage.
+func (v *verifier) stageFits(s bundle.Stage) (need int64, ok bool) {
+	return v.fits(s.Parameters, max(s.ParameterBytes, s.Bytes))
 }
 
 // runWhole runs the whole model on the inputs that were given and on generated
@@ -348,7 +370,8 @@ func bytesOf(bag tensor.Bag) (n int64) {
 // it. Where nothing arrives, it is given generated inputs.
 func (v *verifier) runStage(ctx context.Context, rank int, compared bool) (err error) {
 	s := v.b.Stages[rank]
-	if need, ok := v.fits(s.Parameters, max(s.ParameterBytes, s.Bytes)); !ok && !compared {
+	if need, ok := v.stageFits(s); !ok && !compared {
+		v.breakRows(rank, need)
 		v.skip("Stage %d was not loaded: that takes about %s of memory, and %s can be had; what follows it ran on generated inputs.", rank, megabytes(need), megabytes(v.o.Memory))
 		v.runs = nil
 		return nil
@@ -359,6 +382,11 @@ func (v *verifier) runStage(ctx context.Context, rank int, compared bool) (err e
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
 	link := pipeline.Stage{Runner: session, Inputs: tensor.Names(s.Inputs), Forward: s.Forward}
+	if v.rows != nil {
+		if err := v.rows.Through(ctx, link); err != nil {
+			return err
+		}
+	}
 	var refused error
 	arrived := len(v.runs) > 0
 	for _, r := range v.runs {

@@ -244,12 +244,14 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 	return m, nil
 }
 
-// batcher batches for the bundle's model.
+// batcher batches for the bundle's model, and says what that does and why.
 func (s *settings) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
-	c.Log, c.Alone = s.logger(), b.BatchDependent != ""
-	if c.Alone {
-		c.Log.Warn("every text is computed by itself, since the model's answers depend on what is computed together; quantise it with static scales to have batches",
-			"model", b.Model.Name, "operators", b.BatchDependent)
+	c.Log = s.logger()
+	rows := c.Model.Beside()
+	if rows.Independent {
+		c.Log.Info("texts are computed together", "model", b.Model.Name, "which", rows.Together(), "not", rows.Reason)
+	} else {
+		c.Log.Warn("every text is computed by itself", "model", b.Model.Name, "reason", rows.Reason)
 	}
 	return batch.New(c)
 }

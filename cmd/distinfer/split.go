@@ -77,6 +77,7 @@ func (s *settings) split(ctx context.Context, path string, o split.Options) (*sp
 		return nil, err
 	}
 	defer func() { _ = library.Close() }()
+	o.Texts = answered
 	return split.Split(ctx, path, engine{library, s.Threads}, o)
 }
 
@@ -110,9 +111,9 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if m.BatchDependent != "" {
-		fmt.Fprintf(w, "\nwarning: this model's answer to a text depends on the others in its batch, since scales are computed over all of it (%s).\n"+
-			"Quantise with static scales instead, as models/sst2-minilm-int8 is.\n", m.BatchDependent)
+	if m.Rows != nil {
+		fmt.Fprintln(w)
+		printRows(w, *m.Rows)
 	}
 	if o.DryRun {
 		return nil
@@ -125,6 +126,19 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 	}
 	fmt.Fprintf(w, "written to %s (bundle %.12s)\n", r.Out, r.Bundle)
 	return nil
+}
+
+// printRows says which texts are computed together, and warns where that is fewer than usual.
+func printRows(w io.Writer, r bundle.Rows) {
+	warning := ""
+	if !r.Independent {
+		warning = "warning: "
+	}
+	fmt.Fprintf(w, "%scomputed together: %s", warning, r.Together())
+	if r.Reason != "" {
+		fmt.Fprintf(w, " (%s)", r.Reason)
+	}
+	fmt.Fprintln(w)
 }
 
 // printAlternatives shows what was compared for the given machines.

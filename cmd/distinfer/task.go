@@ -59,6 +59,21 @@ func openTask(b *bundle.Bundle, runner pipeline.Runner, limits textmodel.Limits)
 	return textTask{Model: c.Model, classifier: c}, nil
 }
 
+// answered opens a bundle's model with answers of all numbers that may be told of a text, to
+// compare them.
+func answered(b *bundle.Bundle) (*textmodel.Model, error) {
+	t, err := openTask(b, nil, textmodel.Limits{})
+	switch {
+	case err != nil:
+		return nil, err
+	case t.tagger != nil:
+		return t.tagger.Answered(), nil
+	case t.embedder != nil:
+		return t.embedder.Answered(), nil
+	}
+	return t.classifier.Answered(), nil
+}
+
 // taskOf tells the task by what the model gives and by the first of the architectures
 // in config.json, which may be "". Outputs count for more: a model that was trained for
 // something else may have been exported for its vectors.

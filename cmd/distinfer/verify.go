@@ -79,6 +79,7 @@ verification: it changes nothing about the exit code.`,
 			return err
 		}
 		defer func() { _ = library.Close() }()
+		o.Texts = answered
 		v, err := split.Verify(cmd.Context(), engine{library, s.Threads}, b, o)
 		if err != nil {
 			return err

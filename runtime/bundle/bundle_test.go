@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -364,7 +365,11 @@ func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
 		"too many dimensions":      {`"dims": [`, `"dims": [` + strings.Repeat("null,", 63), `65 dimensions`},
 		"a long name":              {`"name": "x"`, `"name": "` + strings.Repeat("x", 4097) + `"`, `name of 4097 bytes`},
 		"a long name of the model": {`"name": "m"`, `"name": "` + strings.Repeat("m", 4097) + `"`, "name of the model"},
-		"a long batch_dependent":   {`"reference": null`, `"reference": null, "batch_dependent": "` + strings.Repeat("x", 4097) + `"`, "batch_dependent has 4097 bytes"},
+		"a long reason":            {`"reference": null`, `"reference": null, "rows": {"independent": false, "reason": "` + strings.Repeat("x", 4097) + `"}`, "4097 bytes"},
+		"a side that is none":      {`"reference": null`, `"reference": null, "rows": {"independent": true, "padding": ["top"]}`, `padding in rows is "top"`},
+		"a side given twice":       {`"reference": null`, `"reference": null, "rows": {"independent": true, "padding": ["left", "left"]}`, `padding in rows is "left"`},
+		"padding of no batch":      {`"reference": null`, `"reference": null, "rows": {"independent": false, "padding": ["left"]}`, `not independent`},
+		"a field of before":        {`"reference": null`, `"reference": null, "batch_dependent": "1 × DynamicQuantizeLinear"`, `split the model again`},
 		"a long dimension":         {`"batch"`, `"` + strings.Repeat("x", 4097) + `"`, `name of 4097 bytes`},
 		"a long forward":           {`"forward": [`, `"forward": ["` + strings.Repeat("x", 4097) + `",`, `4097 bytes`},
 		"dimensions and no rank":   {`"dtype": "float32",`, `"dtype": "float32", "any_rank": true,`, `no known number`},
@@ -385,12 +390,12 @@ func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
 		}
 	}
 	// A field that may be left out is read, and not written when it is empty.
-	noted := strings.Replace(good, `"reference": null`, `"reference": null, "batch_dependent": "2 × DynamicQuantizeLinear"`, 1)
-	if m, err := Decode([]byte(noted)); err != nil || m.BatchDependent != "2 × DynamicQuantizeLinear" {
-		t.Errorf("a model that depends on its batch: %+v, %v", m, err)
+	noted := strings.Replace(good, `"reference": null`, `"reference": null, "rows": {"independent": true, "padding": ["right"], "reason": "why"}`, 1)
+	if m, err := Decode([]byte(noted)); err != nil || !reflect.DeepEqual(m.Rows, &Rows{Independent: true, Padding: []string{Right}, Reason: "why"}) {
+		t.Errorf("a model whose rows are known: %+v, %v", m, err)
 	}
-	if strings.Contains(good, "batch_dependent") {
-		t.Error("a manifest says batch_dependent of nothing")
+	if strings.Contains(good, `"rows"`) {
+		t.Error("a manifest says rows of nothing")
 	}
 	// What stands in a string is not counted.
 	named := strings.Replace(good, `"name": "m"`, `"name": "m", "producer": "`+strings.Repeat(`,{[\"`, 1<<20)+`"`, 1)

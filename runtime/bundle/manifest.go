@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
@@ -65,10 +66,9 @@ type Manifest struct {
 	Stages    []Stage      `json:"stages"` // in rank order
 	// Files are the other files of the bundle, such as the tokenizer.
 	Files []File `json:"files,omitempty"`
-	// BatchDependent names the operators for which the answer to an input depends
-	// on what else is in its batch, such as "24 × DynamicQuantizeLinear". It is
-	// empty when none was found.
-	BatchDependent string `json:"batch_dependent,omitempty"`
+	// Rows says which texts may be computed together. It is nil for a model that reads no
+	// texts, and in bundles that were made before it was found out: then none may.
+	Rows *Rows `json:"rows,omitempty"`
 }
 
 // A Model tells where a bundle comes from.
@@ -126,7 +126,7 @@ const (
 	maxObjects   = 1 << 17
 	maxValues    = 1 << 20
 	maxStages    = 1024
-	maxName      = 4096    // bytes of the name of a tensor, a dimension or the model, and of batch_dependent
+	maxName      = 4096    // bytes of the name of a tensor, a dimension or the model, and of a reason
 	maxReference = 1 << 20 // the size of a dimension
 )
 
@@ -174,12 +174,20 @@ func Decode(b []byte) (*Manifest, error) {
 	d.DisallowUnknownFields()
 	m := &Manifest{}
 	if err := d.Decode(m); err != nil {
-		return nil, fmt.Errorf("not a valid manifest: %w", err)
+		return nil, fmt.Errorf("not a valid manifest: %w%s", err, remedy(err))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("not a valid manifest: something follows the JSON object")
 	}
 	return m, m.check()
+}
+
+// remedy says what to do about a manifest that holds what this version does not know.
+func remedy(err error) string {
+	if strings.Contains(err.Error(), "unknown field") {
+		return "; another version of distinfer made it: use that, or split the model again with this one"
+	}
+	return ""
 }
 
 // Encode writes the manifest. The same manifest gives the same bytes.
@@ -233,8 +241,10 @@ func (m *Manifest) check() error {
 	if n := len(m.Model.Name); n > maxName {
 		return fmt.Errorf("the name of the model has %d bytes, more than %d", n, maxName)
 	}
-	if n := len(m.BatchDependent); n > maxName {
-		return fmt.Errorf("batch_dependent has %d bytes, more than %d", n, maxName)
+	if m.Rows != nil {
+		if err := m.Rows.check(); err != nil {
+			return err
+		}
 	}
 	seen := map[string]bool{ManifestName: true}
 	for _, f := range m.files() {

@@ -218,11 +218,15 @@ func (h *hashingWriter) ReadFrom(r io.Reader) (int64, error) {
 	return written, err
 }
 
-// WriteManifest writes the manifest, which must name every file written.
+// WriteManifest writes the manifest, which must name every file written. Called again, it
+// replaces it.
 func (w *Writer) WriteManifest(m *Manifest) error {
 	b, err := m.Encode()
 	if err != nil {
 		return fmt.Errorf("make manifest: %w", err)
+	}
+	if err := os.Remove(filepath.Join(w.temp, ManifestName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	_, err = w.WriteFile(ManifestName, func(to io.Writer) error {
 		_, err := to.Write(b)

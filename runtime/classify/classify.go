@@ -51,6 +51,25 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Clas
 // Labels are the labels by id.
 func (c *Classifier) Labels() []string { return c.config.Labels() }
 
+// Answered is the Model with answers of all numbers that may be told of a text: its logits,
+// and the scores of every function.
+func (c *Classifier) Answered() *textmodel.Model {
+	return c.Reduced(func(a textmodel.Answer) textmodel.Answer {
+		logits := a.Values
+		for _, by := range []text.Function{text.Softmax, text.Sigmoid} {
+			results, err := c.config.Results(logits, by)
+			if err != nil {
+				a.Err = err
+				return a
+			}
+			for _, r := range results {
+				a.Values = append(a.Values, float32(r.Score))
+			}
+		}
+		return a
+	})
+}
+
 // Results reads the model's answer to a text, with scores of a function.
 func (c *Classifier) Results(a textmodel.Answer, by text.Function) ([]text.Result, error) {
 	if a.Err != nil {

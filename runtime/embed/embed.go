@@ -59,6 +59,18 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Embe
 	return e, nil
 }
 
+// Answered is the Model with answers of all numbers that may be told of a text: its vector,
+// and that of length 1.
+func (e *Embedder) Answered() *textmodel.Model {
+	return e.Reduced(func(a textmodel.Answer) textmodel.Answer {
+		a = e.reduce(a)
+		unit := slices.Clone(a.Values)
+		Normalize(unit)
+		a.Values = append(a.Values, unit...)
+		return a
+	})
+}
+
 // reduce makes an answer that of a model which pools by itself.
 func (e *Embedder) reduce(a textmodel.Answer) textmodel.Answer {
 	v, err := e.pool(a)

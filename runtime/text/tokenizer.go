@@ -355,8 +355,7 @@ func (t *Tokenizer) WithPadID(id int64) *Tokenizer {
 }
 
 // WithDynamicPadding returns a Tokenizer that pads to the longest of a batch
-// even if the file fixes a length. Models with an attention mask answer the
-// same, with less to compute; models without one may not.
+// even if the file fixes a length.
 func (t *Tokenizer) WithDynamicPadding() *Tokenizer {
 	if t.padding == nil || !t.padding.isFixed {
 		return t
@@ -365,4 +364,44 @@ func (t *Tokenizer) WithDynamicPadding() *Tokenizer {
 	p.isFixed, p.fixed = false, 0
 	with.padding = &p
 	return &with
+}
+
+// WithoutPadding returns a Tokenizer that pads nothing, so that Pad takes only encodings
+// of equal length.
+func (t *Tokenizer) WithoutPadding() *Tokenizer {
+	with := *t
+	with.padding = nil
+	return &with
+}
+
+// PadsLeft reports whether the padding is before the text, not behind it.
+func (t *Tokenizer) PadsLeft() bool { return t.padding != nil && t.padding.left }
+
+// WithPaddingLeft returns a Tokenizer that pads before the text, or behind it.
+func (t *Tokenizer) WithPaddingLeft(left bool) *Tokenizer {
+	if t.padding == nil || t.padding.left == left {
+		return t
+	}
+	with, p := *t, *t.padding
+	p.left = left
+	with.padding = &p
+	return &with
+}
+
+// PadID returns the id that is padded with; ok is false when none is known.
+func (t *Tokenizer) PadID() (id int64, ok bool) {
+	if t.padding == nil {
+		return 0, false
+	}
+	return t.padding.id, true
+}
+
+// AddedIDs returns the ids of the file's added tokens in rising order.
+func (t *Tokenizer) AddedIDs() []int64 {
+	var ids []int64
+	for _, id := range t.addedIDs {
+		ids = append(ids, int64(id))
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }

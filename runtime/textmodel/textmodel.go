@@ -29,7 +29,8 @@ type Model struct {
 	output string
 	limits *tensor.Limits
 	rows   int // rows of every batch, when the model fixes them; else 0
-	masked bool
+	beside bundle.Rows
+	pads   bool // texts of different lengths may be in one batch
 	encode func(*text.Tokenizer, string) (text.Encoding, error)
 	reduce func(Answer) Answer // nil: answers stay as they are
 }
@@ -78,18 +79,27 @@ func Read(b *bundle.Bundle) (Files, error) {
 
 // New makes a Model of a bundle's text files and a Runner that computes the bundle's
 // model, of which the named output is wanted: of a batch, and what there is for each
-// text. It fails when the model's inputs are not those that a tokenizer fills.
+// text. What is computed together, and on which side it is padded, is as the bundle's Rows
+// have it. It fails when the model's inputs are not those that a tokenizer fills.
 func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (*Model, error) {
-	m := &Model{runner: runner, inputs: b.Inputs, limits: b.Limits, output: output, encode: (*text.Tokenizer).Encode}
+	m := &Model{runner: runner, inputs: b.Inputs, limits: b.Limits, output: output, beside: bundle.Untested, encode: (*text.Tokenizer).Encode}
+	if b.Rows != nil {
+		m.beside = *b.Rows
+	}
 	var err error
 	if m.tokenizer, err = fit(files, b); err != nil {
 		return nil, err
 	}
-	// Two texts of different lengths, as every batch may hold.
-	one, two := make([]int64, 1), make([]int64, 2)
-	padded, err := m.tokenizer.Pad([]text.Encoding{{IDs: one, TypeIDs: one, AttentionMask: one}, {IDs: two, TypeIDs: two, AttentionMask: two}})
-	if err != nil {
-		return nil, fmt.Errorf("texts of different lengths cannot be put into one batch: %w; name the padding token's id as pad_token_id in config.json, and split the model again", err)
+	if m.tokenizer, m.pads = fitPadding(m.tokenizer, m.beside, b.Inputs); m.pads {
+		// Two texts of different lengths, as every batch may hold.
+		one, two := make([]int64, 1), make([]int64, 2)
+		padded, err := m.tokenizer.Pad([]text.Encoding{{IDs: one, TypeIDs: one, AttentionMask: one}, {IDs: two, TypeIDs: two, AttentionMask: two}})
+		if err != nil {
+			return nil, fmt.Errorf("texts of different lengths cannot be put into one batch: %w; name the padding token's id as pad_token_id in config.json, and split the model again", err)
+		}
+		if m.padKnown(padded) != nil {
+			m.tokenizer, m.pads = m.tokenizer.WithoutPadding(), false
+		}
 	}
 	for _, in := range b.Inputs {
 		if _, known := columns[in.Name]; !known {
@@ -105,12 +115,10 @@ func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (
 	if _, ok := tensor.Find(b.Inputs, "input_ids"); !ok {
 		return nil, errors.New("the model has no input input_ids")
 	}
-	_, m.masked = tensor.Find(b.Inputs, "attention_mask")
-	if err := m.padKnown(padded); err != nil {
-		if padded.Length > 2 { // every text has it
+	if one, err := m.tokenizer.Pad([]text.Encoding{{IDs: []int64{0}, TypeIDs: []int64{0}, AttentionMask: []int64{1}}}); err == nil && !m.pads {
+		if err := m.padKnown(one); err != nil { // every text has it
 			return nil, fmt.Errorf("%w; name another as pad_token_id in config.json, and split the model again", err)
 		}
-		m.masked = false // texts of different lengths cannot be computed together
 	}
 	return m, nil
 }
@@ -217,11 +225,6 @@ func fit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
 			t = t.WithPadID(id)
 		}
 	}
-	// With a mask, padding changes no answer: pad no further than the batch
-	// needs. Without one it is part of what the model reads.
-	if mask, ok := tensor.Find(b.Inputs, "attention_mask"); ok && len(mask.Dims) == 2 && !mask.Dims[1].IsFixed() {
-		t = t.WithDynamicPadding()
-	}
 	return t, nil
 }
 
@@ -282,6 +285,28 @@ func within(t *text.Tokenizer, n int, left bool) (*text.Tokenizer, error) {
 	return t, nil
 }
 
+// fitPadding has a tokenizer pad as far as a batch needs it, on a side on which that changes
+// no answer: that of its file, where there is a choice. Without such a side it pads nothing.
+// Without a mask, and where the model fixes the length, padding is part of what the model
+// reads, and as the file says. mixes reports that texts of different lengths may be padded.
+func fitPadding(t *text.Tokenizer, rows bundle.Rows, inputs []tensor.Spec) (_ *text.Tokenizer, mixes bool) {
+	mask, masked := tensor.Find(inputs, "attention_mask")
+	switch {
+	case !masked || len(mask.Dims) == 2 && mask.Dims[1].IsFixed():
+		return t, false
+	case len(rows.Padding) == 0:
+		return t.WithoutPadding(), false
+	}
+	side := bundle.Right
+	if t.PadsLeft() {
+		side = bundle.Left
+	}
+	if !slices.Contains(rows.Padding, side) {
+		t = t.WithPaddingLeft(!t.PadsLeft())
+	}
+	return t.WithDynamicPadding(), true
+}
+
 // columns are the inputs of a text model by the names that exporters give them.
 var columns = map[string]func(text.Batch) []int64{
 	"input_ids":      func(b text.Batch) []int64 { return b.IDs },
@@ -313,8 +338,17 @@ func (m *Model) Truncates(text string) (bool, error) { return m.tokenizer.Trunca
 func (m *Model) Rows() int { return m.rows }
 
 // Mixes reports whether texts of different lengths may be computed together: whether
-// the model is told what is padding.
-func (m *Model) Mixes() bool { return m.masked }
+// the model is told what is padding, and was seen to heed it.
+func (m *Model) Mixes() bool { return m.pads }
+
+// Alone reports whether every text has to be computed by itself.
+func (m *Model) Alone() bool { return !m.beside.Independent }
+
+// Beside says which texts may be computed together, and why no others.
+func (m *Model) Beside() bundle.Rows { return m.beside }
+
+// Tokenizer is the model's, as it is used.
+func (m *Model) Tokenizer() *text.Tokenizer { return m.tokenizer }
 
 // An Input is what the model reads as one.
 type Input struct {
@@ -358,8 +392,14 @@ func (m *Model) Encode(in Input) (Text, error) {
 	if err := m.known(e, in.Pair != nil); err != nil {
 		return Text{}, err
 	}
-	return Text{e, m.tokenizer.PaddedLength(len(e.IDs))}, nil
+	return m.Text(e), nil
 }
+
+// Text is the Text of an encoding.
+func (m *Model) Text(e text.Encoding) Text { return Text{e, m.tokenizer.PaddedLength(len(e.IDs))} }
+
+// Encoding is what the text was made.
+func (t Text) Encoding() text.Encoding { return t.encoding }
 
 // An Answer is what the model answers to one text: its part of the output, in
 // row-major order and without the dimension of the batch; or why there is none.
@@ -379,6 +419,29 @@ func (m *Model) Compute(ctx context.Context, texts []Text) ([]Answer, []pipeline
 	if len(texts) == 0 {
 		return nil, nil, nil
 	}
+	b, err := m.Batch(texts)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, timings, err := m.run(ctx, b.In)
+	if err != nil {
+		return nil, nil, err
+	}
+	answers, err := b.Answers(out)
+	return answers, timings, err
+}
+
+// A Batch are texts that are computed together.
+type Batch struct {
+	In tensor.Bag // what the model is given
+
+	model  *Model
+	texts  []Text
+	padded text.Batch
+}
+
+// Batch puts texts, at least one, into a batch.
+func (m *Model) Batch(texts []Text) (*Batch, error) {
 	encodings := make([]text.Encoding, 0, max(len(texts), m.rows))
 	for _, t := range texts {
 		encodings = append(encodings, t.encoding)
@@ -388,29 +451,31 @@ func (m *Model) Compute(ctx context.Context, texts []Text) ([]Answer, []pipeline
 	}
 	padded, err := m.tokenizer.Pad(encodings)
 	if err != nil {
-		return nil, nil, fmt.Errorf("pad: %w", err)
+		return nil, fmt.Errorf("pad: %w", err)
 	}
-	out, timings, err := m.run(ctx, m.bag(padded))
-	if err != nil {
-		return nil, nil, err
-	}
+	return &Batch{m.bag(padded), m, texts, padded}, nil
+}
+
+// Answers reads what the model made of the batch, in the order of its texts.
+func (b *Batch) Answers(out tensor.Bag) ([]Answer, error) {
+	m, padded := b.model, b.padded
 	result, ok := out[m.output]
 	if !ok {
-		return nil, nil, fmt.Errorf("the model did not answer %q", m.output)
+		return nil, fmt.Errorf("the model did not answer %q", m.output)
 	}
 	values, err := tensor.Widen(result)
 	if err != nil {
-		return nil, nil, fmt.Errorf("output %q: %w", m.output, err)
+		return nil, fmt.Errorf("output %q: %w", m.output, err)
 	}
-	if len(result.Shape) == 0 || result.Shape[0] != int64(len(encodings)) {
-		return nil, nil, fmt.Errorf("output %q has shape %v for %d texts", m.output, result.Shape, len(encodings))
+	if len(result.Shape) == 0 || result.Shape[0] != int64(padded.Rows) {
+		return nil, fmt.Errorf("output %q has shape %v for %d texts", m.output, result.Shape, padded.Rows)
 	}
 	if len(result.Shape) == 3 && result.Shape[1] != int64(padded.Length) {
-		return nil, nil, fmt.Errorf("output %q has shape %v for %d tokens", m.output, result.Shape, padded.Length)
+		return nil, fmt.Errorf("output %q has shape %v for %d tokens", m.output, result.Shape, padded.Length)
 	}
-	answers := make([]Answer, len(texts))
-	each := len(values) / len(encodings)
-	for i, t := range texts {
+	answers := make([]Answer, len(b.texts))
+	each := len(values) / padded.Rows
+	for i, t := range b.texts {
 		a := Answer{Values: values[i*each : (i+1)*each : (i+1)*each], Shape: result.Shape[1:], Tokens: own(t.encoding)}
 		if len(a.Shape) == 2 {
 			from, to := unpadded(padded.AttentionMask[i*padded.Length : (i+1)*padded.Length])
@@ -422,7 +487,7 @@ func (m *Model) Compute(ctx context.Context, texts []Text) ([]Answer, []pipeline
 		}
 		answers[i] = a
 	}
-	return answers, timings, nil
+	return answers, nil
 }
 
 // unpadded is where a text's own tokens are, which lie together.

@@ -188,6 +188,83 @@ func TestABatchHasTheInputsOfTheModel(t *testing.T) {
 	}
 }
 
+// Texts are padded where that was seen to change no answer, whatever the file says; on the
+// file's side where there is a choice, and not at all where there is no such side.
+func TestPaddingIsWhereItChangesNoAnswer(t *testing.T) {
+	t.Parallel()
+	both := []string{bundle.Right, bundle.Left}
+	multiple := strings.Replace(padding(batchWide, "Right"), "null", "4", 1)
+	for name, c := range map[string]struct {
+		padding string
+		rows    *bundle.Rows
+		inputs  int
+		want    string // ids of texts of three tokens and of one; "" where they do not go together
+		length  int    // of the text of three
+	}{
+		"as the file says":            {padding(batchWide, "Left"), &bundle.Rows{Independent: true, Padding: both}, 2, "[[10 11 12] [7 7 13]]", 3},
+		"not as the file says, right": {padding(batchWide, "Left"), &bundle.Rows{Independent: true, Padding: both[:1]}, 2, "[[10 11 12] [13 7 7]]", 3},
+		"not as the file says, left":  {padding(batchWide, "Right"), &bundle.Rows{Independent: true, Padding: both[1:]}, 2, "[[10 11 12] [7 7 13]]", 3},
+		"no section, left":            {"null", &bundle.Rows{Independent: true, Padding: both[1:]}, 2, "[[10 11 12] [0 0 13]]", 3},
+		"to a multiple":               {multiple, &bundle.Rows{Independent: true, Padding: both[1:]}, 2, "[[7 10 11 12] [7 7 7 13]]", 4},
+		"nowhere":                     {padding(batchWide, "Right"), &bundle.Rows{Independent: true}, 2, "", 3},
+		"nowhere, not to a multiple":  {multiple, &bundle.Rows{Independent: true}, 2, "", 3},
+		"nowhere, not to a length":    {padding(fixedSix, "Right"), &bundle.Rows{Independent: true}, 2, "", 3},
+		"alone":                       {padding(fixedSix, "Right"), &bundle.Rows{}, 2, "", 3},
+		"not known":                   {padding(batchWide, "Right"), nil, 2, "", 3},
+		"without a mask":              {padding(fixedSix, "Left"), &bundle.Rows{Independent: true, Padding: both[:1]}, 1, "[[7 7 7 10 11 12] [7 7 7 7 7 13]]", 6},
+	} {
+		m := classifytest.Usual
+		m.Tokenizer, m.Inputs = with("padding", c.padding), m.Inputs[:c.inputs]
+		b := m.Bundle(t)
+		b.Rows = c.rows
+		files, err := Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := numbered(1, true)
+		made, err := New(b, files, r, "logits")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if made.Mixes() != (c.want != "" && c.inputs == 2) || made.Alone() != (c.rows == nil || !c.rows.Independent) {
+			t.Errorf("%s: mixes %v, alone %v", name, made.Mixes(), made.Alone())
+		}
+		texts := encode(t, made, Inputs([]string{"w0 w1 w2", "w3"})...)
+		if texts[0].Length != c.length {
+			t.Errorf("%s: a text has %d tokens, want %d", name, texts[0].Length, c.length)
+		}
+		answers, _, err := made.Compute(t.Context(), texts)
+		if c.want == "" {
+			if err == nil || len(r.given) != 0 {
+				t.Errorf("%s: texts of different lengths were put together as %s", name, rowsOf(t, r.given[0]["input_ids"]))
+			}
+			continue
+		}
+		if err != nil || rowsOf(t, r.given[0]["input_ids"]) != c.want {
+			t.Errorf("%s: %v, want %s, %v", name, r.given, c.want, err)
+			continue
+		}
+		// What is a text's own follows the side.
+		ids, _ := tensor.As[int64](r.given[0]["input_ids"])
+		for _, v := range answers[1].Values {
+			if ids[int(v)] != 13 {
+				t.Errorf("%s: the text of one token is answered %v", name, answers[1].Values)
+			}
+		}
+	}
+}
+
+func TestAModelWithoutAPaddingTokenTakesTextsOfEqualLength(t *testing.T) {
+	t.Parallel()
+	m := classifytest.Usual
+	m.Tokenizer, m.Rows = strings.Replace(classifytest.TokenizerJSON, `"[PAD]": 0, `, "", 1), &bundle.Rows{Independent: true}
+	r := numbered(2, false)
+	compute(t, model(t, m, r), "w0 w1", "w2 w3")
+	if got := rowsOf(t, r.given[0]["input_ids"]); got != "[[10 11] [12 13]]" {
+		t.Errorf("given %s", got)
+	}
+}
+
 func TestAnAnswerIsATextsOwnPart(t *testing.T) {
 	t.Parallel()
 	texts := []string{"w0", "w1 w2 w3", "w4 w5"}

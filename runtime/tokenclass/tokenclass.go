@@ -50,6 +50,27 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Tagg
 	return t, err
 }
 
+// Answered is the Model with answers of all numbers that may be told of a text: the logits
+// of its tokens, and their scores.
+func (t *Tagger) Answered() *textmodel.Model {
+	return t.Reduced(func(a textmodel.Answer) textmodel.Answer {
+		for logits := range slices.Chunk(a.Values, len(t.labels)) {
+			scores := make([]float64, len(logits))
+			for i, l := range logits {
+				scores[i] = float64(l)
+			}
+			if err := text.Probabilities(scores); err != nil {
+				a.Err = err
+				return a
+			}
+			for _, s := range scores {
+				a.Values = append(a.Values, float32(s))
+			}
+		}
+		return a
+	})
+}
+
 // A Strategy is how tokens are put together to entities.
 type Strategy string
 

@@ -36,7 +36,7 @@ type Config struct {
 	// ones say how many should be; for ever, when there are none.
 	Begin int
 
-	// Alone has every text computed by itself.
+	// Alone has every text computed by itself, also where the Model allows more.
 	Alone bool
 
 	// Observer is told what is done; it may be nil.
@@ -83,7 +83,7 @@ func New(c Config) *Batcher {
 	if n := c.Model.Rows(); n > 0 {
 		l.rows, l.positions, l.fixedRows = n, math.MaxInt, true
 	}
-	if c.Alone {
+	if c.Alone || c.Model.Alone() {
 		l.rows = 1
 	}
 	b := &Batcher{Config: c, cost: newCost(), flight: newFlight(c.Begin)}

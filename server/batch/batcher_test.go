@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/fault"
@@ -271,7 +272,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 		time.Sleep(slow)
 		return nil
 	}}
-	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Alone = 1, true })
+	b := batcher(t, classifytest.Alone, runner, func(c *batch.Config) { c.Begin = 1 })
 	for range 5 { // so that it is known how long one takes
 		if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w1"})); err != nil {
 			t.Fatal(err)
@@ -318,7 +319,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 func TestLateTextsAreDroppedWhenItIsTheirTurn(t *testing.T) {
 	t.Parallel()
 	runner, running, release := gated()
-	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Alone = 1, true })
+	b := batcher(t, classifytest.Alone, runner, func(c *batch.Config) { c.Begin = 1 })
 	learn := inBackground(testContext(t), b, "w1")
 	receive(t, "the run", running)
 	time.Sleep(time.Second) // that is how long a run takes, for all it knows
@@ -396,7 +397,7 @@ func TestTextsWithoutTokensCostNoRun(t *testing.T) {
 func TestAloneIsAlone(t *testing.T) {
 	t.Parallel()
 	runner := &classifytest.Sums{}
-	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Alone = true })
+	b := batcher(t, classifytest.Alone, runner, nil)
 	all, want := texts(rand.New(rand.NewPCG(1, 1)), 50, 20)
 	answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
 	if err != nil {
@@ -406,6 +407,51 @@ func TestAloneIsAlone(t *testing.T) {
 	for _, s := range runner.Shapes {
 		if s[0] != 1 {
 			t.Errorf("a batch has shape %v", s)
+		}
+	}
+}
+
+// Where no side was seen to be exact, and where nothing was seen, texts go together by
+// length or not at all.
+func TestOnlyWhatWasSeenToBeExactGoesTogether(t *testing.T) {
+	t.Parallel()
+	for name, rows := range map[string]*bundle.Rows{
+		"any length": nil, "equal lengths": {Independent: true}, "alone": {Reason: "seen"},
+	} {
+		m := classifytest.Usual
+		m.Rows = rows
+		runner, running, release := gated()
+		b := batcher(t, m, runner, func(c *batch.Config) { c.Begin = 1 })
+		first := inBackground(testContext(t), b, "w1")
+		receive(t, "the run", running)
+		second := inBackground(testContext(t), b, "w1 w2", "w3 w4", "w5 w6 w7", "w8 w9", "w0 w1 w2")
+		waitFor(t, func() bool { return b.Stats().Waiting == 5 })
+		go func() {
+			for {
+				select {
+				case <-running:
+				case release <- nil:
+				case <-t.Context().Done():
+					return
+				}
+			}
+		}()
+		for _, done := range []<-chan outcome{first, second} {
+			if o := receive(t, "an answer", done); o.err != nil {
+				t.Error(name, o.err)
+			}
+		}
+		mixed, together := false, false
+		for _, bag := range runner.Bags {
+			mask, err := tensor.As[int64](bag["attention_mask"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			mixed = mixed || slices.Contains(mask, 0)
+			together = together || bag["input_ids"].Shape[0] > 1
+		}
+		if mixed && name != "any length" || together != (name != "alone") {
+			t.Errorf("%s: shapes %v", name, runner.Shapes)
 		}
 	}
 }

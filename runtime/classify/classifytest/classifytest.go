@@ -35,6 +35,7 @@ type Model struct {
 	Inputs, Outputs   []tensor.Spec
 	Files             map[string]string // others, by their names in the bundle
 	Limits            *tensor.Limits
+	Rows              *bundle.Rows // nil: texts of any length, padded on either side
 }
 
 // Spec is a tensor.Spec.
@@ -54,6 +55,8 @@ var (
 	}
 	TwoLogits = []tensor.Spec{Spec("logits", tensor.Float32, Batch, tensor.Fixed(2))}
 	Usual     = Model{Tokenizer: TokenizerJSON, Config: ConfigJSON, Inputs: BERTInputs, Outputs: TwoLogits}
+	// Alone is one of which no two texts may be computed together.
+	Alone = Model{Tokenizer: TokenizerJSON, Config: ConfigJSON, Inputs: BERTInputs, Outputs: TwoLogits, Rows: &bundle.Rows{Reason: "it was asked for"}}
 )
 
 // Bundle is a bundle of the model.
@@ -78,6 +81,9 @@ func (m Model) Bundle(t testing.TB) *bundle.Bundle {
 		Format: bundle.Format, Model: bundle.Model{Name: "made-up", SHA256: strings.Repeat("0", 64)},
 		Inputs: m.Inputs, Outputs: m.Outputs, Limits: m.Limits,
 		Stages: []bundle.Stage{{File: write("stage-0.onnx", "not run"), Inputs: m.Inputs, Outputs: m.Outputs}},
+	}
+	if manifest.Rows = m.Rows; m.Rows == nil {
+		manifest.Rows = &bundle.Rows{Independent: true, Padding: []string{bundle.Left, bundle.Right}}
 	}
 	if m.Tokenizer != "" {
 		manifest.Files = append(manifest.Files, write(bundle.TokenizerName, m.Tokenizer))

@@ -1,0 +1,330 @@
+// Package rows finds out whether what a model answers to a text depends on what else is
+// in its batch: texts are computed alone and together, and the answers compared.
+//
+// It takes no operator's word for it, so it holds for any model, whatever it is made of.
+// It does not know how a model is cut nor what loads the stages; batches pass through
+// those that it is given.
+package rows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+)
+
+// Limit is how far an answer in a batch may be from the same text's alone, absolute for
+// numbers up to 1 and relative beyond. It is half of what is guaranteed of all texts,
+// since only some are tried.
+const Limit = 5e-5
+
+// longest is the time that a test may take in all.
+const longest = 10 * time.Minute
+
+// Open makes the text model of a bundle, whose answers are all numbers that may be told
+// of a text. It fails for a model that reads no texts.
+type Open func(*bundle.Bundle) (*textmodel.Model, error)
+
+// A Finding is what was found out.
+type Finding struct {
+	bundle.Rows
+	Texts   int `json:"texts"`   // that were computed alone
+	Batches int `json:"batches"` // that they were compared with
+	// Differences are the largest that were seen, by what the batches were: of "equal"
+	// length, or padded on the "right" or "left".
+	Differences map[string]float64 `json:"differences,omitempty"`
+}
+
+// A kind is what is special about a batch.
+type kind string
+
+const (
+	alone kind = "alone"
+	equal kind = "equal"
+	right kind = bundle.Right
+	left  kind = bundle.Left
+)
+
+// A trial is one batch on its way through the stages.
+type trial struct {
+	kind  kind
+	rows  []int // of the Test's texts
+	batch *textmodel.Batch
+	at    tensor.Bag
+	err   error // why it did not come to its end
+}
+
+// A Test is a set of batches. They are the same whenever the model and its files are.
+type Test struct {
+	texts  []textmodel.Text
+	trials []*trial // of kind alone first, in the order of texts
+	models map[kind]*textmodel.Model
+
+	began   bool
+	left    time.Duration
+	broken  string         // why the test could not be made
+	without map[kind]error // why there are no batches of a kind
+}
+
+// New makes the batches of a test. It fails when the bundle has no model that reads texts.
+func New(b *bundle.Bundle, open Open) (*Test, error) {
+	t := &Test{models: map[kind]*textmodel.Model{}, without: map[kind]error{}, left: longest}
+	for kind, rows := range map[kind]bundle.Rows{
+		alone: {},
+		right: {Independent: true, Padding: []string{bundle.Right}},
+		left:  {Independent: true, Padding: []string{bundle.Left}},
+	} {
+		as := *b
+		as.Rows = &rows
+		m, err := open(&as)
+		switch {
+		case err != nil && kind == alone:
+			return nil, err
+		case err != nil:
+			t.without[kind] = err
+		case kind == alone || m.Mixes():
+			t.models[kind] = m
+		}
+	}
+	t.models[equal] = t.models[alone]
+	newMaker(t, b).make()
+	return t, nil
+}
+
+func (t *Test) add(k kind, rows ...int) {
+	m := t.models[k]
+	if m == nil {
+		return
+	}
+	if most := m.Rows(); most > 0 && len(rows) > most {
+		rows = rows[:most]
+	}
+	if k == alone || len(rows) > 1 {
+		t.trials = append(t.trials, &trial{kind: k, rows: slices.Clone(rows)})
+	}
+}
+
+// Break says that the test cannot be made.
+func (t *Test) Break(why string) {
+	if t.broken == "" {
+		t.broken = why
+	}
+}
+
+// Through has all batches computed by the next stage. It fails only when ctx ends.
+func (t *Test) Through(ctx context.Context, stage pipeline.Runner) error {
+	if t.broken != "" {
+		return nil
+	}
+	started := time.Now()
+	limited, cancel := context.WithTimeout(ctx, t.left)
+	defer cancel()
+	failed := map[int]bool{}
+	for _, tr := range t.trials {
+		if tr.err != nil {
+			continue
+		}
+		if !t.began {
+			tr.begin(t, failed)
+		}
+		if tr.err == nil {
+			if tr.at, tr.err = stage.Run(limited, tr.at); tr.err != nil {
+				tr.at = nil
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case limited.Err() != nil:
+			t.Break(fmt.Sprintf("the test took longer than %s", longest))
+			return nil
+		}
+		if tr.err != nil && tr.kind == alone {
+			failed[tr.rows[0]] = true
+		}
+	}
+	t.began = true
+	t.left = max(t.left-time.Since(started), time.Nanosecond)
+	return nil
+}
+
+var errTooFew = errors.New("its texts do not run alone")
+
+// begin makes the batch, of those of its texts that run alone.
+func (tr *trial) begin(t *Test, failed map[int]bool) {
+	tr.rows = slices.DeleteFunc(tr.rows, func(i int) bool { return failed[i] })
+	if len(tr.rows) == 0 || len(tr.rows) == 1 && tr.kind != alone {
+		tr.err = errTooFew
+		return
+	}
+	var texts []textmodel.Text
+	for _, i := range tr.rows {
+		texts = append(texts, t.texts[i])
+	}
+	if tr.batch, tr.err = t.models[tr.kind].Batch(texts); tr.err == nil {
+		tr.at = tr.batch.In
+	}
+}
+
+// A seen is what is known of the batches of a kind.
+type seen struct {
+	batches int
+	largest float64
+	wrong   string // empty: no answer changed by more than the limit
+}
+
+// Found judges what came out of the last stage.
+func (t *Test) Found() Finding {
+	f := Finding{Differences: map[string]float64{}}
+	if t.broken != "" {
+		f.Reason = "not tested: " + t.broken
+		return f
+	}
+	answers := map[int]textmodel.Answer{}
+	var refused error
+	for _, tr := range t.trials {
+		if tr.kind != alone {
+			continue
+		}
+		list, err := tr.answers()
+		if err == nil {
+			err = list[0].Err
+		}
+		if err != nil {
+			refused = err
+			continue
+		}
+		answers[tr.rows[0]] = list[0]
+	}
+	f.Texts = len(answers)
+	kinds := map[kind]*seen{equal: {}, right: {}, left: {}}
+	for _, tr := range t.trials {
+		if tr.kind != alone && errors.Is(tr.err, errTooFew) || slices.ContainsFunc(tr.rows, func(i int) bool { _, ok := answers[i]; return !ok }) {
+			continue
+		}
+		if tr.kind != alone {
+			kinds[tr.kind].compare(tr, answers)
+			f.Batches++
+		}
+	}
+	for k, s := range kinds {
+		if s.batches > 0 {
+			f.Differences[string(k)] = s.largest
+		}
+	}
+	switch s := kinds[equal]; {
+	case s.batches < 2:
+		f.Reason = "not tested: fewer than two texts of equal length could be computed together"
+		if refused != nil {
+			f.Reason += " (" + line(refused) + ")"
+		}
+		return f
+	case s.wrong != "":
+		f.Reason = "of texts of equal length computed together, " + s.wrong
+		return f
+	}
+	f.Independent = true
+	f.Padding, f.Reason = t.sides(kinds)
+	return f
+}
+
+// sides are those on which padding changes no answer, and why not on others.
+func (t *Test) sides(kinds map[kind]*seen) (sides []string, reason string) {
+	if t.models[right] == nil && t.models[left] == nil {
+		if err := t.without[right]; err != nil {
+			return nil, line(err)
+		}
+		return nil, "padding is part of what the model reads"
+	}
+	var reasons []string
+	for _, k := range []kind{right, left} {
+		switch s := kinds[k]; {
+		case s.batches == 0:
+			reasons = append(reasons, fmt.Sprintf("no texts of different lengths could be computed, padded on the %s", k))
+		case s.wrong != "":
+			reasons = append(reasons, fmt.Sprintf("of texts padded on the %s, %s", k, s.wrong))
+		default:
+			sides = append(sides, string(k))
+		}
+	}
+	return sides, strings.Join(reasons, "; ")
+}
+
+// answers are those to the texts of a batch.
+func (tr *trial) answers() ([]textmodel.Answer, error) {
+	if tr.err != nil {
+		return nil, tr.err
+	}
+	return tr.batch.Answers(tr.at)
+}
+
+// compare compares the answers in a batch with those alone.
+func (s *seen) compare(tr *trial, alone map[int]textmodel.Answer) {
+	s.batches++
+	list, err := tr.answers()
+	if err != nil {
+		s.blame("those that work alone fail: " + line(err))
+		return
+	}
+	for k, i := range tr.rows {
+		d := math.Inf(1)
+		if list[k].Err == nil {
+			d = difference(alone[i].Values, list[k].Values)
+		}
+		if !math.IsInf(d, 1) {
+			s.largest = max(s.largest, d)
+		}
+	}
+	for k, i := range tr.rows {
+		if list[k].Err != nil || math.IsInf(difference(alone[i].Values, list[k].Values), 1) {
+			s.blame("some have another kind of answer than alone")
+		}
+	}
+	if s.largest > Limit {
+		s.wrong = fmt.Sprintf("some have another answer than alone, by up to %.1g", s.largest)
+	}
+}
+
+func (s *seen) blame(why string) {
+	if s.wrong == "" {
+		s.wrong = why
+	}
+}
+
+// difference is how far numbers are from those that are wanted, of those beyond 1 in
+// proportion; infinite when they are not comparable.
+func difference(want, got []float32) float64 {
+	if len(want) != len(got) {
+		return math.Inf(1)
+	}
+	largest := 0.0
+	for i, a := range want {
+		b := got[i]
+		if a == b || a != a && b != b {
+			continue
+		}
+		d := math.Abs(float64(a)-float64(b)) / max(1, math.Abs(float64(a)))
+		if math.IsNaN(d) || math.IsInf(d, 0) {
+			return math.Inf(1)
+		}
+		largest = max(largest, d)
+	}
+	return largest
+}
+
+// line is an error in one line that is not too long.
+func line(err error) string {
+	s := []rune(strings.Join(strings.Fields(err.Error()), " "))
+	if len(s) > 300 {
+		s = append(s[:300], '…')
+	}
+	return string(s)
+}
