@@ -125,7 +125,7 @@ func TestWhatDependsOnTheBatchIsFound(t *testing.T) {
 				}
 				return
 			}
-			if b.Rows == nil || b.Rows.Independent || b.Rows.Reason != "scales are computed over all of the batch ("+c.want+")" {
+			if b.Rows == nil || b.Rows.Independent || b.Rows.Reason != "scales are computed over all of the batch ("+c.want+"); quantise with static scales instead" {
 				t.Errorf("the rows are %+v, want %q", b.Rows, c.want)
 			}
 		})

@@ -316,7 +316,7 @@ func (p *planner) manifest(path string, file *onnxfile.File, reference tensor.Si
 		Reference: reference,
 	}
 	if found := g.batchDependent(); found != "" {
-		m.Rows = &bundle.Rows{Reason: "scales are computed over all of the batch (" + found + ")"}
+		m.Rows = &bundle.Rows{Reason: "scales are computed over all of the batch (" + found + "); quantise with static scales instead"}
 	}
 	for _, o := range file.Opsets {
 		m.Model.Opsets = append(m.Model.Opsets, bundle.Opset(o))

@@ -128,17 +128,16 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 	return nil
 }
 
-// printRows says which texts are computed together, and warns where that is fewer than usual.
+// printRows says which texts are computed together, and warns when none are.
 func printRows(w io.Writer, r bundle.Rows) {
-	warning := ""
-	if !r.Independent {
-		warning = "warning: "
+	switch {
+	case !r.Independent:
+		fmt.Fprintf(w, "warning: each text is computed alone: %s\n", r.Reason)
+	case r.Reason == "":
+		fmt.Fprintf(w, "computed together: %s\n", r.Together())
+	default:
+		fmt.Fprintf(w, "computed together: %s (%s)\n", r.Together(), r.Reason)
 	}
-	fmt.Fprintf(w, "%scomputed together: %s", warning, r.Together())
-	if r.Reason != "" {
-		fmt.Fprintf(w, " (%s)", r.Reason)
-	}
-	fmt.Fprintln(w)
 }
 
 // printAlternatives shows what was compared for the given machines.

@@ -85,7 +85,7 @@ func TestSplitWarnsOfAModelThatDependsOnItsBatch(t *testing.T) {
 	if err := os.WriteFile(path, g.Model(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const warning = "warning: this model's answer to a text depends on the others in its batch"
+	const warning = "warning: each text is computed alone: scales are computed over all of the batch"
 	out := ok(t, dir, "", "split", path, "--stages", "1")
 	if !strings.Contains(out, warning) || !strings.Contains(out, "(1 × DynamicQuantizeLinear)") || !strings.Contains(out, "static scales") {
 		t.Errorf("no warning:\n%s", out)
