@@ -23,10 +23,15 @@ type Child struct {
 	Name string
 	// Command makes the command of a new start.
 	Command func() *exec.Cmd
-	// Ready returns nil while the process does its work. It is called until it
-	// first does, and from time to time afterwards.
+	// Ready returns nil while the process of the last Command does its work. It is
+	// called until it first does, and from time to time afterwards, never at the same time as Command.
+	// Errors of the operating system that it wraps tell that the question could not be asked.
 	Ready func(context.Context) error
 }
+
+// ErrOther is wrapped by what Ready returns when another process answers in the place
+// of the child.
+var ErrOther = errors.New("another process answers")
 
 // A Supervisor keeps a group of child processes running.
 type Supervisor struct {
@@ -44,12 +49,14 @@ const (
 	// healthyAfter is how long a child must have lived for its next start not
 	// to be delayed.
 	healthyAfter = 10 * time.Second
+	// firstQuestion is how long a child may take to answer before it first was ready.
+	firstQuestion = time.Second
 )
 
 // Times are how long children may take.
 type Times struct {
 	Stop time.Duration // to end once asked to, before they are killed
-	Hang time.Duration // without being ready, once they were; then they are killed
+	Hang time.Duration // without an answer, once they were ready; then they are killed
 }
 
 // Start starts the children and waits until all are ready. It fails, with none
@@ -153,10 +160,11 @@ func (s *Supervisor) once(ctx context.Context, c Child, ready func()) error {
 	}()
 
 	watching, done := context.WithCancel(ctx)
+	w := &watch{log: s.log, child: c, hang: s.times.Hang, ready: ready}
 	hung := make(chan struct{})
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		if s.watch(watching, c, ready) {
+		if w.run(watching) {
 			close(hung)
 		}
 	})
@@ -165,7 +173,12 @@ func (s *Supervisor) once(ctx context.Context, c Child, ready func()) error {
 	select {
 	case <-ended:
 		if outcome == nil {
-			return errors.New("it ended by itself")
+			outcome = errors.New("it ended by itself")
+		}
+		done()
+		watch.Wait()
+		if errors.Is(w.last, ErrOther) {
+			outcome = fmt.Errorf("%w, and %w", outcome, w.last)
 		}
 		return outcome
 	case <-hung:
@@ -181,34 +194,5 @@ func (s *Supervisor) once(ctx context.Context, c Child, ready func()) error {
 			<-ended
 		}
 		return ctx.Err()
-	}
-}
-
-// watch asks a child whether it is ready until ctx ends, tells when it first is,
-// and reports true once it has not been for too long after it was.
-func (s *Supervisor) watch(ctx context.Context, c Child, ready func()) (hung bool) {
-	every := pollEvery
-	var well time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(every):
-		}
-		try, cancel := context.WithTimeout(ctx, time.Second)
-		err := c.Ready(try)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return false
-		case err == nil && well.IsZero():
-			ready()
-			every = min(time.Second, s.times.Hang/4)
-			well = time.Now()
-		case err == nil:
-			well = time.Now()
-		case !well.IsZero() && time.Since(well) > s.times.Hang:
-			return true
-		}
 	}
 }

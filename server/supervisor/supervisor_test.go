@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -55,12 +56,28 @@ func play(role, folder string) {
 		os.Exit(4)
 	case "ends":
 		os.Exit(0)
-	case "supervises": // a child that serves in the same folder
-		if _, err := Start(context.Background(), slog.New(slog.DiscardHandler), times, []Child{child("serves", folder)}); err != nil {
+	case "supervises", "starves": // a child that serves in the same folder
+		log, err := os.OpenFile(filepath.Join(folder, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(5)
+		}
+		c := child("serves", folder)
+		if role == "supervises" {
+			c.Ready = tellingly(c.Ready, folder)
+		}
+		if _, err := Start(context.Background(), slog.New(slog.NewTextHandler(log, nil)), times, []Child{c}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(5)
 		}
 		leave(folder, "supervising", "")
+		if role == "starves" { // until the test ends
+			for {
+				if _, err := os.Open(os.DevNull); err != nil {
+					time.Sleep(time.Millisecond)
+				}
+			}
+		}
 		select {}
 	}
 	// All others serve, which tells who they are.
@@ -90,6 +107,19 @@ func play(role, folder string) {
 		if role != "is stubborn" {
 			os.Exit(0)
 		}
+	}
+}
+
+// tellingly has a question be known while it is asked, and take half a second.
+func tellingly(ready func(context.Context) error, folder string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		leave(folder, "asking", "")
+		defer func() { _ = os.Remove(filepath.Join(folder, "asking")) }()
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+		}
+		return ready(ctx)
 	}
 }
 
@@ -524,4 +554,137 @@ func TestReadinessIsAskedWithADeadline(t *testing.T) {
 		t.Fatal("Start hangs with a question that hangs")
 	}
 	wantNone(t, folder)
+}
+
+// supervised starts a process that supervises one that serves, and gives its process.
+func supervised(t *testing.T, role, folder string) *exec.Cmd {
+	t.Helper()
+	parent := command(role, folder)
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = parent.Process.Kill()
+		_ = parent.Wait()
+		eventually(t, "its child ends with it", func() bool {
+			for _, pid := range processes(t, folder) {
+				if alive(pid) {
+					return false
+				}
+			}
+			return true
+		})
+	})
+	eventually(t, "it supervises", func() bool {
+		_, err := os.Stat(filepath.Join(folder, "supervising"))
+		return err == nil
+	})
+	return parent
+}
+
+// logged waits for a line that has all the parts.
+func logged(t *testing.T, folder string, parts ...string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("a line with %q is logged", parts), func() bool {
+		log, err := os.ReadFile(filepath.Join(folder, "log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(log)) {
+			all := true
+			for _, p := range parts {
+				all = all && strings.Contains(line, p)
+			}
+			if all {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// A supervisor without file descriptors cannot ask. Its child has not hung.
+func TestASupervisorThatStarvesKillsNobody(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	supervised(t, "starves", folder)
+	logged(t, folder, "cannot ask", "too many open files")
+	logged(t, folder, "cannot ask", "for="+times.Hang.String()) // by when it would have been killed
+	if n := len(processes(t, folder)); n != 1 {
+		t.Errorf("%d processes were started for a child that is well", n)
+	}
+}
+
+// A supervisor that was stopped itself, as by Ctrl-Z or a machine that slept, learns nothing
+// from questions that were not answered in time.
+func TestASupervisorThatIsLateKillsNobody(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	parent := supervised(t, "supervises", folder)
+	pid := mustAsk(t, folder)
+	for range 2 {
+		eventually(t, "it asks", func() bool {
+			_, err := os.Stat(filepath.Join(folder, "asking"))
+			return err == nil
+		})
+		if err := parent.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(times.Hang + 500*time.Millisecond) // what is tested is that this time does not count
+		if err := parent.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the question is over", func() bool {
+			_, err := os.Stat(filepath.Join(folder, "asking"))
+			return err != nil
+		})
+	}
+	// It still sees a child that hangs, and one that does not is still the same.
+	if now := mustAsk(t, folder); now != pid {
+		t.Fatalf("process %d is now %d", pid, now)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	logged(t, folder, "did not answer for", "child ended")
+}
+
+// A child that is slow to answer since the machine is busy, but answers, has not hung.
+func TestAChildThatAnswersSlowlyIsNotKilled(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	c := child("serves", folder)
+	ready := c.Ready
+	var asked atomic.Int32
+	c.Ready = func(ctx context.Context) error {
+		if asked.Add(1) > 1 {
+			select {
+			case <-time.After(times.Hang / 2):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return ready(ctx)
+	}
+	log := &logBuffer{}
+	s, err := Start(testContext(t), slog.New(slog.NewTextHandler(log, nil)), times, []Child{c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it was asked for longer than it may hang", func() bool { return asked.Load() > 4 })
+	s.Stop()
+	if n := len(processes(t, folder)); n != 1 {
+		t.Errorf("%d processes were started", n)
+	}
+}
+
+// Who else answers in the place of a child that ends is the reason why it does.
+func TestStartTellsWhoElseAnswers(t *testing.T) {
+	t.Parallel()
+	c := child("fails later", t.TempDir())
+	c.Ready = func(context.Context) error { return fmt.Errorf("%w at localhost:1", ErrOther) }
+	_, err := Start(testContext(t), discard, times, []Child{c})
+	if err == nil || !errors.Is(err, ErrOther) || !strings.Contains(err.Error(), "exit status 4") || !strings.Contains(err.Error(), "at localhost:1") {
+		t.Errorf("got %v", err)
+	}
 }
