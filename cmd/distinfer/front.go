@@ -79,6 +79,7 @@ used, and then follows; each request is answered wholly by one of the two.`,
 			if err != nil {
 				return err
 			}
+			outliveReaders()
 			return s.front(cmd)
 		},
 	}
@@ -128,7 +129,7 @@ func (s *settings) front(cmd *cobra.Command) error {
 	// Whichever of the two ends takes the other with it.
 	work, ctx := errgroup.WithContext(cmd.Context())
 	if s.Share != "" {
-		shared, err := listen(ctx, s.Share, "--share")
+		shared, err := listen(ctx, f.log, s.Share, "--share")
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
@@ -168,9 +169,9 @@ func (s *settings) listenHTTP(ctx context.Context) (net.Listener, error) {
 		if err := s.permit(s.logger(), frontListener(s.Listen, s.HTTPSCert != "")); err != nil {
 			return nil, err
 		}
-		return listen(ctx, s.Listen, "--listen")
+		return listen(ctx, s.logger(), s.Listen, "--listen")
 	}
-	return listen(ctx, net.JoinHostPort("localhost", strconv.Itoa(s.Port)), "--port")
+	return listen(ctx, s.logger(), net.JoinHostPort("localhost", strconv.Itoa(s.Port)), "--port")
 }
 
 // A model is a bundle with the stages that compute it.
@@ -268,8 +269,11 @@ type frontProcess struct {
 
 // frontConfig says how the front serves, whichever model.
 func (s *settings) frontConfig() (front.Config, error) {
-	c := front.Config{MaxBody: s.MaxBody, MaxConnections: s.MaxConns, Timeout: s.Timeout, Origins: front.Origins(s.Origins), AllowedHosts: s.Hosts, Page: page.Handler(), Log: s.logger()}
+	c := front.Config{MaxBody: s.MaxBody, Timeout: s.Timeout, Origins: front.Origins(s.Origins), AllowedHosts: s.Hosts, Page: page.Handler(), Log: s.logger()}
 	var err error
+	if c.MaxConnections, err = s.connections(c.Log); err != nil {
+		return c, err
+	}
 	if c.TLS, err = s.httpsTLS(c.Log); err == nil {
 		c.Tokens, err = s.tokens(c.Log)
 	}

@@ -56,7 +56,7 @@ func (s *settings) listenGRPC(ctx context.Context) (net.Listener, error) {
 			return nil, err // not so: it was checked
 		}
 	}
-	return listen(ctx, net.JoinHostPort(host, strconv.Itoa(s.GRPCPort)), "--grpc-port")
+	return listen(ctx, s.logger(), net.JoinHostPort(host, strconv.Itoa(s.GRPCPort)), "--grpc-port")
 }
 
 // serveGRPC says where, and serves.

@@ -22,6 +22,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/selftest"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/server/listener"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
@@ -64,6 +65,7 @@ model.`,
 			if err != nil {
 				return err
 			}
+			outliveReaders()
 			return s.serveStage(cmd.Context(), noModel)
 		},
 	}
@@ -201,7 +203,7 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 	config.SelfTest = selftest.Share(tester)
 	debug.FreeOSMemory() // what was needed to load is not needed to serve
 
-	l, err := listen(ctx, address, "--listen")
+	l, err := listen(ctx, log, address, "--listen")
 	if err != nil {
 		return err
 	}
@@ -304,7 +306,7 @@ func (s *settings) helpers(ctx context.Context, pool *ort.Pool, threads, stages 
 }
 
 // listen listens on a TCP address; flag is the one to choose another with.
-func listen(ctx context.Context, address, flag string) (net.Listener, error) {
+func listen(ctx context.Context, log *slog.Logger, address, flag string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -312,7 +314,7 @@ func listen(ctx context.Context, address, flag string) (net.Listener, error) {
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with %s", address, err, flag)
 	}
-	return l, nil
+	return listener.Logged(l, log), nil
 }
 
 // short is enough of a hash to tell it from others.

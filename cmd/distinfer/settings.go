@@ -75,6 +75,9 @@ type settings struct {
 	given   func(key string) bool // whether a setting has a value from anywhere
 }
 
+// leastConnections is the least that --max-connections can be.
+const leastConnections = 16
+
 // Settings that differ from process to process, so that a file which all of
 // them share cannot hold them.
 var notInFile = []string{"rank", "listen", "share", "admin", "output", "cpu-profile"}
@@ -284,7 +287,7 @@ func (s *settings) check() error {
 		{"max-texts", int64(s.MaxTexts), 1, 1 << 20},
 		{"max-tokens", int64(s.MaxTokens), 0, 1 << 20},
 		{"max-queue", int64(s.MaxQueue), 0, 1 << 20},
-		{"max-connections", int64(s.MaxConns), 16, 1 << 20},
+		{"max-connections", int64(s.MaxConns), leastConnections, 1 << 20},
 		{"max-wait", int64(s.MaxWait), 0, int64(24 * time.Hour)},
 		{"timeout", int64(s.Timeout), int64(time.Millisecond), int64(24 * time.Hour)},
 		{"dead-after", int64(s.DeadAfter), int64(100 * time.Millisecond), int64(time.Hour)},

@@ -8,18 +8,16 @@ import (
 	"log/slog"
 	"net"
 	neturl "net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/supervisor"
 	"github.com/distinfer/distinfer/split"
 )
@@ -53,6 +51,7 @@ ports that follow.`,
 	addFrontFlags(cmd.Flags())
 	cmd.Flags().StringVar(&ask, "ask", "", "`text` to send to the front once it is up, as an example")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		outliveReaders()
 		s, err := load(cmd)
 		if err != nil {
 			return err
@@ -64,11 +63,11 @@ ports that follow.`,
 			if err := cut.apply(cmd, s, &o); err != nil {
 				return err
 			}
-			temp, err := os.MkdirTemp("", "distinfer-up-")
+			temp, remove, err := heldFolder(s.logger())
 			if err != nil {
 				return err
 			}
-			defer func() { _ = os.RemoveAll(temp) }()
+			defer remove()
 			o.Out, o.Verify, o.Memory = filepath.Join(temp, "stages"), true, availableMemory("/")
 			report, err := s.split(cmd.Context(), args[0], o)
 			if err != nil {
@@ -124,12 +123,17 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 	if err != nil {
 		return err
 	}
-	defer w.close()
 	stages, err := supervisor.Start(ctx, log, stageTimes, children)
 	if err != nil {
+		w.close()
 		return err
 	}
-	defer stages.Stop()
+	defer func() { // at once: a collector of traces that does not answer has all wait for it
+		var ends sync.WaitGroup
+		ends.Go(stages.Stop)
+		ends.Go(w.close)
+		ends.Wait()
+	}()
 	m, err := s.connect(b, addresses, w)
 	if err != nil {
 		return err
@@ -191,7 +195,7 @@ const reserveTries = 16
 // its place would be asked instead. So UDP's port of the same number is taken, which
 // nothing else here uses, and which goes with this process however that ends.
 func reserve(ctx context.Context, address string) (port int, reservation io.Closer, err error) {
-	l, err := listen(ctx, address, "--stages")
+	l, err := listen(ctx, slog.New(slog.DiscardHandler), address, "--stages")
 	if err != nil {
 		return 0, nil, err
 	}
@@ -230,10 +234,6 @@ func (s *settings) stageAdmin(number int) (string, error) {
 
 // stageProcesses are the stages as processes that run this same program.
 func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program's file: %w", err)
-	}
 	ranks := make([]string, len(addresses))
 	for rank, replicas := range addresses {
 		ranks[rank] = strings.Join(replicas, "|")
@@ -259,18 +259,8 @@ func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, err
 			if s.ONNXRuntime != "" {
 				args = append(args, "--onnxruntime", s.ONNXRuntime)
 			}
-			children = append(children, supervisor.Child{
-				Name: fmt.Sprintf("stage %d at %s", rank, address),
-				Command: func() *exec.Cmd {
-					cmd := exec.Command(self, args...) //nolint:noctx // the supervisor ends it, and asks first
-					cmd.Stderr = os.Stderr
-					return cmd
-				},
-				Ready: func(ctx context.Context) error {
-					_, err := stage.Describe(ctx, rank, address, s.stageOptions(slog.New(slog.DiscardHandler), nil))
-					return err
-				},
-			})
+			p := &stageProcess{rank: rank, address: address, args: args, options: s.stageOptions(slog.New(slog.DiscardHandler), nil)}
+			children = append(children, supervisor.Child{Name: fmt.Sprintf("stage %d at %s", rank, address), Command: p.command, Ready: p.ready})
 		}
 	}
 	return children, nil
@@ -297,11 +287,11 @@ func (f *frontProcess) greet(ctx context.Context, out io.Writer, base, ask strin
 		token = ` -H "Authorization: Bearer $TOKEN"`
 	}
 	if m.Task != nil {
-		_, err := fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl%s %s/predict -d '{\"inputs\": \"%s\"}'\n\n", base, token, base, example)
-		return err
+		fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl%s %s/predict -d '{\"inputs\": \"%s\"}'\n\n", base, token, base, example)
+		return nil
 	}
-	_, err := fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl%s '%s/?text=%s'\n\n", base, token, base, neturl.PathEscape(example))
-	return err
+	fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl%s '%s/?text=%s'\n\n", base, token, base, neturl.PathEscape(example))
+	return nil // that nobody reads it is no reason to stop
 }
 
 // label is the model's answer to one text.

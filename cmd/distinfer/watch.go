@@ -47,7 +47,7 @@ func (s *settings) watch(ctx context.Context, service string, rank int, log *slo
 		}
 	}
 	if s.Admin != "" {
-		if w.admin, err = listen(ctx, s.Admin, "--admin"); err != nil {
+		if w.admin, err = listen(ctx, log, s.Admin, "--admin"); err != nil {
 			w.close()
 			return w, err
 		}

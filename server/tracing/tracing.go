@@ -181,8 +181,9 @@ func (t *Tracer) Batch(ctx context.Context, callers []context.Context, texts int
 	}
 }
 
-// closeTime is how long what is left may take to be sent.
-const closeTime = 5 * time.Second
+// closeTime is how long what is left may take to be sent. With the rest of its end a process
+// is to be gone in five seconds.
+const closeTime = 4 * time.Second
 
 // Close sends what is left.
 func (t *Tracer) Close() error {

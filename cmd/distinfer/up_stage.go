@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/server/stage"
+	"github.com/distinfer/distinfer/server/supervisor"
+)
+
+// A stageProcess is a stage that `up` runs as a process, once after the other.
+type stageProcess struct {
+	rank    int
+	address string
+	args    []string // of this program
+	options stage.Options
+
+	instance string       // of the last start
+	probe    *stage.Probe // kept, so that asking takes no file descriptor; nil until the first question
+}
+
+// command makes the command of a new start.
+func (p *stageProcess) command() *exec.Cmd {
+	if p.probe != nil {
+		_ = p.probe.Close()
+		p.probe = nil
+	}
+	p.instance = rand.Text()
+	self, err := os.Executable()
+	cmd := exec.Command(self, p.args...) //nolint:noctx // the supervisor ends it, and asks first
+	if err != nil {
+		cmd.Err = fmt.Errorf("find this program's file: %w", err)
+	}
+	cmd.Env = append(os.Environ(), instanceVariable+"="+p.instance)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// ready asks the process that was started last what it is.
+func (p *stageProcess) ready(ctx context.Context) error {
+	if p.probe == nil {
+		probe, err := stage.Connect(p.rank, p.address, p.address, p.options)
+		if err != nil {
+			return err
+		}
+		p.probe = probe
+	}
+	d, err := p.probe.Describe(ctx)
+	switch {
+	case fault.CodeOf(err) == fault.Unavailable:
+		return errors.Join(err, p.reach(ctx))
+	case err != nil:
+		return err
+	case d.GetInstance() != p.instance:
+		return fmt.Errorf("%w at %s, with rank %d of bundle %.12s (%s); end it, or choose other addresses with stages: in the config file", supervisor.ErrOther, p.address, d.GetRank(), d.GetBundle(), d.GetModel())
+	}
+	return nil
+}
+
+// reach tells why the process cannot be reached, in the operating system's words, which gRPC
+// does not hand on; nil when it can.
+func (p *stageProcess) reach(ctx context.Context) error {
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.address)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
