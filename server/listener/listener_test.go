@@ -2,6 +2,7 @@ package listener
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -28,7 +29,7 @@ func TestWhatIsNotAcceptedIsLoggedNowAndThen(t *testing.T) {
 	l := Logged(f, slog.New(slog.NewTextHandler(&log, nil))).(*logged)
 	l.now = func() time.Time { return now }
 	for range 100 {
-		if _, err := l.Accept(); err != f.err {
+		if _, err := l.Accept(); !errors.Is(err, f.err) {
 			t.Fatalf("the error is %v", err)
 		}
 		now = now.Add(time.Second / 4)
@@ -40,7 +41,7 @@ func TestWhatIsNotAcceptedIsLoggedNowAndThen(t *testing.T) {
 	log.Reset()
 	f.err = net.ErrClosed
 	now = now.Add(time.Hour)
-	if _, err := l.Accept(); err != f.err || log.Len() > 0 {
+	if _, err := l.Accept(); !errors.Is(err, f.err) || log.Len() > 0 {
 		t.Errorf("the end of a listener: %v, %s", err, &log)
 	}
 }

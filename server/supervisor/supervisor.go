@@ -49,7 +49,7 @@ const (
 	// healthyAfter is how long a child must have lived for its next start not
 	// to be delayed.
 	healthyAfter = 10 * time.Second
-	// firstQuestion is how long a child may take to answer before it first was ready.
+	// firstQuestion is how long a child may take to answer the first question.
 	firstQuestion = time.Second
 )
 

@@ -655,16 +655,22 @@ func TestAChildThatAnswersSlowlyIsNotKilled(t *testing.T) {
 	folder := t.TempDir()
 	c := child("serves", folder)
 	ready := c.Ready
+	var started atomic.Bool
 	var asked atomic.Int32
 	c.Ready = func(ctx context.Context) error {
-		if asked.Add(1) > 1 {
+		if started.Load() {
+			asked.Add(1)
 			select {
 			case <-time.After(times.Hang / 2):
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
-		return ready(ctx)
+		err := ready(ctx)
+		if err == nil {
+			started.Store(true)
+		}
+		return err
 	}
 	log := &logBuffer{}
 	s, err := Start(testContext(t), slog.New(slog.NewTextHandler(log, nil)), times, []Child{c})

@@ -33,6 +33,7 @@ func (w *watch) run(ctx context.Context) (hung bool) {
 			return false
 		case <-time.After(every):
 		}
+		asked := time.Now()
 		late, err := w.ask(ctx, limit)
 		now := time.Now()
 		switch {
@@ -48,6 +49,9 @@ func (w *watch) run(ctx context.Context) (hung bool) {
 			well = now
 			w.unasked = time.Time{}
 		case well.IsZero():
+			if now.Sub(asked) >= limit {
+				limit = min(2*limit, w.hang) // all of the machine may be busy
+			}
 		case isLocal(err) || late > max(w.hang/lateShare, lateLeast):
 			w.tell(now, well, late, err)
 			well = now
