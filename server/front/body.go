@@ -35,7 +35,7 @@ const (
 // A hold is what a request takes of the memory for bodies.
 type hold struct {
 	front    *Front
-	client   string
+	client   func() string
 	evict    func()
 	holding  *limiter.Holding // nil until there is more than what is free
 	gaveWay  atomic.Bool
@@ -44,7 +44,7 @@ type hold struct {
 
 // hold begins to count what a request takes.
 func (f *Front) hold(w http.ResponseWriter, r *http.Request) *hold {
-	h := &hold{front: f, client: f.client(r)}
+	h := &hold{front: f, client: func() string { return f.client(r) }}
 	control := http.NewResponseController(w)
 	h.evict = func() {
 		h.gaveWay.Store(true)
@@ -56,7 +56,7 @@ func (f *Front) hold(w http.ResponseWriter, r *http.Request) *hold {
 // add acquires n bytes more.
 func (h *hold) add(n int64) (err error) {
 	if h.holding == nil {
-		h.holding, err = h.front.bodies.Acquire(h.client, n, h.evict)
+		h.holding, err = h.front.bodies.Acquire(h.client(), n, h.evict)
 	} else {
 		err = h.holding.Grow(n)
 	}

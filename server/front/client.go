@@ -13,7 +13,7 @@ import (
 // comes from.
 func (f *Front) client(r *http.Request) string {
 	if f.Tokens != nil {
-		if token, ok := bearer(r.Header["Authorization"]); ok {
+		if token, ok := bearer(r.Header["Authorization"]); ok && f.Tokens.Allow(r.Header["Authorization"]) {
 			sum := sha256.Sum256([]byte(token))
 			return string(sum[:8])
 		}

@@ -64,10 +64,11 @@ type Front struct {
 	document document
 	refusals refusals
 
-	bodies     *limiter.Shares // bytes beyond the first of each
-	streams    *limiter.Shares // under way
-	stopping   context.Context
-	endStreams context.CancelFunc
+	connections *connections
+	bodies      *limiter.Shares // bytes beyond the first of each
+	streams     *limiter.Shares // under way
+	stopping    context.Context
+	endStreams  context.CancelFunc
 }
 
 // minCompressed is the least response that is compressed, in bytes: it takes a packet
@@ -77,6 +78,7 @@ const minCompressed = 1400
 // New makes a front that answers with the given model.
 func New(c Config, m Model) *Front {
 	f := &Front{Config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, open: map[string]bool{}, refusals: refusals{log: c.Log}}
+	f.connections = newConnections(c.MaxConnections)
 	f.bodies = limiter.NewShares(bodiesAtOnce*c.MaxBody, stalledBody)
 	f.streams = limiter.NewShares(streamsAtOnce, stalledStream)
 	f.stopping, f.endStreams = context.WithCancel(context.Background())

@@ -43,14 +43,18 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
-	open := newConnections(f.MaxConnections)
 	var handler http.Handler = f
 	if f.Wrap != nil {
 		handler = f.Wrap(f)
 	}
+	return f.serve(ctx, l, "HTTP", &http.Server{Handler: handler, Protocols: &protocols, BaseContext: base})
+}
+
+// serve serves what a server has within the front's bounds.
+func (f *Front) serve(ctx context.Context, l net.Listener, name string, of *http.Server) error {
 	server := &http.Server{
-		Handler:           handler,
-		Protocols:         &protocols,
+		Handler:           of.Handler,
+		Protocols:         of.Protocols,
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       bodyTime,
 		WriteTimeout:      f.Timeout + writeTime,
@@ -65,9 +69,9 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 		},
 		TLSConfig:   f.TLS,
 		ErrorLog:    slog.NewLogLogger(f.Log.Handler(), slog.LevelDebug),
-		BaseContext: base,
-		ConnContext: open.context,
-		ConnState:   open.state,
+		BaseContext: of.BaseContext,
+		ConnContext: f.connections.context,
+		ConnState:   f.connections.state,
 	}
 	drained := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
@@ -80,12 +84,12 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 	if f.TLS != nil {
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
-	err = serve(l)
+	err := serve(l)
 	if !stop() {
 		err = <-drained
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err), server.Close())
+		return errors.Join(fmt.Errorf("serve %s on %s: %w", name, l.Addr(), err), server.Close())
 	}
 	return nil
 }

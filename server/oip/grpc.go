@@ -3,10 +3,9 @@ package oip
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"slices"
+	"os"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	_ "google.golang.org/grpc/encoding/gzip" // clients may compress
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
@@ -23,8 +21,6 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/server/grpcfault"
-	"github.com/distinfer/distinfer/server/grpcserve"
-	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/oip/oippb"
 )
 
@@ -34,16 +30,11 @@ const serviceName = "inference.GRPCInferenceService"
 const InferMethod = "/" + serviceName + "/ModelInfer"
 
 const (
-	// receivedAtOnce is how many messages may be received at a time, which is what the
-	// memory for those that are not whole yet is bounded by. Others wait.
-	receivedAtOnce = 16
-	receiveTime    = time.Minute // for one message
+	// decodedAtOnce is how many messages that are here may be decompressed and decoded at
+	// a time. Others wait.
+	decodedAtOnce = 16
 
-	streamsAtOnce = 256 // of a connection
-	streamWindow  = 64 << 10
-	pingTime      = 30 * time.Second // that clients may ping after; longer without a sign of life is a dead one
-	drainTime     = 30 * time.Second // for calls under way when the server is to stop
-	readyTime     = 2 * time.Second
+	readyTime = 2 * time.Second
 )
 
 // description is what protoc-gen-go-grpc would write, but that a message is received only
@@ -87,26 +78,28 @@ func unary[In, Out any](name string, call func(*Server, context.Context, *In) (*
 	}}
 }
 
-// receive receives a message once there is room.
+// receive decodes a message once all of it is here. Only then it needs a slot.
 func (s *Server) receive(ctx context.Context, decode func() error) error {
-	select {
-	case s.receiving <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	release, err := s.Host.Received(ctx)
+	if err != nil {
+		return notReceived(err)
 	}
-	late := time.NewTimer(receiveTime)
-	defer late.Stop()
-	received := make(chan error, 1)
-	go func() {
-		defer func() { <-s.receiving }()
-		received <- decode()
-	}()
-	select {
-	case err := <-received:
+	defer release()
+	if err := s.decoding.Acquire(ctx, 1); err != nil {
 		return err
-	case <-late.C: // the call's end ends decode
-		return fault.Errorf(fault.Deadline, "the request did not arrive within %s", receiveTime)
 	}
+	defer s.decoding.Release(1)
+	return decode()
+}
+
+func notReceived(err error) error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fault.Errorf(fault.Deadline, "the request did not arrive in time")
+	case fault.CodeOf(err) == fault.Internal: // the connection's
+		return fault.Errorf(fault.Canceled, "the request was broken off: %w", err)
+	}
+	return err
 }
 
 // allow fails unless the call has a token, if one is needed.
@@ -153,46 +146,30 @@ func (s *Server) log(ctx context.Context, method string, took time.Duration, err
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	state := health.NewServer()
 	state.SetServingStatus(serviceName, grpc_health_v1.HealthCheckResponse_SERVING)
+	defer context.AfterFunc(ctx, state.Shutdown)()
 	server := s.grpcServer(ctx, state)
-	if err := grpcserve.Serve(ctx, server, l, drainTime, state.Shutdown); err != nil {
-		return fmt.Errorf("serve gRPC on %s: %w", l.Addr(), err)
+	defer server.Stop()
+	unary := map[string]bool{"/" + grpc_health_v1.Health_ServiceDesc.ServiceName + "/Check": true}
+	for _, m := range description.Methods {
+		unary["/"+serviceName+"/"+m.MethodName] = true
 	}
-	return nil
+	return s.Host.ServeMessages(ctx, l, server, func(path string) bool { return unary[path] })
 }
 
 func (s *Server) grpcServer(ctx context.Context, state *health.Server) *grpc.Server {
 	options := []grpc.ServerOption{
-		grpc.Creds(grpcmtls.Server(s.TLS)),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.StreamInterceptor(s.stream(ctx)),
 		grpc.MaxRecvMsgSize(int(s.MaxBody)),
-		grpc.MaxConcurrentStreams(streamsAtOnce),
-		grpc.InitialWindowSize(streamWindow), // which also keeps it: what waits to be received is not much
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingTime / 2, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * pingTime, Timeout: pingTime}),
 	}
 	if s.Stats != nil {
 		options = append(options, grpc.StatsHandler(s.Stats))
 	}
 	server := grpc.NewServer(options...)
 	server.RegisterService(&description, s)
-	server.RegisterService(s.bounded(grpc_health_v1.Health_ServiceDesc), state)
+	grpc_health_v1.RegisterHealthServer(server, state)
 	reflection.Register(server)
 	return server
-}
-
-// bounded is a service whose messages are received only once there is room. It needs no
-// token: that of health is for load balancers, which have none.
-func (s *Server) bounded(service grpc.ServiceDesc) *grpc.ServiceDesc {
-	service.Methods = slices.Clone(service.Methods)
-	for i, m := range service.Methods {
-		service.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
-			return m.Handler(srv, ctx, func(in any) error {
-				return toStatus(s.receive(ctx, func() error { return decode(in) }))
-			}, interceptor)
-		}
-	}
-	return &service
 }
 
 // stream runs the handler of a stream, which ends when the server is to stop: those of

@@ -1,7 +1,16 @@
 package oip_test
 
 import (
+	"bytes"
+	"fmt"
+	"slices"
+
 	"context"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"io"
 	"net"
 	"net/http"
@@ -70,5 +79,138 @@ func TestBodiesAreBookedAsTheyCome(t *testing.T) {
 				t.Fatalf("%s: %d %s", header, response.StatusCode, body)
 			}
 		}
+	}
+}
+
+// overGRPC serves a model over gRPC until the test ends, and gives the address.
+func overGRPC(t *testing.T, c oip.Config) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- oip.New(c).Serve(ctx, l) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// A rawClient speaks HTTP/2 frame by frame.
+type rawClient struct {
+	*http2.Framer
+	conn    net.Conn
+	headers bytes.Buffer
+	encode  *hpack.Encoder
+	stream  uint32
+}
+
+func rawHTTP2(t *testing.T, address, from string) *rawClient {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	c := &rawClient{Framer: http2.NewFramer(conn, conn), conn: conn}
+	c.encode = hpack.NewEncoder(&c.headers)
+	_, _ = io.WriteString(conn, http2.ClientPreface)
+	_ = c.WriteSettings()
+	return c
+}
+
+// begin begins a call, and sends no more than what is given of its message.
+func (c *rawClient) begin(path string, data []byte) {
+	c.stream += 2
+	id := c.stream - 1
+	c.headers.Reset()
+	for _, h := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", "localhost"}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
+		_ = c.encode.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]})
+	}
+	_ = c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.headers.Bytes(), EndHeaders: true})
+	for len(data) > 0 {
+		n := min(len(data), 1<<14)
+		_ = c.WriteData(id, false, data[:n])
+		data = data[n:]
+	}
+}
+
+// Calls whose messages do not come keep nobody out, neither by their number nor by what they
+// have sent of it, from one address or from another.
+func TestCallsWithoutMessagesKeepNobodyOut(t *testing.T) {
+	t.Parallel()
+	const health, run = "/grpc.health.v1.Health/Check", oip.InferMethod
+	prefix := []byte{0, 0, 0, 0xff, 0} // of a message of 65,280 bytes
+	for name, attack := range map[string]struct {
+		path string
+		data []byte
+	}{
+		"health without data":      {health, nil},
+		"health with a length":     {health, prefix},
+		"a run without data":       {run, nil},
+		"a run with a length":      {run, prefix},
+		"most of a run":            {run, append(slices.Clone(prefix), make([]byte, 60_000)...)},
+		"reflection without data":  {"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", nil},
+		"a method that is not one": {"/x/y", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := config(model())
+			c.Host = front.New(front.Config{MaxBody: maxBody, MaxConnections: 40, Timeout: patience, Log: c.Log}, front.Model{})
+			address := overGRPC(t, c)
+			for i := range 60 {
+				raw := rawHTTP2(t, address, fmt.Sprintf("127.0.0.%d", 1+i%2))
+				for range 64 {
+					raw.begin(attack.path, attack.data)
+					if len(attack.data) > 1000 {
+						break // what may be on its way on a connection
+					}
+				}
+			}
+			for range 5 {
+				conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				if _, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}); err != nil {
+					t.Errorf("health: %v", err)
+				}
+				if _, err := infer(ctx, conn, message()); err != nil {
+					t.Errorf("a run: %v", err)
+				}
+				cancel()
+				_ = conn.Close()
+			}
+		})
+	}
+}
+
+// A stream on which a client goes on sending is bounded.
+func TestStreamsOfMessagesAreBounded(t *testing.T) {
+	t.Parallel()
+	address := overGRPC(t, config(model()))
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/grpc.health.v1.Health/Watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		err = stream.SendMsg(&grpc_health_v1.HealthCheckRequest{Service: strings.Repeat("x", 1000)})
+	}
+	if ctx.Err() != nil {
+		t.Error("it takes all that is sent")
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"math"
+	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/limiter"
 )
 
 // A Model is what requests are answered with.
@@ -37,6 +40,10 @@ type Host interface {
 	// Body reads a request's body without its Content-Encoding, within the bounds of the
 	// server. What it takes of the memory is given back by release.
 	Body(http.ResponseWriter, *http.Request) (body []byte, release func(), err error)
+	// ServeMessages serves gRPC by a handler, within the bounds of the server, until ctx
+	// ends. Calls at the paths that unary tells have one message, which Received waits for.
+	ServeMessages(ctx context.Context, l net.Listener, h http.Handler, unary func(path string) bool) error
+	Received(ctx context.Context) (release func(), err error)
 	// Failed takes note of why a request was not answered, and gives the status to say.
 	Failed(http.ResponseWriter, error) (status int)
 }
@@ -78,14 +85,14 @@ type Config struct {
 // A Server answers the protocol: over HTTP as an http.Handler, over gRPC with Serve.
 type Server struct {
 	Config
-	mux       *http.ServeMux
-	gate      *gate
-	receiving chan struct{}
+	mux      *http.ServeMux
+	runs     *limiter.Limiter
+	decoding *limiter.Limiter
 }
 
 // New makes a server.
 func New(c Config) *Server {
-	s := &Server{Config: c, mux: http.NewServeMux(), gate: newGate(), receiving: make(chan struct{}, receivedAtOnce)}
+	s := &Server{Config: c, mux: http.NewServeMux(), runs: limiter.New(runsAtOnce, runsQueued), decoding: limiter.New(decodedAtOnce, math.MaxInt64)}
 	for pattern, h := range s.routes() {
 		s.mux.HandleFunc(pattern, h)
 	}
@@ -115,7 +122,7 @@ func (s *Server) entry(m Model, name, wanted string) (*entry, error) {
 	e := &entry{name: name}
 	switch name {
 	case m.Name:
-		e.platform, e.inputs, e.outputs, e.limits, e.runner = "onnx_onnxv1", m.Inputs, m.Outputs, m.Limits, gated{s.gate, m.Runner}
+		e.platform, e.inputs, e.outputs, e.limits, e.runner = "onnx_onnxv1", m.Inputs, m.Outputs, m.Limits, limited{s.runs, m.Runner}
 	case m.Name + textSuffix:
 		if m.Text == nil {
 			return nil, notFoundError{"there is no model " + quote(name) + ": " + m.NoText}

@@ -1,0 +1,35 @@
+package oip
+
+import (
+	"context"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/limiter"
+)
+
+// How many runs of tensors are under way at a time, and how many may wait for that.
+// Nothing batches them; what the stages cannot compute at once waits there.
+const (
+	runsAtOnce = 16
+	runsQueued = 64
+)
+
+// A limited Runner runs once the limiter lets it.
+type limited struct {
+	limiter *limiter.Limiter
+	pipeline.Runner
+}
+
+// Run implements Runner.
+func (l limited) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+	if err := l.limiter.Acquire(ctx, 1); err != nil {
+		if fault.CodeOf(err) == fault.Overloaded {
+			return nil, fault.Errorf(fault.Overloaded, "%d requests are computed or wait already; try again in a moment", runsAtOnce+runsQueued)
+		}
+		return nil, err
+	}
+	defer l.limiter.Release(1)
+	return l.Runner.Run(ctx, in)
+}
