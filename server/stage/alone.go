@@ -15,6 +15,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/limiter"
 	"github.com/distinfer/distinfer/server/replica"
 )
 
@@ -33,6 +34,8 @@ const flushTime = 10 * time.Millisecond
 func runAlone(srv any, stream grpc.ServerStream) error {
 	s := srv.(*Server)
 	in := new(request)
+	s.receive(in)
+	defer in.leave()
 	if err := stream.RecvMsg(in); err != nil {
 		return err
 	}
@@ -64,7 +67,8 @@ func runAlone(srv any, stream grpc.ServerStream) error {
 // sends another message, or closes its side.
 func (s *Server) hears(ctx context.Context, stream grpc.ServerStream, want error) error {
 	heard := make(chan error, 1)
-	go func() { heard <- stream.RecvMsg(new(request)) }() // until the stream ends at the latest
+	empty := &request{admission: &admission{held: limiter.New(0, 0)}} // not to be decoded
+	go func() { heard <- stream.RecvMsg(empty) }()                    // until the stream ends at the latest
 	late := time.NewTimer(goTime)
 	defer late.Stop()
 	select {
@@ -78,31 +82,6 @@ func (s *Server) hears(ctx context.Context, stream grpc.ServerStream, want error
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// allSlots waits until nothing is computed, and has that stay so until release.
-func (s *Server) allSlots(ctx context.Context) (release func(), err error) {
-	release = func() {}
-	select {
-	case s.turn <- struct{}{}: // two that each hold some of the slots would wait for ever
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return release, ctx.Err()
-	}
-	var held []func()
-	release = func() {
-		for _, r := range held {
-			r()
-		}
-	}
-	for range s.Runs {
-		one, err := s.slot(ctx)
-		if err != nil {
-			return release, err
-		}
-		held = append(held, one)
-	}
-	return release, nil
 }
 
 // runAlone makes one call of the replica that was picked, which is to compute nothing else

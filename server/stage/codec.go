@@ -36,6 +36,12 @@ type request struct {
 	// acquire waits for what the run needs to be computed; nil is a slot until it is.
 	acquire func(context.Context) error
 
+	// admission admits the message; nil admits all. untaken says that it did not, and weight
+	// what the request holds.
+	admission *admission
+	untaken   bool
+	weight    int64
+
 	// malformed says why the message could not be read. The transport would
 	// answer that with an error of its own; so the handler can.
 	malformed error
@@ -80,6 +86,9 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if r, ok := v.(*request); ok && !r.take(int64(data.Len())) {
+		return nil
+	}
 	d := newDecoder(data, c.most)
 	defer func() { _ = d.r.Close() }() // a message that is refused is not read to its end
 	switch v := v.(type) {
@@ -133,8 +142,10 @@ const (
 	maxRoute   = 1024
 	maxTensors = 4096
 	maxName    = 4096
-	// An empty string takes two bytes of a message and sixteen of memory.
 	maxStrings = 1 << 20
+	// stringBytes is what a string takes in memory besides its bytes, at least. An empty
+	// one takes two bytes of a message.
+	stringBytes = 16
 )
 
 func (r *request) decode(d *decoder) error {
@@ -498,6 +509,9 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 			}
 			if len(t.Strs) == maxStrings {
 				return fmt.Errorf("more than %d strings", maxStrings)
+			}
+			if *d.room -= stringBytes; *d.room < 0 {
+				return errors.New("its strings take more memory than a message may be large; raise --max-message, or send fewer")
 			}
 			b, err := d.bytes(n, plainBytes)
 			t.Strs = append(t.Strs, string(b))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/limiter"
 	"github.com/distinfer/distinfer/server/replica"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
@@ -266,7 +267,7 @@ func TestCallsWaitForAStageThatRestarts(t *testing.T) {
 	for i := range 5 {
 		answers = append(answers, inBackground(t, p, 2, float32(i)))
 	}
-	eventually(t, "the calls wait at the first stage", func() bool { return first.next.starved() && first.here.Load() == 5 })
+	eventually(t, "the calls wait at the first stage", func() bool { return first.next.starved() && first.here.InUse() == 5 })
 	startOn(t, config(1, 2), listenAt(t, address))
 	for _, a := range answers {
 		if err := receive(t, "an answer", a); err != nil {
@@ -309,7 +310,7 @@ func TestReplicaThatCannotReachTheNextStageIsGoneRound(t *testing.T) {
 		out, err := p.Run(testContext(t), input(x, 1))
 		wantAnswer(t, 2, x, 1, out, err)
 	}
-	if a.here.Load() != 0 {
+	if a.here.InUse() != 0 {
 		t.Error("calls are left at the stage that is cut off")
 	}
 }
@@ -354,8 +355,8 @@ func TestReplicaWithRoomTakesWhatAFullOneRefuses(t *testing.T) {
 	t.Parallel()
 	w := newTwins(t)
 	for _, p := range w.processes {
-		p.MaxQueue = 0
-		p.Runs = 1
+		p.MaxQueue, p.Runs = 0, 1
+		p.here = limiter.New(1, 0)
 	}
 	// Each caller believes that both are idle, and knows nothing of the other's calls.
 	var callers []*Pipeline
@@ -555,7 +556,7 @@ func TestWhatRunsHoldIsBounded(t *testing.T) {
 			ended <- err
 		}()
 	}
-	eventually(t, "as much is held as may be", func() bool { return b.processes[0].here.Load() == maxHeld })
+	eventually(t, "as much is held as may be", func() bool { return b.processes[0].here.InUse() == maxHeld })
 	_, err := p.Run(ctx, big())
 	wantFault(t, err, fault.Overloaded, "stage 0 holds", "--max-message")
 	close(b.release)
@@ -564,7 +565,7 @@ func TestWhatRunsHoldIsBounded(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	eventually(t, "nothing is held", func() bool { return b.processes[0].held.Load() == 0 && b.processes[0].here.Load() == 0 })
+	eventually(t, "nothing is held", func() bool { return b.processes[0].held.InUse() == 0 && b.processes[0].here.InUse() == 0 })
 }
 
 func TestTheSelfTestGoesTheWayOfTheModel(t *testing.T) {

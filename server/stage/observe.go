@@ -37,5 +37,5 @@ type Stats struct {
 
 // Stats tells what the Server does.
 func (s *Server) Stats() Stats {
-	return Stats{int(s.here.Load()), len(s.slots), int(max(0, s.waiting.Load())), s.held.Load()}
+	return Stats{int(s.here.InUse()), int(s.slots.InUse()), int(s.slots.Waiting()), s.held.InUse()}
 }

@@ -120,12 +120,8 @@ type Server struct {
 	health *health.Server
 	next   *clients
 
-	slots   chan struct{}
-	waiting atomic.Int64
-	turn    chan struct{} // of those that want all slots
-	address string        // of the listener
-	here    atomic.Int64  // runs
-	held    atomic.Int64  // bytes of their tensors
+	admission
+	address string // of the listener
 
 	computing sync.Mutex
 	runs      int // being computed
@@ -146,11 +142,10 @@ func NewServer(c Config) *Server {
 		c.Instance = rand.Text()
 	}
 	s := &Server{
-		Config: c,
-		health: health.NewServer(),
-		next:   newClients(c.Next),
-		slots:  make(chan struct{}, c.Runs),
-		turn:   make(chan struct{}, 1),
+		Config:    c,
+		health:    health.NewServer(),
+		next:      newClients(c.Next),
+		admission: newAdmission(&c),
 
 		endStreams: make(chan struct{}),
 		broken:     make(chan struct{}),
@@ -199,6 +194,10 @@ var description = grpc.ServiceDesc{
 func unary[In, Out any](method string, call func(*Server, context.Context, *In) (*Out, error)) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
 		in := new(In)
+		if r, ok := any(in).(*request); ok {
+			srv.(*Server).receive(r)
+			defer r.leave()
+		}
 		if err := decode(in); err != nil {
 			return nil, err // the transport has answered it already
 		}
@@ -297,7 +296,7 @@ func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.D
 	d := &stagepb.DescribeResponse{
 		Protocol: Protocol, Bundle: s.Bundle, Rank: uint32(s.Rank), Stages: uint32(s.Stages), Model: s.Model,
 		Version: s.Version, Onnxruntime: s.ONNXRuntime, Hostname: s.Hostname, Threads: uint32(s.Threads), Instance: s.Instance,
-		Running: uint32(len(s.slots)), Waiting: uint32(max(0, s.waiting.Load())), Starved: s.next.starved(),
+		Running: uint32(s.slots.InUse()), Waiting: uint32(s.slots.Waiting()), Starved: s.next.starved(),
 	}
 	for _, e := range wire.Encodings() {
 		d.Wires = append(d.Wires, string(e))
@@ -315,6 +314,9 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 	r.Timing = pipeline.Timing{Rank: s.Rank, Machine: s.Machine, Processors: s.Processors, AtOnce: s.Runs}
 	r.Began, r.In = time.Now(), bytesOf(in.tensors)
 	t, started := &r.Timing, r.Began
+	if in.untaken {
+		return nil, &refusal{s.full()}
+	}
 	if in.malformed != nil {
 		return nil, fault.Errorf(fault.Invalid, "stage %d: %w", s.Rank, in.malformed)
 	}
@@ -324,11 +326,11 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 	if err := s.damaged(); err != nil {
 		return nil, err
 	}
-	here, err := s.admit(in.tensors)
+	leave, err := s.admit(in)
 	if err != nil {
 		return nil, &refusal{err}
 	}
-	defer here.leave()
+	defer leave()
 	release := func() {}
 	if in.acquire != nil {
 		err = in.acquire(ctx)
@@ -365,8 +367,7 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 	}
 	answer := &response{tensors: out}
 	in.tensors = nil // the next stage's run may be long; what came in is not needed for it
-	here.holds(out)
-	r.Out = here.bytes
+	r.Out = in.holds(out)
 	if len(in.route) > 0 {
 		client, done, err := s.next.get(in.bundle, s.Rank+1, in.route[0], in.wire)
 		if err != nil {
@@ -512,68 +513,4 @@ func within(route, peers [][]string) bool {
 		}
 	}
 	return true
-}
-
-// maxHeld is how many messages of the largest size the runs that are here may hold.
-const maxHeld = 4
-
-// A stay is a run that is here, with the bytes its tensors hold.
-type stay struct {
-	server *Server
-	bytes  int64
-}
-
-func bytesOf(bag tensor.Bag) (n int64) {
-	for _, t := range bag {
-		n += t.Bytes()
-	}
-	return n
-}
-
-// admit counts a run in, or refuses it when there are too many or they hold too
-// much.
-func (s *Server) admit(in tensor.Bag) (*stay, error) {
-	a := &stay{server: s}
-	runs := s.here.Add(1)
-	a.holds(in)
-	others := s.held.Load() - a.bytes
-	switch {
-	case runs > int64(s.Runs+s.MaxQueue):
-		a.leave()
-		return nil, fault.Errorf(fault.Overloaded, "stage %d has %d runs already; send fewer at a time, or raise its --max-queue", s.Rank, s.Runs+s.MaxQueue)
-	case others > 0 && others+a.bytes > int64(maxHeld*s.MaxMessage):
-		a.leave()
-		return nil, fault.Errorf(fault.Overloaded, "stage %d holds %d bytes for other runs already; send fewer at a time, or raise its --max-message", s.Rank, others)
-	}
-	return a, nil
-}
-
-// holds notes what a run holds from now on.
-func (a *stay) holds(bag tensor.Bag) {
-	n := bytesOf(bag)
-	a.server.held.Add(n - a.bytes)
-	a.bytes = n
-}
-
-func (a *stay) leave() {
-	a.server.here.Add(-1)
-	a.server.held.Add(-a.bytes)
-}
-
-// slot waits for a place among the runs under way.
-func (s *Server) slot(ctx context.Context) (release func(), err error) {
-	release = func() { <-s.slots }
-	select {
-	case s.slots <- struct{}{}:
-		return release, nil
-	default:
-	}
-	s.waiting.Add(1)
-	defer s.waiting.Add(-1)
-	select {
-	case s.slots <- struct{}{}:
-		return release, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }

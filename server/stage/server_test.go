@@ -387,7 +387,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 	go call(1)
 	receive(t, "the first run", b.running)
 	go call(2)
-	eventually(t, "the second call waits", func() bool { return last.waiting.Load() == 1 })
+	eventually(t, "the second call waits", func() bool { return last.slots.Waiting() == 1 })
 	for range 3 {
 		_, err := p.Run(ctx, input(3, 0))
 		wantFault(t, err, fault.Overloaded, "stage 0 has 2 runs", "--max-queue")
@@ -420,10 +420,10 @@ func TestCallThatIsGivenUpLeavesTheQueue(t *testing.T) {
 			_, err := p.Run(waiting, input(2, 0))
 			failed <- err
 		}()
-		eventually(t, "the call waits", func() bool { return server.waiting.Load() == 1 })
+		eventually(t, "the call waits", func() bool { return server.slots.Waiting() == 1 })
 		giveUp()
 		wantFault(t, receive(t, "the error", failed), fault.Canceled)
-		eventually(t, "the queue is empty", func() bool { return server.waiting.Load() == 0 })
+		eventually(t, "the queue is empty", func() bool { return server.slots.Waiting() == 0 })
 	}
 	b.release <- struct{}{}
 	if err := receive(t, "the first answer", first); err != nil {

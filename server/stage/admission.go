@@ -1,0 +1,143 @@
+package stage
+
+import (
+	"context"
+	"math"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/limiter"
+)
+
+// maxHeld is how many messages of the largest size the runs that are here may hold.
+const maxHeld = 4
+
+// An admission says which runs are taken in: their bytes before they are decoded, then their
+// number, and then whose turn it is.
+type admission struct {
+	held  *limiter.Limiter // bytes of messages, and once they are decoded of their tensors
+	here  *limiter.Limiter // runs
+	slots *limiter.Limiter // runs that are computed
+
+	large atomic.Bool // whether much was held since memory was given back
+}
+
+func newAdmission(c *Config) admission {
+	return admission{
+		held:  limiter.New(maxHeld*int64(c.MaxMessage), 0),
+		here:  limiter.New(int64(c.Runs+c.MaxQueue), 0),
+		slots: limiter.New(int64(c.Runs), math.MaxInt64), // here bounds those who wait
+	}
+}
+
+// receive makes a request to be decoded, whose message is admitted by its length before that.
+// Whoever receives it has it leave.
+func (a *admission) receive(into *request) { into.admission = a }
+
+// take admits a message of n bytes, which is not to be decoded when it is not taken.
+func (r *request) take(n int64) bool {
+	if r.admission == nil {
+		return true
+	}
+	if !r.admission.held.TryAcquire(n) {
+		r.untaken = true
+		return false
+	}
+	r.weight = n
+	return true
+}
+
+// leave gives back what the request holds.
+func (r *request) leave() {
+	a := r.admission
+	if a == nil {
+		return
+	}
+	a.held.Release(r.weight)
+	if r.weight >= largeWeight {
+		a.large.Store(true)
+	}
+	r.weight = 0
+	a.giveBack()
+}
+
+// holds notes what a run holds from now on. More than there is room for is not counted.
+func (r *request) holds(bag tensor.Bag) (n int64) {
+	n = bytesOf(bag)
+	if r.admission == nil {
+		return n
+	}
+	held := r.admission.held
+	switch {
+	case n < r.weight:
+		held.Release(r.weight - n)
+		r.weight = n
+	case held.TryAcquire(n - r.weight):
+		r.weight = n
+	}
+	return n
+}
+
+func bytesOf(bag tensor.Bag) (n int64) {
+	for _, t := range bag {
+		n += t.Bytes()
+	}
+	return n
+}
+
+// admit counts a run in, or refuses it when there are too many or they hold too much.
+func (s *Server) admit(in *request) (leave func(), err error) {
+	if in.untaken {
+		return nil, s.full()
+	}
+	if !s.here.TryAcquire(1) {
+		return nil, fault.Errorf(fault.Overloaded, "stage %d has %d runs already; send fewer at a time, or raise its --max-queue", s.Rank, s.Runs+s.MaxQueue)
+	}
+	if n := in.holds(in.tensors); in.admission != nil && n > in.weight {
+		s.here.Release(1)
+		return nil, s.full()
+	}
+	return func() { s.here.Release(1) }, nil
+}
+
+func (s *Server) full() error {
+	return fault.Errorf(fault.Overloaded, "stage %d holds %d bytes for other runs already; send fewer at a time, or raise its --max-message", s.Rank, s.held.InUse())
+}
+
+// slot waits for a place among the runs that are computed.
+func (s *Server) slot(ctx context.Context) (release func(), err error) { return s.acquire(ctx, 1) }
+
+// allSlots waits until nothing is computed, and has that stay so until release.
+func (s *Server) allSlots(ctx context.Context) (release func(), err error) {
+	return s.acquire(ctx, s.slots.Capacity())
+}
+
+func (s *Server) acquire(ctx context.Context, n int64) (release func(), err error) {
+	if err := s.slots.Acquire(ctx, n); err != nil {
+		return func() {}, err
+	}
+	return func() { s.slots.Release(n) }, nil
+}
+
+const (
+	// largeWeight is how many bytes of a run are worth giving back to the system, and
+	// giveBackAfter how long nothing may be held before that.
+	largeWeight   = 16 << 20
+	giveBackAfter = 5 * time.Second
+)
+
+// giveBack gives memory back to the system when nothing is held after large runs, which the
+// runtime would do after minutes.
+func (a *admission) giveBack() {
+	if a.held.InUse() > 0 || !a.large.CompareAndSwap(true, false) {
+		return
+	}
+	time.AfterFunc(giveBackAfter, func() {
+		if a.held.InUse() == 0 {
+			debug.FreeOSMemory()
+		}
+	})
+}
