@@ -22,6 +22,7 @@ type cluster struct {
 	stages [][]*rig.Process // by rank, then replica
 	fronts []*rig.Process
 	urls   []string // of the fronts
+	grpc   []string // their addresses for gRPC, if they have any
 
 	proxies rig.Toxiproxy
 	links   []link
@@ -48,6 +49,8 @@ type layout struct {
 	ranks, replicas   int
 	proxied           bool
 	timeout           time.Duration // of a front
+	front             []string      // more flags of a front
+	grpc              bool          // fronts answer by gRPC as well
 }
 
 // startCluster returns when all of the cluster is ready. stop has to be called
@@ -77,6 +80,16 @@ func startCluster(ctx context.Context, launcher rig.Launcher, l layout) (*cluste
 		p := c.process(l, fmt.Sprintf("front-%c", 'a'+i), address)
 		p.Answers = func(ctx context.Context) error { return rig.FrontReady(ctx, "http://"+address+"/readyz") }
 		p.Command = []string{l.binary, "front", "--bundle", l.bundle, "--listen", address, "--timeout", l.timeout.String(), "--log-level", "warn"}
+		p.Command = append(p.Command, l.front...)
+		if l.grpc {
+			other, err := ports.Address()
+			if err != nil {
+				return c, err
+			}
+			_, port, _ := strings.Cut(other, ":")
+			p.Command = append(p.Command, "--grpc-port", port)
+			c.grpc = append(c.grpc, other)
+		}
 		c.fronts, c.urls = append(c.fronts, p), append(c.urls, "http://"+address)
 	}
 	if l.proxied {

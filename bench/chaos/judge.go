@@ -50,6 +50,9 @@ func judge(status int, body []byte, q *question) verdict {
 // differs says in what an answer is not the right one. It names no figures, so
 // that the report can count alike ones.
 func differs(body []byte, q *question) string {
+	if q.numbers != nil {
+		return differsInNumbers(body, q)
+	}
 	var answers [][]struct {
 		Label string
 		Score *float64

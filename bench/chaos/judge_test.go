@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -131,5 +134,43 @@ func TestSentences(t *testing.T) {
 	}
 	if _, err := sentences(t.TempDir(), 10); err == nil {
 		t.Error("no error without the files")
+	}
+}
+
+func TestJudgeNumbers(t *testing.T) {
+	q := &question{path: quotientPath, numbers: []int64{1, -2}}
+	for body, want := range map[string]outcome{
+		`{"outputs":[{"name":"z","data":[1,-2]}]}`: right,
+		`{"outputs":[{"name":"z","data":[1,2]}]}`:  wrong,
+		`{"outputs":[{"name":"z","data":[1]}]}`:    wrong,
+		`{"outputs":[]}`:                           wrong,
+		`no JSON`:                                  wrong,
+	} {
+		if got := judge(200, []byte(body), q); got.outcome != want {
+			t.Errorf("%s is %v", body, got)
+		}
+	}
+}
+
+func TestQuotientsDifferAndAreRight(t *testing.T) {
+	questions, err := quotients(100, rand.New(rand.NewPCG(1, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, q := range questions {
+		var asked struct{ Inputs []struct{ Data []int64 } }
+		if err := json.Unmarshal(q.body, &asked); err != nil {
+			t.Fatal(err)
+		}
+		for i, z := range q.numbers {
+			if a, b := asked.Inputs[0].Data[i], asked.Inputs[1].Data[i]; z != -a/b {
+				t.Errorf("-%d / %d is %d", a, b, z)
+			}
+		}
+		seen[fmt.Sprint(q.numbers)] = true
+	}
+	if len(seen) != len(questions) {
+		t.Errorf("%d of %d differ", len(seen), len(questions))
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -99,7 +100,7 @@ func (l *load) ask(ctx context.Context, turn int, q *question) verdict {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	for try := range l.urls {
-		status, body, answering, err := l.post(ctx, l.urls[(turn+try)%len(l.urls)], q.body)
+		status, body, answering, err := l.post(ctx, l.urls[(turn+try)%len(l.urls)]+cmp.Or(q.path, "/predict"), q.body)
 		switch {
 		case err == nil:
 			return judge(status, body, q)
@@ -113,11 +114,11 @@ func (l *load) ask(ctx context.Context, turn int, q *question) verdict {
 	return verdict{lost, 0, "there is no front"}
 }
 
-// post asks one front. answering tells whether there was a byte of an answer.
+// post asks one front at a URL. answering tells whether there was a byte of an answer.
 func (l *load) post(ctx context.Context, url string, body []byte) (status int, answer []byte, answering bool, err error) {
 	var begun atomic.Bool // the transport's own goroutine sets it
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { begun.Store(true) }})
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/predict", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, false, err
 	}

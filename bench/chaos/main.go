@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -20,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -140,11 +142,9 @@ func run(ctx context.Context, o options) (err error) {
 
 // prepare splits the model into tmp and makes the questions.
 func prepare(ctx context.Context, o options, tmp string) ([]question, error) {
-	for name, stages := range map[string]int{"whole": 1, "stages": o.stages} {
-		cmd := exec.CommandContext(ctx, o.binary, "split", o.model, "--stages", strconv.Itoa(stages), "--out", filepath.Join(tmp, name))
-		cmd.Env = rig.Environment()
-		if output, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("split the model: %w: %s", err, output)
+	for name, stages := range map[string]int{"whole": 1, string(usual): o.stages} {
+		if err := split(ctx, o, o.model, stages, filepath.Join(tmp, name)); err != nil {
+			return nil, err
 		}
 	}
 	texts, err := sentences("models/testdata/sst2", o.texts)
@@ -162,14 +162,49 @@ func prepare(ctx context.Context, o options, tmp string) ([]question, error) {
 	return questions, nil
 }
 
+func split(ctx context.Context, o options, model string, stages int, out string) error {
+	cmd := exec.CommandContext(ctx, o.binary, "split", model, "--stages", strconv.Itoa(stages), "--out", out)
+	cmd.Env = rig.Environment()
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("split the model: %w: %s", err, output)
+	}
+	return nil
+}
+
+// model makes what a scenario serves: a bundle of so many stages, and questions about it.
+func (s *scenario) model(ctx context.Context, o options, texts []question, tmp string) (bundle string, stages int, questions []question, err error) {
+	bundle = filepath.Join(tmp, cmp.Or(string(s.serves), string(usual)))
+	stages, questions = o.stages, texts
+	var model string
+	switch source := bundle + "-model"; s.serves {
+	case badTokenizer:
+		model, err = writeBadTokenizer(o.model, source)
+	case quotient:
+		stages = quotientNodes
+		if model, err = writeQuotient(source); err == nil {
+			questions, err = quotients(1024, rand.New(rand.NewPCG(o.seed, 1)))
+		}
+	default:
+		return bundle, stages, questions, nil
+	}
+	if err == nil {
+		err = split(ctx, o, model, stages, bundle)
+	}
+	return bundle, stages, questions, err
+}
+
 // play runs one scenario on a cluster of its own.
 func play(ctx context.Context, o options, s *scenario, launcher rig.Launcher, questions []question, tmp, logs string) (result, error) {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return result{}, err
 	}
+	bundle, stages, questions, err := s.model(ctx, o, questions, tmp)
+	if err != nil {
+		return result{}, err
+	}
 	c, err := startCluster(ctx, launcher, layout{
-		binary: o.binary, toxiproxy: o.toxiproxy, bundle: filepath.Join(tmp, "stages"), logs: logs,
-		ranks: o.stages, replicas: s.replicas, proxied: s.proxied, timeout: o.timeout,
+		binary: o.binary, toxiproxy: o.toxiproxy, bundle: bundle, logs: logs, front: s.front, grpc: s.grpc,
+		ranks: stages, replicas: s.replicas, proxied: s.proxied, timeout: o.timeout,
 	})
 	defer c.stop()
 	if err == nil && s.prepare != nil {
@@ -207,5 +242,10 @@ func play(ctx context.Context, o options, s *scenario, launcher rig.Launcher, qu
 	c.stop()
 	r := newResult(s, requests, in.faults, int(l.retries.Load()), c.told(), c.named)
 	r.Memory = in.memory
+	for answer, n := range in.answers {
+		answer.Count = n
+		r.Attack = append(r.Attack, answer)
+	}
+	slices.SortFunc(r.Attack, func(a, b reasonCount) int { return cmp.Or(cmp.Compare(a.Why, b.Why), a.Status-b.Status) })
 	return r, nil
 }

@@ -36,6 +36,8 @@ type result struct {
 
 	Memory []memory `json:"memory,omitempty"`
 
+	Attack []reasonCount `json:"attack,omitempty"` // what became of an adversary's requests
+
 	Troubles []string `json:"troubles,omitempty"`
 	Held     bool     `json:"invariant_held"`
 }
@@ -151,6 +153,14 @@ func writeTable(w io.Writer, results []result) error {
 			for _, m := range r.Memory {
 				fmt.Fprintf(w, "  %-10s after warming up %.1f, at the end %.1f, at most %.1f; %+.2f a minute in the second half\n", m.Process, m.Start, m.End, m.Max, m.Slope)
 			}
+		}
+	}
+	for _, r := range results {
+		if len(r.Attack) > 0 {
+			fmt.Fprintf(w, "\n%s (%s):\n", r.Scenario, r.About)
+		}
+		for _, a := range r.Attack {
+			fmt.Fprintf(w, "  %d times %d: %s\n", a.Count, a.Status, a.Why)
 		}
 	}
 	for _, r := range results {

@@ -19,6 +19,9 @@ type scenario struct {
 	name, about string
 	replicas    int           // of each rank
 	proxied     bool          // the links go through toxiproxy
+	serves      served        // what is asked
+	front       []string      // more flags of the fronts
+	grpc        bool          // the fronts answer by gRPC as well
 	least       time.Duration // of the load, beside the front's timeout
 	// prepare is done before the load begins; nil is nothing.
 	prepare func(context.Context, *cluster) error
@@ -42,8 +45,23 @@ var scenarios = []scenario{
 	{name: "rolling", about: "SIGTERM and restart of every process, one after the other", replicas: 2, inject: rolling},
 	{name: "disk", about: "a replica loses its disk, and fetches its slice onto a full one, then onto a larger one", replicas: 2, inject: fullDisk},
 	{name: "single", about: "one replica a rank: kill -9 of one every 6 s, started again at once", replicas: 1, inject: killEvery(6 * time.Second)},
+	{name: "adversary-texts", about: "8 clients send texts with an id that the model's table does not have", replicas: 2, serves: badTokenizer, inject: attack("bad texts", 8, 5*time.Millisecond, badTexts)},
+	{name: "adversary-poison", about: "4 clients send tensors with which the processor traps, the same and others", replicas: 2, serves: quotient, inject: attack("poison", 4, 50*time.Millisecond, poison)},
+	{name: "adversary-shapes", about: "4 clients send compressed tensors of large shapes", replicas: 2, inject: attack("large shapes", 4, 50*time.Millisecond, shapes)},
+	{name: "adversary-senders", about: "4 clients hold 400 connections each with half a request, of 512 that a front takes", replicas: 2, front: []string{"--max-connections", "512"}, inject: attack("half-sent requests", 4, 0, halfSent)},
+	{name: "adversary-lines", about: "4 clients send compressed streams of blank lines, and half of them leave", replicas: 2, inject: attack("blank lines", 4, 100*time.Millisecond, blankLines)},
+	{name: "adversary-headers", about: "4 clients open 32 calls by gRPC each and send no message", replicas: 2, grpc: true, inject: both(attack("idle calls", 4, 0, idleHeaders), askGRPC)},
 	{name: "gone", about: "all replicas of the last rank killed, for longer than the front's timeout", replicas: 2, least: 12 * time.Second, outage: true, inject: gone},
 }
+
+// What is served is the text model, unless said otherwise.
+type served string
+
+const (
+	usual        served = "stages"
+	badTokenizer served = "bad-tokenizer" // the text model, with a token whose id its table does not have
+	quotient     served = quotientName
+)
 
 // warmUp is how long there is load before the first fault.
 const warmUp = 2 * time.Second
@@ -75,8 +93,9 @@ type injector struct {
 
 	memory []memory // of the processes, when that was watched
 
-	mu     sync.Mutex
-	faults []fault
+	mu      sync.Mutex
+	faults  []fault
+	answers map[reasonCount]int // that an adversary got
 }
 
 // begin notes a fault that is about to be done. The function it returns notes

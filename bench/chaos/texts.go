@@ -27,9 +27,11 @@ const tolerance = 1e-4
 
 // A question is a text and the answer that the whole model gives to it.
 type question struct {
-	body   []byte // of the request, with the text
-	label  string
-	scores map[string]float64
+	path    string // of the URL; empty is /predict
+	body    []byte // of the request, with the text
+	label   string
+	scores  map[string]float64
+	numbers []int64 // the answer where tensors are asked about; else nil
 }
 
 // sentences are the first n of SST-2's that differ: dev's, test's, then train's.
@@ -158,7 +160,7 @@ func parseAnswers(output []byte, sentences []string) ([]question, error) {
 		if err != nil {
 			return nil, err
 		}
-		questions[i] = question{body, a.Label, a.Scores}
+		questions[i] = question{body: body, label: a.Label, scores: a.Scores}
 	}
 	return questions, nil
 }
