@@ -9,8 +9,10 @@ package textmodel
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
@@ -371,6 +373,17 @@ type Text struct {
 	// Length is how many tokens it has in a batch of its own, padding included. A
 	// batch of several has the Length of the longest.
 	Length int
+}
+
+// WriteTo writes what the model is given of the text, to tell it from others by a hash.
+func (t Text) WriteTo(w io.Writer) (n int64, err error) {
+	for _, list := range [][]int64{t.encoding.IDs, t.encoding.TypeIDs} {
+		n += int64(8 * (len(list) + 1))
+		if err := binary.Write(w, binary.LittleEndian, append([]int64{int64(len(list))}, list...)); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // Encode tokenises an input. What is wrong with it is a fault.Invalid: that it cannot be

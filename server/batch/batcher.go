@@ -10,6 +10,7 @@ package batch
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/quarantine"
 )
 
 // Config says how a Batcher batches.
@@ -67,6 +69,7 @@ const (
 // A Batcher answers texts. It is safe for concurrent use.
 type Batcher struct {
 	Config
+	bad *quarantine.List // texts
 
 	mu       sync.Mutex
 	queue    *queue
@@ -86,7 +89,7 @@ func New(c Config) *Batcher {
 	if c.Alone || c.Model.Alone() {
 		l.rows = 1
 	}
-	b := &Batcher{Config: c, cost: newCost(), flight: newFlight(c.Begin)}
+	b := &Batcher{Config: c, bad: quarantine.New(quarantine.DefaultPolicy), cost: newCost(), flight: newFlight(c.Begin)}
 	b.queue = newQueue(l, b.cost)
 	return b
 }
@@ -156,6 +159,9 @@ func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmo
 	encoded := make([]textmodel.Text, len(texts))
 	for i, s := range texts {
 		if encoded[i], c.answers[i].Err = b.Model.Encode(s); c.answers[i].Err == nil {
+			c.answers[i].Err = b.quarantined(started, encoded[i])
+		}
+		if c.answers[i].Err == nil {
 			c.missing++
 		}
 	}
@@ -181,6 +187,28 @@ func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmo
 	}
 	b.end(c, ctx.Err())
 	return nil, c.timing, c.err
+}
+
+// quarantined is an error for a text that ended a stage a while ago, by itself.
+func (b *Batcher) quarantined(now time.Time, t textmodel.Text) error {
+	if b.bad.Len() == 0 {
+		return nil
+	}
+	_, err := b.bad.Find(now, b.key(t))
+	return err
+}
+
+func (b *Batcher) key(t textmodel.Text) quarantine.Key {
+	return b.bad.Key(func(h *maphash.Hash) { _, _ = t.WriteTo(h) })
+}
+
+// remember has texts that ended a stage refused for a while, in whatever batch.
+func (b *Batcher) remember(r *run, o *outcome) {
+	for i, it := range r.items {
+		if o.done[i] && fault.CodeOf(o.answers[i].Err) == fault.Fatal {
+			b.bad.Add(time.Now(), b.key(it.text), o.answers[i].Err)
+		}
+	}
 }
 
 // reserve takes room for texts, unless there is none or they could not be answered
@@ -320,6 +348,7 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 	o := computeEach(ctx, r.texts, b.Model.Compute)
 	took := time.Since(started)
 	ended(o.err)
+	b.remember(r, &o)
 	if internal := o.internal(); internal != nil && o.err == nil {
 		b.Log.ErrorContext(ctx, "a text cannot be computed", "error", internal)
 	}

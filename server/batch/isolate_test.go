@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -251,6 +252,16 @@ func TestTextsThatWereWithADeadlyOneAreComputedOneByOne(t *testing.T) {
 		all, want = append(all, s), append(want, w)
 	}
 	all[20] += "w9"
+	defer func() { // and it is known from then on, whoever sends it along with whatever
+		before := runner.runs.Load()
+		again, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w1 w2", all[20]}))
+		if err != nil || fault.CodeOf(again[1].Err) != fault.Quarantined || !strings.Contains(again[1].Err.Error(), "it ended stage 1") {
+			t.Errorf("%v, the same text again: %v", err, again[1].Err)
+		}
+		if again[0].Err != nil || runner.runs.Load() != before+1 {
+			t.Errorf("the other: %v, %d runs", again[0].Err, runner.runs.Load()-before)
+		}
+	}()
 	answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
 	if err != nil || fault.CodeOf(answers[20].Err) != fault.Fatal {
 		t.Fatalf("%v, the deadly text: %v", err, answers[20].Err)
