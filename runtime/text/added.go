@@ -27,6 +27,8 @@ type tokenTrie struct {
 	next  map[uint64]uint32 // node<<8 | byte -> node
 	ends  []int32           // node -> index into tokens, or -1
 	found []addedToken
+
+	patterns [][]byte // of found
 }
 
 func newTokenTrie() *tokenTrie {
@@ -51,7 +53,7 @@ func (t *tokenTrie) add(pattern []byte, token addedToken) bool {
 	}
 	t.first[pattern[0]] = true
 	t.ends[node] = int32(len(t.found))
-	t.found = append(t.found, token)
+	t.found, t.patterns = append(t.found, token), append(t.patterns, pattern)
 	return true
 }
 

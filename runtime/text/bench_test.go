@@ -147,3 +147,31 @@ func cpuTime(b *testing.B) time.Duration {
 	}
 	return time.Duration(now.Nano())
 }
+
+// BenchmarkLongText encodes 4 MB for a model that reads 512 tokens: sentences, one word that
+// does not end, and Chinese without a space.
+func BenchmarkLongText(b *testing.B) {
+	toks := map[string]*Tokenizer{}
+	toks["sst2-minilm"], _ = loadModelTokenizer(b, "sst2-minilm")
+	names, files := orderedConfigs(b, "families")
+	for i, name := range names {
+		toks[name] = loadString(b, files[i])
+	}
+	for _, name := range []string{"sst2-minilm", "roberta", "xlm-roberta", "llama"} {
+		tok, err := toks[name].WithMaxLength(512)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for kind, sample := range map[string]string{"sentences": benchSentence + " ", "word": "a", "chinese": "今天天气很好，我们去公园。"} {
+			text := strings.Repeat(sample, (4<<20)/len(sample))
+			b.Run(name+"/"+kind, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := tok.Encode(text); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}

@@ -3,6 +3,8 @@ package text
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -22,6 +24,8 @@ type bpe struct {
 	fuseUnk      bool
 	byteFallback bool
 	ignoreMerges bool // a word in the vocabulary is a token, whatever merging makes of it
+
+	joined func() map[[2]rune]bool // see joinedPairs
 }
 
 type pair struct {
@@ -52,6 +56,7 @@ func (c candidate) before(d candidate) bool {
 
 // finish fills m.names and m.whole.
 func (m *bpe) finish() {
+	m.joined = sync.OnceValue(m.joinedPairs)
 	m.names = make(map[uint32]string, len(m.vocabulary))
 	for token, id := range m.vocabulary {
 		m.names[id] = token
@@ -137,7 +142,7 @@ func (m *bpe) name(id uint32, word []byte) string {
 // split makes a symbol of every character of a word. A character that is not in the
 // vocabulary becomes its bytes, or the unknown token, or nothing.
 func (m *bpe) split(w *mergeRoom, word []byte) error {
-	w.symbols = w.symbols[:0]
+	w.symbols = slices.Grow(w.symbols[:0], utf8.RuneCount(word))
 	var unk uint32
 	unkSize := 0 // of an unknown token that was not appended yet
 	for i := 0; i < len(word); {
@@ -219,7 +224,7 @@ func (w *mergeRoom) push(id uint32, size int) {
 
 // merge merges the symbols of w. It takes n log n steps for n symbols.
 func (m *bpe) merge(w *mergeRoom) {
-	w.heap = w.heap[:0]
+	w.heap = slices.Grow(w.heap[:0], len(w.symbols))
 	for i := 1; i < len(w.symbols); i++ {
 		m.consider(w, int32(i-1), int32(i))
 	}

@@ -14,11 +14,14 @@ type buffer struct {
 	text    []byte
 	origins []origin
 	tracked bool
+	// drifts says that a normalizer lost characters of which the Rust library keeps no count:
+	// the origins of all that follow are off by them.
+	drifts bool
 }
 
 // reset empties the buffer and keeps its memory.
 func (b *buffer) reset(tracked bool) {
-	b.text, b.origins, b.tracked = b.text[:0], b.origins[:0], tracked
+	b.text, b.origins, b.tracked, b.drifts = b.text[:0], b.origins[:0], tracked, false
 }
 
 // setOrigins makes the buffer's bytes stand for themselves, character by character.
@@ -83,12 +86,14 @@ func (b *buffer) appendChars(src buffer, chars []char) {
 			b.mark(src, walk.next(c.change))
 		}
 	}
+	b.drifts = b.drifts || b.tracked && (walk.at != len(src.text) || walk.over)
 }
 
 // A walker goes through an old text as the characters of the new one replace it.
 type walker struct {
-	src buffer
-	at  int
+	src  buffer
+	at   int
+	over bool // more was asked for than there is
 }
 
 // next returns the byte of the old text that a character stands for.
@@ -101,6 +106,7 @@ func (w *walker) next(change int32) int {
 		_, n := utf8.DecodeRune(w.src.text[w.at:])
 		w.at += n
 	}
+	w.over = w.over || change <= 0
 	return min(at, len(w.src.text)-1)
 }
 

@@ -42,7 +42,7 @@ type byteLevel struct {
 
 func (p byteLevel) apply(w *work) {
 	w.rewrite(func(src buffer) {
-		if p.prefix && src.text[0] != ' ' {
+		if p.prefix && src.text[0] != ' ' && !w.goesOn() {
 			src = w.prefixed(" ", src)
 		}
 		for from := 0; from < len(src.text); {
@@ -136,7 +136,7 @@ const (
 func (p metaspace) apply(w *work) {
 	w.rewrite(func(src buffer) {
 		start := len(w.next.text)
-		if first := src.text[0] == ' ' || hasPrefix(src.text, p.replacement); !first && p.prepends(src) {
+		if first := src.text[0] == ' ' || hasPrefix(src.text, p.replacement); !first && p.prepends(src) && !w.goesOn() {
 			w.next.text = append(w.next.text, p.replacement...)
 			w.next.mark(src, 0)
 		}
@@ -173,9 +173,11 @@ func hasPrefix(s []byte, prefix string) bool {
 // appends to w.next and w.spans what becomes of it.
 func (w *work) rewrite(f func(src buffer)) {
 	w.next.reset(w.tracked)
+	w.next.drifts = w.drifts
 	in := w.spans
 	w.spans = w.more[:0]
-	for _, s := range in {
+	for i, s := range in {
+		w.rewriting = i
 		src := w.slice(s.start, s.end)
 		if !s.added {
 			f(src)
@@ -188,6 +190,9 @@ func (w *work) rewrite(f func(src buffer)) {
 	w.more = in
 	w.buffer, w.next = w.next, w.buffer
 }
+
+// goesOn reports that what rewrite gives is the rest of a word.
+func (w *work) goesOn() bool { return w.within && w.rewriting == 0 }
 
 // prefixed returns src with a text before it.
 func (w *work) prefixed(s string, src buffer) buffer {

@@ -306,14 +306,14 @@ func (v vocabulary) entries() vocabulary { return v }
 
 // Truncates reports whether Encode leaves out some of a text.
 func (t *Tokenizer) Truncates(text string) (bool, error) {
-	most, bounded := t.MaxLength()
-	if !bounded {
+	if t.truncation == nil {
 		return false, nil
 	}
-	whole := *t
-	whole.truncation, whole.padding = nil, nil
-	e, err := whole.Encode(text)
-	return len(e.IDs) > most, err
+	with, tr := *t, *t.truncation
+	tr.onlyFirst, tr.onlySecond = false, false // which would fail
+	with.truncation, with.padding = &tr, nil
+	e, err := with.Encode(text)
+	return e.Truncated, err
 }
 
 // WithLowercase returns a Tokenizer that puts texts into lower case before all else.
@@ -322,6 +322,9 @@ func (t *Tokenizer) WithLowercase() *Tokenizer {
 	with.normalizer = lowercase{}
 	if t.normalizer != nil {
 		with.normalizer = normalizerSequence{lowercase{}, t.normalizer}
+	}
+	if t.cuts != nil {
+		with.cuts = newCuts(&with)
 	}
 	return &with
 }

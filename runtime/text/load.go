@@ -108,6 +108,7 @@ func loadTokenizer(r io.Reader) (*Tokenizer, error) {
 	} else if id, ok := t.id("[PAD]"); ok {
 		t.padding = &padder{id: int64(id), token: "[PAD]"}
 	}
+	t.cuts = newCuts(t)
 	return t, nil
 }
 

@@ -16,6 +16,8 @@ type match struct {
 // A matcher appends contiguous matches that cover the whole of s.
 type matcher interface {
 	matches(dst []match, s []byte) []match
+	// seam tells what is matched at a place where a text may be taken apart.
+	seam(s seam) matched
 }
 
 // bitMatcher matches single characters by their properties.
@@ -69,6 +71,7 @@ type regexMatcher struct {
 	slow   *regexp.Regexp
 	fast   []*regexStep // finds what starts at a place; nil when it cannot
 	spaces *charSet
+	shape  *regexShape // nil when what matches may depend on what is beside it
 }
 
 func (p *regexMatcher) matches(dst []match, s []byte) []match {

@@ -11,6 +11,8 @@ type model interface {
 	tokenize(dst *tokens, word []byte) error
 	// id returns the id of a token of the vocabulary.
 	id(token string) (uint32, bool)
+	// total reports whether tokenize never fails.
+	total() bool
 	// size returns the number of tokens in the vocabulary.
 	size() int
 }
@@ -22,6 +24,11 @@ type tokens struct {
 	strings []string
 	places  []place
 	want    wants
+	dropped int // tokens that are no longer there, which were the first
+
+	// Of a word that is tokenised in parts, the score of what came before, and of the last
+	// word with it: sums are rounded, so what is added up to counts.
+	before, score float64
 
 	// What models need for a word and the next word can use again.
 	merging mergeRoom
@@ -43,7 +50,7 @@ type place struct {
 }
 
 func (t *tokens) reset(want wants) {
-	t.ids, t.strings, t.places, t.want = t.ids[:0], t.strings[:0], t.places[:0], want
+	t.ids, t.strings, t.places, t.want, t.dropped = t.ids[:0], t.strings[:0], t.places[:0], want, 0
 }
 
 // add appends a token that stands for bytes start to end of the word. Where

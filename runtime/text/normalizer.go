@@ -18,6 +18,7 @@ func (s normalizerSequence) normalize(dst *buffer, src buffer) {
 	for _, n := range s[:len(s)-1] {
 		next := buffer{text: make([]byte, 0, len(src.text)+len(src.text)/4), tracked: dst.tracked}
 		n.normalize(&next, src)
+		dst.drifts = dst.drifts || next.drifts
 		src = next
 	}
 	s[len(s)-1].normalize(dst, src)
@@ -50,7 +51,7 @@ func (b bertNormalizer) normalize(dst *buffer, src buffer) {
 	// Short texts decompose on the stack.
 	var room [256]char
 	walk := walker{src: src}
-	for _, c := range decompose(room[:0], src.text, false) {
+	for _, c := range decompose(charsFor(room[:0], src.text), src.text, false) {
 		at := 0
 		if dst.tracked {
 			at = walk.next(c.change)
@@ -153,7 +154,7 @@ func (f unicodeForm) normalize(dst *buffer, src buffer) {
 		return
 	}
 	var room [256]char
-	out := decompose(room[:0], src.text, f.compat)
+	out := decompose(charsFor(room[:0], src.text), src.text, f.compat)
 	if f.compose {
 		out = recompose(out)
 	}

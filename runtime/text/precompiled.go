@@ -23,23 +23,32 @@ type precompiled struct {
 const maxCluster = 6
 
 func (p *precompiled) normalize(dst *buffer, src buffer) {
+	// Most texts stay as they are, and need no characters.
 	var room [256]char
-	chars, changed := room[:0], false
+	var chars []char
+	changed := false
+	replace := func(from int, old, with []byte) {
+		if !changed {
+			chars = appendRunes(charsFor(room[:0], src.text), src.text[:from])
+			changed = true
+		}
+		chars = replaced(chars, old, with)
+	}
 	for i := 0; i < len(src.text); {
 		n := clusterEnd(src.text[i:])
 		cluster := src.text[i : i+n]
 		i += n
 		if n < maxCluster {
 			if with, ok := p.find(cluster); ok {
-				chars, changed = replaced(chars, cluster, with), true
+				replace(i-n, cluster, with)
 				continue
 			}
 		}
 		for len(cluster) > 0 {
 			r, size := utf8.DecodeRune(cluster)
 			if with, ok := p.find(cluster[:size]); ok {
-				chars, changed = replaced(chars, cluster[:size], with), true
-			} else {
+				replace(i-len(cluster), cluster[:size], with)
+			} else if changed {
 				chars = append(chars, char{r: r})
 			}
 			cluster = cluster[size:]
@@ -50,6 +59,24 @@ func (p *precompiled) normalize(dst *buffer, src buffer) {
 	} else {
 		dst.append(src)
 	}
+}
+
+// appendRunes appends the characters of a text as they are.
+func appendRunes(chars []char, text []byte) []char {
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		chars, text = append(chars, char{r: r}), text[size:]
+	}
+	return chars
+}
+
+// charsFor is room for as many characters as a text has: the given, or of its own for a
+// long text, whose room would otherwise grow and be copied.
+func charsFor(room []char, text []byte) []char {
+	if len(text) <= cap(room) {
+		return room
+	}
+	return make([]char, 0, utf8.RuneCount(text)+cap(room))
 }
 
 // replaced appends with, in the place of old.

@@ -19,6 +19,9 @@ type work struct {
 	more []span // what spans is made of anew
 	next buffer // and the text
 	room buffer // for a piece with something before it
+
+	within    bool // the first span is the rest of a word
+	rewriting int  // the span that is rewritten
 }
 
 // A preTokenizer cuts the spans that are text further. Empty spans vanish.

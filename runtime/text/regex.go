@@ -47,6 +47,7 @@ func compileRegex(pattern string) (matcher, error) {
 		return setMatcher{newCharSet(set), runs}, nil
 	}
 	m := &regexMatcher{fast: regexSteps(all.group)}
+	shaped := all.group
 	if leaves {
 		spaces, err := namedClass("s")
 		if err != nil {
@@ -54,7 +55,9 @@ func compileRegex(pattern string) (matcher, error) {
 		}
 		all.out += "|(" + spellOut(spaces) + "+)"
 		m.spaces = newCharSet(spaces)
+		shaped = append(slices.Clone(shaped), []regexPart{{class: true, first: spaces, least: 1, most: math.MaxInt}})
 	}
+	m.shape = newRegexShape(shaped)
 	if m.slow, err = regexp.Compile(all.out); err != nil {
 		return nil, fmt.Errorf("regex %q is not supported: %w", pattern, err)
 	}

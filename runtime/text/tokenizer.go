@@ -24,6 +24,7 @@ type Tokenizer struct {
 	truncation   *truncation // nil: texts of any length
 	padding      *padder     // nil: nothing to pad with
 	addedIDs     map[string]uint32
+	cuts         *cuts // where long texts can be taken apart; nil: nowhere
 	scratch      *sync.Pool
 }
 
@@ -37,6 +38,9 @@ type Encoding struct {
 	Tokens            []string // only set by EncodeTokens
 	Offsets           []Offset // only set by EncodeOffsets
 	Words             []int32  // only set by EncodeOffsets; -1 for tokens that are not the text's
+
+	// Truncated reports that truncation left out some of the text, or of either of a pair.
+	Truncated bool
 }
 
 // An Offset is the range of the text that a token stands for, in code points; 0 to
@@ -109,54 +113,41 @@ func (t *Tokenizer) encode(a string, b *string, want wants) (Encoding, error) {
 		defer t.scratch.Put(s)
 	}
 	s.tokens[1].reset(want)
-	if err := t.tokenize(s, a, 0, want); err != nil {
+	most := 0 // tokens that tell a text which is too long; 0: none is
+	if t.truncation != nil {
+		most = max(t.truncation.room(l), 0) + 1
+	}
+	var whole [2]bool
+	var err error
+	if whole[0], err = t.tokenize(s, a, 0, want, most); err != nil {
 		return Encoding{}, fmt.Errorf("encoding a text: %w", err)
 	}
 	if b != nil {
-		if err := t.tokenize(s, *b, 1, want); err != nil {
+		if whole[1], err = t.tokenize(s, *b, 1, want, most); err != nil {
 			return Encoding{}, fmt.Errorf("encoding the second text: %w", err)
 		}
 	}
 	kept := [2]cut{{0, len(s.tokens[0].ids)}, {0, len(s.tokens[1].ids)}}
+	truncated := false
 	if t.truncation != nil {
-		var err error
+		if b != nil && (!whole[0] || !whole[1]) {
+			if kept, err = t.ordered(s, [2]string{a, *b}, whole, kept, most); err != nil {
+				return Encoding{}, fmt.Errorf("encoding a text: %w", err)
+			}
+		}
+		found := kept[0].len() + kept[1].len()
 		if kept, err = t.truncation.cut(kept, b != nil, l); err != nil {
 			return Encoding{}, fmt.Errorf("encoding a text: %w", err)
 		}
+		truncated = kept[0].len()+kept[1].len() < found
 	}
-	return t.lay(l, &s.tokens, kept, want), nil
+	e := t.lay(l, &s.tokens, kept, want)
+	e.Truncated = truncated
+	return e, nil
 }
 
-// tokenize fills s.tokens[which] with the tokens of text.
-func (t *Tokenizer) tokenize(s *scratch, text string, which int, want wants) error {
-	if err := t.prepare(s, text, want.places || t.tracks); err != nil {
-		return err
-	}
-	out := &s.tokens[which]
-	out.reset(want)
-	for i, p := range s.work.spans {
-		mark := len(out.ids)
-		word := s.work.text[p.start:p.end]
-		if p.added {
-			out.add(p.id, 0, len(word))
-			if want.strings {
-				out.strings = append(out.strings, string(word))
-			}
-		} else if err := t.model.tokenize(out, word); err != nil {
-			return err
-		}
-		if want.places {
-			s.work.place(out.places[mark:], p, i)
-		}
-	}
-	if want.places {
-		countCharacters(out.places, s.input.text)
-	}
-	return nil
-}
-
-// prepare fills s.work with the text's pre-tokens.
-func (t *Tokenizer) prepare(s *scratch, text string, tracked bool) error {
+// prepare fills s.work with the pre-tokens of a part of a text.
+func (t *Tokenizer) prepare(s *scratch, text string, tracked bool, p part) error {
 	if tracked && len(text) > math.MaxInt32/4 {
 		return fmt.Errorf("a text of %d bytes is too long for offsets", len(text))
 	}
@@ -171,8 +162,9 @@ func (t *Tokenizer) prepare(s *scratch, text string, tracked bool) error {
 	}
 	w := &s.work
 	w.reset(tracked)
+	w.within = p.within
 	w.spans = w.spans[:0]
-	for _, f := range s.found {
+	for i, f := range s.found {
 		part := s.input.slice(f.start, f.end)
 		base := len(w.text)
 		if f.added {
@@ -181,7 +173,7 @@ func (t *Tokenizer) prepare(s *scratch, text string, tracked bool) error {
 			continue
 		}
 		if t.normalizer != nil {
-			t.normalizer.normalize(&w.buffer, part)
+			t.normalizerFor(p.begins || i > 0, p.ends || i < len(s.found)-1).normalize(&w.buffer, part)
 		} else {
 			w.append(part)
 		}

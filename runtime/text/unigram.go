@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -16,6 +17,7 @@ type unigram struct {
 	unk          int // -1 for none
 	unkScore     float64
 	byteFallback bool
+	joined       func() map[[2]rune]bool // see joinedPairs
 }
 
 // unknownPenalty is how much worse an unknown character is than the worst token.
@@ -32,6 +34,7 @@ func newUnigram(names []string, scores []float64, unk int, byteFallback bool) *u
 	}
 	m.unkScore = lowest - unknownPenalty
 	m.trie = newPrefixTrie(m.vocabulary)
+	m.joined = sync.OnceValue(m.joinedPairs)
 	return m
 }
 
@@ -46,20 +49,21 @@ type step struct {
 }
 
 func (m *unigram) tokenize(dst *tokens, word []byte) error {
-	best, err := m.search(dst.steps[:0], word)
+	best, err := m.search(dst.steps[:0], word, dst.before)
 	dst.steps = best
 	if err != nil {
 		return err
 	}
+	dst.score = best[len(word)].score
 	// Backwards: unknown characters in a row become one token.
 	path := dst.path[:0]
 	for end := len(word); end > 0; {
 		s := best[end]
 		start := int(s.from)
 		if n := len(path); n > 0 && int(s.id) == m.unk && path[n-1].unknown {
-			path[n-1].start = start
+			path[n-1].start = int32(start)
 		} else {
-			path = append(path, piece{start, end, uint32(s.id), int(s.id) == m.unk})
+			path = append(path, piece{int32(start), int32(end), uint32(s.id), int(s.id) == m.unk})
 		}
 		end = start
 	}
@@ -72,14 +76,15 @@ func (m *unigram) tokenize(dst *tokens, word []byte) error {
 
 // piece is a token of a word.
 type piece struct {
-	start, end int
+	start, end int32
 	id         uint32
 	unknown    bool
 }
 
-func (m *unigram) search(best []step, word []byte) ([]step, error) {
+// search finds the best way to every byte of a word, of which what came before it has a score.
+func (m *unigram) search(best []step, word []byte, before float64) ([]step, error) {
 	best = slices.Grow(best, len(word)+1)[:len(word)+1]
-	best[0] = step{}
+	best[0] = step{score: before}
 	for i := range word {
 		best[i+1] = step{from: -1}
 	}
@@ -128,7 +133,7 @@ func (m *unigram) emit(dst *tokens, word []byte, p piece) {
 			id = known
 		}
 	}
-	dst.add(id, p.start, p.end)
+	dst.add(id, int(p.start), int(p.end))
 	if dst.want.strings {
 		dst.strings = append(dst.strings, string(text))
 	}
@@ -142,7 +147,7 @@ func (m *unigram) emitBytes(dst *tokens, text []byte, p piece) bool {
 	}
 	for _, b := range text {
 		name := byteToken(b)
-		dst.add(m.vocabulary[name], p.start, p.end)
+		dst.add(m.vocabulary[name], int(p.start), int(p.end))
 		if dst.want.strings {
 			dst.strings = append(dst.strings, name)
 		}
