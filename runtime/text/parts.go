@@ -177,7 +177,7 @@ func (t *Tokenizer) part(s *scratch, out *tokens, text string, p part) (made par
 		}
 	}
 	if out.want.places {
-		if s.work.drifts && !(p.begins && p.ends) {
+		if whole := p.begins && p.ends; s.work.drifts && !whole {
 			return made, errDrifts
 		}
 		found := out.places[first:]

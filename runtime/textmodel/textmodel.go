@@ -255,7 +255,7 @@ func limit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
 		t = t.WithoutTruncation() // transformers passes over the length that tokenizer.json says
 	}
 	_, truncates := t.MaxLength()
-	if n, ok := files.Config.MaxPositions(); ok && !(files.Config.Relative() && truncates) {
+	if n, ok := files.Config.MaxPositions(); ok && (!truncates || !files.Config.Relative()) {
 		if t, err = within(t, n, left); err != nil {
 			return nil, fmt.Errorf("truncate texts to the %d positions of the model: %w", n, err)
 		}
