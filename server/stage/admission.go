@@ -7,6 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
 	"github.com/distinfer/distinfer/runtime/fault"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/limiter"
@@ -140,4 +143,15 @@ func (a *admission) giveBack() {
 			debug.FreeOSMemory()
 		}
 	})
+}
+
+// isPeer reports whether a caller has shown a certificate of the cluster, so that it may
+// know what there is at the addresses of its route.
+func isPeer(ctx context.Context) bool {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return false
+	}
+	secure, ok := p.AuthInfo.(credentials.TLSInfo)
+	return ok && len(secure.State.VerifiedChains) > 0
 }

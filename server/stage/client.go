@@ -39,6 +39,10 @@ type Options struct {
 	Wire   wire.Encoding
 	narrow bool // whether what is sent is narrowed so: whether the caller is a stage
 
+	// routed says that the addresses are a caller's route and not this process's own: none
+	// is watched that has never answered as a stage. told says that the caller may know why.
+	routed, told bool
+
 	// DeadAfter is how long a replica may leave a question for its state
 	// unanswered before it is taken for dead.
 	DeadAfter time.Duration
@@ -202,6 +206,9 @@ func (c *Client) resolve(single, several []string) {
 				for _, ip := range ips {
 					known[name] = append(known[name], target{net.JoinHostPort(ip, port), name})
 				}
+				if c.routed && len(known[name]) > maxHop {
+					known[name] = known[name][:maxHop]
+				}
 			}
 			all = append(all, known[name]...)
 		}
@@ -265,6 +272,33 @@ func (c *Client) starved() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.waiting > 0 && c.set.Failed()
+}
+
+// lookAgain has replicas looked at that are not, but now and then; c.mu is held.
+func (c *Client) lookAgain() {
+	if !c.routed || c.waiting > 1 {
+		return
+	}
+	for _, l := range c.links {
+		select {
+		case l.look <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// replicas is how many there are.
+func (c *Client) replicas() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.links)
+}
+
+// wanted reports whether calls wait for a replica.
+func (c *Client) wanted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting > 0
 }
 
 // news wakes those who wait for a replica; c.mu is held.
@@ -381,6 +415,7 @@ func (c *Client) pick(ctx context.Context, started time.Time, refused map[string
 		}
 		changed := c.changed
 		c.waiting++
+		c.lookAgain()
 		c.mu.Unlock()
 		var err error
 		late := false

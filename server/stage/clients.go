@@ -13,6 +13,8 @@ import (
 const (
 	// maxClients bounds the routes that a stage keeps connections for.
 	maxClients = 64
+	// maxAddresses bounds the replicas of them all, each of which has two connections.
+	maxAddresses = 256
 	// idleTime is how long a route may be without a call until its connections are
 	// closed, and its replicas no longer watched.
 	idleTime = time.Minute
@@ -42,17 +44,20 @@ type shared struct {
 
 // get returns the client of the replicas of a bundle's rank, which are sent tensors in
 // the given encoding. done gives it back.
-func (c *clients) get(bundle string, rank int, addresses []string, e wire.Encoding) (_ *Client, done func(), err error) {
-	id := fmt.Sprintf("%s %d %s %q", bundle, rank, e, addresses)
+func (c *clients) get(bundle string, rank int, addresses []string, e wire.Encoding, routed, told bool) (_ *Client, done func(), err error) {
+	id := fmt.Sprintf("%s %d %s %t %q", bundle, rank, e, told, addresses)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.byID[id]
 	if s == nil {
-		if err := c.makeRoom(); err != nil {
-			return nil, nil, err
+		for !c.hasRoom(len(addresses)) {
+			if err := c.makeRoom(); err != nil {
+				return nil, nil, err
+			}
 		}
 		options := c.options
 		options.Wire, options.narrow = e, e != wire.Float32
+		options.routed, options.told = routed, told
 		client, err := Dial(bundle, rank, addresses, options)
 		if err != nil {
 			return nil, nil, err
@@ -99,10 +104,15 @@ func (c *clients) starved() bool {
 	return false
 }
 
-func (c *clients) makeRoom() error {
-	if len(c.byID) < maxClients {
-		return nil
+// hasRoom reports whether there is room for a route with so many replicas.
+func (c *clients) hasRoom(replicas int) bool {
+	for _, s := range c.byID {
+		replicas += max(len(s.names), s.replicas())
 	}
+	return len(c.byID) == 0 || len(c.byID) < maxClients && replicas <= maxAddresses
+}
+
+func (c *clients) makeRoom() error {
 	oldest := ""
 	for id, s := range c.byID {
 		if s.users == 0 && (oldest == "" || s.last.Before(c.byID[oldest].last)) {
@@ -110,7 +120,7 @@ func (c *clients) makeRoom() error {
 		}
 	}
 	if oldest == "" {
-		return fault.Errorf(fault.Overloaded, "calls along %d different routes are under way", maxClients)
+		return fault.Errorf(fault.Overloaded, "calls along %d different routes are under way, of which there can be %d with %d replicas", len(c.byID), maxClients, maxAddresses)
 	}
 	c.byID[oldest].idle.Stop()
 	_ = c.byID[oldest].Close()

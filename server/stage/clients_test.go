@@ -16,7 +16,7 @@ func elsewhere() Options {
 
 func getClient(t *testing.T, c *clients, rank int, addresses ...string) (*Client, func()) {
 	t.Helper()
-	client, done, err := c.get(thisBundle, rank, addresses, "")
+	client, done, err := c.get(thisBundle, rank, addresses, "", false, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestRoutesInUseAreBounded(t *testing.T) {
 	for i := range maxClients {
 		_, last = getClient(t, c, 1, fmt.Sprintf("busy:%d", i))
 	}
-	_, _, err := c.get(thisBundle, 1, []string{"other:1"}, "")
+	_, _, err := c.get(thisBundle, 1, []string{"other:1"}, "", false, false)
 	wantFault(t, err, fault.Overloaded, "different routes")
 	last()
 	_, done := getClient(t, c, 1, "other:1")
@@ -104,10 +104,9 @@ func TestRoutesInUseAreBounded(t *testing.T) {
 func TestStageKeepsFewConnections(t *testing.T) {
 	t.Parallel()
 	processes, addresses := chain(t, 2, nil)
-	route := []string{}
 	for i := range maxClients + 6 {
-		// The same replica once more is another route to the same place.
-		route = append(route, addresses[1][0])
+		// One replica more is another route to the same place.
+		route := []string{addresses[1][0], fmt.Sprintf("127.1.0.%d:1", 1+i)}
 		x := float32(i)
 		p := dialPipeline(t, [][]string{addresses[0], route})
 		out, err := p.Run(testContext(t), input(x, 0))

@@ -139,7 +139,8 @@ func (r *request) encode(pool *buffers) (mem.BufferSlice, error) {
 // Limits on what a request may hold besides tensors, and on the number of
 // tensors; their size is limited by that of the message.
 const (
-	maxRoute   = 1024
+	maxRoute   = 1024 // hops
+	maxHop     = 64   // replicas of one
 	maxTensors = 4096
 	maxName    = 4096
 	maxStrings = 1 << 20
@@ -173,8 +174,8 @@ func (r *request) decode(d *decoder) error {
 				if num != 1 || typ != protowire.BytesType {
 					return d.skip(num, typ)
 				}
-				if len(replicas) == maxRoute {
-					return fmt.Errorf("more than %d replicas", maxRoute)
+				if len(replicas) == maxHop {
+					return fmt.Errorf("more than %d replicas of a hop", maxHop)
 				}
 				var a string
 				err := d.string(&a)

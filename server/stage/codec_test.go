@@ -402,7 +402,7 @@ func TestHostileMessagesAreRefused(t *testing.T) {
 		"strings in a number":     {field(4, text(1, "x"), varint(2, 1), field(4, make([]byte, 4)), text(5, "a")), "needs 4 bytes"},
 		"too many tensors":        {manyTensors, "more than 4096 tensors"},
 		"too many hops":           {many(maxRoute+1, field(3, text(1, "a:1"))), "more than 1024 hops"},
-		"too many replicas":       {field(3, many(maxRoute+1, text(1, "a:1"))), "more than 1024 replicas"},
+		"too many replicas":       {field(3, many(maxHop+1, text(1, "a:1"))), "more than 64 replicas"},
 		"rank out of range":       {varint(2, maxRoute+1), "out of range"},
 		"rank that wraps":         {varint(2, 1<<32), "out of range"},
 		"long bundle":             {text(1, strings.Repeat("b", maxName+1)), "longer than 4096"},

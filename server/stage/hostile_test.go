@@ -2,8 +2,18 @@ package stage
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -62,4 +72,128 @@ func TestMessagesAreAdmittedBeforeTheyAreDecoded(t *testing.T) {
 	if n := p.held.InUse(); n != 0 {
 		t.Errorf("%d bytes are held by nobody", n)
 	}
+}
+
+// A route does not tell what listens where: a port that is refused, one that is silent, one that
+// speaks something else, and a gRPC server that is no stage are the same to its caller. The
+// log tells them apart.
+func TestARouteTellsNothingOfItsAddresses(t *testing.T) {
+	t.Parallel()
+	silent := listenAt(t, "127.0.0.1:0") // nobody accepts
+	defer func() { _ = silent.Close() }()
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	other := grpc.NewServer()
+	l := listenAt(t, "127.0.0.1:0")
+	go func() { _ = other.Serve(l) }()
+	defer other.Stop()
+	var log lockedBuffer
+	c := config(0, 2)
+	c.Next.Log = slog.New(slog.NewTextHandler(&log, nil))
+	first := start(t, c)
+	said := map[string]bool{}
+	for _, address := range []string{refusedAddress(t), silent.Addr().String(), web.Listener.Addr().String(), l.Addr().String()} {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*deadAfter)
+		began := time.Now()
+		_, err := dialPipeline(t, [][]string{{first.address}, {address}}).Run(ctx, input(1, 1))
+		took := time.Since(began)
+		cancel()
+		wantFault(t, err, fault.Unavailable)
+		if took < 2*deadAfter {
+			t.Errorf("%s: it fails after %s already", address, took)
+		}
+		if err != nil {
+			said[strings.ReplaceAll(err.Error(), address, "ADDRESS")] = true
+		}
+	}
+	if len(said) != 1 {
+		t.Errorf("different errors tell them apart: %v", said)
+	}
+	if !strings.Contains(log.String(), "connection refused") {
+		t.Errorf("the log does not say why: %s", log.String())
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+// Routes with very many addresses are refused, and those of many routes are bounded together.
+func TestRoutesAreBounded(t *testing.T) {
+	t.Parallel()
+	var accepted atomic.Int64
+	l := listenAt(t, "127.0.0.1:0")
+	defer func() { _ = l.Close() }()
+	go func() {
+		for {
+			if _, err := l.Accept(); err != nil {
+				return
+			}
+			accepted.Add(1)
+		}
+	}()
+	first := start(t, config(0, 2))
+	second := start(t, config(1, 2))
+	caller, err := Dial(thisBundle, 0, []string{first.address}, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = caller.Close() }()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	hop := func(from, n int) []string {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprintf("127.0.%d.%d:%s", 1+from, 1+i, port))
+		}
+		return list
+	}
+	_, err = caller.run(soon(t), [][]string{hop(0, maxHop+1)}, 1, input(1, 1))
+	wantFault(t, err, fault.Invalid, "more than 64 replicas")
+	// Each route has a stage, and 63 addresses where there is none.
+	for i := range 8 {
+		out, err := caller.run(soon(t), [][]string{append(hop(i, maxHop-1), second.address)}, 1, input(1, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAnswer(t, 2, 1, 1, out.tensors, nil)
+	}
+	first.next.mu.Lock()
+	addresses := 0
+	for _, s := range first.next.byID {
+		addresses += s.replicas()
+	}
+	first.next.mu.Unlock()
+	if addresses > maxAddresses {
+		t.Errorf("%d addresses are watched", addresses)
+	}
+	eventually(t, "those that are no stages are let go", func() bool {
+		first.next.mu.Lock()
+		defer first.next.mu.Unlock()
+		open := 0
+		for _, s := range first.next.byID {
+			s.mu.Lock()
+			for _, l := range s.links {
+				l.mu.Lock()
+				if l.questions != nil {
+					open++
+				}
+				l.mu.Unlock()
+			}
+			s.mu.Unlock()
+		}
+		return open <= len(first.next.byID)
+	})
 }

@@ -48,6 +48,9 @@ type link struct {
 	gone    context.Context //nolint:containedctx // its lifetime is the link's
 	leave   context.CancelFunc
 
+	isStage bool          // whether it has ever answered as one; for beat only
+	rare    time.Duration // until one that has not is looked at again
+
 	mu        sync.Mutex
 	calls     *grpc.ClientConn
 	questions *grpc.ClientConn
@@ -166,6 +169,7 @@ func (l *link) beat() time.Duration {
 		}
 		return l.failed(replica.Down, err)
 	}
+	l.isStage = true
 	if err := c.identify(l.peer, d); err != nil {
 		return l.failed(replica.Wrong, err)
 	}
@@ -219,12 +223,26 @@ func (l *link) well(starved bool) {
 // look again.
 func (l *link) failed(condition replica.Condition, why error) time.Duration {
 	c := l.client
+	stranger := c.routed && !l.isStage
+	told := why
+	if stranger && !c.told { // nobody is to find out with it what listens where
+		condition, told = replica.Down, fault.Errorf(fault.Unavailable, "%s, an address of the caller's route, cannot be reached as a stage; the log of the stage before it says why", l.peer)
+	}
 	c.mu.Lock()
-	retry, news := c.set.Fail(time.Now(), l.address, condition, why)
+	retry, news := c.set.Fail(time.Now(), l.address, condition, told)
 	c.mu.Unlock()
 	l.tell(news, why)
+	if stranger && !c.wanted() {
+		l.breakOff(false)
+		l.rare = min(max(retry, 2*l.rare), rarest)
+		return l.rare
+	}
 	return retry
 }
+
+// rarest is how seldom an address is looked at, at most, that nobody waits for and that has
+// never answered as a stage.
+const rarest = 30 * time.Second
 
 // tell logs that the replica cannot be used, and tells those who wait for one when
 // that is of no use any more.

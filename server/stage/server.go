@@ -369,7 +369,7 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 	in.tensors = nil // the next stage's run may be long; what came in is not needed for it
 	r.Out = in.holds(out)
 	if len(in.route) > 0 {
-		client, done, err := s.next.get(in.bundle, s.Rank+1, in.route[0], in.wire)
+		client, done, err := s.next.get(in.bundle, s.Rank+1, in.route[0], in.wire, len(s.Peers) == 0, isPeer(ctx))
 		if err != nil {
 			return nil, err
 		}

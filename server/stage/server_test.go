@@ -183,14 +183,14 @@ func TestUnreachableStageIsNamed(t *testing.T) {
 	first := start(t, config(0, 2))
 	for name, c := range map[string]struct {
 		addresses [][]string
-		want      string
+		want, why string
 	}{
-		"first": {[][]string{{nowhere}, {first.address}}, "stage 0 at " + nowhere},
-		"next":  {[][]string{{first.address}, {nowhere}}, "stage 1 at " + nowhere},
+		"first": {[][]string{{nowhere}, {first.address}}, "stage 0 at " + nowhere, "connection refused"},
+		"next":  {[][]string{{first.address}, {nowhere}}, "stage 1 at " + nowhere, "cannot be reached as a stage; the log of the stage before it says why"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := dialPipeline(t, c.addresses).Run(soon(t), input(1, 1))
-			wantFault(t, err, fault.Unavailable, c.want, "connection refused")
+			wantFault(t, err, fault.Unavailable, c.want, c.why)
 			if err != nil && strings.Count(err.Error(), nowhere) > 2 {
 				t.Errorf("the message repeats itself: %v", err)
 			}
