@@ -31,6 +31,9 @@ type values struct {
 	specs map[string]tensor.Spec
 	sizes map[string]int64 // bytes at the reference shape; 0 when unknown
 	shape map[string][]int64
+
+	names  []string // of the inputs' dimensions
+	points []asked  // what was answered at several sizes, the reference first
 }
 
 // keptWhole reports whether an initializer stays in a skeleton.
@@ -156,7 +159,8 @@ func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.S
 		return nil, nil, err
 	}
 
-	v := &values{specs: map[string]tensor.Spec{}, sizes: map[string]int64{}, shape: map[string][]int64{}}
+	v := &values{specs: map[string]tensor.Spec{}, sizes: map[string]int64{}, shape: map[string][]int64{}, names: names}
+	v.points = append([]asked{{reference, at}}, found.asked...)
 	for _, spec := range g.inputs {
 		v.specs[spec.Name] = spec
 		if shape, ok := spec.Resolve(reference); ok {

@@ -338,6 +338,7 @@ func (p *planner) manifest(path string, file *onnxfile.File, reference tensor.Si
 			BytesOut: v.bytes(part.leaving),
 		}
 		s.Parameters, s.ParameterBytes = p.parameters(part)
+		s.Activations = p.activations(part)
 		m.Stages = append(m.Stages, s)
 	}
 	return m

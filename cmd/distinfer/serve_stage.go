@@ -74,6 +74,7 @@ model.`,
 	f.String("listen", "", "`host:port` to listen on (default localhost:2222 plus rank)")
 	f.Int("threads", 0, "`number` of threads to compute with (default one a processor)")
 	addNiceFlag(f)
+	addMemoryFlag(f)
 	f.BoolVar(&noModel, "no-model", false, "serve no model, only the self-test of distinfer check")
 	addStagesFlag(f)
 	addFetchFlags(f)
@@ -183,12 +184,20 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 			log.Warn("there are fewer processors than --threads", "threads", threads, "used", has)
 			config.Threads, config.Runs = has, has
 		}
-		opening := time.Now()
-		session, link, err := openStage(library, b, s.Rank, ort.Options{Pool: pool, Nice: s.niceAt(address)})
+		limit, err := s.newStageBudget(ctx, library, b, address)
 		if err != nil {
 			return err
 		}
+		defer limit.close()
+		opening := time.Now()
+		session, link, err := openStage(library, b, s.Rank, limit.options(ort.Options{Pool: pool, Nice: s.niceAt(address)}, s.MaxMessage))
+		if err != nil {
+			return limit.explain(err)
+		}
 		defer func() { _ = session.Close() }()
+		if err := limit.apply(&config, b.Stages[s.Rank], log); err != nil {
+			return err
+		}
 		load = time.Since(opening)
 		config.Help = s.helpers(ctx, pool, threads, len(b.Stages), address)
 		config.Stage, config.Bundle, config.Stages, config.Model = link, b.ID, len(b.Stages), b.Model.Name

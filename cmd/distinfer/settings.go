@@ -41,6 +41,7 @@ type settings struct {
 	ONNXRuntime string        `mapstructure:"onnxruntime"`
 	Threads     int           `mapstructure:"threads"`
 	Nice        int           `mapstructure:"nice"`
+	MaxMemory   int64         `mapstructure:"max-memory"`
 	Output      string        `mapstructure:"output"`
 	LogLevel    string        `mapstructure:"log-level"`
 	LogFormat   string        `mapstructure:"log-format"`
@@ -258,6 +259,8 @@ func (s *settings) check() error {
 		return bad("--log-format is %q; it can be text or json", s.LogFormat)
 	case s.Threads < 0:
 		return bad("--threads is %d; it can be 1 or more, or 0 for one a processor", s.Threads)
+	case s.MaxMemory < 0:
+		return bad("--max-memory is %d; it can be 1 or more bytes, or 0 for a part of what there is", s.MaxMemory)
 	case s.Nice < -1 || s.Nice > 19:
 		return bad("--nice is %d; it can be from 0 to 19, or -1 for 10 on a loopback address and 0 elsewhere", s.Nice)
 	case s.Listen != "" && !isListenAddress(s.Listen):

@@ -48,6 +48,7 @@ ports that follow.`,
 	}
 	cut.add(cmd.Flags())
 	addNiceFlag(cmd.Flags())
+	addMemoryFlag(cmd.Flags())
 	addFrontFlags(cmd.Flags())
 	cmd.Flags().StringVar(&ask, "ask", "", "`text` to send to the front once it is up, as an example")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -247,7 +248,7 @@ func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, err
 			}
 			args := []string{
 				"serve-stage", "--rank", strconv.Itoa(rank), "--listen", address, "--bundle", s.Bundle,
-				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads), "--nice", strconv.Itoa(s.Nice),
+				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads), "--nice", strconv.Itoa(s.Nice), "--max-memory", strconv.FormatInt(s.MaxMemory, 10),
 				"--max-message", strconv.Itoa(s.MaxMessage), "--dead-after", s.DeadAfter.String(), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
 				"--fetch", "", "--bundle-id", "", // the bundle is here, whatever the config file says
 				"--admin", admin, "--allowed-hosts", strings.Join(s.Hosts, ","),

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -113,6 +114,10 @@ type Stage struct {
 	Cost           float64 `json:"cost"`            // share of the whole model's time, 0 to 1
 	BytesIn        int64   `json:"bytes_in"`        // received in one run at the reference sizes
 	BytesOut       int64   `json:"bytes_out"`       // sent in one run at the reference sizes
+
+	// Activations is what a run takes for what its nodes compute, in bytes by the sizes
+	// of the inputs' dimensions. It is empty when not enough is known.
+	Activations memory.Estimate `json:"activations,omitempty"`
 }
 
 var (
@@ -303,6 +308,9 @@ func (s *Stage) check(what string) error {
 		if len(name) > maxName {
 			return fmt.Errorf("%s forwards a value whose name has %d bytes, more than %d", what, len(name), maxName)
 		}
+	}
+	if err := s.Activations.Check(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return checkSpecs(what, s.Inputs, s.Outputs)
 }

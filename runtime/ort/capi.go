@@ -5,6 +5,7 @@ package ort
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "gate.h"
@@ -44,8 +45,18 @@ enum {
 	RELEASE_THREADING_OPTIONS = 122,
 	SET_THREADS = 147,
 	SET_INTER_OP_THREADS = 148,
+	CREATE_ALLOCATOR = 131,
+	RELEASE_ALLOCATOR = 132,
+	REGISTER_ARENA = 144,
+	RELEASE_ARENA_CONFIG = 157,
+	CREATE_ARENA_CONFIG = 164,
+	ADD_RUN_CONFIG = 165,
+	UNREGISTER_ALLOCATOR = 177,
 	RESIZE_STRING = 252,
-	VERSION = 17, // the first with all of these and those of gate.c
+	GET_VALUE = 297,
+	RELEASE_PAIRS = 300,
+	GET_ALLOCATOR_STATS = 319,
+	VERSION = 23, // the first with all of these and those of gate.c
 	FATAL = 4,
 	STRING = 8,
 };
@@ -83,6 +94,46 @@ static OrtStatus *cpu_memory(Api api, void **memory) {
 }
 
 static void release_memory(Api api, void *memory) { ((void (*)(void *))api[RELEASE_MEMORY_INFO])(memory); }
+
+// register_arena has the environment keep an arena of the CPU's memory, of at most max
+// bytes, for sessions that are opened to share it.
+static OrtStatus *register_arena(Api api, void *env, void *memory, size_t max) {
+	const char *keys[] = {"max_mem", "arena_extend_strategy"};
+	// It grows by what is requested, and not by powers of two: less is wasted.
+	size_t values[] = {max, 1};
+	void *config = NULL;
+	OrtStatus *s = ((OrtStatus * (*)(const char *const *, const size_t *, size_t, void **)) api[CREATE_ARENA_CONFIG])(keys, values, 2, &config);
+	if (s != NULL) return s;
+	s = ((OrtStatus * (*)(void *, void *, void *)) api[REGISTER_ARENA])(env, memory, config);
+	((void (*)(void *))api[RELEASE_ARENA_CONFIG])(config);
+	return s;
+}
+
+// shrink_arena has a run with the options give memory of the CPU's arena back at its end.
+static OrtStatus *shrink_arena(Api api, void *options) {
+	return ((OrtStatus * (*)(void *, const char *, const char *)) api[ADD_RUN_CONFIG])(options, "memory.enable_memory_arena_shrinkage", "cpu:0");
+}
+
+static OrtStatus *unregister_arena(Api api, void *env, void *memory) {
+	return ((OrtStatus * (*)(void *, void *)) api[UNREGISTER_ALLOCATOR])(env, memory);
+}
+
+// arena_stat reads a statistic of the arena that a session uses into text; it is
+// empty when the library does not keep it.
+static OrtStatus *arena_stat(Api api, void *session, void *memory, const char *key, char *text, size_t size) {
+	void *allocator = NULL, *pairs = NULL;
+	text[0] = 0;
+	OrtStatus *s = ((OrtStatus * (*)(void *, void *, void **)) api[CREATE_ALLOCATOR])(session, memory, &allocator);
+	if (s != NULL) return s;
+	s = ((OrtStatus * (*)(void *, void **)) api[GET_ALLOCATOR_STATS])(allocator, &pairs);
+	if (s == NULL) {
+		const char *value = ((const char *(*)(void *, const char *))api[GET_VALUE])(pairs, key);
+		if (value != NULL) snprintf(text, size, "%s", value);
+		((void (*)(void *))api[RELEASE_PAIRS])(pairs);
+	}
+	((void (*)(void *))api[RELEASE_ALLOCATOR])(allocator);
+	return s;
+}
 
 static OrtStatus *tensor_over(Api api, void *memory, void *data, size_t size, int64_t *shape, size_t rank, int dtype, OrtValue **v) {
 	return ((OrtStatus * (*)(void *, void *, size_t, int64_t *, size_t, int, OrtValue **)) api[CREATE_TENSOR_WITH_DATA])(memory, data, size, shape, rank, dtype, v);
@@ -135,6 +186,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"strconv"
 	"unsafe"
 
 	binding "github.com/yalue/onnxruntime_go"
@@ -316,26 +368,51 @@ func (vs *values) strings(t tensor.Tensor) (value, error) {
 	return value{v}, nil
 }
 
-// read copies a tensor that the library made.
-func (a api) read(v value) (tensor.Tensor, error) {
+// head is the element type and the shape of a tensor that the library made.
+func (a api) head(v value) (dtype tensor.DType, number C.int, shape []int64, err error) {
 	var yes C.int
 	if err := a.check(C.is_tensor(a.c, v.c, &yes)); err != nil {
-		return tensor.Tensor{}, err
+		return 0, 0, nil, err
 	}
 	if yes == 0 {
-		return tensor.Tensor{}, errors.New("a sequence, map or optional cannot leave a stage")
+		return 0, 0, nil, errors.New("a sequence, map or optional cannot leave a stage")
 	}
-	var dtype C.int
 	var rank C.size_t
-	shape := make([]int64, tensor.MaxRank)
+	shape = make([]int64, tensor.MaxRank)
 	p, room := dims(shape)
-	if err := a.check(C.type_and_shape(a.c, v.c, &dtype, p, room, &rank)); err != nil {
-		return tensor.Tensor{}, err
+	if err := a.check(C.type_and_shape(a.c, v.c, &number, p, room, &rank)); err != nil {
+		return 0, 0, nil, err
 	}
 	if rank > room {
-		return tensor.Tensor{}, fmt.Errorf("it has %d dimensions, more than %d", rank, room)
+		return 0, 0, nil, fmt.Errorf("it has %d dimensions, more than %d", rank, room)
 	}
-	t := tensor.Tensor{DType: dtypeOf(int(dtype)), Shape: shape[:rank:rank]}
+	return dtypeOf(int(number)), number, shape[:rank:rank], nil
+}
+
+// size is how many bytes a tensor takes that the library made; of one of strings, its
+// elements without what is in them.
+func (a api) size(v value) (int64, error) {
+	dtype, _, shape, err := a.head(v)
+	if err != nil {
+		return 0, err
+	}
+	n, err := tensor.Elements(shape)
+	if err != nil {
+		return 0, err
+	}
+	if dtype == tensor.String {
+		return n * int64(unsafe.Sizeof("")), nil
+	}
+	return max(dtype.Bytes(n), 0), nil
+}
+
+// read copies a tensor that the library made.
+func (a api) read(v value) (tensor.Tensor, error) {
+	dtype, number, shape, err := a.head(v)
+	if err != nil {
+		return tensor.Tensor{}, err
+	}
+	t := tensor.Tensor{DType: dtype, Shape: shape}
 	n, err := tensor.Elements(t.Shape)
 	if err != nil {
 		return tensor.Tensor{}, err
@@ -346,7 +423,7 @@ func (a api) read(v value) (tensor.Tensor, error) {
 	}
 	size := t.DType.Bytes(n)
 	if size < 0 {
-		return tensor.Tensor{}, fmt.Errorf("its element type (number %d in ONNX Runtime) is not known", dtype)
+		return tensor.Tensor{}, fmt.Errorf("its element type (number %d in ONNX Runtime) is not known", number)
 	}
 	var data unsafe.Pointer
 	if err := a.check(C.data_of(a.c, v.c, &data)); err != nil {
@@ -413,4 +490,38 @@ func (a api) shareThreads(o *binding.SessionOptions) error {
 		return err
 	}
 	return a.check(C.disable_session_threads(a.c, h))
+}
+
+// registerArena has the environment keep an arena of at most max bytes for the sessions
+// that shareArena is called for.
+func (a api) registerArena(max int64) error {
+	return a.check(C.register_arena(a.c, a.env, a.memory, C.size_t(max)))
+}
+
+// shrinkArena has a run with the options give memory back at its end.
+func (a api) shrinkArena(o *binding.RunOptions) error {
+	h, err := handle(o, "o")
+	if err != nil {
+		return err
+	}
+	return a.check(C.shrink_arena(a.c, h))
+}
+
+func (a api) unregisterArena() error {
+	return a.check(C.unregister_arena(a.c, a.env, a.memory))
+}
+
+// arenaStat is a statistic of the arena of a session.
+func (a api) arenaStat(session unsafe.Pointer, key string) (int64, error) {
+	name := C.CString(key)
+	defer C.free(unsafe.Pointer(name))
+	var text [32]C.char
+	if err := a.check(C.arena_stat(a.c, session, a.memory, name, &text[0], C.size_t(len(text)))); err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(C.GoString(&text[0]), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("ONNX Runtime does not say the %q of its arena: %w", key, err)
+	}
+	return n, nil
 }

@@ -21,14 +21,15 @@ func failure(err error) error {
 		return nil
 	}
 	why := readable(err.Error())
-	if memory.MatchString(why) {
-		return fault.Errorf(fault.TooLarge, "there is not enough memory for this much at a time: %s", why)
+	if noMemory.MatchString(why) {
+		return &MemoryError{why}
 	}
 	return fault.Errorf(fault.Invalid, "the model cannot compute these inputs: %s", why)
 }
 
 var (
-	memory = regexp.MustCompile(`(?i)failed to allocate|bad_?alloc|out of memory`)
+	// An arena at its limit says what is available.
+	noMemory = regexp.MustCompile(`(?i)failed to allocate|bad_?alloc|out of memory|available memory of|storage size overflowed`)
 
 	// Where in the library's source something went wrong, before the function's signature.
 	sourcePlace = regexp.MustCompile(`\S*/\S+\.(?:h|hpp|hh|c|cc|cpp|cxx|inc|cu):\d+\s+`)

@@ -9,7 +9,7 @@ import (
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
-var update = flag.Bool("update", false, "write gate.onnx again")
+var update = flag.Bool("update", false, "write gate.onnx and shrink.onnx again")
 
 // buildGate is the model of a gate.
 func buildGate() []byte {
@@ -30,5 +30,27 @@ func TestTheGateIsTheOneBuiltHere(t *testing.T) {
 	}
 	if !bytes.Equal(gateModel, buildGate()) {
 		t.Error("gate.onnx is another; write it with `go test ./runtime/ort -update`")
+	}
+}
+
+// buildShrink is the model that an Arena shrinks with.
+func buildShrink() []byte {
+	var g onnxtest.Graph
+	g.Input("x", 1, 1)
+	g.Node("Identity", []string{"x"}, []string{"y"})
+	g.Output("y", 1, 1)
+	return g.Model()
+}
+
+func TestTheShrinkingModelIsTheOneBuiltHere(t *testing.T) {
+	t.Parallel()
+	if *update {
+		if err := os.WriteFile("shrink.onnx", buildShrink(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !bytes.Equal(shrinkModel, buildShrink()) {
+		t.Error("shrink.onnx is another; write it with `go test ./runtime/ort -update`")
 	}
 }

@@ -33,6 +33,7 @@ var process struct {
 	path   string
 	api    api
 	pooled bool // there is a Pool
+	arena  bool // there is an Arena
 	watch  sync.Once
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	binding "github.com/yalue/onnxruntime_go"
 
 	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -23,6 +25,14 @@ type Options struct {
 
 	// Pool is whose helpers help the session's runs, instead of threads of its own.
 	Pool *Pool
+
+	// Arena is the memory that the session computes in; nil is one of its own that
+	// has no limit.
+	Arena *Arena
+
+	// MaxOutput bounds the bytes of the outputs of a run; a run with more fails with a
+	// MemoryError. 0 is without a bound.
+	MaxOutput int64
 
 	// Nice is how far the threads that call for a run step back behind others, from 0 to
 	// 19 as in nice(1). It has no effect but on Linux.
@@ -44,6 +54,12 @@ type Session struct {
 	// memory that was allocated for such an output beforehand untouched, so it
 	// is not asked for them.
 	passed []string
+
+	// maxOutput bounds the bytes of the outputs of a run.
+	maxOutput int64
+
+	// shrinks says that runs end with giving memory back to the system.
+	shrinks bool
 
 	// surprising is set once an output had another shape than its spec
 	// resolved to; from then on ONNX Runtime allocates the outputs.
@@ -87,7 +103,10 @@ func (l *Library) open(name string, inputs, outputs []tensor.Spec, o Options,
 	defer trim()
 	session, err := load(tensor.Names(inputs), tensor.Names(computed), options)
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", name, clean(err))
+		if err = clean(err); noMemory.MatchString(err.Error()) {
+			err = &MemoryError{readable(err.Error())}
+		}
+		return nil, fmt.Errorf("load %s: %w", name, err)
 	}
 	h, err := handle(session, "s", "ortSession")
 	if err != nil {
@@ -97,8 +116,12 @@ func (l *Library) open(name string, inputs, outputs []tensor.Spec, o Options,
 	if o.Pool != nil {
 		first = o.Pool.first
 	}
+	if o.MaxOutput == 0 {
+		o.MaxOutput = math.MaxInt64
+	}
 	return &Session{
-		api: l.api, pool: o.Pool, session: session, handle: h, inputs: inputs, outputs: computed, passed: passed,
+		maxOutput: o.MaxOutput,
+		api:       l.api, pool: o.Pool, session: session, handle: h, inputs: inputs, outputs: computed, passed: passed,
 		inNames: newNames(tensor.Names(inputs)), outNames: newNames(tensor.Names(computed)),
 		runners: runners{nice: o.Nice, cpu: anyProcessor}, placed: runners{nice: o.Nice, cpu: first},
 	}, nil
@@ -130,6 +153,9 @@ func (o Options) binding(a api) (*binding.SessionOptions, error) {
 	)
 	if err == nil && o.Pool != nil && o.Pool.helpers > 0 {
 		err = a.shareThreads(options)
+	}
+	if err == nil && o.Arena != nil {
+		err = o.Arena.use(options)
 	}
 	if err != nil {
 		_ = options.Destroy()
@@ -187,7 +213,7 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (_ tensor.Bag, err err
 
 	prepared := !s.surprising.Load()
 	out, err := s.run(ctx, runners, args, sizes, prepared)
-	if err != nil && prepared && ctx.Err() == nil && !fault.Deadly(err) {
+	if err != nil && prepared && ctx.Err() == nil && !fault.Deadly(err) && !IsMemory(err) {
 		// The model may be one whose output sizes depend on its values. If so,
 		// the run succeeds when nothing is presumed about them.
 		if out, err = s.run(ctx, runners, args, sizes, false); err == nil {
@@ -219,6 +245,9 @@ func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes
 	if len(s.outputs) == 0 { // all are passed on
 		return bag, nil
 	}
+	if n, _ := memory.Bytes(s.outputs, sizes); prepared && n > s.maxOutput {
+		return nil, s.tooMuch(n)
+	}
 	for i, spec := range s.outputs {
 		shape, ok := spec.Resolve(sizes)
 		if !ok || !prepared || spec.DType == tensor.String {
@@ -238,7 +267,16 @@ func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes
 	}
 
 	var options *binding.RunOptions
-	if ctx.Done() != nil {
+	if s.shrinks {
+		var err error
+		if options, err = binding.NewRunOptions(); err != nil {
+			return nil, fmt.Errorf("make run options: %w", clean(err))
+		}
+		defer func() { _ = options.Destroy() }()
+		if err := s.api.shrinkArena(options); err != nil {
+			return nil, fmt.Errorf("set run options: %w", err)
+		}
+	} else if ctx.Done() != nil {
 		var err error
 		if options, err = binding.NewRunOptions(); err != nil {
 			return nil, fmt.Errorf("make run options: %w", clean(err))
@@ -273,15 +311,28 @@ func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes
 		}
 		return nil, err
 	}
+	var total int64
 	for i, spec := range s.outputs {
-		if _, ours := bag[spec.Name]; ours {
+		if t, ours := bag[spec.Name]; ours {
+			total += t.Bytes()
 			continue
+		}
+		n, err := s.api.size(results[i])
+		if err != nil {
+			return nil, fmt.Errorf("output %s: %w", spec, err)
+		}
+		if total += n; total > s.maxOutput {
+			return nil, s.tooMuch(total)
 		}
 		if bag[spec.Name], err = s.api.read(results[i]); err != nil {
 			return nil, fmt.Errorf("output %s: %w", spec, err)
 		}
 	}
 	return bag, nil
+}
+
+func (s *Session) tooMuch(n int64) error {
+	return &MemoryError{fmt.Sprintf("its outputs have %d bytes, more than %d", n, s.maxOutput)}
 }
 
 // Types reports the element type and the dimensions of the graph outputs of

@@ -29,8 +29,12 @@ type admission struct {
 }
 
 func newAdmission(c *Config) admission {
+	held := c.MaxHeld
+	if held == 0 {
+		held = maxHeld * int64(c.MaxMessage)
+	}
 	return admission{
-		held:  limiter.New(maxHeld*int64(c.MaxMessage), 0),
+		held:  limiter.New(held, 0),
 		here:  limiter.New(int64(c.Runs+c.MaxQueue), 0),
 		slots: limiter.New(int64(c.Runs), math.MaxInt64), // here bounds those who wait
 	}

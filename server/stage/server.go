@@ -23,6 +23,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/server/budget"
 	"github.com/distinfer/distinfer/server/grpcserve"
 	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
@@ -74,6 +75,13 @@ type Config struct {
 	// and those that a later stage computes. What they hold is bounded as well, by
 	// what maxHeld of the largest messages have.
 	MaxMessage, Runs, MaxQueue int
+
+	// MaxHeld bounds what all of them hold, in bytes; 0 is what some of the largest
+	// messages have.
+	MaxHeld int64
+
+	// Budget is the memory for what runs compute; nil is without a bound.
+	Budget *budget.Budget
 
 	// Machine is the same for stages that share processors, of which there are so
 	// many.
@@ -305,6 +313,9 @@ func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.D
 		used, available := s.Memory()
 		d.MemoryUsed, d.MemoryAvailable = uint64(used), uint64(available)
 	}
+	if s.Budget != nil {
+		d.MemoryBudget = uint64(s.Budget.Bytes())
+	}
 	return d, nil
 }
 
@@ -340,17 +351,17 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 	if err != nil {
 		return nil, err
 	}
+	compute, forget, err := s.prepare(ctx, in)
+	if err != nil {
+		release()
+		return nil, fmt.Errorf("stage %d: %w", s.Rank, err)
+	}
 	t.Waited = time.Since(started)
 	tried := s.begins(in.underWay)
-	var out tensor.Bag
-	if in.bundle == SelfTest {
-		out, err = s.SelfTest(ctx, len(in.route)+1, in.tensors)
-	} else {
-		out, err = s.Stage.Run(ctx, in.tensors)
-		s.prove(ctx, err)
-	}
+	out, err := compute()
 	t.Computed = time.Since(started) - t.Waited
 	s.ends(tried, t.Computed)
+	forget()
 	release()
 	if err == nil {
 		err = check(out) // the transport could not say what is wrong with it
@@ -388,6 +399,27 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 		s.Log.DebugContext(ctx, "run", "waited", t.Waited, "computed", t.Computed, "next", t.Next, "total", t.Total)
 	}
 	return answer, nil
+}
+
+// prepare waits for the memory of a run, which is to be computed with compute, and has
+// its memory until forget is called.
+func (s *Server) prepare(ctx context.Context, in *request) (compute func() (tensor.Bag, error), forget func(), err error) {
+	if in.bundle == SelfTest {
+		return func() (tensor.Bag, error) { return s.SelfTest(ctx, len(in.route)+1, in.tensors) }, func() {}, nil
+	}
+	run := func() (tensor.Bag, error) {
+		out, err := s.Stage.Run(ctx, in.tensors)
+		s.prove(ctx, err)
+		return out, err
+	}
+	if s.Budget == nil {
+		return run, func() {}, nil
+	}
+	grant, err := s.Budget.Acquire(ctx, in.tensors)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func() (tensor.Bag, error) { return grant.Run(ctx, run) }, grant.Release, nil
 }
 
 // A lone is what is known of runs that are alone in the pipeline: whether they are long

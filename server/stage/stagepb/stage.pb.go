@@ -501,7 +501,10 @@ type DescribeResponse struct {
 	Wires []string `protobuf:"bytes,15,rep,name=wires,proto3" json:"wires,omitempty"`
 	// What tells this process from those that answer at the same address before and
 	// after it, or in its place.
-	Instance      string `protobuf:"bytes,20,opt,name=instance,proto3" json:"instance,omitempty"`
+	Instance string `protobuf:"bytes,20,opt,name=instance,proto3" json:"instance,omitempty"`
+	// What all runs of the stage together may take for what they compute, in bytes;
+	// one that takes more is refused. 0 is without a bound.
+	MemoryBudget  uint64 `protobuf:"varint,17,opt,name=memory_budget,json=memoryBudget,proto3" json:"memory_budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -648,6 +651,13 @@ func (x *DescribeResponse) GetInstance() string {
 	return ""
 }
 
+func (x *DescribeResponse) GetMemoryBudget() uint64 {
+	if x != nil {
+		return x.MemoryBudget
+	}
+	return 0
+}
+
 var File_stage_proto protoreflect.FileDescriptor
 
 const file_stage_proto_rawDesc = "" +
@@ -688,7 +698,7 @@ const file_stage_proto_rawDesc = "" +
 	"\afloat16\x18\x06 \x01(\fR\afloat16\x12\x16\n" +
 	"\x06scales\x18\a \x01(\fR\x06scales\x12\x12\n" +
 	"\x04int8\x18\b \x01(\fR\x04int8\"\x11\n" +
-	"\x0fDescribeRequest\"\xc6\x03\n" +
+	"\x0fDescribeRequest\"\xeb\x03\n" +
 	"\x10DescribeResponse\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12\x16\n" +
@@ -707,7 +717,8 @@ const file_stage_proto_rawDesc = "" +
 	"\awaiting\x18\r \x01(\rR\awaiting\x12\x18\n" +
 	"\astarved\x18\x0e \x01(\bR\astarved\x12\x14\n" +
 	"\x05wires\x18\x0f \x03(\tR\x05wires\x12\x1a\n" +
-	"\binstance\x18\x14 \x01(\tR\binstance2\xf7\x01\n" +
+	"\binstance\x18\x14 \x01(\tR\binstance\x12#\n" +
+	"\rmemory_budget\x18\x11 \x01(\x04R\fmemoryBudget2\xf7\x01\n" +
 	"\x05Stage\x12F\n" +
 	"\x03Run\x12\x1e.distinfer.stage.v1.RunRequest\x1a\x1f.distinfer.stage.v1.RunResponse\x12O\n" +
 	"\bRunAlone\x12\x1e.distinfer.stage.v1.RunRequest\x1a\x1f.distinfer.stage.v1.RunResponse(\x010\x01\x12U\n" +

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/server/budget"
+	"github.com/distinfer/distinfer/server/stage"
+)
+
+func addMemoryFlag(f *pflag.FlagSet) {
+	f.Int64("max-memory", 0, "most memory that a stage may use, in `bytes`; runs that need more are refused (default its part of what the machine or the control group has)")
+}
+
+// A stageMemory is how the memory of a stage's process is divided.
+type stageMemory struct {
+	share   int64 // of the process
+	tensors int64 // Go's: what comes in and goes out
+	arena   int64 // ONNX Runtime's: weights, and what runs compute
+	margin  int64 // for what is not counted
+}
+
+const (
+	leastMargin = 24 << 20
+	leastRuns   = 16 << 20 // for what runs compute, whatever else there is
+)
+
+// divideMemory divides a share of memory, of which resident is used before the model is
+// loaded. Loading may take a multiple of the weights as they are stored: ones of half
+// precision become floats, and others are packed anew.
+func divideMemory(share, resident, weights, maxMessage int64) stageMemory {
+	m := stageMemory{share: share, margin: max(share/16, leastMargin)}
+	left := max(share-resident-m.margin, 0)
+	m.tensors = min(4*maxMessage, max(left/4, 1<<20))
+	m.arena = max(left-m.tensors, weights*5/2+leastRuns)
+	return m
+}
+
+// forRuns is what runs may compute in at once, when so much of the arena is in use
+// for weights and so much is resident in all.
+func (m stageMemory) forRuns(inUse, resident int64) int64 {
+	return max(min(m.arena-inUse, m.share-resident-m.tensors-m.margin), leastRuns)
+}
+
+// memoryShare is how much memory the process of a stage may use: its weights, and a part
+// of what is left beside those of all processes on this machine that hold the bundle or
+// are its front. It is 0 when the system does not tell. root is the root of the file system.
+func (s *settings) memoryShare(ctx context.Context, root string, b *bundle.Bundle, listen string) int64 {
+	if s.MaxMemory > 0 {
+		return s.MaxMemory
+	}
+	own := b.Stages[s.Rank].ParameterBytes
+	processes, weights := 1, own
+	if stage.IsLoopback(listen) || len(s.Stages) > 0 {
+		processes, weights = s.stagesHere(ctx, b)
+	}
+	if stage.IsLoopback(listen) {
+		processes++ // the front
+	}
+	available := availableMemory(root)
+	if available == 0 {
+		return 0
+	}
+	part := func(of int64) int64 { return max(of-weights, 0)/int64(processes) + own }
+	// Of a group, that of a whole: what its processes use already is theirs.
+	return max(min(available, part(machineMemory(root)), part(groupMemory(root))), 1)
+}
+
+// stagesHere are the processes of stages on this machine, as far as can be told, and the
+// bytes of their weights.
+func (s *settings) stagesHere(ctx context.Context, b *bundle.Bundle) (processes int, weights int64) {
+	addresses, err := s.Stages.forStages(len(b.Stages))
+	if err != nil {
+		return 1, b.Stages[s.Rank].ParameterBytes
+	}
+	own, err := localAddresses()
+	if err != nil {
+		return 1, b.Stages[s.Rank].ParameterBytes
+	}
+	for rank, replicas := range addresses {
+		for _, replica := range replicas {
+			if len(ownIPs(ctx, own, replica)) > 0 {
+				processes++
+				weights += b.Stages[rank].ParameterBytes
+			}
+		}
+	}
+	return max(processes, 1), max(weights, b.Stages[s.Rank].ParameterBytes)
+}
+
+// machineMemory is what the machine has available, and groupMemory the limit of the
+// control groups; the largest number when there is none.
+func machineMemory(root string) int64 {
+	for line := range strings.Lines(content(root, "proc/meminfo")) {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			if kB, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); err == nil {
+				return kB << 10
+			}
+		}
+	}
+	return math.MaxInt64
+}
+
+func groupMemory(root string) int64 {
+	least := int64(math.MaxInt64)
+	for version, dir := range controlGroups(root, "memory") {
+		file := "memory.max"
+		if version == 1 {
+			file = "memory.limit_in_bytes"
+		}
+		if n, err := strconv.ParseInt(strings.TrimSpace(content(root, filepath.Join(dir, file))), 10, 64); err == nil {
+			least = min(least, n)
+		}
+	}
+	return least
+}
+
+// A stageBudget is the memory of a stage once its model is loaded.
+type stageBudget struct {
+	arena  *ort.Arena
+	memory stageMemory
+}
+
+// newStageBudget makes the arena that the stage's model is to be loaded into; nil when
+// the system does not tell how much memory there is.
+func (s *settings) newStageBudget(ctx context.Context, library *ort.Library, b *bundle.Bundle, listen string) (*stageBudget, error) {
+	share := s.memoryShare(ctx, "/", b, listen)
+	if share == 0 {
+		return nil, nil
+	}
+	debug.FreeOSMemory()
+	m := divideMemory(share, residentMemory("/"), b.Stages[s.Rank].ParameterBytes, int64(s.MaxMessage))
+	arena, err := library.NewArena(m.arena)
+	if err != nil {
+		return nil, err
+	}
+	return &stageBudget{arena, m}, nil
+}
+
+// options are those to load the model with.
+func (b *stageBudget) options(o ort.Options, maxMessage int) ort.Options {
+	if b != nil {
+		o.Arena, o.MaxOutput = b.arena, int64(b.message(maxMessage))
+	}
+	return o
+}
+
+// message is the largest message that there is memory for.
+func (b *stageBudget) message(maxMessage int) int {
+	return int(min(int64(maxMessage), b.memory.tensors/2))
+}
+
+// apply has a server keep to the memory that is left now that the model is loaded.
+func (b *stageBudget) apply(c *stage.Config, entry bundle.Stage, log *slog.Logger) error {
+	if b == nil {
+		return nil
+	}
+	inUse, err := b.arena.InUse()
+	if err != nil {
+		return err
+	}
+	debug.FreeOSMemory()
+	resident := residentMemory("/")
+	m := b.memory
+	runs := m.forRuns(inUse, resident)
+	if runs == leastRuns {
+		log.Warn("there is hardly any memory for what runs compute; give the stage more with --max-memory, or fewer layers", "may_use", size(m.share), "resident", size(resident))
+	}
+	c.MaxMessage, c.MaxHeld = b.message(c.MaxMessage), m.tensors
+	c.Budget = budget.New(budget.Config{
+		Inputs: entry.Inputs, Estimate: entry.Activations, Bytes: runs, Runs: c.Runs,
+		IsMemory: ort.IsMemory, Reclaim: b.arena.Shrink, Peak: b.peak(inUse),
+	})
+	if os.Getenv("GOMEMLIMIT") == "" {
+		// Garbage is collected before it takes the place of what is held.
+		debug.SetMemoryLimit(m.tensors + m.margin + goMemory())
+	}
+	log.Info("memory", "may_use", size(m.share), "resident", size(resident), "runs", size(runs), "tensors", size(m.tensors), "estimated", len(entry.Activations) > 0)
+	return nil
+}
+
+// peak tells the most that runs have taken, when so much is in use for weights. What
+// loading took is not part of it.
+func (b *stageBudget) peak(weights int64) func() (int64, error) {
+	loading, err := b.arena.Peak()
+	return func() (int64, error) {
+		peak, errNow := b.arena.Peak()
+		if err := errors.Join(err, errNow); err != nil || peak == loading {
+			return 0, err
+		}
+		return peak - weights, nil
+	}
+}
+
+func (b *stageBudget) close() {
+	if b != nil {
+		_ = b.arena.Close()
+	}
+}
+
+// explain says what to do about a model that does not fit.
+func (b *stageBudget) explain(err error) error {
+	if b == nil || !ort.IsMemory(err) {
+		return err
+	}
+	return fmt.Errorf("%w; the stage may use %s: raise --max-memory, or split the model into more stages", err, size(b.memory.share))
+}
+
+// goMemory is what Go has of the system, in bytes.
+func goMemory() int64 {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.Sys - stats.HeapReleased)
+}
