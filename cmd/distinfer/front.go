@@ -25,6 +25,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/budget"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/metrics"
 	"github.com/distinfer/distinfer/server/mtls"
@@ -221,10 +222,14 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 		return nil, err
 	}
 	m := &model{addresses: addresses, wire: s.Wire, machine: machine, pipeline: pipeline, meter: page.NewMeter()}
-	m.Bundle, m.Runner, m.Replicas = b, pipeline, pipeline.Replicas
+	guard := &budget.Guard{Tracer: pipeline, Inputs: b.Inputs, Budgets: pipeline.Budgets}
+	for _, entry := range b.Stages {
+		guard.Estimates = append(guard.Estimates, entry.Activations)
+	}
+	m.Bundle, m.Runner, m.Replicas = b, guard, pipeline.Replicas
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
-	texts, err := openTask(b, pipeline, s.limits())
+	texts, err := openTask(b, guard, s.limits())
 	switch {
 	case err == nil:
 		m.Classifier, m.Task = texts.classifier, texts.served(b.Model.Name)

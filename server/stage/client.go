@@ -503,6 +503,23 @@ func (p *Pipeline) Ready() error {
 	return errors.Join(all...)
 }
 
+// Budgets are, of each rank, the bytes that all runs of a replica together may take for
+// what they compute: those of the replica with the least, since a run may come to any. 0 is
+// without a bound.
+func (p *Pipeline) Budgets() []int64 {
+	list := make([]int64, len(p.stages))
+	for rank, c := range p.stages {
+		c.mu.Lock()
+		for _, l := range c.links {
+			if l.budget > 0 && (list[rank] == 0 || l.budget < list[rank]) {
+				list[rank] = l.budget
+			}
+		}
+		c.mu.Unlock()
+	}
+	return list
+}
+
 // Replicas tells the state of each replica of each rank.
 func (p *Pipeline) Replicas() [][]replica.Status {
 	list := make([][]replica.Status, len(p.stages))

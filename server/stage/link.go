@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -50,6 +51,7 @@ type link struct {
 
 	isStage bool          // whether it has ever answered as one; for beat only
 	rare    time.Duration // until one that has not is looked at again
+	budget  int64         // what runs may take there, in bytes; 0 is without a bound. client.mu guards it
 
 	mu        sync.Mutex
 	calls     *grpc.ClientConn
@@ -176,6 +178,9 @@ func (l *link) beat() time.Duration {
 	l.mu.Lock()
 	l.instance = d.GetInstance()
 	l.mu.Unlock()
+	c.mu.Lock()
+	l.budget = int64(min(d.GetMemoryBudget(), math.MaxInt64))
+	c.mu.Unlock()
 	l.well(d.GetStarved())
 	return c.DeadAfter / beats
 }
