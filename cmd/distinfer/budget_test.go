@@ -1,0 +1,50 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+)
+
+func TestStagesShareTheMemoryThereIs(t *testing.T) {
+	t.Parallel()
+	const meminfo = "MemTotal:  9000 kB\nMemAvailable:    6144 kB\n"
+	group := map[string]string{"proc/meminfo": meminfo, "proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "3000000\n", "sys/fs/cgroup/a/memory.current": "600000\n"}
+	b := &bundle.Bundle{Manifest: &bundle.Manifest{Stages: []bundle.Stage{{ParameterBytes: 100_000}, {ParameterBytes: 500_000}}}}
+	for what, c := range map[string]struct {
+		files  map[string]string
+		s      settings
+		listen string
+		want   int64
+	}{
+		"nothing is told":            {nil, settings{}, "localhost:2222", 0},
+		"two stages and a front":     {map[string]string{"proc/meminfo": meminfo}, settings{}, "localhost:2222", (6144<<10-600_000)/3 + 100_000},
+		"the larger of two":          {map[string]string{"proc/meminfo": meminfo}, settings{Rank: 1}, "localhost:2223", (6144<<10-600_000)/3 + 500_000},
+		"in a group":                 {group, settings{}, "localhost:2222", (3_000_000-600_000)/3 + 100_000},
+		"a machine for itself":       {map[string]string{"proc/meminfo": meminfo}, settings{}, "192.0.2.1:2222", 6144 << 10},
+		"others are elsewhere":       {map[string]string{"proc/meminfo": meminfo}, settings{Stages: addresses{{"192.0.2.1:1"}, {"192.0.2.2:1"}}}, "192.0.2.1:2222", 6144 << 10},
+		"what the operator says":     {group, settings{MaxMemory: 7}, "localhost:2222", 7},
+		"no more than there is left": {map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "3000000\n", "sys/fs/cgroup/memory.current": "2999000\n"}, settings{}, "localhost:2222", 1000},
+	} {
+		if got := c.s.memoryShare(t.Context(), fileSystem(t, c.files), b, c.listen); got != c.want {
+			t.Errorf("%s: %d, want %d", what, got, c.want)
+		}
+	}
+}
+
+func TestMemoryIsDividedWithoutARest(t *testing.T) {
+	t.Parallel()
+	const mb = 1 << 20
+	for _, share := range []int64{64 * mb, 300 * mb, 1024 * mb, 64 << 30} {
+		m := divideMemory(share, 50*mb, 30*mb, 64*mb)
+		if m.tensors <= 0 || m.arena <= 0 || m.margin < 24*mb || m.tensors > 256*mb {
+			t.Errorf("%d: %+v", share, m)
+		}
+		if sum := 50*mb + m.margin + m.tensors + m.arena; share >= 256*mb && sum > share {
+			t.Errorf("%d: %+v is %d", share, m, sum)
+		}
+		if runs := m.forRuns(40*mb, 120*mb); runs < leastRuns || share >= 256*mb && 120*mb+m.margin+m.tensors+runs > share {
+			t.Errorf("%d: %d for runs", share, runs)
+		}
+	}
+}
