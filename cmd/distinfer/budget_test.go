@@ -10,7 +10,7 @@ func TestStagesShareTheMemoryThereIs(t *testing.T) {
 	t.Parallel()
 	const meminfo = "MemTotal:  9000 kB\nMemAvailable:    6144 kB\n"
 	group := map[string]string{"proc/meminfo": meminfo, "proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "3000000\n", "sys/fs/cgroup/a/memory.current": "600000\n"}
-	b := &bundle.Bundle{Manifest: &bundle.Manifest{Stages: []bundle.Stage{{ParameterBytes: 100_000}, {ParameterBytes: 500_000}}}}
+	b := &bundle.Bundle{Manifest: bundle.Manifest{Stages: []bundle.Stage{{ParameterBytes: 100_000}, {ParameterBytes: 500_000}}}}
 	for what, c := range map[string]struct {
 		files  map[string]string
 		s      settings
@@ -21,8 +21,8 @@ func TestStagesShareTheMemoryThereIs(t *testing.T) {
 		"two stages and a front":     {map[string]string{"proc/meminfo": meminfo}, settings{}, "localhost:2222", (6144<<10-600_000)/3 + 100_000},
 		"the larger of two":          {map[string]string{"proc/meminfo": meminfo}, settings{Rank: 1}, "localhost:2223", (6144<<10-600_000)/3 + 500_000},
 		"in a group":                 {group, settings{}, "localhost:2222", (3_000_000-600_000)/3 + 100_000},
-		"a machine for itself":       {map[string]string{"proc/meminfo": meminfo}, settings{}, "192.0.2.1:2222", 6144 << 10},
-		"others are elsewhere":       {map[string]string{"proc/meminfo": meminfo}, settings{Stages: addresses{{"192.0.2.1:1"}, {"192.0.2.2:1"}}}, "192.0.2.1:2222", 6144 << 10},
+		"a machine for itself":       {map[string]string{"proc/meminfo": meminfo}, settings{}, "198.51.100.1:2222", 6144 << 10},
+		"others are elsewhere":       {map[string]string{"proc/meminfo": meminfo}, settings{Stages: addresses{{"198.51.100.1:1"}, {"198.51.100.2:1"}}}, "198.51.100.1:2222", 6144 << 10},
 		"what the operator says":     {group, settings{MaxMemory: 7}, "localhost:2222", 7},
 		"no more than there is left": {map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "3000000\n", "sys/fs/cgroup/memory.current": "2999000\n"}, settings{}, "localhost:2222", 1000},
 	} {
