@@ -33,6 +33,29 @@ type adversary struct {
 	in     *injector
 	dialer net.Dialer
 	client *http.Client
+
+	mu     sync.Mutex
+	bodies map[string][]byte // that were made
+}
+
+// body is what make writes, compressed. It is made once: what the adversary computes is not
+// to be taken for what the fronts do.
+func (a *adversary) body(name string, write func(io.Writer)) ([]byte, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.bodies[name] == nil {
+		var b bytes.Buffer
+		zip := gzip.NewWriter(&b)
+		write(zip)
+		if err := zip.Close(); err != nil {
+			return nil, err
+		}
+		if a.bodies == nil {
+			a.bodies = map[string][]byte{}
+		}
+		a.bodies[name] = b.Bytes()
+	}
+	return a.bodies[name], nil
 }
 
 func newAdversary(in *injector) *adversary {
@@ -97,7 +120,7 @@ func (a *adversary) post(ctx context.Context, what, url string, header map[strin
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<16))
 	a.in.answered(what, response.StatusCode)
 	if !may(response.StatusCode) {
-		a.in.cluster.trouble(fmt.Sprintf("%s was answered %d: %.200s", what, response.StatusCode, text))
+		a.in.cluster.trouble(fmt.Sprintf("%s was answered %d: %.200s", what, response.StatusCode, bytes.TrimSpace(text)))
 	}
 	return nil
 }
@@ -118,6 +141,12 @@ func refused(status int) bool { return status >= 400 && status < 500 }
 func refusedOrAnswered(status int) bool {
 	return status < 500 || status == http.StatusServiceUnavailable
 }
+
+// The model of badTokenizer has a table, and its texts are answered beforehand in a while.
+const (
+	badTokenModel = "models/sst2-minilm/model.onnx"
+	badTokenTexts = 1000
+)
 
 // badToken is a text that the tokenizer of badTokenizer gives an id for which the model has
 // no row in its table.
@@ -194,27 +223,27 @@ func shapes(ctx context.Context, a *adversary, client, time int) error {
 		return err
 	}
 	shape := largeShapes[time%len(largeShapes)]
-	var body bytes.Buffer
-	zip := gzip.NewWriter(&body)
-	_, _ = io.WriteString(zip, `{"inputs":[`)
-	for i, in := range m.Inputs {
-		if i > 0 {
-			_, _ = io.WriteString(zip, ",")
+	body, err := a.body(fmt.Sprint(shape), func(zip io.Writer) {
+		_, _ = io.WriteString(zip, `{"inputs":[`)
+		for i, in := range m.Inputs {
+			if i > 0 {
+				_, _ = io.WriteString(zip, ",")
+			}
+			dims, n := make([]string, len(in.Shape)), 1
+			for k := range dims {
+				d := shape[min(k, 1)]
+				n *= d
+				dims[k] = strconv.Itoa(d)
+			}
+			fmt.Fprintf(zip, `{"name":%q,"datatype":%q,"shape":[%s],"data":[%s1]}`, in.Name, in.Datatype, strings.Join(dims, ","), strings.Repeat("1,", n-1))
 		}
-		dims, n := make([]string, len(in.Shape)), 1
-		for k := range dims {
-			d := shape[min(k, 1)]
-			n *= d
-			dims[k] = strconv.Itoa(d)
-		}
-		fmt.Fprintf(zip, `{"name":%q,"datatype":%q,"shape":[%s],"data":[%s1]}`, in.Name, in.Datatype, strings.Join(dims, ","), strings.Repeat("1,", n-1))
-	}
-	_, _ = io.WriteString(zip, "]}")
-	if err := zip.Close(); err != nil {
+		_, _ = io.WriteString(zip, "]}")
+	})
+	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("tensors of %d × %d, %d bytes compressed", shape[0], shape[1], body.Len())
-	return a.post(ctx, what, url+"/v2/models/"+m.Name+"/infer", map[string]string{"Content-Encoding": "gzip"}, &body, refusedOrAnswered)
+	what := fmt.Sprintf("tensors of %d × %d, %d bytes compressed", shape[0], shape[1], len(body))
+	return a.post(ctx, what, url+"/v2/models/"+m.Name+"/infer", map[string]string{"Content-Encoding": "gzip"}, bytes.NewReader(body), refusedOrAnswered)
 }
 
 type metadata struct {
@@ -297,16 +326,13 @@ func halfSent(ctx context.Context, a *adversary, client, turn int) error {
 // blankLines is a stream of lines with nothing on them, of which 64 MB are compressed to
 // nothing. Its sender leaves before it is answered every other time.
 func blankLines(ctx context.Context, a *adversary, client, turn int) error {
-	var body bytes.Buffer
-	zip, err := gzip.NewWriterLevel(&body, gzip.BestSpeed)
+	body, err := a.body("blank lines", func(zip io.Writer) {
+		blank := bytes.Repeat([]byte("\n"), 1<<20)
+		for range 64 {
+			_, _ = zip.Write(blank)
+		}
+	})
 	if err != nil {
-		return err
-	}
-	blank := bytes.Repeat([]byte("\n"), 1<<20)
-	for range 64 {
-		_, _ = zip.Write(blank)
-	}
-	if err := zip.Close(); err != nil {
 		return err
 	}
 	if turn%2 == 1 {
@@ -314,7 +340,7 @@ func blankLines(ctx context.Context, a *adversary, client, turn int) error {
 		ctx, cancel = context.WithTimeout(ctx, 300*time.Millisecond)
 		defer cancel()
 	}
-	return a.post(ctx, "a stream of blank lines", a.url(client+turn)+"/predict", map[string]string{"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}, &body, refusedOrAnswered)
+	return a.post(ctx, "a stream of blank lines", a.url(client+turn)+"/predict", map[string]string{"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}, bytes.NewReader(body), refusedOrAnswered)
 }
 
 // idleHeaders opens calls of gRPC and sends no message. Meanwhile others ask whether the

@@ -204,7 +204,9 @@ func (c *cluster) told() []string {
 func (c *cluster) trouble(what string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.troubles = append(c.troubles, what)
+	if !slices.Contains(c.troubles, what) {
+		c.troubles = append(c.troubles, what)
+	}
 }
 
 // named puts names in the place of addresses, so that alike messages are counted

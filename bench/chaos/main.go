@@ -147,11 +147,16 @@ func prepare(ctx context.Context, o options, tmp string) ([]question, error) {
 			return nil, err
 		}
 	}
-	texts, err := sentences("models/testdata/sst2", o.texts)
+	return ask(ctx, o, filepath.Join(tmp, "whole"), o.texts)
+}
+
+// ask makes questions of so many texts, with the answers of a bundle that is the whole model.
+func ask(ctx context.Context, o options, whole string, n int) ([]question, error) {
+	texts, err := sentences("models/testdata/sst2", n)
 	if err != nil {
 		return nil, err
 	}
-	all, err := answered(ctx, o.binary, filepath.Join(tmp, "whole"), o.cache, texts)
+	all, err := answered(ctx, o.binary, whole, o.cache, texts)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +183,12 @@ func (s *scenario) model(ctx context.Context, o options, texts []question, tmp s
 	var model string
 	switch source := bundle + "-model"; s.serves {
 	case badTokenizer:
-		model, err = writeBadTokenizer(o.model, source)
+		if model, err = writeBadTokenizer(badTokenModel, source); err == nil {
+			err = split(ctx, o, model, 1, bundle+"-whole")
+		}
+		if err == nil {
+			questions, err = ask(ctx, o, bundle+"-whole", badTokenTexts)
+		}
 	case quotient:
 		stages = quotientNodes
 		if model, err = writeQuotient(source); err == nil {

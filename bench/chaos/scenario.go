@@ -59,7 +59,7 @@ type served string
 
 const (
 	usual        served = "stages"
-	badTokenizer served = "bad-tokenizer" // the text model, with a token whose id its table does not have
+	badTokenizer served = "bad-tokenizer" // badTokenModel, with a token whose id its table does not have
 	quotient     served = quotientName
 )
 

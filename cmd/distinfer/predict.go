@@ -238,7 +238,7 @@ func (p *prediction) flush(ctx context.Context) error {
 func (p *prediction) answers(ctx context.Context, texts []string) ([]reply, error) {
 	answers, err := p.ask(ctx, texts)
 	switch code := fault.CodeOf(err); {
-	case err == nil || ctx.Err() != nil || code != fault.Invalid && code != fault.TooLarge && code != fault.Internal:
+	case err == nil || ctx.Err() != nil || code != fault.Invalid && code != fault.TooLarge && code != fault.Internal && !fault.Deadly(err):
 		return answers, err
 	case len(texts) == 1:
 		return []reply{{Answer: classify.Answer{Err: err}}}, nil
@@ -435,6 +435,8 @@ func refusal(url string, response *http.Response, data []byte) error {
 		code = fault.Internal
 	case http.StatusRequestEntityTooLarge:
 		code = fault.TooLarge
+	case http.StatusUnprocessableEntity:
+		code = fault.Quarantined
 	case http.StatusUnauthorized:
 		problem.Error = "it wants a token that it knows; name a file that holds one with --token-file"
 	}

@@ -177,6 +177,9 @@ func TestASignalThatTellsOfDamageEndsTheRunAndIsTold(t *testing.T) {
 		if err := orttest.Library(t).Damaged(); err == nil || !strings.Contains(err.Error(), "SIGABRT") {
 			t.Errorf("the damage is told as %v", err)
 		}
+		if out, err := s.Run(context.Background(), rows(1)); err == nil || !strings.Contains(err.Error(), "cannot be trusted") {
+			t.Errorf("afterwards a run gives %v, %v", out.Names(), err)
+		}
 	case <-time.After(time.Minute):
 		t.Fatal("the run does not end")
 	}

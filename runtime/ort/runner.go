@@ -150,10 +150,12 @@ func faultOf(sig syscall.Signal) error {
 	return fault.Errorf(fault.Fatal, "ONNX Runtime got %s while it computed this input; send another, or mend the model", signalNames[sig])
 }
 
-// Damaged is nil while what is computed can be trusted. Afterwards the process has to end,
-// and what it computes meanwhile must not be used: a run got a signal which says that the
-// memory may be damaged, or too many threads were lost to such runs.
-func (*Library) Damaged() error {
+// Damaged is nil while what is computed can be trusted. Afterwards the process has to end:
+// a run got a signal which says that the memory may be damaged, or too many threads were
+// lost to such runs.
+func (*Library) Damaged() error { return damaged() }
+
+func damaged() error {
 	sig := syscall.Signal(C.fault_damage())
 	if sig == 0 {
 		return nil

@@ -185,9 +185,12 @@ func (s *Session) Close() error {
 // node.
 //
 // A run whose input has ONNX Runtime get a signal that would end the process, on Linux,
-// is a fault.Fatal.
+// is a fault.Fatal. Once the process is [Library.Damaged] every run fails.
 func (s *Session) Run(ctx context.Context, in tensor.Bag) (_ tensor.Bag, err error) {
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := damaged(); err != nil {
 		return nil, err
 	}
 	sizes, err := tensor.MatchAll(s.inputs, in)
@@ -221,6 +224,9 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (_ tensor.Bag, err err
 		}
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := damaged(); err != nil { // meanwhile
 		return nil, err
 	}
 	for _, name := range s.passed {
