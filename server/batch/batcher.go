@@ -216,6 +216,21 @@ func (b *Batcher) remember(r *run, o *outcome) {
 func (b *Batcher) reserve(ctx context.Context, n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for pushedOut := 0; ; pushedOut++ {
+		why, err := b.room(ctx, n)
+		if err == nil {
+			b.busy += n
+			return nil
+		}
+		if pushedOut == mostPushedOut || !b.pushOut(clientOf(ctx), n) {
+			b.refuse(why)
+			return err
+		}
+	}
+}
+
+// room fails when there is none for n texts. The lock is held.
+func (b *Batcher) room(ctx context.Context, n int) (Reason, error) {
 	answered := b.pace.wait(b.queue.ahead(n))
 	wait := answered - b.pace.wait(n)
 	longest := b.MaxWait
@@ -224,17 +239,13 @@ func (b *Batcher) reserve(ctx context.Context, n int) error {
 	}
 	switch left := timeLeft(ctx); {
 	case b.busy+n > b.MaxTexts:
-		b.refuse(Full)
-		return &RefusedError{fault.Errorf(fault.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
+		return Full, &RefusedError{fault.Errorf(fault.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
 	case wait > longest:
-		b.refuse(Slow)
-		return &RefusedError{fault.Errorf(fault.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - longest}
+		return Slow, &RefusedError{fault.Errorf(fault.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - longest}
 	case answered > left:
-		b.refuse(Late)
-		return &RefusedError{fault.Errorf(fault.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}
+		return Late, &RefusedError{fault.Errorf(fault.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}
 	}
-	b.busy += n
-	return nil
+	return "", nil
 }
 
 func (b *Batcher) refuse(why Reason) {

@@ -554,3 +554,44 @@ func TestTheObserverIsToldOfEveryBatch(t *testing.T) {
 		}
 	}
 }
+
+// A client that fills the queue gives way to one that has less, up to half of it, and only
+// with what is not computed yet; alone it has all of it.
+func TestTheClientWithTheMostGivesWay(t *testing.T) {
+	t.Parallel()
+	runner, running, release := gated()
+	b := batcher(t, classifytest.Alone, runner, func(c *batch.Config) { c.Begin, c.MaxTexts = 1, 9 })
+	many, few := batch.WithClient(testContext(t), "many"), batch.WithClient(testContext(t), "few")
+	first := inBackground(many, b, "w1")
+	receive(t, "the run", running)
+	var waiting []<-chan outcome
+	for i := range 8 {
+		waiting = append(waiting, inBackground(many, b, "w2"))
+		waitFor(t, func() bool { return b.Stats().Waiting == i+1 })
+	}
+	if o := receive(t, "the refusal", inBackground(many, b, "w3")); fault.CodeOf(o.err) != fault.Overloaded {
+		t.Errorf("more than there is room for: %v", o.err)
+	}
+	var answered []<-chan outcome
+	for i := range 4 {
+		answered = append(answered, inBackground(few, b, "w4"))
+		o := receive(t, "who gives way", waiting[7-i])
+		if _, refused := batch.IsRefused(o.err); !refused || fault.CodeOf(o.err) != fault.Overloaded {
+			t.Errorf("who gives way: %v", o.err)
+		}
+	}
+	if o := receive(t, "the refusal", inBackground(few, b, "w3")); fault.CodeOf(o.err) != fault.Overloaded {
+		t.Errorf("more than its share: %v", o.err)
+	}
+	go func() {
+		for range running {
+			release <- nil
+		}
+	}()
+	release <- nil
+	for i, o := range append(append(waiting[:4:4], answered...), first) {
+		if o := receive(t, "an answer", o); o.err != nil {
+			t.Errorf("%d: %v", i, o.err)
+		}
+	}
+}

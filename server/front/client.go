@@ -1,12 +1,15 @@
 package front
 
 import (
+	"context"
 	"crypto/sha256"
 	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/distinfer/distinfer/server/batch"
 )
 
 // client names whom a request counts for: who bears its token, or else the address that it
@@ -19,6 +22,15 @@ func (f *Front) client(r *http.Request) string {
 		}
 	}
 	return clientAddress(r.RemoteAddr)
+}
+
+// named is a request's context, in which texts count for its client. Of an address its
+// connection has it so already.
+func (f *Front) named(r *http.Request) context.Context {
+	if f.Tokens == nil {
+		return r.Context()
+	}
+	return batch.WithClient(r.Context(), f.client(r))
 }
 
 // clientAddress is the part of host:port by which clients are told apart. Of IPv6 that

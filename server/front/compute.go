@@ -40,7 +40,7 @@ func (f *Front) Compute(m Model, w http.ResponseWriter, r *http.Request, inputs 
 	if rec := recorderOf(w); rec != nil {
 		rec.texts = len(inputs)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	ctx, cancel := context.WithTimeout(f.named(r), timeout)
 	defer cancel()
 	answers, timing, err := compute(ctx, m.Batcher, inputs)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
@@ -42,6 +43,8 @@ type connectionKey struct{}
 // context has requests know their connection, for use; it is an
 // http.Server's ConnContext, which is called before the first state.
 func (c *connections) context(ctx context.Context, conn net.Conn) context.Context {
+	address := clientAddress(conn.RemoteAddr().String())
+	ctx = batch.WithClient(ctx, address)
 	if c.shares == nil {
 		return ctx
 	}
@@ -49,7 +52,7 @@ func (c *connections) context(ctx context.Context, conn net.Conn) context.Contex
 	if secure, ok := conn.(*tls.Conn); ok {
 		raw = secure.NetConn() // to close it is not to wait for the client
 	}
-	holding, err := c.shares.Acquire(clientAddress(conn.RemoteAddr().String()), 1, func() { _ = raw.Close() })
+	holding, err := c.shares.Acquire(address, 1, func() { _ = raw.Close() })
 	if err != nil {
 		_ = raw.Close()
 		return ctx

@@ -177,7 +177,7 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 	}
 	control := http.NewResponseController(w)
 	_ = control.EnableFullDuplex() // of HTTP/1, which is not by itself
-	ctx, cancelCause := context.WithCancelCause(r.Context())
+	ctx, cancelCause := context.WithCancelCause(f.named(r))
 	cancel := func() { cancelCause(nil) }
 	defer cancel()
 	share, err := f.streams.Acquire(f.client(r), 1, func() { cancelCause(errGaveWay) })

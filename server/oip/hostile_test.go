@@ -162,11 +162,11 @@ func TestCallsWithoutMessagesKeepNobodyOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := config(model())
-			c.Host = front.New(front.Config{MaxBody: maxBody, MaxConnections: 40, Timeout: patience, Log: c.Log}, front.Model{})
+			c.Host = front.New(front.Config{MaxBody: maxBody, MaxConnections: 12, Timeout: patience, Log: c.Log}, front.Model{})
 			address := overGRPC(t, c)
-			for i := range 60 {
+			for i := range 20 {
 				raw := rawHTTP2(t, address, fmt.Sprintf("127.0.0.%d", 1+i%2))
-				for range 64 {
+				for range 40 {
 					raw.begin(attack.path, attack.data)
 					if len(attack.data) > 1000 {
 						break // what may be on its way on a connection

@@ -282,7 +282,7 @@ func TestWaitingEndsWithTheReasonBeforeTheDeadline(t *testing.T) {
 	first := start(t, config(0, 2))
 	p := dialPipeline(t, [][]string{{first.address}, {nowhere}})
 	_, err := p.Run(soon(t), input(1, 1))
-	wantFault(t, err, fault.Unavailable, "stage 1 at "+nowhere, "connection refused")
+	wantFault(t, err, fault.Unavailable, "stage 1 at "+nowhere, "cannot be reached as a stage")
 
 	ctx, cancel := context.WithCancel(testContext(t))
 	failed := make(chan error, 1)
