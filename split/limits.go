@@ -2,6 +2,7 @@ package split
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -142,6 +143,7 @@ type places struct {
 	lookup
 	inputs  []string // of the model
 	shaped  []string // other values, of which the shape counts only
+	square  bool     // a value on the way may have the square of the sequence
 	session Session  // nil when the places are an input
 }
 
@@ -150,6 +152,7 @@ const (
 	maxConstants = 16 << 20 // bytes of weights that places are computed from
 	maxElements  = 1 << 20  // that are computed at a time
 	maxSequence  = 1 << 17  // that is tried
+	maxSquare    = 1 << 9   // that is tried where a value has the square of it
 	maxShapes    = 1 << 12  // that operators are asked about: what they make of it may have the square
 	shapeNodes   = 360      // of the graph that are asked: those of the first layers, and the others are alike
 )
@@ -212,6 +215,9 @@ func (f *finder) compute(l lookup) (*places, error) {
 			ok = bytes <= maxConstants
 		case f.ofPlaces(i):
 			nodes[i] = true
+			for _, out := range f.g.nodes[i].Outputs {
+				p.square = p.square || f.isSquare(out)
+			}
 			for _, dep := range f.g.deps[i] {
 				want(dep, shapeOps[f.g.nodes[i].OpType])
 			}
@@ -242,6 +248,23 @@ func (f *finder) compute(l lookup) (*places, error) {
 	}
 	p.session, err = f.engine.Open(path, specs, []tensor.Spec{{Name: l.at, DType: f.v.specs[l.at].DType, AnyRank: true}})
 	return p, err
+}
+
+// isSquare reports whether a value may have the square of the sequence: whether more than one
+// of its dimensions is neither the rows nor fixed.
+func (f *finder) isSquare(name string) bool {
+	spec, known := f.v.specs[name]
+	if !known || spec.AnyRank {
+		return known
+	}
+	_, leading := dimNames(f.g.inputs)
+	long := 0
+	for _, d := range spec.Dims {
+		if !d.IsFixed() && !leading[d.Name] {
+			long++
+		}
+	}
+	return long > 1
 }
 
 // ofPlaces reports whether a node may be one that computes places: not one of a layer.
@@ -475,17 +498,20 @@ func (f *finder) longest(fails func(int64) bool) (int64, bool) {
 		good = search(fails)
 	}
 	// Some models take multiples of a length only.
-	if good < 2 || !fails(good+3) || !fails(2*good) || fails(good-1) || fails((good+1)/2) {
+	if good < 2 || !fails(2*good) || fails(good-1) || fails((good+1)/2) {
 		return 0, false
 	}
 	return good, true
 }
 
-// guess tries as many as a table has rows, but for those that some models leave free before
-// their positions; 0 when it is none of these. To search takes many questions more.
+// guess tries as many as a table of positions has rows, but for those that some models leave
+// free before their positions; 0 when it is none of these. To search takes more questions.
 func (f *finder) guess(fails func(int64) bool) int64 {
-	for _, l := range f.lookups {
-		for _, n := range []int64{l.rows, l.rows - 2, l.rows - 1} {
+	for _, p := range f.places {
+		if p.at != "" && p.session == nil {
+			continue // of what is in the input, not of where it is
+		}
+		for _, n := range []int64{p.rows, p.rows - 2, p.rows - 1} {
 			if n > 1 && n < maxShapes && fails(n+1) && !fails(n) {
 				return n
 			}
@@ -496,7 +522,7 @@ func (f *finder) guess(fails func(int64) bool) int64 {
 
 // search halves between a length that does not fail and one that does; 0 when there are none.
 func search(fails func(int64) bool) int64 {
-	good, bad := int64(1), int64(2)
+	good, bad := int64(1), int64(maxShapes)
 	if fails(good) {
 		return 0
 	}
@@ -521,6 +547,9 @@ func (f *finder) fails(ctx context.Context, p *places, length, value int64) bool
 	if p.at == "" {
 		return length > p.rows
 	}
+	if p.square && length > maxSquare {
+		return false
+	}
 	least, greatest, err := f.run(ctx, p, f.sizesAt(1, length), func(input string, _ int64) int64 {
 		limit, known := f.limits.Of(input)
 		if !known {
@@ -529,7 +558,7 @@ func (f *finder) fails(ctx context.Context, p *places, length, value int64) bool
 		return min(max(value, limit.Min), limit.Max)
 	})
 	switch {
-	case err == errTooMany: //nolint:errorlint // it is this one
+	case errors.Is(err, errTooMany):
 		return false
 	case err != nil:
 		return true
@@ -544,7 +573,7 @@ func (f *finder) openShapes() {
 		return
 	}
 	f.shapes, f.taken = q, map[int64]bool{}
-	if !f.takes(2) || !f.takes(3) || !f.takes(5) {
+	if !f.takes(2) {
 		_ = os.RemoveAll(q.dir)
 		f.shapes = nil
 	}

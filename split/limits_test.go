@@ -25,6 +25,28 @@ func zeros(g *onnxtest.Graph, name string, dims ...int64) {
 
 const ms = "com.microsoft"
 
+// relative looks up the distance of every two tokens in a table of as many rows.
+func relative(rows int64) func(g *onnxtest.Graph) {
+	return func(g *onnxtest.Graph) {
+		zeros(g, "E", 20, 2)
+		zeros(g, "D", rows, 2)
+		g.Ints("zero", nil, 0)
+		g.Ints("one", nil, 1)
+		g.Ints("first", []int64{1}, 0)
+		g.Ints("second", []int64{1}, 1)
+		g.Node("Gather", []string{"E", "ids"}, []string{"a"})
+		g.Node("Shape", []string{"ids"}, []string{"size"})
+		g.Node("Gather", []string{"size", "one"}, []string{"length"})
+		g.Node("Range", []string{"zero", "length", "one"}, []string{"range"})
+		g.Node("Unsqueeze", []string{"range", "first"}, []string{"row"})
+		g.Node("Unsqueeze", []string{"range", "second"}, []string{"column"})
+		g.Node("Sub", []string{"row", "column"}, []string{"distance"})
+		g.Node("Gather", []string{"D", "distance"}, []string{"biases"})
+		g.Node("ReduceSum", []string{"biases", "first"}, []string{"bias"}, onnxtest.IntAttr("keepdims", 0))
+		g.Node("Add", []string{"a", "bias"}, []string{"h"})
+	}
+}
+
 // limited are graphs of the input ids [batch, sequence], which make h [batch, sequence, 2].
 var limited = map[string]struct {
 	build func(g *onnxtest.Graph)
@@ -129,6 +151,9 @@ var limited = map[string]struct {
 		g.Node("Gather", []string{"P", "at"}, []string{"b"})
 		g.Node("Add", []string{"a", "b"}, []string{"h"})
 	}, &tensor.Limits{Values: []tensor.ValueLimit{{Min: -20, Max: 19}}, Tokens: 12}},
+	"distances": {relative(15), &tensor.Limits{Values: []tensor.ValueLimit{{Min: -20, Max: 19}}, Sizes: []tensor.SizeLimit{{Max: 15}}, Tokens: 15}},
+	// Of the square of a length no more than some memory is taken to find that out.
+	"many distances": {relative(5000), &tensor.Limits{Values: []tensor.ValueLimit{{Min: -20, Max: 19}}}},
 	"fused": {func(g *onnxtest.Graph) {
 		zeros(g, "E", 20, 2)
 		zeros(g, "P", 10, 2)

@@ -97,8 +97,7 @@ func marshal(v any) ([]byte, error) {
 // status takes note of an error, and gives the status for it.
 func (s *Server) status(w http.ResponseWriter, err error) int {
 	status := s.Host.Failed(w, err)
-	switch {
-	case errors.As(err, &notFoundError{}):
+	if errors.As(err, &notFoundError{}) {
 		return http.StatusNotFound
 	}
 	return status

@@ -98,7 +98,7 @@ func (r *Reader) Skip(string) error {
 
 // Fields reads the object that stands at a place, behind its brace.
 func (r *Reader) Fields(fields Fields, where string) error {
-	return r.fields(fields, where, func(key string) error {
+	return r.fields(fields, func(key string) error {
 		return fault.Errorf(fault.Invalid, "the field %.80q of %s is not known; known are %s", key, where, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
 	})
 }
@@ -106,7 +106,7 @@ func (r *Reader) Fields(fields Fields, where string) error {
 // FieldsAmong is Fields for an object that may have other fields, which are passed over. One
 // that is a known one but for its case is refused.
 func (r *Reader) FieldsAmong(fields Fields, where string) error {
-	return r.fields(fields, where, func(key string) error {
+	return r.fields(fields, func(key string) error {
 		for known := range fields {
 			if strings.EqualFold(key, known) {
 				return fault.Errorf(fault.Invalid, "the field %.80q of %s is not known; it is spelt %q", key, where, known)
@@ -116,7 +116,7 @@ func (r *Reader) FieldsAmong(fields Fields, where string) error {
 	})
 }
 
-func (r *Reader) fields(fields Fields, where string, other func(key string) error) error {
+func (r *Reader) fields(fields Fields, other func(key string) error) error {
 	given := make([]string, 0, len(fields))
 	for r.tokens.More() {
 		token, err := r.Next()
@@ -167,7 +167,7 @@ func (r *Reader) Map(to *map[string]json.RawMessage) func(where string) error {
 			return fault.Errorf(fault.Invalid, "%s must be an object, not %s", where, Kind(token))
 		}
 		*to = map[string]json.RawMessage{}
-		err = r.fields(nil, where, func(key string) error {
+		err = r.fields(nil, func(key string) error {
 			if _, twice := (*to)[key]; twice {
 				return fault.Errorf(fault.Invalid, "%.80q of %s is given twice", key, where)
 			}
