@@ -329,6 +329,34 @@ func TestPredictReadsEveryFormatAndKeepsTheOrder(t *testing.T) {
 	}
 }
 
+func TestPredictSaysWhichTextsWereCut(t *testing.T) {
+	t.Parallel()
+	bundle := split(t, "sst2-minilm", 2)
+	first, second := stageAddresses(t, bundle)
+	_, cutting := front(t, bundle, []string{first, second}, "--max-tokens", "5")
+	_, refusing := front(t, bundle, []string{first, second}, "--max-tokens", "5", "--truncation", "refuse")
+	const input = "a lovely film\na waste of my time and money\ngood\n"
+	for name, args := range map[string][]string{"here": {"--bundle", bundle, "--max-tokens", "5"}, "through a front": {"--front", cutting}} {
+		r := run(t, t.TempDir(), input, append([]string{"predict", "-o", "json"}, args...)...)
+		lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+		if r.code != 0 || len(lines) != 3 || strings.Contains(lines[0]+lines[2], "truncated") || !strings.Contains(lines[1], `"truncated":true`) || !strings.Contains(r.stderr, "1 of 3 texts were cut") {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	for name, args := range map[string][]string{"here": {"--bundle", bundle, "--max-tokens", "5", "--truncation", "refuse"}, "through a front": {"--front", refusing}} {
+		r := run(t, t.TempDir(), input, append([]string{"predict"}, args...)...)
+		lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+		if r.code != 1 || len(lines) != 3 || lines[1] != "-\t-" || !strings.Contains(r.stderr, "line 2: ") || !strings.Contains(r.stderr, "the text has 9 tokens, more than the 5 that are read") {
+			t.Errorf("%s, refusing: %+v", name, r)
+		}
+	}
+	for _, c := range [][]string{{"--truncation", "maybe"}, {"--max-tokens", "-1"}, {"--max-tokens", "5", "--front", cutting}} {
+		if r := run(t, t.TempDir(), input, append([]string{"predict", "--bundle", bundle}, c...)...); r.code != 2 || !strings.Contains(r.stderr, c[0]) {
+			t.Errorf("%v: %+v", c, r)
+		}
+	}
+}
+
 func stageAddresses(t *testing.T, bundle string) (first, second string) {
 	t.Helper()
 	_, first = stage(t, bundle, 0)

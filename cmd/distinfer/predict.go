@@ -10,6 +10,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -79,6 +81,11 @@ text, or {"error": …, "line": …}.`,
 		}
 		p := &prediction{s: s, text: cmd.Flags().Changed("output") && s.Output != "json", w: bufio.NewWriter(cmd.OutOrStdout()), errs: cmd.ErrOrStderr()}
 		if front != nil {
+			for _, name := range []string{"max-tokens", "truncation"} {
+				if cmd.Flags().Changed(name) {
+					return usageError{fmt.Errorf("--%s is the front's own; start it with that, or leave --front out", name)}
+				}
+			}
 			if p.ask, p.task, err = front.asker(cmd.Context()); err != nil {
 				return err
 			}
@@ -161,6 +168,7 @@ type prediction struct {
 	lines     []textLine
 	bytes     int // of the texts in lines
 	done, bad int
+	cut       int // texts that the model has not read all of
 }
 
 func (p *prediction) run(ctx context.Context, in *input, file io.Reader) error {
@@ -182,6 +190,9 @@ func (p *prediction) run(ctx context.Context, in *input, file io.Reader) error {
 	}
 	if p.bar != nil {
 		_ = p.bar.Finish()
+	}
+	if p.cut > 0 {
+		fmt.Fprintf(p.errs, "%d of %d texts were cut to what the model reads\n", p.cut, p.done)
 	}
 	if err == nil && p.bad > 0 {
 		err = fmt.Errorf("%d of %d lines could not be labelled", p.bad, p.done)
@@ -256,12 +267,16 @@ func (p *prediction) answers(ctx context.Context, texts []string) ([]reply, erro
 type outcome struct {
 	Line int `json:"line"`
 	*text.Result
-	Scores map[string]float64 `json:"scores,omitempty"`
-	Error  string             `json:"error,omitempty"`
+	Scores    map[string]float64 `json:"scores,omitempty"`
+	Truncated bool               `json:"truncated,omitempty"` // the model has not read all of the text
+	Error     string             `json:"error,omitempty"`
 }
 
 func (p *prediction) write(line int, a reply) error {
 	p.done++
+	if a.Truncated {
+		p.cut++
+	}
 	if a.Err != nil {
 		p.bad++
 		fmt.Fprintf(p.errs, "line %d: %v\n", line, a.Err)
@@ -274,7 +289,7 @@ func (p *prediction) write(line int, a reply) error {
 	case p.task:
 		return e.Encode(front.LineProblem{Error: a.Err.Error(), Line: line})
 	case p.s.Output == "json":
-		o := outcome{Line: line}
+		o := outcome{Line: line, Truncated: a.Truncated}
 		if a.Err != nil {
 			o.Error = a.Err.Error()
 		} else {
@@ -326,7 +341,7 @@ func newRemote(a access) *remote {
 // asker asks the front what it answers texts with, and then texts. task reports that it does
 // not label them.
 func (r *remote) asker(ctx context.Context) (ask asker, task bool, err error) {
-	data, err := r.answer(ctx, http.MethodGet, "/status", nil)
+	data, _, err := r.answer(ctx, http.MethodGet, "/status", nil)
 	if err != nil {
 		return nil, false, err
 	}
@@ -348,7 +363,7 @@ func (r *remote) asker(ctx context.Context) (ask asker, task bool, err error) {
 // labels has texts labelled.
 func (r *remote) labels(ctx context.Context, texts []string) ([]reply, error) {
 	replies := make([]reply, len(texts))
-	return replies, r.predict(ctx, texts, func(i int, raw json.RawMessage) error {
+	return replies, r.predict(ctx, texts, replies, func(i int, raw json.RawMessage) error {
 		if err := json.Unmarshal(raw, &replies[i].Results); err != nil {
 			return err
 		}
@@ -362,21 +377,26 @@ func (r *remote) labels(ctx context.Context, texts []string) ([]reply, error) {
 // others has texts answered as the front's task does, which is passed on as it is.
 func (r *remote) others(ctx context.Context, texts []string) ([]reply, error) {
 	replies := make([]reply, len(texts))
-	return replies, r.predict(ctx, texts, func(i int, raw json.RawMessage) error {
+	return replies, r.predict(ctx, texts, replies, func(i int, raw json.RawMessage) error {
 		replies[i].other = raw
 		return nil
 	})
 }
 
-// predict asks about texts, and has the answer to each read.
-func (r *remote) predict(ctx context.Context, texts []string, read func(i int, raw json.RawMessage) error) error {
+// predict asks about texts, notes which of them were cut, and has the answer to each read.
+func (r *remote) predict(ctx context.Context, texts []string, replies []reply, read func(i int, raw json.RawMessage) error) error {
 	body, err := json.Marshal(map[string]any{"inputs": texts})
 	if err != nil {
 		return err
 	}
-	data, err := r.answer(ctx, http.MethodPost, "/predict", body)
+	data, header, err := r.answer(ctx, http.MethodPost, "/predict", body)
 	if err != nil {
 		return err
+	}
+	for place := range strings.SplitSeq(header.Get(front.TruncatedHeader), ",") {
+		if i, err := strconv.Atoi(strings.TrimSpace(place)); err == nil && i >= 0 && i < len(replies) {
+			replies[i].Truncated = true
+		}
 	}
 	var results []json.RawMessage
 	if err = json.Unmarshal(data, &results); err == nil && len(results) != len(texts) {
@@ -391,12 +411,12 @@ func (r *remote) predict(ctx context.Context, texts []string, read func(i int, r
 	return nil
 }
 
-// answer is what the front answers at a path; body is JSON, or nil.
-func (r *remote) answer(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+// answer is what the front answers at a path, with which header; body is JSON, or nil.
+func (r *remote) answer(ctx context.Context, method, path string, body []byte) ([]byte, http.Header, error) {
 	url := r.url + path
 	request, err := retryablehttp.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
-		return nil, fault.Errorf(fault.Unavailable, "--front: %w", err)
+		return nil, nil, fault.Errorf(fault.Unavailable, "--front: %w", err)
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
@@ -406,17 +426,17 @@ func (r *remote) answer(ctx context.Context, method, path string, body []byte) (
 	}
 	response, err := r.client.Do(request)
 	if err != nil {
-		return nil, fault.Errorf(fault.Unavailable, "ask the front: %w", err)
+		return nil, nil, fault.Errorf(fault.Unavailable, "ask the front: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, fault.Errorf(fault.Unavailable, "read the front's answer: %w", err)
+		return nil, nil, fault.Errorf(fault.Unavailable, "read the front's answer: %w", err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, refusal(url, response, data)
+		return nil, nil, refusal(url, response, data)
 	}
-	return data, nil
+	return data, response.Header, nil
 }
 
 // refusal is the error that the front answered with.

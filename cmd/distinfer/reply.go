@@ -53,6 +53,7 @@ func taskAsker(batcher *batch.Batcher, t front.Task) asker {
 		}
 		replies := make([]reply, len(texts))
 		for i, a := range answers {
+			replies[i].Truncated = a.Tokens.Truncated
 			if replies[i].Err = a.Err; a.Err == nil {
 				replies[i].other, replies[i].Err = questions[i].Answer([]textmodel.Answer{a})
 			}

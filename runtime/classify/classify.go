@@ -20,8 +20,9 @@ type Classifier struct {
 // An Answer is what one text gets: all labels by descending score, or why there
 // are none.
 type Answer struct {
-	Results []text.Result
-	Err     error
+	Results   []text.Result
+	Truncated bool // the model has not read all of the text
+	Err       error
 }
 
 // Open makes a classifier of a bundle and a Runner that computes the bundle's model. It
@@ -82,6 +83,7 @@ func (c *Classifier) Results(a textmodel.Answer, by text.Function) ([]text.Resul
 func (c *Classifier) Answers(computed []textmodel.Answer) []Answer {
 	answers := make([]Answer, len(computed))
 	for i, a := range computed {
+		answers[i].Truncated = a.Tokens.Truncated
 		answers[i].Results, answers[i].Err = c.Results(a, text.ByConfig)
 	}
 	return answers

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/fault"
@@ -30,7 +31,8 @@ type Model struct {
 	inputs []tensor.Spec
 	output string
 	limits *tensor.Limits
-	rows   int // rows of every batch, when the model fixes them; else 0
+	refuse bool // texts that are too long, unless the input says otherwise
+	rows   int  // rows of every batch, when the model fixes them; else 0
 	beside bundle.Rows
 	pads   bool // texts of different lengths may be in one batch
 	encode func(*text.Tokenizer, string) (text.Encoding, error)
@@ -84,7 +86,7 @@ func Read(b *bundle.Bundle) (Files, error) {
 // text. What is computed together, and on which side it is padded, is as the bundle's Rows
 // have it. It fails when the model's inputs are not those that a tokenizer fills.
 func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (*Model, error) {
-	m := &Model{runner: runner, inputs: b.Inputs, limits: b.Limits, output: output, beside: bundle.Untested, encode: (*text.Tokenizer).Encode}
+	m := &Model{runner: runner, inputs: b.Inputs, limits: b.Limits, refuse: files.Limits.Refuse, output: output, beside: bundle.Untested, encode: (*text.Tokenizer).Encode}
 	if b.Rows != nil {
 		m.beside = *b.Rows
 	}
@@ -356,6 +358,7 @@ func (m *Model) Tokenizer() *text.Tokenizer { return m.tokenizer }
 type Input struct {
 	Text string
 	Pair *string // a second text that is read together with the first; nil: none
+	Cut  bool    // cut it if it is too long, also where such texts are refused
 }
 
 // Inputs are texts, each to be read by itself.
@@ -402,6 +405,9 @@ func (m *Model) Encode(in Input) (Text, error) {
 	if err != nil {
 		return Text{}, fault.Errorf(fault.Invalid, "tokenise: %w", err)
 	}
+	if e.Truncated && m.refuse && !in.Cut {
+		return Text{}, m.tooLong(in)
+	}
 	if err := m.known(e, in.Pair != nil); err != nil {
 		return Text{}, err
 	}
@@ -413,6 +419,50 @@ func (m *Model) Text(e text.Encoding) Text { return Text{e, m.tokenizer.PaddedLe
 
 // Encoding is what the text was made.
 func (t Text) Encoding() text.Encoding { return t.encoding }
+
+// countedText is the longest text, in bytes, whose tokens are counted to say how many
+// they are: of longer ones it would take long, and their client has that answer too.
+const countedText = 64 << 10
+
+// tooLong is why an input is refused that is longer than the model reads.
+func (m *Model) tooLong(in Input) error {
+	most, _ := m.tokenizer.MaxLength()
+	what, bytes := "the text has", len(in.Text)
+	if in.Pair != nil {
+		what, bytes = "the two texts have", bytes+len(*in.Pair)
+	}
+	tokens := fmt.Sprintf("more than %d tokens in %d bytes", most, bytes)
+	if bytes <= countedText {
+		whole := m.tokenizer.WithoutTruncation()
+		e, err := whole.Encode(in.Text)
+		if in.Pair != nil {
+			e, err = whole.EncodePair(in.Text, *in.Pair)
+		}
+		if err == nil {
+			tokens = fmt.Sprintf("%d tokens", len(own(e).IDs))
+		}
+	}
+	return fault.Errorf(fault.TooLarge, "%s %s, more than the %d that are read; send less, or ask for truncation", what, tokens, most)
+}
+
+// maxListed bounds the texts that Truncated names.
+const maxListed = 1000
+
+// Truncated names the texts among n of which some was cut, as "0, 4, 7", for an answer that
+// has no other place for it: the first 1,000 of them; "" is none.
+func Truncated(n int, is func(i int) bool) string {
+	var list []byte
+	for i, listed := 0, 0; i < n && listed < maxListed; i++ {
+		if !is(i) {
+			continue
+		}
+		if listed++; listed > 1 {
+			list = append(list, ", "...)
+		}
+		list = strconv.AppendInt(list, int64(i), 10)
+	}
+	return string(list)
+}
 
 // An Answer is what the model answers to one text: its part of the output, in
 // row-major order and without the dimension of the batch; or why there is none.

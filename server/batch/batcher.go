@@ -69,7 +69,8 @@ const (
 // A Batcher answers texts. It is safe for concurrent use.
 type Batcher struct {
 	Config
-	bad *quarantine.List // texts
+	bad      *quarantine.List // texts
+	encoders encoders
 
 	mu       sync.Mutex
 	queue    *queue
@@ -89,7 +90,7 @@ func New(c Config) *Batcher {
 	if c.Alone || c.Model.Alone() {
 		l.rows = 1
 	}
-	b := &Batcher{Config: c, bad: quarantine.New(quarantine.DefaultPolicy), cost: newCost(), flight: newFlight(c.Begin)}
+	b := &Batcher{Config: c, bad: quarantine.New(quarantine.DefaultPolicy), cost: newCost(), flight: newFlight(c.Begin), encoders: newEncoders(c.MaxTexts)}
 	b.queue = newQueue(l, b.cost)
 	return b
 }
@@ -158,7 +159,12 @@ func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmo
 	c := &call{ctx: ctx, answers: make([]textmodel.Answer, len(texts)), done: make(chan struct{}), runs: map[*run]int{}}
 	encoded := make([]textmodel.Text, len(texts))
 	for i, s := range texts {
-		if encoded[i], c.answers[i].Err = b.Model.Encode(s); c.answers[i].Err == nil {
+		var err error
+		if encoded[i], c.answers[i].Err, err = b.encoders.encode(ctx, b.Model, s); err != nil {
+			b.leave(len(texts))
+			return nil, Timing{}, err
+		}
+		if c.answers[i].Err == nil {
 			c.answers[i].Err = b.quarantined(started, encoded[i])
 		}
 		if c.answers[i].Err == nil {

@@ -24,6 +24,10 @@ const (
 	pieces       = 2 * piecesAtOnce // of as much as the batcher takes
 )
 
+// TruncatedHeader is the header that names the texts which were cut to what the model reads,
+// by their places in the request, such as "0, 4". In the trailer of a stream it names lines.
+const TruncatedHeader = "X-Truncated"
+
 // pieceSize is how many inputs a piece has.
 func pieceSize(b *batch.Batcher) int { return max(1, b.MaxTexts/pieces) }
 
@@ -51,6 +55,9 @@ func (f *Front) Compute(m Model, w http.ResponseWriter, r *http.Request, inputs 
 		return nil, err
 	}
 	w.Header().Set("Server-Timing", serverTiming(timing))
+	if cut := textmodel.Truncated(len(answers), func(i int) bool { return answers[i].Tokens.Truncated }); cut != "" {
+		w.Header().Set(TruncatedHeader, cut)
+	}
 	return answers, nil
 }
 

@@ -13,7 +13,7 @@ type Origins []string
 const (
 	corsMethods = "GET, HEAD, POST"
 	corsSend    = "Accept, Authorization, Content-Encoding, Content-Type, Prefer, Traceparent, X-Request-Id"
-	corsRead    = "Preference-Applied, Retry-After, Server-Timing, X-Request-Id"
+	corsRead    = "Preference-Applied, Retry-After, Server-Timing, X-Request-Id, X-Truncated"
 	corsAge     = "600" // seconds that a browser may remember it
 )
 

@@ -9,6 +9,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 const (
 	streamsAtOnce = 64
 	maxLine       = 64 << 10 // bytes
+	maxListed     = 1000     // lines that the trailer names
 	maxPiece      = 64 << 10 // bytes after which a piece takes no further line
 
 	// maxEmpty is how many bytes may come without a text to answer, of blank lines and of
@@ -198,6 +201,7 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 	defer context.AfterFunc(ctx, func() { _ = control.SetReadDeadline(time.Now()) })()
 	_ = control.SetWriteDeadline(time.Time{})
 	usualHeaders(w.Header(), typeLines)
+	w.Header().Set("Trailer", TruncatedHeader)
 	w.WriteHeader(http.StatusOK)
 
 	under := make(chan *answered, piecesAtOnce-1)
@@ -219,6 +223,9 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 	}
 	close(under)
 	writing.Wait()
+	if len(s.cut) > 0 {
+		w.Header().Set(TruncatedHeader, strings.Join(s.cut, ", "))
+	}
 	if rec := recorderOf(w); rec != nil {
 		rec.texts = texts
 	}
@@ -232,6 +239,7 @@ type stream struct {
 	w       http.ResponseWriter
 	cancel  context.CancelFunc
 	share   *limiter.Holding
+	cut     []string // the numbers of lines that were cut, the first of them; the writer's
 }
 
 // An answered piece is being answered until done.
@@ -318,6 +326,9 @@ func (s *stream) encode(to *bytes.Buffer, p *answered) {
 			var a textmodel.Answer
 			a, answers = answers[0], answers[1:]
 			v, err = l.answer(a)
+			if a.Tokens.Truncated && len(s.cut) < maxListed {
+				s.cut = append(s.cut, strconv.Itoa(l.number))
+			}
 		}
 		if err == nil {
 			err = e.Encode(v)

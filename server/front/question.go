@@ -17,6 +17,7 @@ type question struct {
 	inputs []textmodel.Input
 	topK   int // 0 is all labels
 	by     text.Function
+	cut    bool // texts that are too long are to be cut
 }
 
 // top keeps the results that are asked for.
@@ -41,6 +42,7 @@ func parseBody(data []byte) (*question, error) {
 		// would differ here.
 		"options": p.Skip,
 	})
+	q.cutAll()
 	if err == nil && len(q.inputs) == 0 {
 		err = fault.Errorf(fault.Invalid, `"inputs" is missing; send {"inputs": "…"} or {"inputs": ["…", "…"]}`)
 	}
@@ -83,7 +85,15 @@ func parseLine(data []byte, number int) (*question, error) {
 	if err == nil {
 		err = p.End()
 	}
+	q.cutAll()
 	return q, err
+}
+
+// cutAll has the inputs cut if that was asked for, whichever of the two came first.
+func (q *question) cutAll() {
+	for i := range q.inputs {
+		q.inputs[i].Cut = q.cut
+	}
 }
 
 // A pair is a text, and one that belongs to it or none.
@@ -150,7 +160,7 @@ func (p parser) parameters(q *question) func(where string) error {
 	return p.Object(strict.Fields{
 		"top_k":             func(string) error { return p.topK(q) },
 		"function_to_apply": func(where string) error { return p.function(q, where) },
-		"truncation":        func(string) error { return p.truncation() },
+		"truncation":        func(string) error { return p.truncation(q) },
 	})
 }
 
@@ -181,15 +191,18 @@ func (p parser) function(q *question, where string) error {
 	return nil
 }
 
-// truncation takes what is done in any case: texts are cut as tokenizer.json says, and
-// to what the model can read. The names are those of transformers.
-func (p parser) truncation() error {
+// truncation takes what is done in any case, unless the operator has such texts refused:
+// they are cut to what the model can read. The names are those of transformers.
+func (p parser) truncation(q *question) error {
 	token, err := p.Next()
 	if err != nil {
 		return err
 	}
 	switch token {
-	case nil, true, "longest_first", "only_first":
+	case true, "longest_first", "only_first":
+		q.cut = true
+		return nil
+	case nil:
 		return nil
 	}
 	return fault.Errorf(fault.Invalid, "truncation is %.40v; texts are always cut to what the model can read, which is true, longest_first or only_first", token)

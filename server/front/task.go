@@ -34,7 +34,16 @@ type Route struct {
 // the answer is made of what it answers to them. That is given to json.Marshal.
 type Question struct {
 	Texts  []string
+	Cut    bool // texts that are too long are to be cut, also where such texts are refused
 	Answer func(answers []textmodel.Answer) (any, error)
+}
+
+func (q Question) inputs() []textmodel.Input {
+	inputs := textmodel.Inputs(q.Texts)
+	for i := range inputs {
+		inputs[i].Cut = q.Cut
+	}
+	return inputs
 }
 
 // other answers at the paths that are not the front's own.
@@ -87,7 +96,7 @@ func (r Route) line(data []byte, number int) (textmodel.Input, func(textmodel.An
 	if err != nil {
 		return textmodel.Input{}, nil, fmt.Errorf("line %d: %w", number, err)
 	}
-	return textmodel.Input{Text: q.Texts[0]}, func(a textmodel.Answer) (any, error) {
+	return q.inputs()[0], func(a textmodel.Answer) (any, error) {
 		if a.Err != nil {
 			return nil, a.Err
 		}
@@ -114,7 +123,7 @@ func (f *Front) question(m Model, route Route, w http.ResponseWriter, r *http.Re
 	if n := len(q.Texts); n > m.Batcher.MaxTexts {
 		return nil, fault.Errorf(fault.TooLarge, "%d texts are more than the %d that can be taken at a time", n, m.Batcher.MaxTexts)
 	}
-	answers, err := f.Compute(m, w, r, textmodel.Inputs(q.Texts))
+	answers, err := f.Compute(m, w, r, q.inputs())
 	if err != nil {
 		return nil, err
 	}

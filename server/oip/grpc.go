@@ -247,9 +247,13 @@ func (s *Server) grpcModelInfer(ctx context.Context, in *oippb.ModelInferRequest
 	}
 	id, typed := in.GetId(), len(in.GetInputs()) > 0 && len(in.GetRawInputContents()) == 0
 	proto.Reset(in) // the run may be long, and the tensors hold what it needs
-	answer, err := e.run(ctx, q.allowed, q.inputs, q.outputs)
+	answer, truncated, err := e.run(ctx, q.allowed, q.inputs, q.outputs)
 	if err != nil {
 		return nil, err
 	}
-	return toMessage(e, id, typed, q.outputs, answer)
+	out, err := toMessage(e, id, typed, q.outputs, answer)
+	if err == nil && truncated != "" {
+		out.Parameters = map[string]*oippb.InferParameter{truncatedParameter: {ParameterChoice: &oippb.InferParameter_StringParam{StringParam: truncated}}}
+	}
+	return out, err
 }

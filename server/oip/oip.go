@@ -243,10 +243,10 @@ func (e *entry) output(name string, params parameters, before []tensor.Spec) (te
 }
 
 // run computes outputs, in their order, of checked inputs, within the time that is allowed.
-func (e *entry) run(ctx context.Context, allowed time.Duration, in tensor.Bag, outputs []tensor.Spec) ([]tensor.Tensor, error) {
+func (e *entry) run(ctx context.Context, allowed time.Duration, in tensor.Bag, outputs []tensor.Spec) (answer []tensor.Tensor, truncated string, err error) {
 	for _, spec := range outputs {
 		if _, err := datatypeOf(spec); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	sizes, err := tensor.MatchAll(e.inputs, in)
@@ -254,7 +254,7 @@ func (e *entry) run(ctx context.Context, allowed time.Duration, in tensor.Bag, o
 		err = e.limits.Check(in, sizes)
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err)
+		return nil, "", fault.Wrap(fault.Invalid, err)
 	}
 	within, cancel := context.WithTimeout(ctx, allowed)
 	defer cancel()
@@ -262,20 +262,25 @@ func (e *entry) run(ctx context.Context, allowed time.Duration, in tensor.Bag, o
 	if err != nil {
 		// A stage may end by the same deadline, a moment before.
 		if ctx.Err() == nil && (within.Err() != nil || fault.CodeOf(err) == fault.Deadline) {
-			return nil, fault.Errorf(fault.Deadline, "there was no answer within %s", allowed)
+			return nil, "", fault.Errorf(fault.Deadline, "there was no answer within %s", allowed)
 		}
-		return nil, err
+		return nil, "", err
 	}
-	answer := make([]tensor.Tensor, len(outputs))
+	answer = make([]tensor.Tensor, len(outputs))
 	for i, spec := range outputs {
 		t, ok := computed[spec.Name]
 		if !ok || t.DType != spec.DType {
-			return nil, fault.Errorf(fault.Internal, "the model did not answer its output %s", spec)
+			return nil, "", fault.Errorf(fault.Internal, "the model did not answer its output %s", spec)
 		}
 		if err := t.Check(); err != nil {
-			return nil, fault.Errorf(fault.Internal, "the output %q of the model: %w", spec.Name, err)
+			return nil, "", fault.Errorf(fault.Internal, "the output %q of the model: %w", spec.Name, err)
 		}
 		answer[i] = t
 	}
-	return answer, nil
+	if _, is := e.runner.(*Text); is {
+		if t, ok := computed[truncatedParameter]; ok {
+			truncated = t.Strs[0]
+		}
+	}
+	return answer, truncated, nil
 }

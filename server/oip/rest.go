@@ -276,10 +276,11 @@ func said(s *string) string {
 
 // An inferResponse is the JSON of an answer.
 type inferResponse struct {
-	ModelName    string           `json:"model_name"`
-	ModelVersion string           `json:"model_version"`
-	ID           string           `json:"id,omitempty"`
-	Outputs      []responseOutput `json:"outputs"`
+	ModelName    string            `json:"model_name"`
+	ModelVersion string            `json:"model_version"`
+	ID           string            `json:"id,omitempty"`
+	Parameters   map[string]string `json:"parameters,omitempty"`
+	Outputs      []responseOutput  `json:"outputs"`
 }
 
 type responseOutput struct {
@@ -313,11 +314,11 @@ func (s *Server) inferred(w http.ResponseWriter, r *http.Request) (header []byte
 	if err != nil {
 		return nil, nil, err
 	}
-	answer, err := e.run(r.Context(), q.allowed, q.inputs, q.outputs)
+	answer, truncated, err := e.run(r.Context(), q.allowed, q.inputs, q.outputs)
 	if err != nil {
 		return nil, nil, err
 	}
-	return q.encode(e, answer)
+	return q.encode(e, answer, truncated)
 }
 
 // A question is a request that was read.
@@ -455,8 +456,11 @@ func fromRawParameter(text json.RawMessage) any {
 }
 
 // encode writes an answer: JSON, and binary data.
-func (q *question) encode(e *entry, answer []tensor.Tensor) (header []byte, tail [][]byte, err error) {
-	response := inferResponse{e.name, version, q.id, make([]responseOutput, len(answer))}
+func (q *question) encode(e *entry, answer []tensor.Tensor, truncated string) (header []byte, tail [][]byte, err error) {
+	response := inferResponse{ModelName: e.name, ModelVersion: version, ID: q.id, Outputs: make([]responseOutput, len(answer))}
+	if truncated != "" {
+		response.Parameters = map[string]string{truncatedParameter: truncated}
+	}
 	for i, t := range answer {
 		name := q.outputs[i].Name
 		out := responseOutput{tensorMetadata: tensorMetadata{name, datatypes[t.DType], append([]int64{}, t.Shape...)}}

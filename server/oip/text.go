@@ -11,6 +11,10 @@ import (
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
+// truncatedParameter is the parameter of a response that names the texts which were cut to
+// what the model reads. A Text answers it beside its outputs, and without it when there are none.
+const truncatedParameter = "truncated"
+
 // textSuffix is behind a model's name in that of the entry which takes texts.
 const textSuffix = "-text"
 
@@ -86,10 +90,14 @@ func (t *Text) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 		}
 	}
 	rows, columns := int64(n), int64(k)
-	return tensor.Bag{
+	bag := tensor.Bag{
 		"label":  {DType: tensor.String, Shape: []int64{rows}, Strs: label},
 		"score":  tensor.Of([]int64{rows}, score),
 		"scores": tensor.Of([]int64{rows, columns}, scores),
 		"labels": {DType: tensor.String, Shape: []int64{columns}, Strs: t.Labels},
-	}, nil
+	}
+	if cut := textmodel.Truncated(n, func(i int) bool { return answers[i].Truncated }); cut != "" {
+		bag[truncatedParameter] = tensor.Tensor{DType: tensor.String, Shape: []int64{1}, Strs: []string{cut}}
+	}
+	return bag, nil
 }

@@ -78,7 +78,7 @@ func (e Embeddings) question(data []byte, whole string, always bool) (front.Ques
 			}
 		}
 	}
-	return front.Question{Texts: in.list, Answer: func(answers []textmodel.Answer) (any, error) {
+	return front.Question{Texts: in.list, Cut: truncate != nil && *truncate, Answer: func(answers []textmodel.Answer) (any, error) {
 		return e.vectors(answers, always, normalize, dimensions)
 	}}, nil
 }

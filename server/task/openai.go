@@ -24,7 +24,8 @@ type openAIList struct {
 type openAIEmbedding struct {
 	Object    string `json:"object"`
 	Index     int    `json:"index"`
-	Embedding any    `json:"embedding"` // []float32, or as base64 their little-endian bytes
+	Embedding any    `json:"embedding"`           // []float32, or as base64 their little-endian bytes
+	Truncated bool   `json:"truncated,omitempty"` // which OpenAI has not: it refuses such texts
 }
 
 type openAIUsage struct {
@@ -67,7 +68,7 @@ func (e Embeddings) openAI(data []byte, whole string) (front.Question, error) {
 		list := openAIList{Object: "list", Model: e.Model}
 		for i, v := range vectors {
 			list.Usage.PromptTokens += len(answers[i].Tokens.IDs)
-			one := openAIEmbedding{Object: "embedding", Index: i, Embedding: v}
+			one := openAIEmbedding{Object: "embedding", Index: i, Embedding: v, Truncated: answers[i].Tokens.Truncated}
 			if format != nil && *format == "base64" {
 				one.Embedding = packed(v)
 			}

@@ -103,7 +103,7 @@ func lineOf(question reading, only func(answer any) any) func(line []byte) (fron
 		if err != nil {
 			return front.Question{}, err
 		}
-		return front.Question{Texts: q.Texts, Answer: func(answers []textmodel.Answer) (any, error) {
+		return front.Question{Texts: q.Texts, Cut: q.Cut, Answer: func(answers []textmodel.Answer) (any, error) {
 			answer, err := q.Answer(answers)
 			if err != nil {
 				return nil, err

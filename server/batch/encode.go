@@ -1,0 +1,51 @@
+package batch
+
+import (
+	"context"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/limiter"
+)
+
+// Tokenising takes memory by the bytes of a text: little where it can stop once the
+// model's tokens are there, and up to a hundred times the text where it cannot, as for one
+// word that does not end. So no more bytes are tokenised at once than these, over all callers.
+// Small texts have their own, and do not wait for large ones.
+const (
+	smallText     = 64 << 10 // bytes; others are large
+	smallAtOnce   = 4 << 20
+	largeAtOnce   = 4 << 20 // one that is larger still is tokenised alone
+	encodingAgain = 100 * time.Millisecond
+)
+
+// encoders bound the bytes that are tokenised at once.
+type encoders struct{ small, large *limiter.Limiter }
+
+func newEncoders(maxTexts int) encoders {
+	return encoders{limiter.New(smallAtOnce, int64(maxTexts)), limiter.New(largeAtOnce, int64(maxTexts))}
+}
+
+// encode tokenises an input once there is room for that. An error is not the input's: a
+// RefusedError when as many wait as may, or that of ctx.
+func (e encoders) encode(ctx context.Context, m *textmodel.Model, in textmodel.Input) (t textmodel.Text, wrong, err error) {
+	bytes := len(in.Text)
+	if in.Pair != nil {
+		bytes += len(*in.Pair)
+	}
+	l := e.small
+	if bytes > smallText {
+		l = e.large
+	}
+	n := min(int64(bytes), l.Capacity())
+	if err := l.Acquire(ctx, n); err != nil {
+		if fault.CodeOf(err) == fault.Overloaded {
+			err = &RefusedError{err, encodingAgain}
+		}
+		return t, nil, err
+	}
+	defer l.Release(n)
+	t, wrong = m.Encode(in)
+	return t, wrong, nil
+}
