@@ -1,0 +1,149 @@
+package split
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
+)
+
+// labels opens the text model of a bundle of a classifier.
+func labels(b *bundle.Bundle) (*textmodel.Model, error) {
+	c, err := classify.Open(b, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.Answered(), nil
+}
+
+// textModel lays out a model as an export does.
+func textModel(t *testing.T, model []byte, tokenizer string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range map[string]string{"model.onnx": string(model), bundle.TokenizerName: tokenizer, bundle.ConfigName: onnxtest.TextConfig} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "model.onnx")
+}
+
+// What rows depend on is found out by running, whatever it is, in one stage and in
+// several, with and without verification.
+func TestWhichTextsMayBeComputedTogetherIsFoundOut(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	const none, right, left, any = "none", "right", "left", "right left"
+	for kind, want := range map[string]struct{ sides, reason string }{
+		"nothing":                           {any, ""},
+		"a place":                           {right, "of texts padded on the left, some have another answer than alone, by up to "},
+		"the last of the batch's tokens":    {left, "of texts padded on the right, some have another answer than alone, by up to "},
+		"padding":                           {"", "of texts padded on the right, some have another answer than alone, by up to "},
+		"padding that integers do not hold": {"", "of texts padded on the left, some have another answer than alone, by up to "},
+		"rows by an id":                     {none, "of texts of equal length computed together, "},
+		"the mean of the batch":             {none, "of texts of equal length computed together, some have another answer than alone, by up to "},
+		"the largest of the batch":          {none, "of texts of equal length computed together, some have another answer than alone, by up to "},
+	} {
+		for _, verify := range []bool{true, false} {
+			t.Run(kind, func(t *testing.T) {
+				t.Parallel()
+				path := textModel(t, onnxtest.TextModel(kind), onnxtest.TextTokenizer("null"))
+				o := Options{Stages: 2, Out: filepath.Join(t.TempDir(), "stages"), Verify: verify, Texts: labels}
+				report, err := Split(context.Background(), path, e, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := bundle.Open(o.Out)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b.ID != report.Bundle || b.Rows == nil || b.Rows.Independent != (want.sides != none) || !strings.Contains(b.Rows.Reason, want.reason) {
+					t.Fatalf("the rows are %+v, want %+v", b.Rows, want)
+				}
+				if sides := strings.Join(b.Rows.Padding, " "); want.sides != none && sides != want.sides {
+					t.Errorf("padded on the %q, want %q: %s", sides, want.sides, b.Rows.Reason)
+				}
+				if r := report.Rows; r.Texts < 20 || r.Batches < 15 {
+					t.Errorf("of %d texts and %d batches", r.Texts, r.Batches)
+				}
+				if _, err := json.Marshal(report); err != nil {
+					t.Error(err)
+				}
+				v, err := Verify(context.Background(), e, b, VerifyOptions{Model: path, Texts: labels})
+				if err != nil || want.sides != none && !slices.Equal(v.Rows.Padding, b.Rows.Padding) {
+					t.Errorf("verified later: %+v, %v", v, err)
+				}
+			})
+		}
+	}
+}
+
+// A bundle that lets more be computed together than may be is refused by verify.
+func TestVerifyHoldsABundleToWhatItSaysOfRows(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	for kind, claims := range map[string]bundle.Rows{
+		"rows by an id": {Independent: true},
+		"a place":       {Independent: true, Padding: []string{bundle.Right, bundle.Left}},
+	} {
+		path := textModel(t, onnxtest.TextModel(kind), onnxtest.TextTokenizer("null"))
+		out := filepath.Join(t.TempDir(), "stages")
+		if _, err := Split(context.Background(), path, e, Options{Stages: 1, Out: out, Texts: labels}); err != nil {
+			t.Fatal(err)
+		}
+		b, err := bundle.Open(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Rows = &claims
+		if _, err := Verify(context.Background(), e, b, VerifyOptions{Texts: labels}); err == nil || !strings.Contains(err.Error(), "the bundle lets be computed together texts of") {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+// What cannot be tried is not trusted, and the reason says why.
+func TestWhatCannotBeTriedIsComputedAlone(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	path := textModel(t, onnxtest.TextModel("nothing"), onnxtest.TextTokenizer("null"))
+	for name, c := range map[string]struct {
+		change func(*Options)
+		want   string
+	}{
+		"no memory":                       {func(o *Options) { o.Memory = 1 << 20 }, "not tested: loading stage 0 takes about"},
+		"no memory, without verification": {func(o *Options) { o.Memory, o.Verify = 1<<20, false }, "not tested: loading stage 0 takes about"},
+	} {
+		o := Options{Stages: 1, Out: filepath.Join(t.TempDir(), "stages"), Verify: true, Texts: labels}
+		c.change(&o)
+		report, err := Split(context.Background(), path, e, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := report.Manifest.Rows; r == nil || r.Independent || !strings.Contains(r.Reason, c.want) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// Without a mask padding is part of what the model reads, and a length that the model fixes
+// is that of every text: only other texts are another matter then.
+func TestRowsWhosePaddingIsPartOfTheText(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	report, err := Split(context.Background(), modelPath(t, "seed-rnn"), e, Options{Stages: 2, Out: filepath.Join(t.TempDir(), "stages"), Texts: labels})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := report.Manifest.Rows; !r.Independent || len(r.Padding) != 0 || r.Reason != "padding is part of what the model reads" {
+		t.Errorf("seed-rnn: %+v", r)
+	}
+}
