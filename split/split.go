@@ -234,7 +234,7 @@ func (r *Report) try(ctx context.Context, e Engine, b *bundle.Bundle, model stri
 	var test *rows.Test
 	if b.Rows == nil && o.Texts != nil {
 		// One that cannot be made is of a model that reads no texts.
-		test, _ = rows.New(b, o.Texts)
+		test, _ = rowsTest(b, paths, o.Texts)
 	}
 	if test == nil && !o.Verify {
 		return nil

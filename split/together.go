@@ -2,15 +2,82 @@ package split
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/onnxfile"
 	"github.com/distinfer/distinfer/split/rows"
 )
+
+// rowsTest makes the test of which texts may be computed together.
+func rowsTest(b *bundle.Bundle, paths []string, open rows.Open) (*rows.Test, error) {
+	ids, err := outliers(b, paths)
+	if err != nil {
+		return nil, err
+	}
+	return rows.New(b, open, ids)
+}
+
+// maxScanned bounds the table that is looked through for outliers, in bytes.
+const maxScanned = 1 << 29
+
+// outliers are the ids of input_ids with the largest numbers in the table they are looked up
+// in: where a model takes something of the whole batch, such as a scale, they change it.
+func outliers(b *bundle.Bundle, paths []string) (ids []int64, err error) {
+	limit, ok := b.Limits.Of("input_ids")
+	if !ok {
+		return nil, nil
+	}
+	for _, path := range paths {
+		file, err := onnxfile.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range file.Graph.Initializers {
+			if !strings.HasPrefix(limit.Table, t.Name+" ") || t.DType != tensor.Float32 || len(t.Dims) != 2 || t.Dims[0] != limit.Max+1 || t.Bytes() > maxScanned {
+				continue
+			}
+			ids = largest(t.RawData(), t.Dims[1])
+		}
+		if err := file.Close(); err != nil || ids != nil {
+			return ids, err
+		}
+	}
+	return nil, nil
+}
+
+// largest are the two rows of float32 with the largest magnitudes.
+func largest(data []byte, width int64) []int64 {
+	var ids [2]int64
+	var most [2]float32
+	row := int(4 * width)
+	for at := 0; row > 0 && at+row <= len(data); at += row {
+		top := float32(0)
+		for i := at; i < at+row; i += 4 {
+			x := math.Float32frombits(binary.LittleEndian.Uint32(data[i:]) &^ (1 << 31))
+			if x > top {
+				top = x
+			}
+		}
+		switch id := int64(at / row); {
+		case top > most[0]:
+			ids, most = [2]int64{id, ids[0]}, [2]float32{top, most[0]}
+		case top > most[1]:
+			ids[1], most[1] = id, top
+		}
+	}
+	if most[1] == 0 {
+		return nil
+	}
+	return ids[:]
+}
 
 // findRows makes the test by itself, for a bundle that is not verified.
 func findRows(ctx context.Context, e Engine, b *bundle.Bundle, paths []string, memory int64, test *rows.Test) error {

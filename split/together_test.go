@@ -50,6 +50,7 @@ func TestWhichTextsMayBeComputedTogetherIsFoundOut(t *testing.T) {
 		"padding that integers do not hold": {"", "of texts padded on the left, some have another answer than alone, by up to "},
 		"rows by an id":                     {none, "of texts of equal length computed together, "},
 		"the mean of the batch":             {none, "of texts of equal length computed together, some have another answer than alone, by up to "},
+		"one id of many in the batch":       {none, "of texts of equal length computed together, some have another answer than alone, by up to "},
 		"the largest of the batch":          {none, "of texts of equal length computed together, some have another answer than alone, by up to "},
 	} {
 		for _, verify := range []bool{true, false} {

@@ -86,7 +86,7 @@ func Verify(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOptions) (*
 	}
 	var together *rows.Test
 	if o.Texts != nil && b.Rows != nil && b.Rows.Independent {
-		if together, err = rows.New(b, o.Texts); err != nil {
+		if together, err = rowsTest(b, paths, o.Texts); err != nil {
 			return nil, err
 		}
 	}

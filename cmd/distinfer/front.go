@@ -255,7 +255,7 @@ func (s *settings) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
 	c.Log = s.logger()
 	rows := c.Model.Beside()
 	if rows.Independent {
-		c.Log.Info("texts are computed together", "model", b.Model.Name, "which", rows.Together(), "not", rows.Reason)
+		c.Log.Info("texts are computed together", "model", b.Model.Name, "which", rows.Together(), "why", rows.Reason)
 	} else {
 		c.Log.Warn("every text is computed by itself", "model", b.Model.Name, "reason", rows.Reason)
 	}

@@ -225,6 +225,15 @@ func (t Initializer) Elements() int64 {
 	return n
 }
 
+// RawData is the initializer's data, little-endian; nil when it is in another file, sparse, or
+// written as numbers.
+func (t Initializer) RawData() []byte {
+	if int64(len(t.payload)) != t.Bytes() {
+		return nil
+	}
+	return t.payload
+}
+
 // A ValueInfo is a ValueInfoProto.
 type ValueInfo struct {
 	Spec tensor.Spec

@@ -23,6 +23,7 @@ type maker struct {
 	random     *rand.Rand
 	rounds     int // more for models that take no time
 	places     map[string]int
+	turn       int // of the special ids
 }
 
 // How large a model may be, in parameters, for a test of several rounds, and from when on
@@ -33,7 +34,7 @@ const (
 	large = 1 << 28
 )
 
-func newMaker(t *Test, b *bundle.Bundle) *maker {
+func newMaker(t *Test, b *bundle.Bundle, ids []int64) *maker {
 	m := &maker{Test: t, model: t.models[alone], rounds: 1, places: map[string]int{}}
 	if ids, ok := b.Limits.Of("input_ids"); ok {
 		m.vocabulary = ids.Max + 1
@@ -50,7 +51,7 @@ func newMaker(t *Test, b *bundle.Bundle) *maker {
 	case parameters > large:
 		m.rounds = 0
 	}
-	m.special = m.specials(b)
+	m.special = m.specials(b, ids)
 	if m.vocabulary <= 0 {
 		m.vocabulary = 1
 		for id := range t.models[alone].Tokenizer().Tokens() {
@@ -68,10 +69,10 @@ var (
 // mostSpecial bounds the ids that are tried by name.
 const mostSpecial = 12
 
-// specials are the ids that config.json names (eos_token_id, …), that of padding, those that
+// specials are the given ids, those that config.json names (eos_token_id, …), that of padding, those that
 // the tokenizer puts around a text, and the first and last of its added tokens.
-func (m *maker) specials(b *bundle.Bundle) []int64 {
-	var ids []int64
+func (m *maker) specials(b *bundle.Bundle, ids []int64) []int64 {
+	given := len(ids)
 	if config, err := b.ReadFile(bundle.ConfigName); err == nil {
 		for _, found := range tokenIDs.FindAllSubmatch(config, -1) {
 			for _, id := range digits.FindAll(found[1], -1) {
@@ -80,7 +81,7 @@ func (m *maker) specials(b *bundle.Bundle) []int64 {
 			}
 		}
 	}
-	slices.Sort(ids)
+	slices.Sort(ids[given:])
 	tokenizer := m.model.Tokenizer()
 	for i, in := range []textmodel.Input{{Text: "a"}, {Text: "a", Pair: new("b")}} {
 		if framed, err := m.model.Encode(in); err == nil {
@@ -279,7 +280,8 @@ func (m *maker) changed(t textmodel.Text, n int, ids []int64) textmodel.Text {
 	m.random.Shuffle(len(own), func(i, j int) { own[i], own[j] = own[j], own[i] })
 	for _, at := range own[:min(n, len(own))] {
 		if len(ids) > 0 {
-			e.IDs[at] = ids[m.random.IntN(len(ids))]
+			e.IDs[at] = ids[m.turn%len(ids)]
+			m.turn++
 		} else {
 			e.IDs[at] = m.random.Int64N(m.vocabulary)
 		}

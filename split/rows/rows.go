@@ -75,7 +75,8 @@ type Test struct {
 }
 
 // New makes the batches of a test. It fails when the bundle has no model that reads texts.
-func New(b *bundle.Bundle, open Open) (*Test, error) {
+// The given ids are tried beside those that the bundle's files name.
+func New(b *bundle.Bundle, open Open, ids []int64) (*Test, error) {
 	t := &Test{models: map[kind]*textmodel.Model{}, without: map[kind]error{}, left: longest}
 	for kind, rows := range map[kind]bundle.Rows{
 		alone: {},
@@ -95,7 +96,7 @@ func New(b *bundle.Bundle, open Open) (*Test, error) {
 		}
 	}
 	t.models[equal] = t.models[alone]
-	newMaker(t, b).make()
+	newMaker(t, b, ids).make()
 	return t, nil
 }
 

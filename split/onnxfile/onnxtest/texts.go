@@ -36,19 +36,21 @@ const wide = 4
 // TextGraph is the graph of a text model under construction.
 type TextGraph struct {
 	Graph
-	outlier bool // one vector is far larger than the others
+	outlier int // the id of a vector that is far larger than the others; 0: none
+	ids     int // 0: Vocabulary
 }
 
 // vectors are those of the tokens.
 func (t *TextGraph) vectors() string {
-	table := make([]float32, Vocabulary*wide)
+	ids := max(t.ids, Vocabulary)
+	table := make([]float32, ids*wide)
 	for i := range table {
 		table[i] = float32(math.Sin(float64(7 * i)))
 	}
-	if t.outlier {
-		table[(Vocabulary-1)*wide] = 500
+	if t.outlier > 0 {
+		table[t.outlier*wide] = 500
 	}
-	t.Floats("table", []int64{Vocabulary, wide}, table)
+	t.Floats("table", []int64{int64(ids), wide}, table)
 	t.Node("Gather", []string{"table", "input_ids"}, []string{"h"})
 	return "h"
 }
@@ -90,6 +92,24 @@ func (t *TextGraph) mean(h, out string) string {
 	return out
 }
 
+// scaled is the mean in steps of a scale that is taken of the whole batch, and is larger where
+// one id is in it.
+func (t *TextGraph) scaled(outlier int) string {
+	t.outlier = outlier
+	t.Floats("least", nil, []float32{2})
+	t.Floats("steps", nil, []float32{16})
+	m := t.mean(t.vectors(), "m")
+	t.Node("Abs", []string{m}, []string{"sizes"})
+	t.Node("ReduceMax", []string{"sizes"}, []string{"most"}, IntAttr("keepdims", 0))
+	t.Node("Max", []string{"most", "least"}, []string{"scale"})
+	t.Node("Div", []string{m, "scale"}, []string{"scaled"})
+	t.Node("Mul", []string{"scaled", "steps"}, []string{"counted"})
+	t.Node("Round", []string{"counted"}, []string{"rounded"})
+	t.Node("Div", []string{"rounded", "steps"}, []string{"back"})
+	t.Node("Mul", []string{"back", "scale"}, []string{"v"})
+	return "v"
+}
+
 // TextKinds are variants of a model that gives each text two logits: the mean of its tokens'
 // vectors through a layer. In each, the answer depends on something else as well.
 var TextKinds = map[string]func(t *TextGraph) (vector string){
@@ -127,21 +147,10 @@ var TextKinds = map[string]func(t *TextGraph) (vector string){
 		t.Node("Sub", []string{"m", "all"}, []string{"v"})
 		return "v"
 	},
-	// A scale that only one id in the table makes another.
-	"the largest of the batch": func(t *TextGraph) string {
-		t.outlier = true
-		t.Floats("least", nil, []float32{2})
-		t.Floats("steps", nil, []float32{16})
-		m := t.mean(t.vectors(), "m")
-		t.Node("Abs", []string{m}, []string{"sizes"})
-		t.Node("ReduceMax", []string{"sizes"}, []string{"most"}, IntAttr("keepdims", 0))
-		t.Node("Max", []string{"most", "least"}, []string{"scale"})
-		t.Node("Div", []string{m, "scale"}, []string{"scaled"})
-		t.Node("Mul", []string{"scaled", "steps"}, []string{"counted"})
-		t.Node("Round", []string{"counted"}, []string{"rounded"})
-		t.Node("Div", []string{"rounded", "steps"}, []string{"back"})
-		t.Node("Mul", []string{"back", "scale"}, []string{"v"})
-		return "v"
+	"the largest of the batch": func(t *TextGraph) string { return t.scaled(Vocabulary - 1) },
+	"one id of many in the batch": func(t *TextGraph) string {
+		t.ids = 20_000
+		return t.scaled(12_345)
 	},
 	// Attention whose scores are quantised with a scale that was found without padding, so
 	// that what the mask takes away is not taken away.
