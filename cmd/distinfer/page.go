@@ -14,7 +14,7 @@ import (
 func (f *frontProcess) live(ctx context.Context) {
 	l := page.NewLive(ctx.Done(), f.snapshot)
 	f.HandleQuietly("/status", front.Get(http.HandlerFunc(l.Status)))
-	f.HandleQuietly("/events", front.Get(http.HandlerFunc(l.Events)))
+	f.HandleQuietly("/events", front.Get(f.Lasting(http.HandlerFunc(l.Events))))
 	f.Describe(page.Description)
 }
 

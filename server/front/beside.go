@@ -1,6 +1,8 @@
 package front
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -24,6 +26,26 @@ func (f *Front) Body(w http.ResponseWriter, r *http.Request) (body []byte, relea
 	}
 	return body, held.release, err
 }
+
+// Lasting is a handler whose responses last for as long as their clients listen, of which there
+// are few at a time. When there are as many as may be, one of the client with the most ends.
+func (f *Front) Lasting(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		share, err := f.listeners.Acquire(f.client(r), 1, cancel)
+		if err != nil {
+			w.Header().Set("Retry-After", "10")
+			f.Fail(w, &statusError{http.StatusServiceUnavailable, fmt.Sprintf("%d clients listen already; ask for /status instead, or try again later", listenersAtOnce)})
+			return
+		}
+		defer share.Release()
+		h.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// listenersAtOnce is how many Lasting responses there are at a time.
+const listenersAtOnce = 32
 
 // Failed has the log line of a request tell why it was not answered, and gives the status
 // for that, with the headers that go with it.

@@ -66,6 +66,7 @@ type Front struct {
 
 	connections *connections
 	bodies      *limiter.Shares // bytes beyond the first of each
+	listeners   *limiter.Shares // Lasting responses
 	streams     *limiter.Shares // under way
 	stopping    context.Context
 	endStreams  context.CancelFunc
@@ -80,6 +81,7 @@ func New(c Config, m Model) *Front {
 	f := &Front{Config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, open: map[string]bool{}, refusals: refusals{log: c.Log}}
 	f.connections = newConnections(c.MaxConnections)
 	f.bodies = limiter.NewShares(bodiesAtOnce*c.MaxBody, stalledBody)
+	f.listeners = limiter.NewShares(listenersAtOnce, time.Hour) // those that listen send nothing
 	f.streams = limiter.NewShares(streamsAtOnce, stalledStream)
 	f.stopping, f.endStreams = context.WithCancel(context.Background())
 	f.models.follow(m)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
@@ -201,5 +202,54 @@ func TestStreamsOfOneClientGiveWay(t *testing.T) {
 		if strings.Contains(line, "other clients have fewer") {
 			break
 		}
+	}
+}
+
+// As many listen as may, of one client if no other wants to.
+func TestListenersGiveWay(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	lasting := s.front.Lasting(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	server := httptest.NewServer(lasting)
+	defer server.Close()
+	listen := func(from string) *http.Response {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		transport := &http.Transport{DialContext: dialer.DialContext}
+		t.Cleanup(transport.CloseIdleConnections)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := (&http.Client{Transport: transport}).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response
+	}
+	var all []*http.Response
+	for range 32 {
+		r := listen("127.0.0.2")
+		defer func() { _ = r.Body.Close() }()
+		all = append(all, r)
+	}
+	more := listen("127.0.0.2")
+	_ = more.Body.Close()
+	if more.StatusCode != http.StatusServiceUnavailable || more.Header.Get("Retry-After") == "" {
+		t.Errorf("one listener too many: %s", more.Status)
+	}
+	other := listen("127.0.0.3")
+	if other.StatusCode != http.StatusOK {
+		t.Errorf("a bystander: %s", other.Status)
+	}
+	if _, err := io.ReadAll(all[0].Body); err != nil { // it ends
+		t.Error(err)
+	}
+	_ = other.Body.Close()
+	for _, r := range all {
+		_ = r.Body.Close()
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -13,8 +12,6 @@ import (
 const (
 	// every is the time from one snapshot of a stream to the next.
 	every = time.Second
-	// maxStreams bounds the streams at a time. Who is refused may ask for /status.
-	maxStreams = 32
 	// patience is how long a listener may take to accept a snapshot.
 	patience = 10 * time.Second
 )
@@ -23,13 +20,12 @@ const (
 type Live struct {
 	snapshot func() Snapshot
 	done     <-chan struct{}
-	streams  chan struct{} // holds one for each under way
 }
 
 // NewLive makes a Live. Streams end when done is closed, so that they do not hold up a
 // server that is to stop.
 func NewLive(done <-chan struct{}, snapshot func() Snapshot) *Live {
-	return &Live{snapshot, done, make(chan struct{}, maxStreams)}
+	return &Live{snapshot, done}
 }
 
 // Status answers with one snapshot, as JSON.
@@ -40,16 +36,9 @@ func (l *Live) Status(w http.ResponseWriter, r *http.Request) {
 }
 
 // Events answers with a snapshot a second, as server-sent events, while its client listens.
+// How many may is for the server to bound.
 func (l *Live) Events(w http.ResponseWriter, r *http.Request) {
 	if !onlyGet(w, r) {
-		return
-	}
-	select {
-	case l.streams <- struct{}{}:
-		defer func() { <-l.streams }()
-	default:
-		w.Header().Set("Retry-After", strconv.Itoa(int(patience/time.Second)))
-		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d clients listen already; ask for /status instead, or try again later", maxStreams))
 		return
 	}
 	header := w.Header()

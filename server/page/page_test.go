@@ -124,26 +124,3 @@ func TestAStreamOutlastsTheLimitsOfRequestsAndEndsWhenItIsDone(t *testing.T) {
 		t.Errorf("the stream did not end as one does: %v", err)
 	}
 }
-
-func TestListenersAreBounded(t *testing.T) {
-	t.Parallel()
-	done := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(page.NewLive(done, func() page.Snapshot { return page.Snapshot{} }).Events))
-	defer server.Close()
-	defer close(done)
-	for range 32 {
-		r, err := server.Client().Get(server.URL)
-		if err != nil || r.StatusCode != http.StatusOK {
-			t.Fatal(r, err)
-		}
-		defer func() { _ = r.Body.Close() }()
-	}
-	r, err := server.Client().Get(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = r.Body.Close() }()
-	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
-		t.Errorf("one listener too many: %s", r.Status)
-	}
-}

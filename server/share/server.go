@@ -23,6 +23,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/grpcserve"
+	"github.com/distinfer/distinfer/server/limiter"
 	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/share/sharepb"
 )
@@ -54,7 +55,7 @@ type Server struct {
 	bundle atomic.Pointer[bundle.Bundle]
 	chunk  int
 	stall  time.Duration
-	slots  chan struct{}
+	reads  *limiter.Limiter
 }
 
 // NewServer makes a server of a bundle that sends no message of more than
@@ -63,7 +64,7 @@ func NewServer(b *bundle.Bundle, maxMessage int) *Server {
 	s := &Server{
 		chunk: max(1, min(maxChunk, maxMessage-framing)),
 		stall: stallTime,
-		slots: make(chan struct{}, maxStreams),
+		reads: limiter.New(maxStreams, 0),
 	}
 	s.Follow(b)
 	return s
@@ -166,16 +167,14 @@ func (s *Server) send(stream grpc.ServerStream, from io.Reader, left int64, move
 // limited does what has to be done for a stream, unless enough are under way. It
 // ends the stream when its reader takes nothing for too long.
 func (s *Server) limited(do func(moved func()) error) error {
-	select {
-	case s.slots <- struct{}{}:
-	default:
-		return status.Errorf(codes.ResourceExhausted, "%d files are being read already; try again later", cap(s.slots))
+	if !s.reads.TryAcquire(1) {
+		return status.Errorf(codes.ResourceExhausted, "%d files are being read already; try again later", s.reads.Capacity())
 	}
 	stalled := make(chan struct{})
 	timer := time.AfterFunc(s.stall, func() { close(stalled) })
 	ended := make(chan error, 1)
 	go func() {
-		defer func() { <-s.slots }()
+		defer s.reads.Release(1)
 		defer timer.Stop()
 		ended <- do(func() {
 			// Once it has fired, it must not fire again.

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/server/limiter"
 	"github.com/distinfer/distinfer/server/logtest"
 	"github.com/distinfer/distinfer/server/share/sharepb"
 	"github.com/distinfer/distinfer/server/share/sharetest"
@@ -643,7 +644,7 @@ func TestAServerBoundsItsStreams(t *testing.T) {
 	t.Parallel()
 	made := newBundle(t, 1, 32<<20)
 	s := NewServer(made, maxMessage)
-	s.slots = make(chan struct{}, 1)
+	s.reads = limiter.New(1, 0)
 	s.stall = time.Second
 	l := listen(t, "localhost:0")
 	serve(t, s, l)
