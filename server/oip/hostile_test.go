@@ -214,3 +214,16 @@ func TestStreamsOfMessagesAreBounded(t *testing.T) {
 		t.Error("it takes all that is sent")
 	}
 }
+
+// Strings count by what they take in memory, before that is taken.
+func TestStringsAreBoundedByTheMemoryTheyTake(t *testing.T) {
+	t.Parallel()
+	s := oip.New(config(model()))
+	for n, want := range map[int]int{maxBody / 16: http.StatusOK, maxBody/16 + 1: http.StatusRequestEntityTooLarge} {
+		header := fmt.Sprintf(`{"inputs":[%s,{"name":"names","shape":[%d],"datatype":"BYTES","parameters":{"binary_data_size":%d}}]}`, x, n, 4*n)
+		w := post(s, "/v2/models/m/infer", header+string(make([]byte, 4*n)), "Inference-Header-Content-Length", fmt.Sprint(len(header)))
+		if w.Code != want {
+			t.Errorf("%d strings: %d %.200s", n, w.Code, w.Body)
+		}
+	}
+}

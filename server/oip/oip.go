@@ -115,11 +115,12 @@ type entry struct {
 	inputs, outputs []tensor.Spec
 	limits          *tensor.Limits
 	runner          pipeline.Runner
+	maxBytes        int64 // of memory that the strings of an input take besides their own
 }
 
 // entry finds the model that a client names. An empty version is any.
 func (s *Server) entry(m Model, name, wanted string) (*entry, error) {
-	e := &entry{name: name}
+	e := &entry{name: name, maxBytes: s.MaxBody}
 	switch name {
 	case m.Name:
 		e.platform, e.inputs, e.outputs, e.limits, e.runner = "onnx_onnxv1", m.Inputs, m.Outputs, m.Limits, limited{s.runs, m.Runner}
@@ -193,6 +194,10 @@ func describeAll(specs []tensor.Spec) ([]tensorMetadata, error) {
 	return list, nil
 }
 
+// stringBytes is what a string takes in memory besides its bytes. An empty one takes four
+// bytes of a body.
+const stringBytes = 16
+
 // A declaration is what a client says of a tensor that it sends.
 type declaration struct {
 	name, datatype string
@@ -226,6 +231,9 @@ func (e *entry) accept(d declaration, before tensor.Bag) (spec tensor.Spec, n in
 	}
 	if n, err = tensor.Elements(d.shape); err != nil {
 		return spec, 0, fault.Errorf(fault.Invalid, "the input %q: %w", d.name, err)
+	}
+	if spec.DType == tensor.String && n > e.maxBytes/stringBytes {
+		return spec, 0, fault.Errorf(fault.TooLarge, "the input %q has %d elements, and %d are taken at a time; send fewer, or raise --max-body, of which each takes %d bytes", d.name, n, e.maxBytes/stringBytes, stringBytes)
 	}
 	return spec, n, d.params.check("the input " + quote(d.name))
 }
