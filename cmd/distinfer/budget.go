@@ -35,7 +35,10 @@ type stageMemory struct {
 
 const (
 	leastMargin = 24 << 20
-	leastRuns   = 16 << 20 // for what runs compute, whatever else there is
+
+	// Whatever else there is: for what runs compute, and for messages.
+	leastRuns    = 16 << 20
+	leastTensors = 16 << 20
 )
 
 // divideMemory divides a share of memory, of which resident is used before the model is
@@ -44,7 +47,7 @@ const (
 func divideMemory(share, resident, weights, maxMessage int64) stageMemory {
 	m := stageMemory{share: share, margin: max(share/16, leastMargin)}
 	left := max(share-resident-m.margin, 0)
-	m.tensors = min(4*maxMessage, max(left/4, 1<<20))
+	m.tensors = min(4*maxMessage, max(left/4, leastTensors))
 	m.arena = max(left-m.tensors, weights*5/2+leastRuns)
 	return m
 }

@@ -1,0 +1,75 @@
+package split
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/distinfer/distinfer/runtime/memory"
+	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
+)
+
+func activationsOf(t *testing.T, g *onnxtest.Graph) memory.Estimate {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "model.onnx")
+	if err := os.WriteFile(path, g.Model(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	report, err := Split(t.Context(), path, engine(t), Options{Stages: 1, DryRun: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report.Manifest.Stages[0].Activations
+}
+
+// attention adds what attention does with x, to make y.
+func attention(g *onnxtest.Graph) {
+	g.Input("x", 1, "batch", "sequence", 8)
+	g.Node("Relu", []string{"x"}, []string{"k"})
+	g.Node("Einsum", []string{"x", "k"}, []string{"scores"}, onnxtest.Message{}.Text(1, "equation").Text(4, "bsh,bth->bst").Int(20, 3))
+	g.Node("Softmax", []string{"scores"}, []string{"shares"}, onnxtest.IntAttr("axis", -1))
+	g.Node("MatMul", []string{"shares", "x"}, []string{"y"})
+	g.Output("y", 1, "batch", "sequence", 8)
+}
+
+func TestWhatARunTakesIsReckonedByItsSizes(t *testing.T) {
+	t.Parallel()
+	var g onnxtest.Graph
+	attention(&g)
+	bs, bss := []string{"batch", "sequence"}, []string{"batch", "sequence", "sequence"}
+	want := memory.Estimate{
+		{{Bytes: 32, Dims: bs}, {Bytes: 4, Dims: bss}},
+		{{Bytes: 8, Dims: bss}},
+	}
+	if got := activationsOf(t, &g); !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestWhatIsNotKnownIsNotReckoned(t *testing.T) {
+	t.Parallel()
+	var g onnxtest.Graph
+	g.Input("x", 1, "n")
+	g.Node("NonZero", []string{"x"}, []string{"y"})
+	g.Output("y", 7, 1, nil)
+	if got := activationsOf(t, &g); got != nil {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestSizesThatAreNoProductAreRoundedUp(t *testing.T) {
+	t.Parallel()
+	var g onnxtest.Graph
+	g.Input("x", 1, "n", 4)
+	g.Floats("one", []int64{1, 4}, []float32{1, 2, 3, 4})
+	g.Node("Concat", []string{"one", "x"}, []string{"more"}, onnxtest.IntAttr("axis", 0))
+	g.Node("Relu", []string{"more"}, []string{"y"})
+	g.Output("y", 1, nil, 4)
+	e := activationsOf(t, &g)
+	for _, n := range []int64{1, 5, 1000} {
+		if got, ok := e.At(map[string]int64{"n": n}); !ok || got < 2*(n+1)*16 && n > 1 || got > 2*(n+1)*32 {
+			t.Errorf("%d: %d, %v of %v", n, got, ok, e)
+		}
+	}
+}
