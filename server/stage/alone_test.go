@@ -239,8 +239,9 @@ func TestAnInputEndsTwoReplicasAtMostAndNobodyElsesCall(t *testing.T) {
 				return n
 			}
 			_, err := pipelines[0].Run(testContext(t), input(bad, 1))
-			wantFault(t, err, fault.Fatal, fmt.Sprintf("stage %d died with this input, at ", c.stages-1), "then at")
-			if n := deaths(); n != 2 {
+			wantFault(t, err, fault.Fatal, fmt.Sprintf("stage %d died with this input, at ", c.stages-1))
+			// Two; one if it was a suspect before, since a slow machine took another stage for dead.
+			if n := deaths(); n < 1 || n > 2 {
 				t.Errorf("%d replicas died", n)
 			}
 			for range 5 {
