@@ -114,10 +114,10 @@ func TestExternalDataIsReadInsideTheModelsFolderOnly(t *testing.T) {
 		"a folder":    {"w.bin", 0, 36, func(dir string) error { return os.Mkdir(filepath.Join(dir, "w.bin"), 0o755) }, "not a regular file"},
 		"a short file": {"w.bin", 0, 36, func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "w.bin"), nine[:35], 0o600)
-		}, "ends before byte 36"},
+		}, "w.bin has 35 bytes, and 36 are to be there from byte 0 on"},
 		"an offset beyond the end": {"w.bin", math.MaxInt64, -1, func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "w.bin"), nine, 0o600)
-		}, "ends before"},
+		}, "w.bin has 36 bytes, and 36 are to be there from byte 9223372036854775807 on"},
 		"another length": {"w.bin", 0, 35, func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "w.bin"), nine, 0o600)
 		}, "needs 36 bytes"},

@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/pipeline"
@@ -73,6 +74,8 @@ type Options struct {
 	// Inputs and Memory are those of VerifyOptions.
 	Inputs []string
 	Memory int64
+	// RunTime is how long a run of the model or of a part may take; 0 is DefaultRunTime.
+	RunTime time.Duration
 	// Texts opens the model's texts, to find out which may be computed together, also
 	// without Verify; nil leaves that out, so that none will be.
 	Texts  rows.Open
@@ -116,6 +119,7 @@ func (o Options) check() error {
 
 // Split cuts the model file at path and writes a bundle.
 func Split(ctx context.Context, path string, e Engine, o Options) (report *Report, err error) {
+	e = withRunTime(e, o.RunTime)
 	if err := o.check(); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/pipeline"
@@ -51,6 +52,8 @@ type VerifyOptions struct {
 	Tolerance float64  // of all outputs of floats; 0 is the usual one of each type
 	// Memory bounds what is loaded at a time, in bytes; 0 is no bound.
 	Memory int64
+	// RunTime is how long a run of the model or of a stage may take; 0 is DefaultRunTime.
+	RunTime time.Duration
 	// Texts opens the model's texts, to see whether those that the bundle lets be computed
 	// together may be; nil leaves that out.
 	Texts rows.Open
@@ -64,6 +67,7 @@ type VerifyOptions struct {
 // No two models are loaded at a time: first the whole runs on all inputs, then
 // each stage does, so that this takes no more memory than the whole alone.
 func Verify(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOptions) (*Verification, error) {
+	e = withRunTime(e, o.RunTime)
 	if o.Model != "" {
 		if err := sameModel(o.Model, b.Model); err != nil {
 			return nil, err
@@ -317,6 +321,11 @@ func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) 
 			if err != nil {
 				if refused == nil || k == 0 {
 					refused = fmt.Errorf("at sizes %v: %w", t.sizes, err)
+				}
+				var slow *slowError
+				if errors.As(err, &slow) { // the others would be too
+					v.skip("Generated inputs of sizes %v and of those that follow were left out: %v.", t.sizes, err)
+					return refused, nil
 				}
 				continue
 			}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -22,6 +23,7 @@ type cutFlags struct {
 	maxStageBytes string
 	profile       bool
 	dims          map[string]int64
+	runTime       time.Duration
 }
 
 // defaultStages is the number of stages when no flag says where to cut.
@@ -35,12 +37,13 @@ func (c *cutFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&c.maxStageBytes, "max-stage-bytes", "", "largest `size` of a stage's weights as they are stored, such as 500MB; without --stages there are as many as it needs")
 	f.BoolVar(&c.profile, "profile", false, "measure what the layers cost on this machine, instead of reckoning it")
 	f.StringToInt64Var(&c.dims, "dim", nil, "`name=size` of a dimension at which costs are reckoned (default 1 for a batch, 128 for others)")
+	addRunTimeFlag(f, &c.runTime)
 	f.Int("threads", 0, "`number` of threads ONNX Runtime uses (default one a processor)")
 }
 
 // given is the first of the flags that was set, or "".
 func (c *cutFlags) given(cmd *cobra.Command) string {
-	for _, name := range []string{"stages", "at", "layers", "max-stage-bytes", "profile", "dim"} {
+	for _, name := range []string{"stages", "at", "layers", "max-stage-bytes", "profile", "dim", "verify-timeout"} {
 		if cmd.Flags().Changed(name) {
 			return name
 		}
@@ -59,7 +62,10 @@ func (c *cutFlags) apply(cmd *cobra.Command, s *settings, o *split.Options) erro
 	if ways > 1 {
 		return usageError{errors.New("--stages, --at and --layers say where to cut in different ways; give one of them")}
 	}
-	o.At, o.Layers, o.Profile, o.Dims = c.at, c.layers, c.profile, c.dims
+	if err := checkRunTime(c.runTime); err != nil {
+		return err
+	}
+	o.At, o.Layers, o.Profile, o.Dims, o.RunTime = c.at, c.layers, c.profile, c.dims, c.runTime
 	switch {
 	case len(o.At) > 0 || o.Layers:
 	case c.stages == "auto":

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -50,6 +51,7 @@ verification: it changes nothing about the exit code.`,
 	cmd.Flags().StringVar(&texts, "texts", "", "`file` of texts, as predict takes them, to compare the encodings of --wire on")
 	in.addFlags(cmd.Flags())
 	addVerifyFlags(cmd.Flags(), &o.Inputs, &memory)
+	addRunTimeFlag(cmd.Flags(), &o.RunTime)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := load(cmd)
 		if err != nil {
@@ -65,6 +67,9 @@ verification: it changes nothing about the exit code.`,
 			o.Tolerance = max(o.Tolerance, math.SmallestNonzeroFloat64) // 0 asks for equality, not for the usual one
 		}
 		if o.Memory, err = memoryBound(memory); err != nil {
+			return err
+		}
+		if err := checkRunTime(o.RunTime); err != nil {
 			return err
 		}
 		if texts == "" && (in.format != "" || in.column != "") {
@@ -105,6 +110,18 @@ verification: it changes nothing about the exit code.`,
 func addVerifyFlags(f *pflag.FlagSet, inputs *[]string, memory *int64) {
 	f.StringArrayVar(inputs, "inputs", nil, "`file` of inputs to verify with besides generated ones: .npz, .pb, or a folder of ONNX test data; may be given several times")
 	f.Int64Var(memory, "memory", 0, "`MB` of memory that verification may take (default what is available)")
+}
+
+// addRunTimeFlag adds the flag of all commands that run a model to look at it.
+func addRunTimeFlag(f *pflag.FlagSet, limit *time.Duration) {
+	f.DurationVar(limit, "verify-timeout", split.DefaultRunTime, "longest `time` that a run of the model or of a stage may take to verify it; what does not end by then is said not to be verified")
+}
+
+func checkRunTime(limit time.Duration) error {
+	if limit < time.Millisecond {
+		return usageError{fmt.Errorf("--verify-timeout is %s; it can be 1ms or more, such as 10m", limit)}
+	}
+	return nil
 }
 
 // memoryBound is the bound in bytes for a --memory in MB.

@@ -89,7 +89,7 @@ func Read(paths []string, ins, outs []tensor.Spec) ([]Set, error) {
 func check(s Set, ins []tensor.Spec) error {
 	for _, name := range s.In.Names() {
 		if _, ok := tensor.Find(ins, name); !ok {
-			return fmt.Errorf("the model has no input %q; it has %s", name, strings.Join(tensor.Names(ins), ", "))
+			return unknown(name, ins)
 		}
 		if t := s.In[name]; t.DType == tensor.Bool && slices.ContainsFunc(t.Data, func(b byte) bool { return b > 1 }) {
 			return fmt.Errorf("%q holds a bool that is neither true nor false", name)
@@ -97,6 +97,10 @@ func check(s Set, ins []tensor.Spec) error {
 	}
 	_, err := tensor.MatchAll(ins, s.In)
 	return err
+}
+
+func unknown(name string, ins []tensor.Spec) error {
+	return fmt.Errorf("the model has no input %q; it has %s", name, strings.Join(tensor.Names(ins), ", "))
 }
 
 func readFolder(dir string, ins, outs []tensor.Spec) ([]Set, error) {

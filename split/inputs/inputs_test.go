@@ -105,7 +105,7 @@ func TestFortransOrderIsTurned(t *testing.T) {
 	data = bytes.Replace(data, []byte("True , "), []byte("True, "), 1)
 	data[8]-- // the header is shorter by one
 	left := int64(maxBytes)
-	got, err := readNPY(bytes.NewReader(data), tensor.Uint8, &left)
+	got, err := readNPY(bytes.NewReader(data), int64(len(data)), tensor.Uint8, &left)
 	if err != nil || !bytes.Equal(got.Data, []byte{1, 2, 3, 4, 5, 6}) {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -136,11 +136,16 @@ func TestHostileArchivesAreRefusedWithoutMemory(t *testing.T) {
 	}{
 		"no archive":            {[]byte("PK\x03\x04"), "not an .npz"},
 		"a bomb":                {bomb, ""},
-		"a promise of much":     {npz(t, map[string][]byte{"x.npy": npy("|u1", "1073741824,", nil)}), "needs 1073741824 bytes"},
-		"more than the bound":   {npz(t, map[string][]byte{"x.npy": npy("<f8", "1073741824,", nil)}), "may have 2 GB"},
+		"a promise of much":     {npz(t, map[string][]byte{"x.npy": npy("|u1", "1073741824,", nil)}), "too many for the file"},
+		"a promise of some":     {npz(t, map[string][]byte{"x.npy": npy("|u1", "4194304,", nil)}), "needs 4194304 bytes"},
+		"much of the same":      {npz(t, map[string][]byte{"x.npy": npy("<i8", "16777216,", make([]byte, 128<<20))}), "too many for the file"},
+		"many small strings":    {npz(t, map[string][]byte{"x.npy": npy("|S1", "1048576,", make([]byte, 1<<20))}), "too many for the file"},
+		"many small arrays":     {npz(t, map[string][]byte{"x.npy": npy("|u1", "0,", nil), "y.npy": npy("|u1", "1,", []byte{1})}), "no input \"y\""},
+		"more than the bound":   {npz(t, map[string][]byte{"x.npy": npy("<f8", "1073741824,", nil)}), "too many for the file"},
 		"a shape that wraps":    {npz(t, map[string][]byte{"x.npy": npy("<f4", "4294967296, 4294967296", nil)}), "too large"},
-		"a shape of huge width": {npz(t, map[string][]byte{"x.npy": npy("<U999999999", "999999999,", nil)}), "may have 2 GB"},
-		"strings of nothing":    {npz(t, map[string][]byte{"x.npy": npy("<U0", "1073741824,", nil)}), "without characters"},
+		"a shape of huge width": {npz(t, map[string][]byte{"x.npy": npy("<U999999999", "999999999,", nil)}), "too many for the file"},
+		"strings of nothing":    {npz(t, map[string][]byte{"x.npy": npy("<U0", "1073741824,", nil)}), "too many for the file"},
+		"few of them":           {npz(t, map[string][]byte{"x.npy": npy("<U0", "2,", nil)}), "without characters"},
 		"too little":            {npz(t, map[string][]byte{"x.npy": npy("<f4", "2,", make([]byte, 7))}), "needs 8 bytes"},
 		"too much":              {npz(t, map[string][]byte{"x.npy": npy("<f4", "2,", make([]byte, 9))}), "needs 8 bytes"},
 		"objects":               {npz(t, map[string][]byte{"x.npy": npy("|O", "1,", make([]byte, 8))}), `type "|O"`},
@@ -235,8 +240,40 @@ func FuzzNPY(f *testing.F) {
 	f.Add(npy("<U1", "", binary.LittleEndian.AppendUint32(nil, math.MaxUint32)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		left := int64(1 << 20)
-		if x, err := readNPY(bytes.NewReader(data), tensor.Int4, &left); err == nil && x.Check() != nil {
+		if x, err := readNPY(bytes.NewReader(data), int64(len(data)), tensor.Int4, &left); err == nil && x.Check() != nil {
 			t.Errorf("%v", x)
 		}
 	})
+}
+
+// What may be packed small is read: a mask of ones, and what was not packed at all.
+func TestArraysThatPackWellAreRead(t *testing.T) {
+	t.Parallel()
+	const rows, columns = 512, 512
+	ones := bytes.Repeat([]byte{1, 0, 0, 0, 0, 0, 0, 0}, rows*columns)
+	data := npz(t, map[string][]byte{"x.npy": npy("<i8", fmt.Sprintf("%d, %d", rows, columns), ones)})
+	bag, err := parseNPZ(bytes.NewReader(data), int64(len(data)), []tensor.Spec{spec("x", tensor.Int64, rows, columns)})
+	if err != nil || !bytes.Equal(bag["x"].Data, ones) {
+		t.Errorf("a mask of %d bytes, packed to %d: %v", len(ones), len(data), err)
+	}
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.CreateHeader(&zip.FileHeader{Name: "x.npy", Method: zip.Store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := make([]byte, 40<<20)
+	_, err = f.Write(npy("|u1", fmt.Sprint(len(large), ","), large))
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if bag, err := parseNPZ(bytes.NewReader(b.Bytes()), int64(b.Len()), []tensor.Spec{spec("x", tensor.Uint8, int64(len(large)))}); err != nil || len(bag["x"].Data) != len(large) {
+		t.Errorf("of %d bytes that were not packed: %v", b.Len(), err)
+	}
+	// Bytes that were changed on the way are found out.
+	changed := slices.Clone(b.Bytes())
+	changed[len(changed)/2]++
+	if _, err := parseNPZ(bytes.NewReader(changed), int64(len(changed)), []tensor.Spec{spec("x", tensor.Uint8, int64(len(large)))}); err == nil {
+		t.Error("an archive with a wrong checksum is read")
+	}
 }

@@ -44,7 +44,7 @@ func parseNPZ(r io.ReaderAt, size int64, ins []tensor.Spec) (tensor.Bag, error) 
 		return nil, fmt.Errorf("not an .npz archive: %w", err)
 	}
 	bag := tensor.Bag{}
-	left := int64(maxBytes)
+	left := mostBytes(size)
 	for _, entry := range archive.File {
 		name, ok := strings.CutSuffix(entry.Name, ".npy")
 		if !ok {
@@ -53,7 +53,10 @@ func parseNPZ(r io.ReaderAt, size int64, ins []tensor.Spec) (tensor.Bag, error) 
 		if _, twice := bag[name]; twice {
 			return nil, fmt.Errorf("array %q is there twice", name)
 		}
-		spec, _ := tensor.Find(ins, name)
+		spec, known := tensor.Find(ins, name)
+		if !known {
+			return nil, unknown(name, ins)
+		}
 		t, err := readEntry(entry, spec.DType, &left)
 		if err != nil {
 			return nil, fmt.Errorf("array %q: %w", name, err)
@@ -63,21 +66,40 @@ func parseNPZ(r io.ReaderAt, size int64, ins []tensor.Spec) (tensor.Bag, error) 
 	return bag, nil
 }
 
+// What an archive may unpack to: this many times its size, or this many bytes if that is
+// more, since arrays that are nearly all the same may be packed very small.
+const (
+	maxUnpacked   = 16
+	leastUnpacked = 16 << 20
+)
+
+// mostBytes is how many bytes the arrays of an archive may take in memory.
+func mostBytes(size int64) int64 {
+	return min(maxBytes, max(leastUnpacked, maxUnpacked*min(size, maxBytes)))
+}
+
 func readEntry(entry *zip.File, want tensor.DType, left *int64) (_ tensor.Tensor, err error) {
 	r, err := entry.Open()
 	if err != nil {
 		return tensor.Tensor{}, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	return readNPY(r, want, left)
+	if entry.UncompressedSize64 > maxBytes {
+		return tensor.Tensor{}, fmt.Errorf("%d bytes, more than %d GB", entry.UncompressedSize64, maxBytes>>30)
+	}
+	return readNPY(r, int64(entry.UncompressedSize64), want, left)
 }
 
 // header is what NumPy writes before an array, always in this order.
 var header = regexp.MustCompile(`^\{'descr': '([^']*)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \} *\n$`)
 
-// readNPY reads an array. left is how many bytes may be read yet. Memory grows
-// with what was read, whatever the header promises.
-func readNPY(r io.Reader, want tensor.DType, left *int64) (tensor.Tensor, error) {
+// stringOverhead is what a string takes beside its bytes: its header, and the least that is
+// allocated.
+const stringOverhead = 32
+
+// readNPY reads an array that is said to have so many bytes. left is how many it may yet take
+// in memory, all of which is counted before it is allocated.
+func readNPY(r io.Reader, there int64, want tensor.DType, left *int64) (tensor.Tensor, error) {
 	var none tensor.Tensor
 	magic := make([]byte, 8)
 	if _, err := io.ReadFull(r, magic); err != nil || string(magic[:6]) != "\x93NUMPY" {
@@ -114,19 +136,37 @@ func readNPY(r io.Reader, want tensor.DType, left *int64) (tensor.Tensor, error)
 	if err != nil {
 		return none, err
 	}
-	if elements > *left/max(a.size, 1) {
-		return none, fmt.Errorf("%d elements: the arrays of a file may have %d GB", elements, maxBytes>>30)
+	turned := string(m[2]) == "True" && len(shape) > 1
+	each := max(a.size, 1)
+	if turned || a.pack {
+		each *= 2
 	}
+	if a.strings != nil {
+		each = 2*a.size + stringOverhead
+	}
+	if elements > *left/each {
+		return none, fmt.Errorf("%d elements of %s, which are too many for the file: its arrays may take %d times its size in memory, or %d MB; save them with numpy.savez, without compression, or fewer of them",
+			elements, m[1], maxUnpacked, leastUnpacked>>20)
+	}
+	*left -= elements * each
 	size := elements * a.size
-	*left -= size
-	data, err := io.ReadAll(io.LimitReader(r, size+1))
-	if err != nil {
+	other := fmt.Errorf("shape %v of %s needs %d bytes, there are others", shape, m[1], size)
+	if there < size {
+		return none, other
+	}
+	data := make([]byte, size)
+	if _, err := io.ReadFull(r, data); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return none, other
+	} else if err != nil {
 		return none, err
 	}
-	if int64(len(data)) != size {
-		return none, fmt.Errorf("shape %v of %s needs %d bytes, there are others", shape, m[1], size)
+	switch n, err := r.Read(make([]byte, 1)); { // also for the checksum
+	case n > 0:
+		return none, other
+	case !errors.Is(err, io.EOF):
+		return none, err
 	}
-	if string(m[2]) == "True" && len(shape) > 1 {
+	if turned {
 		data = rowMajor(data, shape, a.size)
 	}
 	t := tensor.Tensor{DType: a.dtype, Shape: shape, Data: data}

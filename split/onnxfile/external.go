@@ -119,7 +119,7 @@ func (d *DataFolder) Data(t Initializer) (*io.SectionReader, error) {
 		return nil, err
 	}
 	if e.Offset > info.Size() || want > info.Size()-e.Offset {
-		return nil, fmt.Errorf("external data of initializer %q: %s ends before byte %d", t.Name, e.Location, e.Offset+want)
+		return nil, fmt.Errorf("external data of initializer %q: %s has %d bytes, and %d are to be there from byte %d on", t.Name, e.Location, info.Size(), want, e.Offset)
 	}
 	return io.NewSectionReader(f, e.Offset, want), nil
 }

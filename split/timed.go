@@ -1,0 +1,84 @@
+package split
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
+)
+
+// DefaultRunTime is how long a run of a model may take when a limit is not named.
+const DefaultRunTime = time.Minute
+
+// A slowError is of a run that did not end in time: of a loop without an end, or of a model
+// that is large for its machine.
+type slowError struct{ limit time.Duration }
+
+func (e *slowError) Error() string {
+	return fmt.Sprintf("a run did not end within %s, as with a loop that has no end; if it needs longer, allow that with --verify-timeout", e.limit.Round(time.Millisecond))
+}
+
+// timed has runs of an Engine's models end. What runs took that did not end in time counts
+// for all: those that follow get what is left of the limit, or what would be long for one of
+// those that did end.
+type timed struct {
+	Engine
+	limit time.Duration
+
+	mu      sync.Mutex
+	lost    time.Duration // by runs that did not end
+	longest time.Duration // of those that did
+}
+
+// withRunTime bounds the runs of an engine; 0 is the usual limit.
+func withRunTime(e Engine, limit time.Duration) Engine {
+	if limit == 0 {
+		limit = DefaultRunTime
+	}
+	return &timed{Engine: e, limit: limit}
+}
+
+// longFactor is how many times as long as the longest run another may take, whatever is left.
+const longFactor = 4
+
+func (t *timed) left() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return max(t.limit-t.lost, min(t.limit, longFactor*t.longest+time.Second))
+}
+
+// Open implements Engine.
+func (t *timed) Open(path string, inputs, outputs []tensor.Spec) (Session, error) {
+	s, err := t.Engine.Open(path, inputs, outputs)
+	if err != nil {
+		return nil, err
+	}
+	return &timedSession{s, t}, nil
+}
+
+type timedSession struct {
+	Session
+	of *timed
+}
+
+// Run implements pipeline.Runner.
+func (s *timedSession) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+	limit := s.of.left()
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	out, err := s.Session.Run(limited, in)
+	took := time.Since(began)
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	switch {
+	case err == nil:
+		s.of.longest = max(s.of.longest, took)
+	case limited.Err() != nil && ctx.Err() == nil:
+		s.of.lost += took
+		return nil, &slowError{limit}
+	}
+	return out, err
+}
