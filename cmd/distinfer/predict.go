@@ -70,6 +70,14 @@ text, or {"error": …, "line": …}.`,
 		if err != nil {
 			return err
 		}
+		if remote.front != "" {
+			err = refuse(cmd, "with --front, which computes", "bundle", "threads", "onnxruntime", "max-tokens", "truncation")
+		} else {
+			err = refuse(cmd, "without --front", "insecure")
+		}
+		if err != nil {
+			return err
+		}
 		file, err := in.open(args, cmd.InOrStdin())
 		if err != nil {
 			return err

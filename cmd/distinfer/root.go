@@ -55,5 +55,6 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
 		newCerts(),
 		newVersion(),
 	)
+	refuseUnused(root)
 	return root
 }

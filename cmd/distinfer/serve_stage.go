@@ -65,6 +65,11 @@ model.`,
 			if err != nil {
 				return err
 			}
+			if noModel {
+				if err := refuse(cmd, "with --no-model", "bundle", "bundle-id", "fetch"); err != nil {
+					return err
+				}
+			}
 			outliveReaders()
 			return s.serveStage(cmd.Context(), noModel)
 		},

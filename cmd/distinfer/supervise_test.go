@@ -329,3 +329,40 @@ func TestTheFolderOfAKilledUpIsRemoved(t *testing.T) {
 		t.Errorf("in the end there are %v", now)
 	}
 }
+
+// A flag that has no effect is refused and not passed over.
+func TestFlagsWithoutEffectAreRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	model := modelFile(t, "seed-rnn")
+	for _, args := range [][]string{
+		{"split", model, "--bundle", "other"},
+		{"split", model, "--bundle=other", "--dry-run"},
+		{"up", model, "--bundle", "other"},
+		{"up", "--verify-timeout", "1m"},
+		{"predict", "--front", "http://localhost:1", "--bundle", "other"},
+		{"predict", "--front", "http://localhost:1", "--threads", "2"},
+		{"predict", "--insecure"},
+		{"tokenize", "--tokenizer", "tokenizer.json", "--bundle", "other"},
+		{"serve-stage", "--rank", "0", "--no-model", "--bundle", "other"},
+		{"bench", "--bundle", "other"},
+		{"certs", "localhost", "--bundle", "other"},
+		{"front", "-o", "json"},
+		{"up", "-o", "json"},
+		{"verify", "--column", "text"},
+		{"split", model, "--verify-timeout", "0"},
+	} {
+		if r := run(t, dir, "", args...); r.code != 2 || r.stdout != "" {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	// What is for all commands and comes from elsewhere is for those that use it.
+	cmd := command(t, dir, "split", model, "--dry-run")
+	cmd.Env = append(cmd.Env, "DISTINFER_BUNDLE=other", "DISTINFER_LOG_LEVEL=debug")
+	if r := finish(t, cmd, ""); r.code != 0 {
+		t.Errorf("with variables: %+v", r)
+	}
+}

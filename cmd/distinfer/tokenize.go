@@ -41,6 +41,11 @@ exit code is 1.`,
 		if err != nil {
 			return err
 		}
+		if file != "" {
+			if err := refuse(cmd, "with --tokenizer", "bundle"); err != nil {
+				return err
+			}
+		}
 		t, err := s.tokenizer(file)
 		if err != nil {
 			return err

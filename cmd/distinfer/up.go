@@ -61,6 +61,9 @@ ports that follow.`,
 			return usageError{fmt.Errorf("--%s says how to split a MODEL, and none is given", given)}
 		}
 		if len(args) == 1 {
+			if err := refuse(cmd, "with a MODEL, which is split into a folder of its own", "bundle"); err != nil {
+				return err
+			}
 			if err := cut.apply(cmd, s, &o); err != nil {
 				return err
 			}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/distinfer/distinfer/runtime/ort/orttest"
+)
+
+// What scripts install from a package registry is what was there when it was pinned: every
+// version that a list names has hashes.
+func TestEveryPackageThatScriptsInstallHasHashes(t *testing.T) {
+	t.Parallel()
+	lists := 0
+	err := filepath.WalkDir(filepath.Join(orttest.Root(t), "scripts"), func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".txt" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		lists++
+		text := strings.ReplaceAll(string(data), "\\\n", " ")
+		for line := range strings.Lines(text) {
+			line = strings.TrimSpace(line)
+			if line != "" && line[0] != '#' && !strings.Contains(line, "--hash=sha256:") {
+				t.Errorf("%s: %q has no hash", path, line)
+			}
+		}
+		return nil
+	})
+	if err != nil || lists < 10 {
+		t.Errorf("%d lists were read: %v", lists, err)
+	}
+}
