@@ -826,3 +826,50 @@ func unitOf64(v []float64) []float64 {
 	}
 	return unit
 }
+
+// What a real model cannot compute is the client's fault over the Open Inference Protocol.
+func TestTensorsThatARealModelCannotComputeAreRefused(t *testing.T) {
+	t.Parallel()
+	dir := split(t, "sst2-minilm", 2)
+	s := &serving{name: "sst2-minilm"}
+	var addresses []string
+	for rank := range 2 {
+		process, address := stage(t, dir, rank)
+		s.processes, addresses = append(s.processes, process), append(addresses, address)
+	}
+	process, address, grpcAddress := frontWithGRPC(t, dir, addresses)
+	s.processes, s.url, s.conn = append(s.processes, process), "http://"+address, dialled(t, grpcAddress, nil)
+	for name, c := range map[string]struct {
+		rows, length int
+		id           int64
+		says         string
+	}{
+		"an id behind the table":  {1, 3, 30522, "has the value 30522 at [0 0]"},
+		"one far behind":          {2, 2, math.MaxInt64, "has the value 9223372036854775807"},
+		"one before the table":    {1, 1, -30523, "takes -30522 to 30521"},
+		"a sequence of 513":       {1, 513, 7, "dimension sequence is 513, and the model's tables are for 512 at most"},
+		"no token":                {1, 0, 7, "cannot"},
+		"a sequence that is long": {1, 5000, 7, "dimension sequence is 5000"},
+	} {
+		ids, mask := slices.Repeat([]int64{c.id}, c.rows*c.length), slices.Repeat([]int64{1}, c.rows*c.length)
+		shape := []int{c.rows, c.length}
+		var answer any
+		in := map[string]any{"inputs": []any{
+			map[string]any{"name": "input_ids", "datatype": "INT64", "shape": shape, "data": ids},
+			map[string]any{"name": "attention_mask", "datatype": "INT64", "shape": shape, "data": mask},
+		}}
+		if s.post(t, "/v2/models/sst2-minilm/infer", "application/json", in, &answer, c.says) {
+			t.Errorf("%s: %v", name, answer)
+		}
+		tensor := func(name string, values []int64) *oippb.ModelInferRequest_InferInputTensor {
+			return &oippb.ModelInferRequest_InferInputTensor{Name: name, Datatype: "INT64", Shape: []int64{int64(c.rows), int64(c.length)}, Contents: &oippb.InferTensorContents{Int64Contents: values}}
+		}
+		ctx, end := context.WithTimeout(t.Context(), patience)
+		err := s.conn.Invoke(ctx, openInferenceService+"ModelInfer", &oippb.ModelInferRequest{ModelName: s.name, Inputs: []*oippb.ModelInferRequest_InferInputTensor{tensor("input_ids", ids), tensor("attention_mask", mask)}}, &oippb.ModelInferResponse{})
+		end()
+		if status.Code(err) != codes.InvalidArgument || !said(status.Convert(err).Message(), c.says) {
+			t.Errorf("%s over gRPC: %v, want %q", name, err, c.says)
+		}
+	}
+	s.nothingOfOurs(t)
+}
