@@ -109,7 +109,7 @@ func newMortal(t testing.TB, rank, stages int, restarts bool) *mortal {
 	made := func() (Config, *atomic.Pointer[process]) {
 		self := &atomic.Pointer[process]{}
 		c := config(rank, stages)
-		c.Next = quick()
+		c.Next = options()
 		inner := c.Stage.Runner
 		c.Stage.Runner = runnerFunc(func(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 			m.runs.Add(1)
@@ -217,7 +217,7 @@ func TestAnInputEndsTwoReplicasAtMostAndNobodyElsesCall(t *testing.T) {
 			for rank := range c.stages - 1 {
 				for range 2 {
 					k := config(rank, c.stages)
-					k.Next = quick()
+					k.Next = options()
 					before = append(before, start(t, k))
 					addresses[rank] = append(addresses[rank], before[len(before)-1].address)
 				}
@@ -227,7 +227,7 @@ func TestAnInputEndsTwoReplicasAtMostAndNobodyElsesCall(t *testing.T) {
 				mortals = append(mortals, m)
 				addresses[c.stages-1] = append(addresses[c.stages-1], m.address)
 			}
-			pipelines := []*Pipeline{pipelineOver(t, quick(), addresses...), pipelineOver(t, quick(), addresses...)}
+			pipelines := []*Pipeline{pipelineOver(t, options(), addresses...), pipelineOver(t, options(), addresses...)}
 			for _, p := range pipelines {
 				ready(t, p, len(before)+c.replicas)
 			}
