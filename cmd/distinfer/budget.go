@@ -166,14 +166,15 @@ func (b *stageBudget) message(maxMessage int) int {
 	return int(min(int64(maxMessage), b.memory.tensors/2))
 }
 
-// apply has a server keep to the memory that is left now that the model is loaded.
-func (b *stageBudget) apply(c *stage.Config, entry bundle.Stage, log *slog.Logger) error {
+// apply has a server keep to the memory that is left now that the model is loaded. It
+// returns what the log is to say of that.
+func (b *stageBudget) apply(c *stage.Config, entry bundle.Stage, log *slog.Logger) (says []any, err error) {
 	if b == nil {
-		return nil
+		return nil, nil
 	}
 	inUse, err := b.arena.InUse()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	debug.FreeOSMemory()
 	resident := residentMemory("/")
@@ -191,8 +192,7 @@ func (b *stageBudget) apply(c *stage.Config, entry bundle.Stage, log *slog.Logge
 		// Garbage is collected before it takes the place of what is held.
 		debug.SetMemoryLimit(m.tensors + m.margin + goMemory())
 	}
-	log.Info("memory", "may_use", size(m.share), "resident", size(resident), "runs", size(runs), "tensors", size(m.tensors), "estimated", len(entry.Activations) > 0)
-	return nil
+	return []any{"memory", size(m.share), "for_runs", size(runs), "estimated", len(entry.Activations) > 0}, nil
 }
 
 // peak tells the most that runs have taken, when so much is in use for weights. What

@@ -313,11 +313,11 @@ func TestPredictReadsEveryFormatAndKeepsTheOrder(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		args := []string{"predict", "--bundle", bundle, path}
+		args := []string{"predict", path}
 		if strings.HasPrefix(name, "a.") {
 			args = append(args, "--column", "review")
 		}
-		for _, via := range [][]string{nil, {"--front", url}} {
+		for _, via := range [][]string{{"--bundle", bundle}, {"--front", url}} {
 			out := strings.Split(strings.TrimSpace(ok(t, dir, "", append(args, via...)...)), "\n")
 			for i := range want {
 				if len(out) != len(want) || !strings.HasPrefix(out[i], want[i]+"\t") {
@@ -351,7 +351,7 @@ func TestPredictSaysWhichTextsWereCut(t *testing.T) {
 		}
 	}
 	for _, c := range [][]string{{"--truncation", "maybe"}, {"--max-tokens", "-1"}, {"--max-tokens", "5", "--front", cutting}} {
-		if r := run(t, t.TempDir(), input, append([]string{"predict", "--bundle", bundle}, c...)...); r.code != 2 || !strings.Contains(r.stderr, c[0]) {
+		if r := run(t, t.TempDir(), input, append([]string{"predict"}, c...)...); r.code != 2 || !strings.Contains(r.stderr, c[0]) {
 			t.Errorf("%v: %+v", c, r)
 		}
 	}

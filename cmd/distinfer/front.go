@@ -240,6 +240,9 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 			Model: texts.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
 			Observer: observer{w.metrics, m.meter}, Begun: w.batches(),
 		})
+		if rows := texts.Beside(); rows.Independent {
+			log.Info("texts are computed together", "model", b.Model.Name, "which", rows.Together(), "why", rows.Reason)
+		}
 	case errors.Is(err, bundle.ErrNoFile):
 		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
 		log.Warn("no text route: " + m.NoText)
@@ -250,13 +253,10 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 	return m, nil
 }
 
-// batcher batches for the bundle's model, and says what that does and why.
+// batcher batches for the bundle's model, and warns where it cannot.
 func (s *settings) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
 	c.Log = s.logger()
-	rows := c.Model.Beside()
-	if rows.Independent {
-		c.Log.Info("texts are computed together", "model", b.Model.Name, "which", rows.Together(), "why", rows.Reason)
-	} else {
+	if rows := c.Model.Beside(); !rows.Independent {
 		c.Log.Warn("every text is computed by itself", "model", b.Model.Name, "reason", rows.Reason)
 	}
 	return batch.New(c)

@@ -200,14 +200,15 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 			return limit.explain(err)
 		}
 		defer func() { _ = session.Close() }()
-		if err := limit.apply(&config, b.Stages[s.Rank], log); err != nil {
+		memory, err := limit.apply(&config, b.Stages[s.Rank], log)
+		if err != nil {
 			return err
 		}
 		load = time.Since(opening)
 		config.Help = s.helpers(ctx, pool, threads, len(b.Stages), address)
 		config.Stage, config.Bundle, config.Stages, config.Model = link, b.ID, len(b.Stages), b.Model.Name
 		config.Services = []func(grpc.ServiceRegistrar){share.NewServer(b, s.MaxMessage).Register}
-		holds = []any{"model", b.Model.Name, "bundle", short(b.ID), "stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes)}
+		holds = append([]any{"model", b.Model.Name, "bundle", short(b.ID), "stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes)}, memory...)
 	}
 	tester, err := library.OpenBytes("the self-test", selftest.Model, selftest.Inputs(), selftest.Outputs(), ort.Options{Threads: 1})
 	if err != nil {

@@ -353,7 +353,7 @@ func TestAFrontToldOfNoStagesUsesTheUsualPortsAndNamesTheOneThatIsMissing(t *tes
 	gone.stop(t, syscall.SIGTERM)
 	f, url := front(t, bundle, []string{first, address}, "--timeout", "2s")
 	status, body := fetch(t, "GET", url+"/?text=good", "")
-	if status != 503 || !strings.Contains(body, "stage 1 at "+address+" is unreachable") || strings.Count(body, "\n") != 1 {
+	if status != 503 || !strings.Contains(body, "stage 1 at "+address+", an address of the caller's route, cannot be reached as a stage") || strings.Count(body, "\n") != 1 {
 		t.Errorf("%d %q", status, body)
 	}
 	if status, body := fetch(t, "POST", url+"/", `{"inputs":"good"}`); status != 503 || !strings.Contains(body, `{"error":"stage 1 at `) {

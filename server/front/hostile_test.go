@@ -232,10 +232,13 @@ func TestListenersGiveWay(t *testing.T) {
 	}
 	var all []*http.Response
 	for range 32 {
-		r := listen("127.0.0.2")
-		defer func() { _ = r.Body.Close() }()
-		all = append(all, r)
+		all = append(all, listen("127.0.0.2")) //nolint:bodyclose // below
 	}
+	defer func() {
+		for _, r := range all {
+			_ = r.Body.Close()
+		}
+	}()
 	more := listen("127.0.0.2")
 	_ = more.Body.Close()
 	if more.StatusCode != http.StatusServiceUnavailable || more.Header.Get("Retry-After") == "" {

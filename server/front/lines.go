@@ -179,12 +179,14 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 		return
 	}
 	control := http.NewResponseController(w)
-	_ = control.EnableFullDuplex() // of HTTP/1, which is not by itself
 	ctx, cancelCause := context.WithCancelCause(f.named(r))
 	cancel := func() { cancelCause(nil) }
 	defer cancel()
 	share, err := f.streams.Acquire(f.client(r), 1, func() { cancelCause(errGaveWay) })
 	if err != nil {
+		if r.ProtoMajor == 1 { // or the answer would wait for the lines' end
+			w.Header().Set("Connection", "close")
+		}
 		f.Fail(w, fault.Errorf(fault.Overloaded, "%d streams are being answered, which are as many as can be; try again later", streamsAtOnce))
 		return
 	}
@@ -198,8 +200,9 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 	}
 	// Reading ends when the front is to stop, or nobody takes the answers any more.
 	defer context.AfterFunc(f.stopping, cancel)()
-	defer context.AfterFunc(ctx, func() { _ = control.SetReadDeadline(time.Now()) })()
+	defer after(ctx, func() { _ = control.SetReadDeadline(time.Now()) })()
 	_ = control.SetWriteDeadline(time.Time{})
+	_ = control.EnableFullDuplex() // of HTTP/1, which is not by itself
 	usualHeaders(w.Header(), typeLines)
 	w.Header().Set("Trailer", TruncatedHeader)
 	w.WriteHeader(http.StatusOK)
@@ -228,6 +231,20 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 	}
 	if rec := recorderOf(w); rec != nil {
 		rec.texts = texts
+	}
+}
+
+// after calls f once ctx ends. stop keeps it from that, or waits for it.
+func after(ctx context.Context, f func()) (stop func()) {
+	called := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(called)
+		f()
+	})
+	return func() {
+		if !cancel() {
+			<-called
+		}
 	}
 }
 

@@ -33,8 +33,8 @@ func short(t *testing.T, refuse bool) *site {
 			t.Fatal(err)
 		}
 		s.MaxBody = 1 << 20
-		s.Model.Classifier = c
-		s.Model.Batcher = batch.New(batch.Config{Model: c.Model, MaxTexts: most, Begin: 4, Log: slog.New(slog.DiscardHandler)})
+		s.Classifier = c
+		s.Batcher = batch.New(batch.Config{Model: c.Model, MaxTexts: most, Begin: 4, Log: slog.New(slog.DiscardHandler)})
 	})
 }
 

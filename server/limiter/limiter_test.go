@@ -80,8 +80,8 @@ func TestFirstInFirstOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-light:
-		t.Fatal("more was acquired than there is")
+	case err := <-light:
+		t.Fatalf("more was acquired than there is (%v)", err)
 	default:
 	}
 	l.Release(4)

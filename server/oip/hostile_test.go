@@ -2,21 +2,21 @@ package oip_test
 
 import (
 	"bytes"
-	"fmt"
-	"slices"
-
 	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
-	"io"
-	"net"
-	"net/http"
-	"strings"
-	"testing"
-	"time"
 
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/oip"

@@ -81,15 +81,15 @@ func (t *TextGraph) mask() {
 	t.Node("Unsqueeze", []string{"flat_mask", "end"}, []string{"mask"})
 }
 
-// mean is the mean of the vectors that the mask has.
-func (t *TextGraph) mean(h, out string) string {
+// mean is m, the mean of the vectors that the mask has.
+func (t *TextGraph) mean(h string) string {
 	t.mask()
 	t.Ints("row", []int64{1}, 1)
 	t.Node("Mul", []string{h, "mask"}, []string{"own"})
 	t.Node("ReduceSum", []string{"own", "row"}, []string{"sum"}, IntAttr("keepdims", 0))
 	t.Node("ReduceSum", []string{"mask", "row"}, []string{"number"}, IntAttr("keepdims", 0))
-	t.Node("Div", []string{"sum", "number"}, []string{out})
-	return out
+	t.Node("Div", []string{"sum", "number"}, []string{"m"})
+	return "m"
 }
 
 // scaled is the mean in steps of a scale that is taken of the whole batch, and is larger where
@@ -98,7 +98,7 @@ func (t *TextGraph) scaled(outlier int) string {
 	t.outlier = outlier
 	t.Floats("least", nil, []float32{2})
 	t.Floats("steps", nil, []float32{16})
-	m := t.mean(t.vectors(), "m")
+	m := t.mean(t.vectors())
 	t.Node("Abs", []string{m}, []string{"sizes"})
 	t.Node("ReduceMax", []string{"sizes"}, []string{"most"}, IntAttr("keepdims", 0))
 	t.Node("Max", []string{"most", "least"}, []string{"scale"})
@@ -113,8 +113,8 @@ func (t *TextGraph) scaled(outlier int) string {
 // TextKinds are variants of a model that gives each text two logits: the mean of its tokens'
 // vectors through a layer. In each, the answer depends on something else as well.
 var TextKinds = map[string]func(t *TextGraph) (vector string){
-	"nothing": func(t *TextGraph) string { return t.mean(t.vectors(), "m") },
-	"a place": func(t *TextGraph) string { return t.mean(t.placed(), "m") },
+	"nothing": func(t *TextGraph) string { return t.mean(t.vectors()) },
+	"a place": func(t *TextGraph) string { return t.mean(t.placed()) },
 	"the last of the batch's tokens": func(t *TextGraph) string {
 		t.Ints("last", nil, -1)
 		t.Node("Gather", []string{t.vectors(), "last"}, []string{"v"}, IntAttr("axis", 1))
@@ -143,7 +143,7 @@ var TextKinds = map[string]func(t *TextGraph) (vector string){
 		return "v"
 	},
 	"the mean of the batch": func(t *TextGraph) string {
-		t.Node("ReduceMean", []string{t.mean(t.vectors(), "m")}, []string{"all"}, intsAttr("axes", 0), IntAttr("keepdims", 1))
+		t.Node("ReduceMean", []string{t.mean(t.vectors())}, []string{"all"}, intsAttr("axes", 0), IntAttr("keepdims", 1))
 		t.Node("Sub", []string{"m", "all"}, []string{"v"})
 		return "v"
 	},
