@@ -44,14 +44,14 @@ func TestWhichTextsMayBeComputedTogetherIsFoundOut(t *testing.T) {
 	const none, right, left, any = "none", "right", "left", "right left"
 	for kind, want := range map[string]struct{ sides, reason string }{
 		"nothing":                           {any, ""},
-		"a place":                           {right, "of texts padded on the left, some have another answer than alone, by up to "},
-		"the last of the batch's tokens":    {left, "of texts padded on the right, some have another answer than alone, by up to "},
-		"padding":                           {"", "of texts padded on the right, some have another answer than alone, by up to "},
-		"padding that integers do not hold": {"", "of texts padded on the left, some have another answer than alone, by up to "},
+		"a place":                           {right, "of texts padded on the left, some have another answer than alone"},
+		"the last of the batch's tokens":    {left, "of texts padded on the right, some have another answer than alone"},
+		"padding":                           {"", "of texts padded on the right, some have another answer than alone"},
+		"padding that integers do not hold": {"", "of texts padded on the left, some have another answer than alone"},
 		"rows by an id":                     {none, "of texts of equal length computed together, "},
-		"the mean of the batch":             {none, "of texts of equal length computed together, some have another answer than alone, by up to "},
-		"one id of many in the batch":       {none, "of texts of equal length computed together, some have another answer than alone, by up to "},
-		"the largest of the batch":          {none, "of texts of equal length computed together, some have another answer than alone, by up to "},
+		"the mean of the batch":             {none, "of texts of equal length computed together, some have another answer than alone"},
+		"one id of many in the batch":       {none, "of texts of equal length computed together, some have another answer than alone"},
+		"the largest of the batch":          {none, "of texts of equal length computed together, some have another answer than alone"},
 	} {
 		for _, verify := range []bool{true, false} {
 			t.Run(kind, func(t *testing.T) {
