@@ -78,6 +78,8 @@ type Batcher struct {
 	flight   *flight
 	pace     pace
 	busy     int // texts that wait or are computed
+	ended    int // batches, of all
+	watching bool
 	underWay int // batches
 }
 
@@ -278,9 +280,39 @@ func (b *Batcher) enter(ctx context.Context, c *call, texts []textmodel.Text) {
 			b.queue.add(c, i, t, deadline)
 		}
 	}
-	if b.queue.len() > 0 && !b.flight.enough(b.underWay, b.cost, b.queue.longest()) {
+	switch {
+	case b.queue.len() == 0:
+	case b.flight.enough(b.underWay, b.cost, b.queue.longest()):
+		b.watch()
+	default:
 		b.dispatch(time.Now())
 	}
+}
+
+// Texts that wait for a batch under way to end begin without when none has for heldUpFactor
+// times as long as one takes, and for heldUpLeast: those under way may be with a replica
+// that hangs.
+const (
+	heldUpFactor = 4
+	heldUpLeast  = 20 * time.Millisecond
+)
+
+// watch sees to it that texts which wait do not wait for batches that are held up. The lock is held.
+func (b *Batcher) watch() {
+	if b.watching || b.queue.len() == 0 {
+		return
+	}
+	b.watching = true
+	ended := b.ended
+	time.AfterFunc(max(heldUpFactor*b.pace.time(), heldUpLeast), func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.watching = false
+		if b.ended == ended {
+			b.dispatch(time.Now())
+		}
+		b.watch()
+	})
 }
 
 // timeLeft is how long ctx lasts; very long when it has no end.
@@ -383,6 +415,7 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 		b.learn(ctx, r, took, o.timings, beside)
 	}
 	b.underWay--
+	b.ended++
 	b.busy -= len(r.items)
 	for i, it := range r.items {
 		c := it.call

@@ -314,6 +314,22 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	}
 }
 
+// Texts wait for a batch under way to end, where that costs less than another batch; but not
+// for batches that are held up.
+func TestTextsDoNotWaitForBatchesThatAreHeldUp(t *testing.T) {
+	t.Parallel()
+	runner, running, _ := gated()
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 4 })
+	ctx, cancel := context.WithCancel(testContext(t))
+	var callers sync.WaitGroup
+	for range 3 { // one after the other, of which the first two are enough
+		callers.Go(func() { _, _, _ = b.Answer(ctx, textmodel.Inputs([]string{"w1"})) })
+		receive(t, "a run", running)
+	}
+	cancel()
+	callers.Wait()
+}
+
 // One that was let in, but for which the time is too short once it is its turn, costs
 // no computation.
 func TestLateTextsAreDroppedWhenItIsTheirTurn(t *testing.T) {
