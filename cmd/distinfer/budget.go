@@ -5,13 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -102,33 +98,6 @@ func (s *settings) stagesHere(ctx context.Context, b *bundle.Bundle) (processes 
 		}
 	}
 	return max(processes, 1), max(weights, b.Stages[s.Rank].ParameterBytes)
-}
-
-// machineMemory is what the machine has available, and groupMemory the limit of the
-// control groups; the largest number when there is none.
-func machineMemory(root string) int64 {
-	for line := range strings.Lines(content(root, "proc/meminfo")) {
-		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			if kB, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); err == nil {
-				return kB << 10
-			}
-		}
-	}
-	return math.MaxInt64
-}
-
-func groupMemory(root string) int64 {
-	least := int64(math.MaxInt64)
-	for version, dir := range controlGroups(root, "memory") {
-		file := "memory.max"
-		if version == 1 {
-			file = "memory.limit_in_bytes"
-		}
-		if n, err := strconv.ParseInt(strings.TrimSpace(content(root, filepath.Join(dir, file))), 10, 64); err == nil {
-			least = min(least, n)
-		}
-	}
-	return least
 }
 
 // A stageBudget is the memory of a stage once its model is loaded.

@@ -15,14 +15,7 @@ import (
 // has available, and what the control groups it is in leave it; 0 when the system
 // does not tell. root is the root of the file system.
 func availableMemory(root string) int64 {
-	least := int64(math.MaxInt64)
-	for line := range strings.Lines(content(root, "proc/meminfo")) {
-		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			if kB, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); err == nil {
-				least = kB << 10
-			}
-		}
-	}
+	least := machineMemory(root)
 	for version, dir := range controlGroups(root, "memory") {
 		if version == 1 {
 			least = min(least, left(root, dir, "memory.limit_in_bytes", "memory.usage_in_bytes"))
@@ -34,6 +27,33 @@ func availableMemory(root string) int64 {
 		return 0
 	}
 	return max(least, 1)
+}
+
+// machineMemory is what the machine has available, and groupMemory the limit of the
+// control groups; the largest number when there is none.
+func machineMemory(root string) int64 {
+	for line := range strings.Lines(content(root, "proc/meminfo")) {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			if kB, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); err == nil {
+				return kB << 10
+			}
+		}
+	}
+	return math.MaxInt64
+}
+
+func groupMemory(root string) int64 {
+	least := int64(math.MaxInt64)
+	for version, dir := range controlGroups(root, "memory") {
+		file := "memory.max"
+		if version == 1 {
+			file = "memory.limit_in_bytes"
+		}
+		if n, err := strconv.ParseInt(strings.TrimSpace(content(root, filepath.Join(dir, file))), 10, 64); err == nil {
+			least = min(least, n)
+		}
+	}
+	return least
 }
 
 // memoryNow tells what this process has resident and what it could have yet. Whoever

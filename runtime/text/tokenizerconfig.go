@@ -12,7 +12,6 @@ import (
 type TokenizerConfig struct {
 	maxLength  int // 0: no limit
 	truncation side
-	padding    side
 	padToken   string
 }
 
@@ -62,7 +61,8 @@ func loadTokenizerConfig(r io.Reader) (*TokenizerConfig, error) {
 	if c.truncation, err = o.side("truncation_side"); err != nil {
 		return nil, err
 	}
-	if c.padding, err = o.side("padding_side"); err != nil {
+	// It has to be a side, but which is found out by running the model.
+	if _, err = o.side("padding_side"); err != nil {
 		return nil, err
 	}
 	if f, ok := o.optional("pad_token"); ok {
@@ -111,15 +111,6 @@ func (c *TokenizerConfig) TruncatesLeft() (is, ok bool) {
 		return false, false
 	}
 	return c.truncation == left, c.truncation != unsaid
-}
-
-// PadsLeft reports whether padding comes before a text; ok is false when the file does
-// not say.
-func (c *TokenizerConfig) PadsLeft() (is, ok bool) {
-	if c == nil {
-		return false, false
-	}
-	return c.padding == left, c.padding != unsaid
 }
 
 // PadToken returns the token that texts are padded with; ok is false when the file does

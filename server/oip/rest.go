@@ -223,12 +223,8 @@ func parseRequest(data []byte) (in inferRequest, err error) {
 // behind its brace on.
 func listOf(r *strict.Reader, each func(where string) error) func(where string) error {
 	return func(where string) error {
-		token, err := r.Next()
-		switch {
-		case err != nil || token == nil:
+		if there, err := r.BeginList("a list", where); err != nil || !there {
 			return err
-		case token != json.Delim('['):
-			return fault.Errorf(fault.Invalid, "%s must be a list, not %s", where, strict.Kind(token))
 		}
 		return r.List(func(token json.Token, where string) error {
 			if token != json.Delim('{') {
@@ -242,12 +238,8 @@ func listOf(r *strict.Reader, each func(where string) error) func(where string) 
 // readShape reads whole numbers, of which 3.0 is one.
 func readShape(r *strict.Reader, to *[]int64) func(where string) error {
 	return func(where string) error {
-		token, err := r.Next()
-		switch {
-		case err != nil || token == nil:
+		if there, err := r.BeginList("a list of whole numbers", where); err != nil || !there {
 			return err
-		case token != json.Delim('['):
-			return fault.Errorf(fault.Invalid, "%s must be a list of whole numbers, not %s", where, strict.Kind(token))
 		}
 		*to = []int64{}
 		return r.List(func(token json.Token, where string) error {

@@ -194,6 +194,20 @@ func (r *Reader) Object(fields Fields) func(where string) error {
 	}
 }
 
+// BeginList reads the bracket of a list that stands at a place, which List reads the rest of.
+// It is not there when there is null. Anything else is an error that names what is wanted, such as
+// "a list of labels".
+func (r *Reader) BeginList(what, where string) (there bool, err error) {
+	token, err := r.Next()
+	switch {
+	case err != nil || token == nil:
+		return false, err
+	case token != json.Delim('['):
+		return false, fault.Errorf(fault.Invalid, "%s must be %s, not %s", where, what, Kind(token))
+	}
+	return true, nil
+}
+
 // List reads the list that stands at a place, behind its bracket. Each element is read
 // with its first token.
 func (r *Reader) List(each func(token json.Token, where string) error, where string) error {

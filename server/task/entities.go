@@ -75,12 +75,8 @@ func readStrategy(r *strict.Reader, o *tokenclass.Options, where string) error {
 
 // readIgnored reads labels, of which an empty list is none.
 func readIgnored(r *strict.Reader, o *tokenclass.Options, where string) error {
-	token, err := r.Next()
-	switch {
-	case err != nil || token == nil:
+	if there, err := r.BeginList("a list of labels", where); err != nil || !there {
 		return err
-	case token != json.Delim('['):
-		return fault.Errorf(fault.Invalid, "%s must be a list of labels, not %s", where, strict.Kind(token))
 	}
 	o.Ignore = nil
 	return r.List(func(token json.Token, where string) error {
