@@ -17,9 +17,9 @@ import (
 	"github.com/distinfer/distinfer/bench/served"
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
-	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
@@ -38,7 +38,7 @@ type cluster struct {
 
 // A side calls the stages with one encoding.
 type side struct {
-	encoding   wire.Encoding
+	encoding   encoding.Encoding
 	pipeline   *stage.Pipeline
 	classifier *classify.Classifier
 }
@@ -79,7 +79,7 @@ func serve(ctx context.Context, o options, dir string) (*cluster, error) {
 			return c, err
 		}
 	}
-	for _, e := range wire.Encodings() {
+	for _, e := range encoding.Encodings() {
 		s := &side{encoding: e}
 		if s.pipeline, err = stage.NewPipeline(c.bundle.ID, [][]string{{first}, {between}}, stage.Options{MaxMessage: 64 << 20, Wire: e, Log: slog.New(slog.DiscardHandler)}); err != nil {
 			return c, err
@@ -159,8 +159,8 @@ type kind struct {
 	bytes int64 // of float32 that go over the link for one
 	// converting is what narrowing them and widening them again takes, by encoding;
 	// share is how many of the bytes are left.
-	converting map[wire.Encoding]time.Duration
-	share      map[wire.Encoding]float64
+	converting map[encoding.Encoding]time.Duration
+	share      map[encoding.Encoding]float64
 }
 
 // kind chooses n sentences of about the same length, that of the median of SST-2 dev.
@@ -182,7 +182,7 @@ func (c *cluster) kind(ctx context.Context, n int) (*kind, error) {
 		return nil, fmt.Errorf("-sentences can be 1 to %d", len(all))
 	}
 	from := (len(all) - n) / 2
-	k := &kind{texts: all[from : from+n], converting: map[wire.Encoding]time.Duration{}, share: map[wire.Encoding]float64{}}
+	k := &kind{texts: all[from : from+n], converting: map[encoding.Encoding]time.Duration{}, share: map[encoding.Encoding]float64{}}
 	sizes := tensor.Sizes{"batch": int64(n), "sequence": int64(k.texts[n-1].Length)}
 	for _, out := range c.bundle.Stages[0].Outputs {
 		shape, known := out.Resolve(sizes)
@@ -216,7 +216,7 @@ func (k *kind) convert(ctx context.Context, shape []int64) error {
 		values[i] = float32(i%2000-1000) / 500
 	}
 	k.bytes += x.Bytes()
-	for _, e := range wire.Encodings()[1:] {
+	for _, e := range encoding.Encodings()[1:] {
 		var buffer []byte
 		alloc := func(n int) []byte {
 			if buffer == nil {
@@ -250,12 +250,12 @@ func (k *kind) convert(ctx context.Context, shape []int64) error {
 // A row is what was measured at one speed of the link, by encoding.
 type row struct {
 	speed        int // Mbit/s, 0 for any
-	hop, request map[wire.Encoding]time.Duration
+	hop, request map[encoding.Encoding]time.Duration
 }
 
 // measure sends requests of a kind with each encoding by turns.
 func (c *cluster) measure(ctx context.Context, k *kind, repeats int) (row, error) {
-	hops, requests := map[wire.Encoding][]time.Duration{}, map[wire.Encoding][]time.Duration{}
+	hops, requests := map[encoding.Encoding][]time.Duration{}, map[encoding.Encoding][]time.Duration{}
 	for turn := range repeats + 1 {
 		for i := range c.sides {
 			s := c.sides[(turn+i)%len(c.sides)] // each is first every now and then
@@ -277,7 +277,7 @@ func (c *cluster) measure(ctx context.Context, k *kind, repeats int) (row, error
 			}
 		}
 	}
-	r := row{hop: map[wire.Encoding]time.Duration{}, request: map[wire.Encoding]time.Duration{}}
+	r := row{hop: map[encoding.Encoding]time.Duration{}, request: map[encoding.Encoding]time.Duration{}}
 	for e := range hops {
 		r.hop[e], r.request[e] = median(hops[e]), median(requests[e])
 	}

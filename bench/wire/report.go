@@ -6,14 +6,14 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/runtime/encoding"
 )
 
 // write writes what was measured of one kind of request at one latency.
 func write(w io.Writer, k *kind, latency time.Duration, rows []row) error {
 	fmt.Fprintf(w, "\n%d sentences a request, %.1f kB of float32 between the stages, latency %s one way\n", len(k.texts), float64(k.bytes)/1e3, latency)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	narrow := wire.Encodings()[1:]
+	narrow := encoding.Encodings()[1:]
 	fmt.Fprint(t, "link\thop float32 ms\t")
 	for _, e := range narrow {
 		fmt.Fprintf(t, "%s ms\tratio\t", e)
@@ -25,10 +25,10 @@ func write(w io.Writer, k *kind, latency time.Duration, rows []row) error {
 	fmt.Fprintln(t)
 	for _, r := range rows {
 		fmt.Fprintf(t, "%s\t", speed(float64(r.speed)))
-		for _, times := range []map[wire.Encoding]time.Duration{r.hop, r.request} {
-			fmt.Fprintf(t, "%.2f\t", milliseconds(times[wire.Float32]))
+		for _, times := range []map[encoding.Encoding]time.Duration{r.hop, r.request} {
+			fmt.Fprintf(t, "%.2f\t", milliseconds(times[encoding.Float32]))
 			for _, e := range narrow {
-				fmt.Fprintf(t, "%.2f\t%.2f\t", milliseconds(times[e]), float64(times[e])/float64(times[wire.Float32]))
+				fmt.Fprintf(t, "%.2f\t%.2f\t", milliseconds(times[e]), float64(times[e])/float64(times[encoding.Float32]))
 			}
 		}
 		fmt.Fprintln(t)
@@ -57,7 +57,7 @@ func speed(megabits float64) string {
 
 // foretold is the speed in Mbit/s at which sending the bytes that are saved takes as
 // long as converting does.
-func (k *kind) foretold(e wire.Encoding) float64 {
+func (k *kind) foretold(e encoding.Encoding) float64 {
 	saved := float64(k.bytes) * (1 - k.share[e])
 	return 8 * saved / k.converting[e].Seconds() / 1e6
 }
@@ -73,8 +73,8 @@ func inverse(speed int) float64 {
 // breakEven is the speed at which a hop takes as long as with float32, of rows from fast
 // to slow. What narrowing saves grows evenly with the time that a bit takes: it is
 // interpolated between the slowest link on which nothing was saved and the next.
-func breakEven(rows []row, e wire.Encoding) string {
-	saves := func(r row) float64 { return milliseconds(r.hop[wire.Float32] - r.hop[e]) }
+func breakEven(rows []row, e encoding.Encoding) string {
+	saves := func(r row) float64 { return milliseconds(r.hop[encoding.Float32] - r.hop[e]) }
 	last := -1
 	for i, r := range rows {
 		if saves(r) < 0 {

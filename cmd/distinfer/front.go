@@ -23,7 +23,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/budget"
 	"github.com/distinfer/distinfer/server/front"
@@ -157,7 +157,7 @@ func addFrontFlags(f *pflag.FlagSet) {
 	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
 	f.Int("max-connections", 4096, "`number` of connections of clients at once; those that are idle for longest give way to new ones")
 	f.String("cors-origins", "", "`origins` of web pages whose scripts may read the answers, such as https://example.org,https://example.net; * is any (default: none but the front's own)")
-	f.String("wire", string(wire.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+wire.Names(wire.Encodings())+"; `distinfer verify --texts` says what it changes")
+	f.String("activation-dtype", string(encoding.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+encoding.Names(encoding.Encodings())+"; `distinfer verify --texts` says what it changes")
 	f.Duration("max-wait", 0, "longest `time` that texts may have to wait for their turn; those that come then are refused (default 2s, or as long as 4 batches take)")
 	addTextFlags(f)
 	addCallFlags(f)
@@ -221,7 +221,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 	if err != nil {
 		return nil, err
 	}
-	m := &model{addresses: addresses, wire: s.Wire, machine: machine, pipeline: pipeline, meter: page.NewMeter()}
+	m := &model{addresses: addresses, wire: s.ActivationDtype, machine: machine, pipeline: pipeline, meter: page.NewMeter()}
 	guard := &budget.Guard{Tracer: pipeline, Inputs: b.Inputs, Budgets: pipeline.Budgets}
 	for _, entry := range b.Stages {
 		guard.Estimates = append(guard.Estimates, entry.Activations)

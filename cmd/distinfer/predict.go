@@ -21,7 +21,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/text"
@@ -256,8 +256,8 @@ func (p *prediction) flush(ctx context.Context) error {
 // halved until the text that it fails for stands alone, and gets the error.
 func (p *prediction) answers(ctx context.Context, texts []string) ([]reply, error) {
 	answers, err := p.ask(ctx, texts)
-	switch code := fault.CodeOf(err); {
-	case err == nil || ctx.Err() != nil || code != fault.Invalid && code != fault.TooLarge && code != fault.Internal && !fault.Deadly(err):
+	switch code := errcode.Of(err); {
+	case err == nil || ctx.Err() != nil || code != errcode.Invalid && code != errcode.TooLarge && code != errcode.Internal && !errcode.Deadly(err):
 		return answers, err
 	case len(texts) == 1:
 		return []reply{{Answer: classify.Answer{Err: err}}}, nil
@@ -359,9 +359,9 @@ func (r *remote) asker(ctx context.Context) (ask asker, task bool, err error) {
 	}
 	switch err := json.Unmarshal(data, &status); {
 	case err != nil || status.Task == "" && status.NoText == "":
-		return nil, false, fault.Errorf(fault.Unavailable, "%s/status does not tell a task, as a front's does; is it the URL of one?", r.url)
+		return nil, false, errcode.Errorf(errcode.Unavailable, "%s/status does not tell a task, as a front's does; is it the URL of one?", r.url)
 	case status.Task == "":
-		return nil, false, fault.Errorf(fault.Unavailable, "the front at %s answers no texts: %s", r.url, status.NoText)
+		return nil, false, errcode.Errorf(errcode.Unavailable, "the front at %s answers no texts: %s", r.url, status.NoText)
 	case status.Task == labelling:
 		return r.labels, false, nil
 	}
@@ -408,13 +408,13 @@ func (r *remote) predict(ctx context.Context, texts []string, replies []reply, r
 	}
 	var results []json.RawMessage
 	if err = json.Unmarshal(data, &results); err == nil && len(results) != len(texts) {
-		return fault.Errorf(fault.Unavailable, "the front answered %d texts of %d", len(results), len(texts))
+		return errcode.Errorf(errcode.Unavailable, "the front answered %d texts of %d", len(results), len(texts))
 	}
 	for i := 0; err == nil && i < len(results); i++ {
 		err = read(i, results[i])
 	}
 	if err != nil {
-		return fault.Errorf(fault.Unavailable, "%s/predict did not answer as a front does: %w", r.url, err)
+		return errcode.Errorf(errcode.Unavailable, "%s/predict did not answer as a front does: %w", r.url, err)
 	}
 	return nil
 }
@@ -424,7 +424,7 @@ func (r *remote) answer(ctx context.Context, method, path string, body []byte) (
 	url := r.url + path
 	request, err := retryablehttp.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
-		return nil, nil, fault.Errorf(fault.Unavailable, "--front: %w", err)
+		return nil, nil, errcode.Errorf(errcode.Unavailable, "--front: %w", err)
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
@@ -434,12 +434,12 @@ func (r *remote) answer(ctx context.Context, method, path string, body []byte) (
 	}
 	response, err := r.client.Do(request)
 	if err != nil {
-		return nil, nil, fault.Errorf(fault.Unavailable, "ask the front: %w", err)
+		return nil, nil, errcode.Errorf(errcode.Unavailable, "ask the front: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, nil, fault.Errorf(fault.Unavailable, "read the front's answer: %w", err)
+		return nil, nil, errcode.Errorf(errcode.Unavailable, "read the front's answer: %w", err)
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, nil, refusal(url, response, data)
@@ -453,20 +453,20 @@ func refusal(url string, response *http.Response, data []byte) error {
 		Error string `json:"error"`
 	}
 	if json.Unmarshal(data, &problem) != nil || problem.Error == "" {
-		return fault.Errorf(fault.Unavailable, "%s answered %s, and not as a front does; is it the URL of one?", url, response.Status)
+		return errcode.Errorf(errcode.Unavailable, "%s answered %s, and not as a front does; is it the URL of one?", url, response.Status)
 	}
-	code := fault.Unavailable
+	code := errcode.Unavailable
 	switch response.StatusCode {
 	case http.StatusBadRequest:
-		code = fault.Invalid
+		code = errcode.Invalid
 	case http.StatusInternalServerError:
-		code = fault.Internal
+		code = errcode.Internal
 	case http.StatusRequestEntityTooLarge:
-		code = fault.TooLarge
+		code = errcode.TooLarge
 	case http.StatusUnprocessableEntity:
-		code = fault.Quarantined
+		code = errcode.Quarantined
 	case http.StatusUnauthorized:
 		problem.Error = "it wants a token that it knows; name a file that holds one with --token-file"
 	}
-	return fault.Errorf(code, "the front at %s answered %s: %s", url, response.Status, problem.Error)
+	return errcode.Errorf(code, "the front at %s answered %s: %s", url, response.Status, problem.Error)
 }

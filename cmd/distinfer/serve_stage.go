@@ -17,11 +17,11 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/selftest"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/listener"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/share"
@@ -109,7 +109,7 @@ func addMessageFlag(f *pflag.FlagSet) {
 // stageOptions say how stages are called, by the machine with the given
 // credentials, which may be nil.
 func (s *settings) stageOptions(log *slog.Logger, machine *mtls.Credentials) stage.Options {
-	o := stage.Options{MaxMessage: s.MaxMessage, DeadAfter: s.DeadAfter, Insecure: s.Insecure, Wire: wire.Encoding(s.Wire), Log: log}
+	o := stage.Options{MaxMessage: s.MaxMessage, DeadAfter: s.DeadAfter, Insecure: s.Insecure, Wire: encoding.Encoding(s.ActivationDtype), Log: log}
 	if machine != nil {
 		o.TLS = machine.Client
 	}

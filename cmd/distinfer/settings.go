@@ -17,9 +17,9 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 
+	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/textmodel"
-	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/tracing"
 )
 
@@ -33,43 +33,43 @@ const firstStagePort = 2222
 // settings are all settings of all commands, so that one config file serves
 // every machine. The key of each is the name of its flag.
 type settings struct {
-	Bundle      string        `mapstructure:"bundle"`
-	Stages      addresses     `mapstructure:"stages"`
-	Machines    machines      `mapstructure:"machines"`
-	Fetch       peers         `mapstructure:"fetch"`
-	BundleID    string        `mapstructure:"bundle-id"`
-	ONNXRuntime string        `mapstructure:"onnxruntime"`
-	Threads     int           `mapstructure:"threads"`
-	Nice        int           `mapstructure:"nice"`
-	MaxMemory   int64         `mapstructure:"max-memory"`
-	Output      string        `mapstructure:"output"`
-	LogLevel    string        `mapstructure:"log-level"`
-	LogFormat   string        `mapstructure:"log-format"`
-	Rank        int           `mapstructure:"rank"`
-	Listen      string        `mapstructure:"listen"`
-	Share       string        `mapstructure:"share"`
-	Admin       string        `mapstructure:"admin"`
-	Port        int           `mapstructure:"port"`
-	GRPCPort    int           `mapstructure:"grpc-port"`
-	Timeout     time.Duration `mapstructure:"timeout"`
-	DeadAfter   time.Duration `mapstructure:"dead-after"`
-	MaxBody     int64         `mapstructure:"max-body"`
-	MaxMessage  int           `mapstructure:"max-message"`
-	MaxQueue    int           `mapstructure:"max-queue"`
-	CPUProfile  string        `mapstructure:"cpu-profile"`
-	MaxTexts    int           `mapstructure:"max-texts"`
-	MaxWait     time.Duration `mapstructure:"max-wait"`
-	MaxTokens   int           `mapstructure:"max-tokens"`
-	Truncation  string        `mapstructure:"truncation"`
-	MaxConns    int           `mapstructure:"max-connections"`
-	Origins     origins       `mapstructure:"cors-origins"`
-	Hosts       hosts         `mapstructure:"allowed-hosts"`
-	Wire        string        `mapstructure:"wire"`
-	TLS         string        `mapstructure:"tls"`
-	Insecure    bool          `mapstructure:"insecure"`
-	HTTPSCert   string        `mapstructure:"https-cert"`
-	HTTPSKey    string        `mapstructure:"https-key"`
-	Tokens      string        `mapstructure:"tokens"`
+	Bundle          string        `mapstructure:"bundle"`
+	Stages          addresses     `mapstructure:"stages"`
+	Machines        machines      `mapstructure:"machines"`
+	Fetch           peers         `mapstructure:"fetch"`
+	BundleID        string        `mapstructure:"bundle-id"`
+	ONNXRuntime     string        `mapstructure:"onnxruntime"`
+	Threads         int           `mapstructure:"threads"`
+	Nice            int           `mapstructure:"nice"`
+	MaxMemory       int64         `mapstructure:"max-memory"`
+	Output          string        `mapstructure:"output"`
+	LogLevel        string        `mapstructure:"log-level"`
+	LogFormat       string        `mapstructure:"log-format"`
+	Rank            int           `mapstructure:"rank"`
+	Listen          string        `mapstructure:"listen"`
+	Share           string        `mapstructure:"share"`
+	Admin           string        `mapstructure:"admin"`
+	Port            int           `mapstructure:"port"`
+	GRPCPort        int           `mapstructure:"grpc-port"`
+	Timeout         time.Duration `mapstructure:"timeout"`
+	DeadAfter       time.Duration `mapstructure:"dead-after"`
+	MaxBody         int64         `mapstructure:"max-body"`
+	MaxMessage      int           `mapstructure:"max-message"`
+	MaxQueue        int           `mapstructure:"max-queue"`
+	CPUProfile      string        `mapstructure:"cpu-profile"`
+	MaxTexts        int           `mapstructure:"max-texts"`
+	MaxWait         time.Duration `mapstructure:"max-wait"`
+	MaxTokens       int           `mapstructure:"max-tokens"`
+	Truncation      string        `mapstructure:"truncation"`
+	MaxConns        int           `mapstructure:"max-connections"`
+	Origins         origins       `mapstructure:"cors-origins"`
+	Hosts           hosts         `mapstructure:"allowed-hosts"`
+	ActivationDtype string        `mapstructure:"activation-dtype"`
+	TLS             string        `mapstructure:"tls"`
+	Insecure        bool          `mapstructure:"insecure"`
+	HTTPSCert       string        `mapstructure:"https-cert"`
+	HTTPSKey        string        `mapstructure:"https-key"`
+	Tokens          string        `mapstructure:"tokens"`
 
 	file    string                // the config file, if one was read
 	formats []string              // that --output may name
@@ -300,8 +300,8 @@ func (s *settings) check() error {
 			return bad("--%s is out of range: it can be %s", l.name, bounds(l.name, l.least, l.most))
 		}
 	}
-	if _, err := wire.Parse(s.Wire); err != nil {
-		return bad("--wire is %q; it can be one of %s", s.Wire, wire.Names(wire.Encodings()))
+	if _, err := encoding.Parse(s.ActivationDtype); err != nil {
+		return bad("--activation-dtype is %q; it can be one of %s", s.ActivationDtype, encoding.Names(encoding.Encodings()))
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {

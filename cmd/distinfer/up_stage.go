@@ -9,7 +9,7 @@ import (
 	"os"
 	"os/exec"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/supervisor"
 )
@@ -53,7 +53,7 @@ func (p *stageProcess) ready(ctx context.Context) error {
 	}
 	d, err := p.probe.Describe(ctx)
 	switch {
-	case fault.CodeOf(err) == fault.Unavailable:
+	case errcode.Of(err) == errcode.Unavailable:
 		return errors.Join(err, p.reach(ctx))
 	case err != nil:
 		return err

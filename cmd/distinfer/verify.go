@@ -34,7 +34,7 @@ of ONNX test data (input_0.pb, …; what output_0.pb, … hold is what the stage
 to give). Whatever could not be verified is said. The exit code is 1 when something
 is wrong, or when nothing could be run.
 
-With --texts it also says what the encodings of a front's --wire would change: all
+With --texts it also says what the encodings of a front's --activation-dtype would change: all
 stages are loaded, the texts of a file are labelled with each encoding between the
 stages, and compared with the labels and scores that float32 gives. That is no
 verification: it changes nothing about the exit code.`,
@@ -48,7 +48,7 @@ verification: it changes nothing about the exit code.`,
 	cmd.Flags().StringVar(&o.Model, "model", "", "`file` of the whole model, to compare with")
 	cmd.Flags().Float64Var(&o.Tolerance, "tolerance", 0, "largest `difference` of floats, as a share of the largest magnitude in the tensor (default 1e-4, more for floats of 16 bits and less)")
 	cmd.Flags().Int("threads", 0, "`number` of threads ONNX Runtime uses (default one a processor)")
-	cmd.Flags().StringVar(&texts, "texts", "", "`file` of texts, as predict takes them, to compare the encodings of --wire on")
+	cmd.Flags().StringVar(&texts, "texts", "", "`file` of texts, as predict takes them, to compare the encodings of --activation-dtype on")
 	in.addFlags(cmd.Flags())
 	addVerifyFlags(cmd.Flags(), &o.Inputs, &memory)
 	addRunTimeFlag(cmd.Flags(), &o.RunTime)

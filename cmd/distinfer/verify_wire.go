@@ -11,8 +11,8 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/ort"
-	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/batch"
 )
 
@@ -25,8 +25,8 @@ type wireReport struct {
 
 // A wireEffect is what one encoding changes, beside float32.
 type wireEffect struct {
-	Encoding wire.Encoding `json:"encoding"`
-	Flips    int           `json:"flips"` // texts that get another label
+	Encoding encoding.Encoding `json:"encoding"`
+	Flips    int               `json:"flips"` // texts that get another label
 	// How far a score moves: that of a text which moves furthest, at most and in the
 	// mean over the texts.
 	LargestMove  float64   `json:"largest_move"`
@@ -51,8 +51,8 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 	}
 	defer done()
 	var sides []wireSide
-	for _, e := range wire.Encodings() {
-		chain := wire.NewChain(stages, e)
+	for _, e := range encoding.Encodings() {
+		chain := encoding.NewChain(stages, e)
 		classifier, err := classify.Open(b, chain)
 		if err != nil {
 			return nil, fmt.Errorf("--texts: %w", err)
@@ -102,7 +102,7 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 // A wireSide labels texts with one encoding, and notes what differs. MeanMove is the
 // sum while it does.
 type wireSide struct {
-	chain *wire.Chain
+	chain *encoding.Chain
 	texts labeller
 	wireEffect
 }
@@ -157,7 +157,7 @@ func (r *wireReport) print(w io.Writer) error {
 	if r == nil {
 		return nil
 	}
-	fmt.Fprintf(w, "\nwith each encoding between the stages (--wire), on %d texts:\n\n", r.Texts)
+	fmt.Fprintf(w, "\nwith each encoding between the stages (--activation-dtype), on %d texts:\n\n", r.Texts)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "encoding\tlabels that flip\ta score moves\tin the mean")
 	for rank := range r.Encodings[0].BytesPerText {

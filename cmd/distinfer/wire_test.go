@@ -66,12 +66,12 @@ func TestStagesSendWhatTheFrontAsksFor(t *testing.T) {
 	_, url := front(t, dir, addresses)
 	plain := predictions(t, url, texts)
 	for encoding, bound := range map[string]float64{"float16": 2e-3, "int8": 0.1} {
-		_, url := front(t, dir, addresses, "--wire", encoding)
+		_, url := front(t, dir, addresses, "--activation-dtype", encoding)
 		move, flipped := furthest(plain, predictions(t, url, texts))
 		if flipped || move > bound || move == 0 {
 			t.Errorf("%s: a score moves by %g, and a label flips is %v; the bound is %g", encoding, move, flipped, bound)
 		}
-		measured(t, "scores between three stages move by up to %.6f with --wire %s", move, encoding)
+		measured(t, "scores between three stages move by up to %.6f with --activation-dtype %s", move, encoding)
 	}
 	if again, _ := furthest(plain, predictions(t, url, texts)); again != 0 {
 		t.Errorf("afterwards a score of float32 is off by %g", again)
@@ -85,7 +85,7 @@ func TestAFrontFollowsItsEncoding(t *testing.T) {
 	_, second := stage(t, dir, 1)
 	config := filepath.Join(t.TempDir(), "distinfer.yaml")
 	write := func(wire string) {
-		if err := os.WriteFile(config, fmt.Appendf(nil, "wire: %s\n", wire), 0o600); err != nil {
+		if err := os.WriteFile(config, fmt.Appendf(nil, "activation-dtype: %s\n", wire), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,11 +106,11 @@ func TestAFrontFollowsItsEncoding(t *testing.T) {
 func TestAnUnknownEncodingIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "wrong.yaml"), []byte("wire: bfloat16\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "wrong.yaml"), []byte("activation-dtype: bfloat16\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"front", "--wire", "bfloat16"}, {"up", "--wire", "bfloat16"}, {"front", "--config", "wrong.yaml"}} {
-		if r := run(t, dir, "", args...); r.code != 2 || !strings.Contains(r.stderr, `--wire is "bfloat16"; it can be one of float32, float16, int8`) {
+	for _, args := range [][]string{{"front", "--activation-dtype", "bfloat16"}, {"up", "--activation-dtype", "bfloat16"}, {"front", "--config", "wrong.yaml"}} {
+		if r := run(t, dir, "", args...); r.code != 2 || !strings.Contains(r.stderr, `--activation-dtype is "bfloat16"; it can be one of float32, float16, int8`) {
 			t.Errorf("%v: %+v", args, r)
 		}
 	}

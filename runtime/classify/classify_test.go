@@ -12,7 +12,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
@@ -261,7 +261,7 @@ func TestWrongOutputOfARunnerIsItsError(t *testing.T) {
 		"another name":   {&classifytest.Sums{Output: "other"}, `did not answer "logits"`},
 	} {
 		_, err := answer(t, classifier(t, classifytest.Usual, c.runner), []string{"w1", "w2"})
-		if err == nil || !strings.Contains(err.Error(), c.want) || fault.CodeOf(err) != fault.Internal {
+		if err == nil || !strings.Contains(err.Error(), c.want) || errcode.Of(err) != errcode.Internal {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
 	}
@@ -301,8 +301,8 @@ func TestTextThatCannotBeTokenisedIsInvalidAlone(t *testing.T) {
 	}
 	wantAnswer(t, "w1", answers[0], [2]float64{11, 1})
 	wantAnswer(t, "w0", answers[2], [2]float64{10, 1})
-	if err := answers[1].Err; fault.CodeOf(err) != fault.Invalid {
-		t.Errorf("other: %v is %s", err, fault.CodeOf(err))
+	if err := answers[1].Err; errcode.Of(err) != errcode.Invalid {
+		t.Errorf("other: %v is %s", err, errcode.Of(err))
 	}
 	if runner.Shapes[0][0] != 2 {
 		t.Errorf("%d rows were computed", runner.Shapes[0][0])
@@ -325,7 +325,7 @@ func TestTextWithoutTokensIsInvalidAlone(t *testing.T) {
 		}
 		for i, s := range texts {
 			blank := strings.TrimSpace(s) == ""
-			if a := answers[i]; blank && fault.CodeOf(a.Err) != fault.Invalid || !blank && a.Err != nil {
+			if a := answers[i]; blank && errcode.Of(a.Err) != errcode.Invalid || !blank && a.Err != nil {
 				t.Errorf("%q: %v", s, a.Err)
 			}
 		}

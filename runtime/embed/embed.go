@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
@@ -103,7 +103,7 @@ func (e *Embedder) Assumed() bool { return e.assumed }
 
 // Prompt returns what is put before texts that are embedded for the purpose of the given
 // name, or without one for that which the model has by default. A name that is not known
-// is a fault.Invalid.
+// is a errcode.Invalid.
 func (e *Embedder) Prompt(name string) (string, error) {
 	if name == "" {
 		return e.prompts[e.defaultPrompt], nil
@@ -117,9 +117,9 @@ func (e *Embedder) Prompt(name string) (string, error) {
 	}
 	slices.Sort(known)
 	if len(known) == 0 {
-		return "", fault.Errorf(fault.Invalid, "prompt_name is %q, and the model has no prompts", name)
+		return "", errcode.Errorf(errcode.Invalid, "prompt_name is %q, and the model has no prompts", name)
 	}
-	return "", fault.Errorf(fault.Invalid, "prompt_name is %q; the model has %s", name, strings.Join(known, ", "))
+	return "", errcode.Errorf(errcode.Invalid, "prompt_name is %q; the model has %s", name, strings.Join(known, ", "))
 }
 
 // Vector reads the model's answer to a text. It has length 1 where the model's files say

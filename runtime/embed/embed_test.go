@@ -13,7 +13,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
@@ -326,7 +326,7 @@ func TestAnAnswerThatIsNoVectorFailsItsTextOnly(t *testing.T) {
 				switch want := c.want[i]; {
 				case want == "" && (err != nil || len(got) != 2):
 					t.Errorf("text %d: %v, %v", i, got, err)
-				case want != "" && (err == nil || !strings.Contains(err.Error(), want) || fault.CodeOf(err) != fault.Internal):
+				case want != "" && (err == nil || !strings.Contains(err.Error(), want) || errcode.Of(err) != errcode.Internal):
 					t.Errorf("text %d: %v, %v; want %q", i, got, err, want)
 				}
 			}
@@ -416,7 +416,7 @@ func TestPrompts(t *testing.T) {
 				switch wrong := strings.HasPrefix(want, "prompt_name"); {
 				case !wrong && (got != want || err != nil):
 					t.Errorf("%q: %q, %v; want %q", asked, got, err, want)
-				case wrong && (err == nil || err.Error() != want || fault.CodeOf(err) != fault.Invalid):
+				case wrong && (err == nil || err.Error() != want || errcode.Of(err) != errcode.Invalid):
 					t.Errorf("%q: %v, want %q", asked, err, want)
 				}
 			}

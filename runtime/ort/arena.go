@@ -8,7 +8,7 @@ import (
 
 	binding "github.com/yalue/onnxruntime_go"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -89,7 +89,7 @@ func (a *Arena) use(o *binding.SessionOptions) error {
 	return o.AddSessionConfigEntry("session.use_env_allocators", "1")
 }
 
-// A MemoryError is a run that needed more memory than there was: a fault.TooLarge.
+// A MemoryError is a run that needed more memory than there was: a errcode.TooLarge.
 type MemoryError struct{ reason string }
 
 // Error says what was wanted.
@@ -100,7 +100,7 @@ func (e *MemoryError) Error() string {
 // Unwrap gives the error its code.
 func (e *MemoryError) Unwrap() error { return errTooLarge }
 
-var errTooLarge = fault.Errorf(fault.TooLarge, "too large")
+var errTooLarge = errcode.Errorf(errcode.TooLarge, "too large")
 
 // IsMemory reports whether a run failed for want of memory.
 func IsMemory(err error) bool { return errors.As(err, new(*MemoryError)) }

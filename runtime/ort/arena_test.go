@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -60,7 +60,7 @@ func TestARunThatNeedsMoreThanItsArenaFails(t *testing.T) {
 	s := filled(t, library, ort.Options{Threads: 1, Arena: a})
 	for _, n := range []int64{1 << 30, 1 << 40, 1 << 62} { // 4 GB and more
 		_, err = fill(s, n)
-		if !ort.IsMemory(err) || fault.CodeOf(err) != fault.TooLarge || strings.Contains(err.Error(), "/onnxruntime") {
+		if !ort.IsMemory(err) || errcode.Of(err) != errcode.TooLarge || strings.Contains(err.Error(), "/onnxruntime") {
 			t.Errorf("%d: %v", n, err)
 		}
 	}

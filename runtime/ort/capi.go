@@ -191,7 +191,7 @@ import (
 
 	binding "github.com/yalue/onnxruntime_go"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -311,7 +311,7 @@ type values struct {
 }
 
 func (vs *values) release(err error) {
-	if fault.Deadly(err) {
+	if errcode.Deadly(err) {
 		keep(vs.pins) // by threads that may compute on
 		return
 	}

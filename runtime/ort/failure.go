@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // failure says why ONNX Runtime did not compute a run, of which it was known that the inputs
@@ -14,7 +14,7 @@ import (
 // A run on the CPU does no I/O and has no state: the same model with other inputs succeeds,
 // and with these it fails again, on every machine. So it is the inputs that have to be
 // others, whoever's idea they were, and not the machine that has to be mended: a
-// fault.Invalid. Only memory depends on the machine: a fault.TooLarge, since less at a
+// errcode.Invalid. Only memory depends on the machine: a errcode.TooLarge, since less at a
 // time needs less.
 func failure(err error) error {
 	if err == nil {
@@ -24,7 +24,7 @@ func failure(err error) error {
 	if noMemory.MatchString(why) {
 		return &MemoryError{why}
 	}
-	return fault.Errorf(fault.Invalid, "the model cannot compute these inputs: %s", why)
+	return errcode.Errorf(errcode.Invalid, "the model cannot compute these inputs: %s", why)
 }
 
 var (

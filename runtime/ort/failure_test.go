@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
@@ -26,7 +26,7 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 		inputs    []tensor.Spec
 		build     func(g *onnxtest.Graph)
 		good, bad tensor.Bag
-		code      fault.Code
+		code      errcode.Code
 		says      string
 	}{
 		"an index": {
@@ -37,7 +37,7 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 				g.Node("Gather", []string{"table", "x"}, []string{"y"})
 			},
 			tensor.Bag{"x": ints(0, 2)}, tensor.Bag{"x": ints(0, 3)},
-			fault.Invalid, "inputs: Gather: indices element out of data bounds, idx=3 must be within the inclusive range [-3,2]",
+			errcode.Invalid, "inputs: Gather: indices element out of data bounds, idx=3 must be within the inclusive range [-3,2]",
 		},
 		"a sum of different lengths": {
 			[]tensor.Spec{spec("x", tensor.Float32, n), spec("z", tensor.Float32, m)},
@@ -47,7 +47,7 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 				g.Node("Add", []string{"x", "z"}, []string{"y"})
 			},
 			tensor.Bag{"x": floats(2), "z": floats(2)}, tensor.Bag{"x": floats(2), "z": floats(3)},
-			fault.Invalid, "inputs: Add: Attempting to broadcast an axis by a dimension other than 1. 2 by 3",
+			errcode.Invalid, "inputs: Add: Attempting to broadcast an axis by a dimension other than 1. 2 by 3",
 		},
 		"a shape": {
 			[]tensor.Spec{spec("x", tensor.Float32, n, m)},
@@ -57,7 +57,7 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 				g.Node("Reshape", []string{"x", "shape"}, []string{"y"})
 			},
 			tensor.Bag{"x": floats(4, 1)}, tensor.Bag{"x": floats(1, 3)},
-			fault.Invalid, "inputs: Reshape: The input tensor cannot be reshaped to the requested shape. Input shape:{1,3}, requested shape:{2,-1}",
+			errcode.Invalid, "inputs: Reshape: The input tensor cannot be reshaped to the requested shape. Input shape:{1,3}, requested shape:{2,-1}",
 		},
 		"more memory than there is": {
 			[]tensor.Spec{spec("x", tensor.Int64, n)},
@@ -66,7 +66,7 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 				g.Node("ConstantOfShape", []string{"x"}, []string{"y"})
 			},
 			tensor.Bag{"x": ints(1, 2)}, tensor.Bag{"x": ints(1<<31, 1<<20)},
-			fault.TooLarge, "not enough memory",
+			errcode.TooLarge, "not enough memory",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 			for range 2 {
 				run(t, s, c.good)
 				_, err := s.Run(t.Context(), c.bad)
-				if fault.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.says) {
-					t.Errorf("%s: %v; want %s, %q", fault.CodeOf(err), err, c.code, c.says)
+				if errcode.Of(err) != c.code || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("%s: %v; want %s, %q", errcode.Of(err), err, c.code, c.says)
 				}
 				for _, part := range []string{".h:", ".cc:", "onnxruntime", "Status", "Stacktrace", "\n"} {
 					if err != nil && strings.Contains(err.Error(), part) {

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -48,7 +48,7 @@ func pair[T tensor.Element](x, y T) tensor.Bag {
 
 func wantFatal(t *testing.T, err error, signal string) {
 	t.Helper()
-	if fault.CodeOf(err) != fault.Fatal || !strings.Contains(err.Error(), signal) {
+	if errcode.Of(err) != errcode.Fatal || !strings.Contains(err.Error(), signal) {
 		t.Errorf("got %v, want a fatal fault by %s", err, signal)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -229,7 +229,7 @@ func TestWhatDoesNotFitTheModelIsInvalid(t *testing.T) {
 		"another dimension": {"x": tensor.Of([]int64{1, 3}, []float32{1, 2, 3})},
 		"too little data":   {"x": {DType: tensor.Float32, Shape: []int64{100, 2}, Data: make([]byte, 8)}},
 	} {
-		if _, err := s.Run(context.Background(), in); fault.CodeOf(err) != fault.Invalid {
+		if _, err := s.Run(context.Background(), in); errcode.Of(err) != errcode.Invalid {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

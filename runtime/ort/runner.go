@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"unsafe"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // A runner is a thread that runs models while the goroutine that asked waits for a byte in
@@ -147,7 +147,7 @@ var signalNames = map[syscall.Signal]string{
 }
 
 func faultOf(sig syscall.Signal) error {
-	return fault.Errorf(fault.Fatal, "ONNX Runtime got %s while it computed this input; send another, or mend the model", signalNames[sig])
+	return errcode.Errorf(errcode.Fatal, "ONNX Runtime got %s while it computed this input; send another, or mend the model", signalNames[sig])
 }
 
 // Damaged is nil while what is computed can be trusted. Afterwards the process has to end:

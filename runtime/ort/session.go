@@ -12,7 +12,7 @@ import (
 
 	binding "github.com/yalue/onnxruntime_go"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
@@ -179,13 +179,13 @@ func (s *Session) Close() error {
 }
 
 // Run implements pipeline.Runner. Tensors that the model does not take are
-// ignored; a missing or mismatching one is a fault.Invalid, and so are inputs with which
+// ignored; a missing or mismatching one is a errcode.Invalid, and so are inputs with which
 // the computation fails: ids that a table does not have, say. What needs more memory than
-// there is is a fault.TooLarge. When ctx ends, ONNX Runtime is told to stop at the next
+// there is is a errcode.TooLarge. When ctx ends, ONNX Runtime is told to stop at the next
 // node.
 //
 // A run whose input has ONNX Runtime get a signal that would end the process, on Linux,
-// is a fault.Fatal. Once the process is [Library.Damaged] every run fails.
+// is a errcode.Fatal. Once the process is [Library.Damaged] every run fails.
 func (s *Session) Run(ctx context.Context, in tensor.Bag) (_ tensor.Bag, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -195,7 +195,7 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (_ tensor.Bag, err err
 	}
 	sizes, err := tensor.MatchAll(s.inputs, in)
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err)
+		return nil, errcode.Wrap(errcode.Invalid, err)
 	}
 	runners := &s.runners
 	if s.pool != nil {
@@ -216,7 +216,7 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (_ tensor.Bag, err err
 
 	prepared := !s.surprising.Load()
 	out, err := s.run(ctx, runners, args, sizes, prepared)
-	if err != nil && prepared && ctx.Err() == nil && !fault.Deadly(err) && !IsMemory(err) {
+	if err != nil && prepared && ctx.Err() == nil && !errcode.Deadly(err) && !IsMemory(err) {
 		// The model may be one whose output sizes depend on its values. If so,
 		// the run succeeds when nothing is presumed about them.
 		if out, err = s.run(ctx, runners, args, sizes, false); err == nil {
@@ -296,7 +296,7 @@ func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes
 			if !stop() {
 				<-terminated // it must not touch the options once they are freed
 			}
-			if !fault.Deadly(err) {
+			if !errcode.Deadly(err) {
 				_ = options.Destroy()
 			}
 		}()
@@ -312,7 +312,7 @@ func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes
 		}
 	}
 	if err != nil {
-		if ctx.Err() != nil && !fault.Deadly(err) {
+		if ctx.Err() != nil && !errcode.Deadly(err) {
 			return nil, ctx.Err()
 		}
 		return nil, err

@@ -12,7 +12,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -49,7 +49,7 @@ type suspectKey struct{}
 
 // WithSuspect says that the runs made with the context hold an input that was in a run
 // which ended a process. A Runner that has others compute has each of them computed by
-// itself, and not again when a process ends with it: it fails with a fault.Fatal.
+// itself, and not again when a process ends with it: it fails with a errcode.Fatal.
 func WithSuspect(ctx context.Context) context.Context {
 	return context.WithValue(ctx, suspectKey{}, true)
 }
@@ -96,7 +96,7 @@ func pick(to, from tensor.Bag, names []string) error {
 	for _, n := range names {
 		t, ok := from[n]
 		if !ok {
-			return fault.Errorf(fault.Invalid, "tensor %q is missing", n)
+			return errcode.Errorf(errcode.Invalid, "tensor %q is missing", n)
 		}
 		to[n] = t
 	}

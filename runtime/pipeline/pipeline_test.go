@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
@@ -121,8 +121,8 @@ func TestMissingTensorIsInvalidAndNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := c.chain.Run(t.Context(), tensor.Bag{"x": scalar(1)})
-			if err == nil || err.Error() != c.want || fault.CodeOf(err) != fault.Invalid {
-				t.Errorf("got %v (%s), want %s", err, fault.CodeOf(err), c.want)
+			if err == nil || err.Error() != c.want || errcode.Of(err) != errcode.Invalid {
+				t.Errorf("got %v (%s), want %s", err, errcode.Of(err), c.want)
 			}
 		})
 	}
@@ -130,7 +130,7 @@ func TestMissingTensorIsInvalidAndNamed(t *testing.T) {
 
 func TestErrorNamesTheStageAndEndsTheRun(t *testing.T) {
 	t.Parallel()
-	boom := fault.Wrap(fault.TooLarge, errors.New("boom"))
+	boom := errcode.Wrap(errcode.TooLarge, errors.New("boom"))
 	chain := pipeline.Chain{
 		stage(t, "a", []string{"x"}),
 		{Inputs: []string{"a"}, Runner: runnerFunc(func(context.Context, tensor.Bag) (tensor.Bag, error) { return nil, boom })},
@@ -140,8 +140,8 @@ func TestErrorNamesTheStageAndEndsTheRun(t *testing.T) {
 		})},
 	}
 	_, err := chain.Run(t.Context(), tensor.Bag{"x": scalar(1)})
-	if !errors.Is(err, boom) || err.Error() != "stage 1: boom" || fault.CodeOf(err) != fault.TooLarge {
-		t.Errorf("got %v (%s)", err, fault.CodeOf(err))
+	if !errors.Is(err, boom) || err.Error() != "stage 1: boom" || errcode.Of(err) != errcode.TooLarge {
+		t.Errorf("got %v (%s)", err, errcode.Of(err))
 	}
 }
 
@@ -160,7 +160,7 @@ func TestEveryStageGetsTheCallersContext(t *testing.T) {
 	}
 	chain := pipeline.Chain{{Runner: note("first")}, {Runner: note("second")}, {Runner: note("third")}}
 	_, err := chain.Run(ctx, nil)
-	if got := strings.Join(ran, " "); got != "first second" || !errors.Is(err, context.Canceled) || fault.CodeOf(err) != fault.Canceled {
+	if got := strings.Join(ran, " "); got != "first second" || !errors.Is(err, context.Canceled) || errcode.Of(err) != errcode.Canceled {
 		t.Errorf("%q ran, and the error is %v", got, err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	_ "embed"
 	"fmt"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
@@ -88,14 +88,14 @@ func Sum(answer tensor.Bag) (float64, error) {
 func Share(model pipeline.Runner) func(ctx context.Context, left int, in tensor.Bag) (tensor.Bag, error) {
 	return func(ctx context.Context, left int, in tensor.Bag) (tensor.Bag, error) {
 		if left < 1 {
-			return nil, fault.Errorf(fault.Invalid, "self-test: %d stages are left; there is at least this one", left)
+			return nil, errcode.Errorf(errcode.Invalid, "self-test: %d stages are left; there is at least this one", left)
 		}
 		if _, err := tensor.MatchAll(Inputs()[:2], in); err != nil {
-			return nil, fault.Errorf(fault.Invalid, "self-test: %w", err)
+			return nil, errcode.Errorf(errcode.Invalid, "self-test: %w", err)
 		}
 		n := in[numbers].Shape[0]
 		if n > MaxNumbers {
-			return nil, fault.Errorf(fault.Invalid, "self-test: %d numbers are more than %d", n, MaxNumbers)
+			return nil, errcode.Errorf(errcode.Invalid, "self-test: %d numbers are more than %d", n, MaxNumbers)
 		}
 		share := (n + int64(left) - 1) / int64(left)
 		out, err := model.Run(ctx, tensor.Bag{numbers: in[numbers], sum: in[sum], count: tensor.Of([]int64{1}, []int64{share})})

@@ -10,7 +10,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -112,7 +112,7 @@ func TestWhatIsNotTheSelfTestsInputIsRefused(t *testing.T) {
 	} {
 		bag := good()
 		c.change(bag)
-		if out, err := compute(t.Context(), c.left, bag); fault.CodeOf(err) != fault.Invalid || err == nil {
+		if out, err := compute(t.Context(), c.left, bag); errcode.Of(err) != errcode.Invalid || err == nil {
 			t.Errorf("%s: %v, %v", what, out, err)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/text"
 )
@@ -34,11 +34,11 @@ func positions(b *bundle.Bundle) (n int, ok bool) {
 	return int(min(most, math.MaxInt32)), most < math.MaxInt64
 }
 
-// known fails, with a fault.Invalid, for a text with what the model's tables do not have.
+// known fails, with a errcode.Invalid, for a text with what the model's tables do not have.
 func (m *Model) known(e text.Encoding, pair bool) error {
 	if v, ok := m.limits.Of("input_ids"); ok {
 		if i := outside(v, e.IDs); i >= 0 {
-			return fault.Errorf(fault.Invalid, "token %d of the text has the id %d, and the model's table %s ends at %d: its vocabulary is smaller than the tokenizer's; leave the token out", i, e.IDs[i], v.Table, v.Max)
+			return errcode.Errorf(errcode.Invalid, "token %d of the text has the id %d, and the model's table %s ends at %d: its vocabulary is smaller than the tokenizer's; leave the token out", i, e.IDs[i], v.Table, v.Max)
 		}
 	}
 	v, ok := m.limits.Of("token_type_ids")
@@ -49,9 +49,9 @@ func (m *Model) known(e text.Encoding, pair bool) error {
 	case i < 0:
 		return nil
 	case pair:
-		return fault.Errorf(fault.Invalid, "the model takes no pairs of texts: token %d is of type %d, and its table %s ends at %d; send each text by itself", i, e.TypeIDs[i], v.Table, v.Max)
+		return errcode.Errorf(errcode.Invalid, "the model takes no pairs of texts: token %d is of type %d, and its table %s ends at %d; send each text by itself", i, e.TypeIDs[i], v.Table, v.Max)
 	default:
-		return fault.Errorf(fault.Invalid, "token %d of the text is of type %d, and the model's table %s ends at %d", i, e.TypeIDs[i], v.Table, v.Max)
+		return errcode.Errorf(errcode.Invalid, "token %d of the text is of type %d, and the model's table %s ends at %d", i, e.TypeIDs[i], v.Table, v.Max)
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -38,7 +38,7 @@ func TestWhatTheTablesDoNotHaveIsSaidBeforeTheRun(t *testing.T) {
 	} {
 		m.Limits = c.limits
 		_, err := model(t, m, numbered(2, false)).Encode(c.input)
-		if c.says == "" && err != nil || c.says != "" && (fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), c.says)) {
+		if c.says == "" && err != nil || c.says != "" && (errcode.Of(err) != errcode.Invalid || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"strconv"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/text"
@@ -57,7 +57,7 @@ type Limits struct {
 	// although the model reads longer ones. 0 leaves that to the model's files, and is
 	// DefaultMaxTokens where these name no limit.
 	MaxTokens int
-	// Refuse has texts that are too long refused, as a fault.TooLarge, and not cut.
+	// Refuse has texts that are too long refused, as a errcode.TooLarge, and not cut.
 	Refuse bool
 }
 
@@ -389,7 +389,7 @@ func (t Text) WriteTo(w io.Writer) (n int64, err error) {
 	return n, nil
 }
 
-// Encode tokenises an input. What is wrong with it is a fault.Invalid: that it cannot be
+// Encode tokenises an input. What is wrong with it is a errcode.Invalid: that it cannot be
 // tokenised, or has what the model's tables do not have.
 func (m *Model) Encode(in Input) (Text, error) {
 	var e text.Encoding
@@ -403,7 +403,7 @@ func (m *Model) Encode(in Input) (Text, error) {
 		err = errors.New("the text has no tokens")
 	}
 	if err != nil {
-		return Text{}, fault.Errorf(fault.Invalid, "tokenise: %w", err)
+		return Text{}, errcode.Errorf(errcode.Invalid, "tokenise: %w", err)
 	}
 	if e.Truncated && m.refuse && !in.Cut {
 		return Text{}, m.tooLong(in)
@@ -442,7 +442,7 @@ func (m *Model) tooLong(in Input) error {
 			tokens = fmt.Sprintf("%d tokens", len(own(e).IDs))
 		}
 	}
-	return fault.Errorf(fault.TooLarge, "%s %s, more than the %d that are read; send less, or ask for truncation", what, tokens, most)
+	return errcode.Errorf(errcode.TooLarge, "%s %s, more than the %d that are read; send less, or ask for truncation", what, tokens, most)
 }
 
 // maxListed bounds the texts that Truncated names.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/pipeline"
@@ -357,7 +357,7 @@ func TestPairsAreReadAsOne(t *testing.T) {
 		}
 	}
 	m.Tokenizer = processed(onlyFirst)
-	if _, err := model(t, m, r).Encode(pair("w0", "w1 w2 w3 w4 w5")); fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), "tokenise: ") {
+	if _, err := model(t, m, r).Encode(pair("w0", "w1 w2 w3 w4 w5")); errcode.Of(err) != errcode.Invalid || !strings.Contains(err.Error(), "tokenise: ") {
 		t.Errorf("a pair that cannot be cut: %v", err)
 	}
 }
@@ -370,7 +370,7 @@ func TestWhatIsWrongWithATextIsTheCallers(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"other", "not in the vocabulary"}, {"", "the text has no tokens"}, {" \n", "the text has no tokens"},
 	} {
-		if _, err := made.Encode(Input{Text: c.text}); fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), c.want) {
+		if _, err := made.Encode(Input{Text: c.text}); errcode.Of(err) != errcode.Invalid || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want %q", c.text, err, c.want)
 		}
 	}
@@ -593,15 +593,15 @@ func TestAnOutputOfAWrongShapeIsTheModelsError(t *testing.T) {
 		"nothing":            {nil, nil, `did not answer "logits"`},
 		"integers":           {tensor.Bag{"logits": tensor.Of([]int64{2, 1}, []int64{1, 2})}, nil, `output "logits": tensor holds int64`},
 		"an error":           {nil, boom, "boom"},
-		"an error by others": {tensor.Bag{"logits": of(2, 2)}, fault.Errorf(fault.Unavailable, "gone"), "gone"},
+		"an error by others": {tensor.Bag{"logits": of(2, 2)}, errcode.Errorf(errcode.Unavailable, "gone"), "gone"},
 	} {
 		made := model(t, classifytest.Usual, function(func(tensor.Bag) (tensor.Bag, error) { return c.bag, c.err }))
 		answers, _, err := made.Compute(t.Context(), encode(t, made, Inputs([]string{"w0 w1 w2", "w3"})...))
 		if answers != nil || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, %v; want %q", name, answers, err, c.want)
 		}
-		if want := fault.CodeOf(c.err); c.err != nil && (!errors.Is(err, c.err) || fault.CodeOf(err) != want) {
-			t.Errorf("%s: %v is %v, want %v", name, err, fault.CodeOf(err), want)
+		if want := errcode.Of(c.err); c.err != nil && (!errors.Is(err, c.err) || errcode.Of(err) != want) {
+			t.Errorf("%s: %v is %v, want %v", name, err, errcode.Of(err), want)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/quarantine"
@@ -98,7 +98,7 @@ func New(c Config) *Batcher {
 }
 
 // A RefusedError is a call that was not taken in, since there is too much to do: a
-// fault.Overloaded.
+// errcode.Overloaded.
 type RefusedError struct {
 	error
 	After time.Duration // when it may be worth another try
@@ -141,7 +141,7 @@ type Timing struct {
 }
 
 // Answer answers every text, in order, and tells where the time went. What is wrong with
-// a single text is in its Answer. An error is about all of them: a fault.TooLarge when they are more than
+// a single text is in its Answer. An error is about all of them: a errcode.TooLarge when they are more than
 // ever taken, a RefusedError when there is no room for them now or they could not be
 // answered before ctx ends, or why they were not computed.
 //
@@ -149,7 +149,7 @@ type Timing struct {
 // for any more is stopped.
 func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmodel.Answer, Timing, error) {
 	if len(texts) > b.MaxTexts {
-		return nil, Timing{}, fault.Errorf(fault.TooLarge, "%d texts are more than the %d that can be taken at a time", len(texts), b.MaxTexts)
+		return nil, Timing{}, errcode.Errorf(errcode.TooLarge, "%d texts are more than the %d that can be taken at a time", len(texts), b.MaxTexts)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, Timing{}, err
@@ -213,7 +213,7 @@ func (b *Batcher) key(t textmodel.Text) quarantine.Key {
 // remember has texts that ended a stage refused for a while, in whatever batch.
 func (b *Batcher) remember(r *run, o *outcome) {
 	for i, it := range r.items {
-		if o.done[i] && fault.CodeOf(o.answers[i].Err) == fault.Fatal {
+		if o.done[i] && errcode.Of(o.answers[i].Err) == errcode.Fatal {
 			b.bad.Add(time.Now(), b.key(it.text), o.answers[i].Err)
 		}
 	}
@@ -247,11 +247,11 @@ func (b *Batcher) room(ctx context.Context, n int) (Reason, error) {
 	}
 	switch left := timeLeft(ctx); {
 	case b.busy+n > b.MaxTexts:
-		return Full, &RefusedError{fault.Errorf(fault.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
+		return Full, &RefusedError{errcode.Errorf(errcode.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
 	case wait > longest:
-		return Slow, &RefusedError{fault.Errorf(fault.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - longest}
+		return Slow, &RefusedError{errcode.Errorf(errcode.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - longest}
 	case answered > left:
-		return Late, &RefusedError{fault.Errorf(fault.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}
+		return Late, &RefusedError{errcode.Errorf(errcode.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}
 	}
 	return "", nil
 }
@@ -359,7 +359,7 @@ func (b *Batcher) dropLate(now time.Time) {
 	for _, it := range late {
 		b.busy--
 		if !it.call.over {
-			b.end(it.call, fault.Errorf(fault.Deadline, "there is not enough time left to compute an answer"))
+			b.end(it.call, errcode.Errorf(errcode.Deadline, "there is not enough time left to compute an answer"))
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
@@ -198,7 +198,7 @@ func TestACallerWhoLeavesFreesItsPlace(t *testing.T) {
 	leaving, leave := context.WithCancel(testContext(t))
 	gone := inBackground(leaving, b, "w2", "w3")
 	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
-	if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w4"})); fault.CodeOf(err) != fault.Overloaded {
+	if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w4"})); errcode.Of(err) != errcode.Overloaded {
 		t.Errorf("a fourth text: %v", err)
 	}
 	leave()
@@ -290,7 +290,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	before := rows.Load()
 	_, _, err := b.Answer(ctx, textmodel.Inputs([]string{"w2"}))
 	after, refused := batch.IsRefused(err)
-	if fault.CodeOf(err) != fault.Overloaded || !refused || after < time.Second || after > time.Minute {
+	if errcode.Of(err) != errcode.Overloaded || !refused || after < time.Second || after > time.Minute {
 		t.Errorf("got %v, to be tried again after %s", err, after)
 	}
 	if n := rows.Load() - before; n > 5 {
@@ -298,7 +298,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	}
 	b.MaxWait = time.Second
 	_, _, err = b.Answer(testContext(t), textmodel.Inputs([]string{"w2"}))
-	if after, refused := batch.IsRefused(err); fault.CodeOf(err) != fault.Overloaded || !refused || after <= 0 {
+	if after, refused := batch.IsRefused(err); errcode.Of(err) != errcode.Overloaded || !refused || after <= 0 {
 		t.Errorf("with a bound of the wait: %v, to be tried again after %s", err, after)
 	}
 	for _, done := range background {
@@ -309,7 +309,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	// What takes long by itself cannot be had in a short time either.
 	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if _, _, err := b.Answer(ctx, textmodel.Inputs(slices.Repeat([]string{"w1"}, 100))); fault.CodeOf(err) != fault.Overloaded {
+	if _, _, err := b.Answer(ctx, textmodel.Inputs(slices.Repeat([]string{"w1"}, 100))); errcode.Of(err) != errcode.Overloaded {
 		t.Errorf("100 texts in a second: %v", err)
 	}
 }
@@ -353,7 +353,7 @@ func TestLateTextsAreDroppedWhenItIsTheirTurn(t *testing.T) {
 	time.Sleep(700 * time.Millisecond) // for which it was not told to wait
 	release <- nil
 	receive(t, "the answer", busy)
-	if o := receive(t, "the refusal", hasNone); fault.CodeOf(o.err) != fault.Deadline {
+	if o := receive(t, "the refusal", hasNone); errcode.Of(o.err) != errcode.Deadline {
 		t.Errorf("got %v", o.err)
 	}
 	receive(t, "the run of the other", running)
@@ -373,11 +373,11 @@ func TestOtherErrorsEndTheCallsOfTheBatch(t *testing.T) {
 	var runs atomic.Int64
 	runner := &classifytest.Sums{Before: func(context.Context, int64, int64) error {
 		runs.Add(1)
-		return fault.Errorf(fault.Unavailable, "stage 1 is gone")
+		return errcode.Errorf(errcode.Unavailable, "stage 1 is gone")
 	}}
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
 	_, _, err := b.Answer(testContext(t), textmodel.Inputs(slices.Repeat([]string{"w1"}, 1000)))
-	if fault.CodeOf(err) != fault.Unavailable || err.Error() != "stage 1 is gone" {
+	if errcode.Of(err) != errcode.Unavailable || err.Error() != "stage 1 is gone" {
 		t.Errorf("got %v", err)
 	}
 	waitFor(t, func() bool { return b.Stats().UnderWay == 0 })
@@ -395,7 +395,7 @@ func TestTextsWithoutTokensCostNoRun(t *testing.T) {
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.MaxTexts = 2 })
 	for range 3 { // nor do they keep their places
 		answers, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{" ", "\t"}))
-		if err != nil || fault.CodeOf(answers[0].Err) != fault.Invalid || fault.CodeOf(answers[1].Err) != fault.Invalid {
+		if err != nil || errcode.Of(answers[0].Err) != errcode.Invalid || errcode.Of(answers[1].Err) != errcode.Invalid {
 			t.Errorf("%v, %v", answers, err)
 		}
 	}
@@ -405,7 +405,7 @@ func TestTextsWithoutTokensCostNoRun(t *testing.T) {
 	if len(runner.Shapes) != 0 {
 		t.Errorf("%v were computed", runner.Shapes)
 	}
-	if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"a", "b", "c"})); fault.CodeOf(err) != fault.TooLarge {
+	if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"a", "b", "c"})); errcode.Of(err) != errcode.TooLarge {
 		t.Errorf("more than ever taken: %v", err)
 	}
 }
@@ -499,11 +499,11 @@ func TestNothingIsLeftBehind(t *testing.T) {
 				ctx, cancel := context.WithTimeout(testContext(t), limit)
 				answers, _, err := b.Answer(ctx, textmodel.Inputs(all))
 				cancel()
-				switch code := fault.CodeOf(err); {
+				switch code := errcode.Of(err); {
 				case err == nil:
 					answered.Add(1)
 					wantAnswers(t, answers, want)
-				case code != fault.Canceled && code != fault.Deadline && code != fault.Overloaded:
+				case code != errcode.Canceled && code != errcode.Deadline && code != errcode.Overloaded:
 					t.Error(err)
 				}
 			}
@@ -585,18 +585,18 @@ func TestTheClientWithTheMostGivesWay(t *testing.T) {
 		waiting = append(waiting, inBackground(many, b, "w2"))
 		waitFor(t, func() bool { return b.Stats().Waiting == i+1 })
 	}
-	if o := receive(t, "the refusal", inBackground(many, b, "w3")); fault.CodeOf(o.err) != fault.Overloaded {
+	if o := receive(t, "the refusal", inBackground(many, b, "w3")); errcode.Of(o.err) != errcode.Overloaded {
 		t.Errorf("more than there is room for: %v", o.err)
 	}
 	var answered []<-chan outcome
 	for i := range 4 {
 		answered = append(answered, inBackground(few, b, "w4"))
 		o := receive(t, "who gives way", waiting[7-i])
-		if _, refused := batch.IsRefused(o.err); !refused || fault.CodeOf(o.err) != fault.Overloaded {
+		if _, refused := batch.IsRefused(o.err); !refused || errcode.Of(o.err) != errcode.Overloaded {
 			t.Errorf("who gives way: %v", o.err)
 		}
 	}
-	if o := receive(t, "the refusal", inBackground(few, b, "w3")); fault.CodeOf(o.err) != fault.Overloaded {
+	if o := receive(t, "the refusal", inBackground(few, b, "w3")); errcode.Of(o.err) != errcode.Overloaded {
 		t.Errorf("more than its share: %v", o.err)
 	}
 	go func() {

@@ -3,7 +3,7 @@ package batch
 import (
 	"context"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 type clientKey struct{}
@@ -48,6 +48,6 @@ func (b *Batcher) pushOut(client string, n int) bool {
 		return false
 	}
 	b.refuse(Full)
-	b.end(victim, &RefusedError{fault.Errorf(fault.Overloaded, "too many texts are waiting, and other clients have fewer; try again in a moment"), b.pace.time()})
+	b.end(victim, &RefusedError{errcode.Errorf(errcode.Overloaded, "too many texts are waiting, and other clients have fewer; try again in a moment"), b.pace.time()})
 	return true
 }

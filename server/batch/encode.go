@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/limiter"
 )
@@ -40,7 +40,7 @@ func (e encoders) encode(ctx context.Context, m *textmodel.Model, in textmodel.I
 	}
 	n := min(int64(bytes), l.Capacity())
 	if err := l.Acquire(ctx, n); err != nil {
-		if fault.CodeOf(err) == fault.Overloaded {
+		if errcode.Of(err) == errcode.Overloaded {
 			err = &RefusedError{err, encodingAgain}
 		}
 		return t, nil, err

@@ -5,7 +5,7 @@ import (
 	"math"
 	"math/bits"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
@@ -36,7 +36,7 @@ func (o *outcome) internal() error {
 		return o.err
 	}
 	for _, a := range o.answers {
-		if a.Err != nil && fault.CodeOf(a.Err) == fault.Internal {
+		if a.Err != nil && errcode.Of(a.Err) == errcode.Internal {
 			return a.Err
 		}
 	}
@@ -46,8 +46,8 @@ func (o *outcome) internal() error {
 // ofTexts reports whether a run may have failed for what it was given. Where it failed for
 // the system's sake, other texts would fail as well.
 func ofTexts(err error) bool {
-	switch fault.CodeOf(err) {
-	case fault.Unavailable, fault.Overloaded, fault.Deadline, fault.Canceled, fault.Mismatch:
+	switch errcode.Of(err) {
+	case errcode.Unavailable, errcode.Overloaded, errcode.Deadline, errcode.Canceled, errcode.Mismatch:
 		return false
 	}
 	return true
@@ -92,7 +92,7 @@ func (i *isolation) compute(from, to int) ([]pipeline.Timing, bool) {
 		i.err = err
 		return nil, false
 	case to-from > 1:
-		if fault.Deadly(err) {
+		if errcode.Deadly(err) {
 			i.ctx, i.halvings = pipeline.WithSuspect(i.ctx), 0
 		}
 		i.part(from, to)

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
@@ -58,9 +58,9 @@ func good(random *rand.Rand) (string, [2]float64) {
 // no more runs than is said.
 func TestAFailureIsThatOfTheTextsAtFault(t *testing.T) {
 	t.Parallel()
-	for _, why := range []error{errors.New("broken"), fault.Errorf(fault.Invalid, "an id"), fault.Errorf(fault.TooLarge, "long")} {
+	for _, why := range []error{errors.New("broken"), errcode.Errorf(errcode.Invalid, "an id"), errcode.Errorf(errcode.TooLarge, "long")} {
 		for _, bad := range []int{1, 2, 5, 20, 60, 64} {
-			t.Run(fmt.Sprint(fault.CodeOf(why), bad), func(t *testing.T) {
+			t.Run(fmt.Sprint(errcode.Of(why), bad), func(t *testing.T) {
 				t.Parallel()
 				runner := &picky{why: why}
 				w := &watcher{}
@@ -122,7 +122,7 @@ func TestAModelThatComputesNothingIsNotRunManyTimesAText(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, a := range answers {
-			if fault.CodeOf(a.Err) != fault.Internal {
+			if errcode.Of(a.Err) != errcode.Internal {
 				t.Errorf("%v, %v", a.Values, a.Err)
 			}
 		}
@@ -159,7 +159,7 @@ func TestAModelThatComputesNothingIsNotRunManyTimesAText(t *testing.T) {
 // computed yet; the others keep their answers.
 func TestTheSystemsFailureWhileTextsAreIsolatedSparesThoseAnswered(t *testing.T) {
 	t.Parallel()
-	for _, code := range []fault.Code{fault.Unavailable, fault.Overloaded, fault.Deadline, fault.Canceled, fault.Mismatch} {
+	for _, code := range []errcode.Code{errcode.Unavailable, errcode.Overloaded, errcode.Deadline, errcode.Canceled, errcode.Mismatch} {
 		var runs atomic.Int64
 		runner, running, release := gated()
 		b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
@@ -172,7 +172,7 @@ func TestTheSystemsFailureWhileTextsAreIsolatedSparesThoseAnswered(t *testing.T)
 		waitFor(t, func() bool { return b.Stats().Waiting == 4 })
 		release <- nil
 		receive(t, "the first answer", first)
-		for i, err := range []error{errors.New("broken"), nil, fault.Errorf(code, "gone")} {
+		for i, err := range []error{errors.New("broken"), nil, errcode.Errorf(code, "gone")} {
 			if rows := receive(t, "a run", running); rows != []int64{4, 2, 2}[i] {
 				t.Errorf("run %d is of %d", i, rows)
 			}
@@ -184,7 +184,7 @@ func TestTheSystemsFailureWhileTextsAreIsolatedSparesThoseAnswered(t *testing.T)
 			switch o := receive(t, "the end of a call", done); {
 			case o.err == nil && o.answers[0].Err == nil:
 				answered++
-			case fault.CodeOf(o.err) != code:
+			case errcode.Of(o.err) != code:
 				t.Errorf("%s: %v", code, o.err)
 			}
 		}
@@ -234,7 +234,7 @@ func TestGoodCallersAreAnsweredBesideBadOnes(t *testing.T) {
 // know it for a suspect.
 func TestTextsThatWereWithADeadlyOneAreComputedOneByOne(t *testing.T) {
 	t.Parallel()
-	runner := &picky{why: fault.Errorf(fault.Fatal, "it ended stage 1")}
+	runner := &picky{why: errcode.Errorf(errcode.Fatal, "it ended stage 1")}
 	var trusted, suspects atomic.Int64
 	runner.Before = func(ctx context.Context, rows, _ int64) error {
 		if pipeline.Suspect(ctx) && rows == 1 {
@@ -255,7 +255,7 @@ func TestTextsThatWereWithADeadlyOneAreComputedOneByOne(t *testing.T) {
 	defer func() { // and it is known from then on, whoever sends it along with whatever
 		before := runner.runs.Load()
 		again, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w1 w2", all[20]}))
-		if err != nil || fault.CodeOf(again[1].Err) != fault.Quarantined || !strings.Contains(again[1].Err.Error(), "it ended stage 1") {
+		if err != nil || errcode.Of(again[1].Err) != errcode.Quarantined || !strings.Contains(again[1].Err.Error(), "it ended stage 1") {
 			t.Errorf("%v, the same text again: %v", err, again[1].Err)
 		}
 		if again[0].Err != nil || runner.runs.Load() != before+1 {
@@ -263,7 +263,7 @@ func TestTextsThatWereWithADeadlyOneAreComputedOneByOne(t *testing.T) {
 		}
 	}()
 	answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
-	if err != nil || fault.CodeOf(answers[20].Err) != fault.Fatal {
+	if err != nil || errcode.Of(answers[20].Err) != errcode.Fatal {
 		t.Fatalf("%v, the deadly text: %v", err, answers[20].Err)
 	}
 	wantAnswers(t, slices.Delete(answers, 20, 21), slices.Delete(want, 20, 21))

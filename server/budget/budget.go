@@ -14,7 +14,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/limiter"
@@ -92,7 +92,7 @@ const (
 func (b *Budget) InUse() int64 { return b.limiter.InUse() }
 
 // Acquire waits for the memory of a run of the given inputs. It fails with a
-// fault.TooLarge when there is not as much, however long one waits.
+// errcode.TooLarge when there is not as much, however long one waits.
 func (b *Budget) Acquire(ctx context.Context, in tensor.Bag) (*Grant, error) {
 	need, err := b.need(in)
 	if err != nil {
@@ -132,7 +132,7 @@ type Grant struct {
 
 // Run computes the run. When it fails for want of memory, which an estimate that was too
 // low or others with such a one may have caused, it is tried once more alone; then it is a
-// fault.TooLarge.
+// errcode.TooLarge.
 func (g *Grant) Run(ctx context.Context, run func() (tensor.Bag, error)) (tensor.Bag, error) {
 	b := g.budget
 	beside := b.limiter.InUse()
@@ -159,7 +159,7 @@ func (g *Grant) Run(ctx context.Context, run func() (tensor.Bag, error)) (tensor
 		}
 	}
 	if out, err = run(); err != nil && b.config.IsMemory(err) {
-		return nil, fault.Errorf(fault.TooLarge, "%w; %s", err, remedy)
+		return nil, errcode.Errorf(errcode.TooLarge, "%w; %s", err, remedy)
 	}
 	return out, err
 }
@@ -202,7 +202,7 @@ func Refuse(need, have int64, sizes tensor.Sizes) error {
 	if len(of) > 0 && len(of) <= 8 {
 		what = "of " + strings.Join(of, " ")
 	}
-	return fault.Errorf(fault.TooLarge, "a run %s takes about %s of memory, and %s may be taken; %s", what, amount(need), amount(have), remedy)
+	return errcode.Errorf(errcode.TooLarge, "a run %s takes about %s of memory, and %s may be taken; %s", what, amount(need), amount(have), remedy)
 }
 
 func amount(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }

@@ -8,13 +8,13 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
 var (
-	errMemory = fault.Errorf(fault.TooLarge, "no memory")
+	errMemory = errcode.Errorf(errcode.TooLarge, "no memory")
 	inputs    = []tensor.Spec{{Name: "x", DType: tensor.Float32, Dims: []tensor.Dim{tensor.Named("batch"), tensor.Named("sequence")}}}
 	squares   = memory.Estimate{{{Bytes: 1 << 20, Dims: []string{"batch", "sequence", "sequence"}}}}
 )
@@ -34,7 +34,7 @@ func TestARunThatCouldNeverHaveItsMemoryIsRefused(t *testing.T) {
 	b := New(config())
 	for _, shape := range [][2]int64{{100, 1}, {1, 10}, {1 << 10, 1 << 10}, {3, 7}} {
 		_, err := b.Acquire(t.Context(), rows(shape[0], shape[1]))
-		if fault.CodeOf(err) != fault.TooLarge || !strings.Contains(err.Error(), "--max-memory") || !strings.Contains(err.Error(), "batch=") {
+		if errcode.Of(err) != errcode.TooLarge || !strings.Contains(err.Error(), "--max-memory") || !strings.Contains(err.Error(), "batch=") {
 			t.Errorf("%v: %v", shape, err)
 		}
 	}
@@ -129,7 +129,7 @@ func TestARunWithoutMemoryIsTriedOnceMoreAlone(t *testing.T) {
 		runs := 0
 		_, err = g.Run(t.Context(), func() (tensor.Bag, error) { runs++; return nil, errMemory })
 		g.Release()
-		if fault.CodeOf(err) != fault.TooLarge || !strings.Contains(err.Error(), "--max-memory") || runs != 2 {
+		if errcode.Of(err) != errcode.TooLarge || !strings.Contains(err.Error(), "--max-memory") || runs != 2 {
 			t.Error(err, runs)
 		}
 		if b.InUse() != 0 {
@@ -193,7 +193,7 @@ func TestEstimatesThatWereTooLowAreRaised(t *testing.T) {
 	if err := compute(40, 90<<20); err != nil || b.Bytes() > 60<<20 || b.Bytes() < 45<<20 {
 		t.Error(err, b.Bytes())
 	}
-	if err := compute(60, 0); fault.CodeOf(err) != fault.TooLarge {
+	if err := compute(60, 0); errcode.Of(err) != errcode.TooLarge {
 		t.Error(err)
 	}
 	if err := compute(40, 95<<20); err != nil {

@@ -196,7 +196,7 @@ func (j judge) replicas() {
 				say("copy the bundle there, and start it without --no-model", "it has no model, and others have")
 			}
 		case OtherEncoding:
-			say("run the same version of distinfer everywhere, or leave out wire", "it does not send and read tensors as %s, which is configured here as wire (distinfer %s)", j.r.Wire, p.Holds.Distinfer)
+			say("run the same version of distinfer everywhere, or leave out --activation-dtype", "it does not send and read tensors as %s, which is configured here as wire (distinfer %s)", j.r.Wire, p.Holds.Distinfer)
 		case OtherBundle:
 			if h := p.Holds; h.Stages != j.r.Ranks {
 				j.add(kindStages, where, "name the addresses of every rank in --stages, in rank order", "its bundle has %d stages, and --stages names %d", h.Stages, j.r.Ranks)

@@ -13,8 +13,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/distinfer/distinfer/runtime/fault"
-	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/runtime/encoding"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
@@ -75,7 +75,7 @@ func holds(d *stagepb.DescribeResponse) *Holds {
 		MemoryUsed: int64(min(d.GetMemoryUsed(), math.MaxInt64)), MemoryAvailable: int64(min(d.GetMemoryAvailable(), math.MaxInt64)),
 		Running: int(d.GetRunning()), Waiting: int(d.GetWaiting()), Starved: d.GetStarved(),
 	}
-	for _, e := range wire.Encodings() {
+	for _, e := range encoding.Encodings() {
 		if slices.Contains(d.GetWires(), string(e)) {
 			h.Wires = append(h.Wires, string(e))
 		}
@@ -101,12 +101,12 @@ func unconnected(err error) Contact {
 // diagnose says what is wrong with what accepted a connection but did not describe
 // itself, and why that is.
 func (c *Config) diagnose(ctx context.Context, r *replica, err error) (Contact, error) {
-	switch fault.CodeOf(err) {
-	case fault.Deadline:
+	switch errcode.Of(err) {
+	case errcode.Deadline:
 		return Hangs, err
-	case fault.Mismatch: // it speaks gRPC, and has no such service
+	case errcode.Mismatch: // it speaks gRPC, and has no such service
 		return Stranger, err
-	case fault.Unavailable:
+	case errcode.Unavailable:
 	default:
 		return Broken, err
 	}

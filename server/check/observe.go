@@ -12,10 +12,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/encoding"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/selftest"
-	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
@@ -60,7 +60,7 @@ func Observe(ctx context.Context, c Config) (Observation, error) {
 		Distinfer: c.Version, Protocol: stage.Protocol, TLS: c.Options.TLS != nil, Ranks: len(c.Stages), ExpectedBundle: c.Bundle,
 		Numbers: len(c.Numbers), Mean: mean(c.Numbers), Replicas: []Replica{}, Links: []Link{}, Paths: []Path{},
 	}
-	if e := c.Options.Wire; e != wire.Float32 {
+	if e := c.Options.Wire; e != encoding.Float32 {
 		o.Wire = string(e)
 	}
 	all := c.lookAtAll(ctx)
@@ -165,7 +165,7 @@ func (c *Config) selfTest(ctx context.Context, first *replica, route []*replica,
 	}
 	m := total / float64(len(c.Numbers))
 	switch {
-	case err != nil && fault.CodeOf(err) == fault.Deadline && ctx.Err() != nil:
+	case err != nil && errcode.Of(err) == errcode.Deadline && ctx.Err() != nil:
 		return Result{Error: fmt.Sprintf("no answer in %s", c.Timeout)}, run{}
 	case err != nil:
 		return Result{Error: printable(err.Error())}, run{}

@@ -12,7 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
@@ -72,7 +72,7 @@ func (h *hold) add(n int64) (err error) {
 }
 
 func errBodies() error {
-	return fault.Errorf(fault.Overloaded, "too many large requests are being received; try again in a moment")
+	return errcode.Errorf(errcode.Overloaded, "too many large requests are being received; try again in a moment")
 }
 
 // all notes that the body is here: what it takes is given back by us, soon.
@@ -105,14 +105,14 @@ func decoded(r *http.Request) (io.Reader, error) {
 		return nil, &statusError{http.StatusUnsupportedMediaType, "the header Content-Encoding is " + quoted(encoding) + "; a body can be compressed with gzip or deflate, or not"}
 	}
 	if err != nil {
-		return nil, fault.Errorf(fault.Invalid, "read the body: it is not %s, as Content-Encoding says: %w", encoding, err)
+		return nil, errcode.Errorf(errcode.Invalid, "read the body: it is not %s, as Content-Encoding says: %w", encoding, err)
 	}
 	return z, nil
 }
 
 // body reads a request's body, no more than MaxBody bytes of it once it is decoded.
 func (f *Front) body(r *http.Request, held *hold) ([]byte, error) {
-	tooLarge := fault.Errorf(fault.TooLarge, "the body is larger than %d bytes; send fewer texts at a time, or a line for each as application/x-ndjson, or raise --max-body", f.MaxBody)
+	tooLarge := errcode.Errorf(errcode.TooLarge, "the body is larger than %d bytes; send fewer texts at a time, or a line for each as application/x-ndjson, or raise --max-body", f.MaxBody)
 	if r.ContentLength > f.MaxBody {
 		return nil, tooLarge
 	}
@@ -144,8 +144,8 @@ func (f *Front) body(r *http.Request, held *hold) ([]byte, error) {
 	case errors.Is(err, io.EOF):
 		held.all()
 		return buf.Bytes(), nil
-	case errors.As(err, new(*statusError)) || fault.CodeOf(err) == fault.Invalid:
+	case errors.As(err, new(*statusError)) || errcode.Of(err) == errcode.Invalid:
 		return nil, err
 	}
-	return nil, fault.Errorf(fault.Invalid, "read the body: %w", err)
+	return nil, errcode.Errorf(errcode.Invalid, "read the body: %w", err)
 }

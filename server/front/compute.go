@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
 )
@@ -50,7 +50,7 @@ func (f *Front) Compute(m Model, w http.ResponseWriter, r *http.Request, inputs 
 	if err != nil {
 		// The batch may end by the same deadline, a moment before.
 		if r.Context().Err() == nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)) {
-			return nil, fault.Errorf(fault.Deadline, "there was no answer within %s", timeout)
+			return nil, errcode.Errorf(errcode.Deadline, "there was no answer within %s", timeout)
 		}
 		return nil, err
 	}

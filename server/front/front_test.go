@@ -23,7 +23,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
@@ -623,16 +623,16 @@ func TestEveryFaultHasItsStatus(t *testing.T) {
 		retry  bool
 	}{
 		{errors.New("boom"), 500, false},
-		{fault.Errorf(fault.Internal, "boom"), 500, false},
-		{fault.Errorf(fault.Invalid, "boom"), 400, false},
-		{fault.Errorf(fault.TooLarge, "boom"), 413, false},
-		{fault.Errorf(fault.Overloaded, "boom"), 429, true},
-		{fault.Errorf(fault.Unavailable, "boom"), 503, true},
-		{fault.Errorf(fault.Mismatch, "boom"), 503, true},
-		{fault.Errorf(fault.Deadline, "boom"), 504, false},
-		{fmt.Errorf("stage 1: %w", fault.Errorf(fault.Unavailable, "boom <&>")), 503, true},
+		{errcode.Errorf(errcode.Internal, "boom"), 500, false},
+		{errcode.Errorf(errcode.Invalid, "boom"), 400, false},
+		{errcode.Errorf(errcode.TooLarge, "boom"), 413, false},
+		{errcode.Errorf(errcode.Overloaded, "boom"), 429, true},
+		{errcode.Errorf(errcode.Unavailable, "boom"), 503, true},
+		{errcode.Errorf(errcode.Mismatch, "boom"), 503, true},
+		{errcode.Errorf(errcode.Deadline, "boom"), 504, false},
+		{fmt.Errorf("stage 1: %w", errcode.Errorf(errcode.Unavailable, "boom <&>")), 503, true},
 	} {
-		t.Run(c.err.Error()+" "+fault.CodeOf(c.err).String(), func(t *testing.T) {
+		t.Run(c.err.Error()+" "+errcode.Of(c.err).String(), func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, func(_ *setup, j *judge) { j.err = c.err })
 			a := s.ask(t, "good")
@@ -776,7 +776,7 @@ func TestFrontFollowsAnotherModel(t *testing.T) {
 	before := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
 	receive(t, "the run", s.judge.running)
 	other := newJudge()
-	other.err = fault.Errorf(fault.Unavailable, "the other model")
+	other.err = errcode.Errorf(errcode.Unavailable, "the other model")
 	second := judged(t, other)
 	second.Close = func() { closed <- "second" }
 	s.front.Follow(second)

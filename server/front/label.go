@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
@@ -30,13 +30,13 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	case m.Task != nil:
 		err = &statusError{http.StatusNotFound, fmt.Sprintf("the model's task is %s, which gives texts no labels; send the text with POST /predict", m.Task.Name())}
 	case err != nil:
-		err = fault.Errorf(fault.Invalid, "the query is not URL-encoded: %w", err)
+		err = errcode.Errorf(errcode.Invalid, "the query is not URL-encoded: %w", err)
 	case !given:
-		err = fault.Errorf(fault.Invalid, "text is missing; ask for /?text=… with the text URL-encoded")
+		err = errcode.Errorf(errcode.Invalid, "text is missing; ask for /?text=… with the text URL-encoded")
 	case len(texts) > 1:
-		err = fault.Errorf(fault.Invalid, "text is given %d times; send several texts as a list with POST /predict", len(texts))
+		err = errcode.Errorf(errcode.Invalid, "text is given %d times; send several texts as a list with POST /predict", len(texts))
 	case texts[0] == "":
-		err = fault.Errorf(fault.Invalid, "text is empty")
+		err = errcode.Errorf(errcode.Invalid, "text is empty")
 	}
 	if err != nil {
 		fail(w, err)

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/limiter"
@@ -38,7 +38,7 @@ const (
 )
 
 // errGaveWay ends a stream whose place another client has.
-var errGaveWay = fault.Errorf(fault.Overloaded, "%d streams are being answered, which are as many as can be, and other clients have fewer; send the lines from this one on again", streamsAtOnce)
+var errGaveWay = errcode.Errorf(errcode.Overloaded, "%d streams are being answered, which are as many as can be, and other clients have fewer; send the lines from this one on again", streamsAtOnce)
 
 // A line is one that was read. It has a question, or is wrong.
 type line struct {
@@ -94,7 +94,7 @@ func newLineReader(ctx context.Context, r io.Reader, parse lineParser) *lineRead
 // nothing counts bytes that came without a text.
 func (l *lineReader) nothing(n int) error {
 	if l.empty += n; l.empty > maxEmpty {
-		return fault.Errorf(fault.Invalid, "about %d bytes came without a text to answer, up to line %d; leave out blank and wrong lines", maxEmpty, l.read)
+		return errcode.Errorf(errcode.Invalid, "about %d bytes came without a text to answer, up to line %d; leave out blank and wrong lines", maxEmpty, l.read)
 	}
 	return l.ctx.Err()
 }
@@ -118,7 +118,7 @@ func (l *lineReader) piece(most int) (lines []line, err error) {
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
-			lines = append(lines, line{number: l.read, err: fault.Errorf(fault.TooLarge, "line %d is longer than %d bytes", l.read, maxLine)})
+			lines = append(lines, line{number: l.read, err: errcode.Errorf(errcode.TooLarge, "line %d is longer than %d bytes", l.read, maxLine)})
 			if err := l.skip(); err != nil {
 				return lines, err
 			}
@@ -187,7 +187,7 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 		if r.ProtoMajor == 1 { // or the answer would wait for the lines' end
 			w.Header().Set("Connection", "close")
 		}
-		f.Fail(w, fault.Errorf(fault.Overloaded, "%d streams are being answered, which are as many as can be; try again later", streamsAtOnce))
+		f.Fail(w, errcode.Errorf(errcode.Overloaded, "%d streams are being answered, which are as many as can be; try again later", streamsAtOnce))
 		return
 	}
 	defer share.Release()
@@ -217,7 +217,7 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 		case errors.Is(context.Cause(ctx), errGaveWay):
 			err = errGaveWay
 		case f.stopping.Err() != nil:
-			err = fault.Errorf(fault.Unavailable, "the front is to stop; send the lines from this one on again")
+			err = errcode.Errorf(errcode.Unavailable, "the front is to stop; send the lines from this one on again")
 		}
 		note(w, err)
 		last := &answered{lines: []line{{number: lines.read + 1, err: err}}, done: make(chan struct{})}
@@ -302,7 +302,7 @@ func (s *stream) answer(ctx context.Context, p *answered) {
 	defer cancel()
 	p.answers, _, p.err = patient{s.model.Batcher}.Answer(ctx, inputs)
 	if _, refused := batch.IsRefused(p.err); p.err != nil && !refused && ctx.Err() != nil {
-		p.err = fault.Errorf(fault.Deadline, "there was no answer within %s", s.timeout)
+		p.err = errcode.Errorf(errcode.Deadline, "there was no answer within %s", s.timeout)
 	}
 }
 

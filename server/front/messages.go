@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // gRPC has a message begin with a byte that says whether it is compressed, and its length.
@@ -111,7 +111,7 @@ func (m *message) Read(p []byte) (n int, err error) {
 	case m.held.gaveWay.Load():
 		err = errBodies()
 	case m.read > m.most:
-		err = fault.Errorf(fault.TooLarge, "the stream has more than %d bytes; begin another", m.most)
+		err = errcode.Errorf(errcode.TooLarge, "the stream has more than %d bytes; begin another", m.most)
 	}
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // The parts of the OpenAPI document that describe what the front answers itself: always,
@@ -66,7 +66,7 @@ func (d *document) of(current func() Task) (*written, error) {
 	}
 	whole, err := merged(d.parts, current())
 	if err != nil {
-		return nil, fault.Errorf(fault.Internal, "a part of the OpenAPI document: %w", err)
+		return nil, errcode.Errorf(errcode.Internal, "a part of the OpenAPI document: %w", err)
 	}
 	data, err := json.Marshal(whole)
 	if err != nil {

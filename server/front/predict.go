@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
@@ -84,7 +84,7 @@ func (f *Front) timeout(w http.ResponseWriter, r *http.Request) (time.Duration, 
 		return f.Timeout, nil
 	}
 	if err != nil || seconds == 0 {
-		return 0, fault.Errorf(fault.Invalid, "the header Prefer has wait=%s; it takes seconds from 1 on, without a fraction", value)
+		return 0, errcode.Errorf(errcode.Invalid, "the header Prefer has wait=%s; it takes seconds from 1 on, without a fraction", value)
 	}
 	if wait := time.Duration(seconds) * time.Second; wait < f.Timeout {
 		w.Header().Set("Preference-Applied", "wait="+value)

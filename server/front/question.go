@@ -5,7 +5,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/strict"
@@ -44,7 +44,7 @@ func parseBody(data []byte) (*question, error) {
 	})
 	q.cutAll()
 	if err == nil && len(q.inputs) == 0 {
-		err = fault.Errorf(fault.Invalid, `"inputs" is missing; send {"inputs": "…"} or {"inputs": ["…", "…"]}`)
+		err = errcode.Errorf(errcode.Invalid, `"inputs" is missing; send {"inputs": "…"} or {"inputs": ["…", "…"]}`)
 	}
 	return q, err
 }
@@ -75,7 +75,7 @@ func parseLine(data []byte, number int) (*question, error) {
 		switch {
 		case err != nil:
 		case in != pair{} && len(q.inputs) > 0:
-			err = fault.Errorf(fault.Invalid, `%s has both "text" and "inputs"`, whole)
+			err = errcode.Errorf(errcode.Invalid, `%s has both "text" and "inputs"`, whole)
 		case len(q.inputs) == 0:
 			err = q.add(in, whole)
 		}
@@ -103,11 +103,11 @@ type pair struct{ text, pair *string }
 func (q *question) add(in pair, where string) error {
 	switch {
 	case in.text == nil:
-		return fault.Errorf(fault.Invalid, "%s has no text", where)
+		return errcode.Errorf(errcode.Invalid, "%s has no text", where)
 	case *in.text == "":
-		return fault.Errorf(fault.Invalid, "%s is empty", where)
+		return errcode.Errorf(errcode.Invalid, "%s is empty", where)
 	case in.pair != nil && *in.pair == "":
-		return fault.Errorf(fault.Invalid, `the "text_pair" of %s is empty`, where)
+		return errcode.Errorf(errcode.Invalid, `the "text_pair" of %s is empty`, where)
 	}
 	q.inputs = append(q.inputs, textmodel.Input{Text: *in.text, Pair: in.pair})
 	return nil
@@ -129,7 +129,7 @@ func (p parser) inputs(q *question, where string) error {
 	}
 	err = p.List(func(token json.Token, where string) error { return p.input(q, token, where) }, where)
 	if err == nil && len(q.inputs) == 0 {
-		err = fault.Errorf(fault.Invalid, "%s is an empty list", where)
+		err = errcode.Errorf(errcode.Invalid, "%s is an empty list", where)
 	}
 	return err
 }
@@ -143,14 +143,14 @@ func (p parser) input(q *question, token json.Token, where string) error {
 		in.text = &token
 	case json.Delim:
 		if token != '{' {
-			return fault.Errorf(fault.Invalid, `"inputs" must be a string or a list of strings; %s is a list`, where)
+			return errcode.Errorf(errcode.Invalid, `"inputs" must be a string or a list of strings; %s is a list`, where)
 		}
 		err := p.Fields(strict.Fields{"text": strict.Value(p.Reader, &in.text), "text_pair": strict.Value(p.Reader, &in.pair)}, where)
 		if err != nil {
 			return err
 		}
 	default:
-		return fault.Errorf(fault.Invalid, `"inputs" must be a string or a list of strings; %s is %s`, where, strict.Kind(token))
+		return errcode.Errorf(errcode.Invalid, `"inputs" must be a string or a list of strings; %s is %s`, where, strict.Kind(token))
 	}
 	return q.add(in, where)
 }
@@ -173,7 +173,7 @@ func (p parser) topK(q *question) error {
 	number, _ := token.(json.Number)
 	k, err := number.Float64()
 	if err != nil || k < 1 || k != math.Trunc(k) {
-		return fault.Errorf(fault.Invalid, "top_k is %.40v; it can be a whole number from 1 on", token)
+		return errcode.Errorf(errcode.Invalid, "top_k is %.40v; it can be a whole number from 1 on", token)
 	}
 	q.topK = int(min(k, math.MaxInt32))
 	return nil
@@ -186,7 +186,7 @@ func (p parser) function(q *question, where string) error {
 		return err
 	}
 	if q.by, err = text.ParseFunction(*name); err != nil {
-		return fault.Errorf(fault.Invalid, "function_to_apply: %.200s", err.Error())
+		return errcode.Errorf(errcode.Invalid, "function_to_apply: %.200s", err.Error())
 	}
 	return nil
 }
@@ -205,5 +205,5 @@ func (p parser) truncation(q *question) error {
 	case nil:
 		return nil
 	}
-	return fault.Errorf(fault.Invalid, "truncation is %.40v; texts are always cut to what the model can read, which is true, longest_first or only_first", token)
+	return errcode.Errorf(errcode.Invalid, "truncation is %.40v; texts are always cut to what the model can read, which is true, longest_first or only_first", token)
 }

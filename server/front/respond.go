@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/batch"
 )
 
@@ -25,18 +25,18 @@ func (e *statusError) Error() string { return e.why }
 const statusClientClosed = 499
 
 // statuses is the one table from faults to HTTP statuses.
-var statuses = map[fault.Code]int{
-	fault.Internal:    http.StatusInternalServerError,
-	fault.Invalid:     http.StatusBadRequest,
-	fault.TooLarge:    http.StatusRequestEntityTooLarge,
-	fault.Overloaded:  http.StatusTooManyRequests,
-	fault.Unavailable: http.StatusServiceUnavailable,
-	fault.Mismatch:    http.StatusServiceUnavailable,
-	fault.Deadline:    http.StatusGatewayTimeout,
-	fault.Canceled:    statusClientClosed,
+var statuses = map[errcode.Code]int{
+	errcode.Internal:    http.StatusInternalServerError,
+	errcode.Invalid:     http.StatusBadRequest,
+	errcode.TooLarge:    http.StatusRequestEntityTooLarge,
+	errcode.Overloaded:  http.StatusTooManyRequests,
+	errcode.Unavailable: http.StatusServiceUnavailable,
+	errcode.Mismatch:    http.StatusServiceUnavailable,
+	errcode.Deadline:    http.StatusGatewayTimeout,
+	errcode.Canceled:    statusClientClosed,
 	// Clients and proxies try a 503 again by themselves, and here each try costs a process.
-	fault.Fatal:       http.StatusInternalServerError,
-	fault.Quarantined: http.StatusUnprocessableEntity,
+	errcode.Fatal:       http.StatusInternalServerError,
+	errcode.Quarantined: http.StatusUnprocessableEntity,
 }
 
 // httpStatus maps an error to a status, and sets the headers that go with it.
@@ -45,7 +45,7 @@ func httpStatus(w http.ResponseWriter, err error) int {
 	if errors.As(err, &own) {
 		return own.status
 	}
-	status := statuses[fault.CodeOf(err)]
+	status := statuses[errcode.Of(err)]
 	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 		after, _ := batch.IsRefused(err)
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(after.Seconds())))))

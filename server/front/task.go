@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
@@ -21,10 +21,10 @@ type Task interface {
 
 // A Route reads requests of one form.
 type Route struct {
-	// Question reads a request's body. What is wrong with it is a fault.Invalid.
+	// Question reads a request's body. What is wrong with it is a errcode.Invalid.
 	Question func(body []byte) (Question, error)
 	// Line reads a line of a stream, which asks about one text; its answer is a line too.
-	// What is wrong with it is a fault.Invalid. nil: there are no streams.
+	// What is wrong with it is a errcode.Invalid. nil: there are no streams.
 	Line func(line []byte) (Question, error)
 	// Problem is the JSON that an error is answered with; nil is {"error": "…"}.
 	Problem func(status int, message string) any
@@ -121,7 +121,7 @@ func (f *Front) question(m Model, route Route, w http.ResponseWriter, r *http.Re
 		return nil, err
 	}
 	if n := len(q.Texts); n > m.Batcher.MaxTexts {
-		return nil, fault.Errorf(fault.TooLarge, "%d texts are more than the %d that can be taken at a time", n, m.Batcher.MaxTexts)
+		return nil, errcode.Errorf(errcode.TooLarge, "%d texts are more than the %d that can be taken at a time", n, m.Batcher.MaxTexts)
 	}
 	answers, err := f.Compute(m, w, r, q.inputs())
 	if err != nil {

@@ -4,32 +4,32 @@ package grpcfault
 import (
 	"google.golang.org/grpc/codes"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
-var table = map[fault.Code]codes.Code{
-	fault.Internal:    codes.Internal,
-	fault.Invalid:     codes.InvalidArgument,
-	fault.TooLarge:    codes.InvalidArgument,
-	fault.Overloaded:  codes.ResourceExhausted,
-	fault.Unavailable: codes.Unavailable,
-	fault.Mismatch:    codes.FailedPrecondition,
-	fault.Deadline:    codes.DeadlineExceeded,
-	fault.Canceled:    codes.Canceled,
+var table = map[errcode.Code]codes.Code{
+	errcode.Internal:    codes.Internal,
+	errcode.Invalid:     codes.InvalidArgument,
+	errcode.TooLarge:    codes.InvalidArgument,
+	errcode.Overloaded:  codes.ResourceExhausted,
+	errcode.Unavailable: codes.Unavailable,
+	errcode.Mismatch:    codes.FailedPrecondition,
+	errcode.Deadline:    codes.DeadlineExceeded,
+	errcode.Canceled:    codes.Canceled,
 	// Clients try UNAVAILABLE again by themselves, and here each try costs a process.
-	fault.Fatal:       codes.Internal,
-	fault.Quarantined: codes.InvalidArgument,
+	errcode.Fatal:       codes.Internal,
+	errcode.Quarantined: codes.InvalidArgument,
 }
 
 // Code is the gRPC code of a fault.
-func Code(c fault.Code) codes.Code { return table[c] }
+func Code(c errcode.Code) codes.Code { return table[c] }
 
 // Parse finds a fault by its name.
-func Parse(name string) (fault.Code, bool) {
+func Parse(name string) (errcode.Code, bool) {
 	for c := range table {
 		if c.String() == name {
 			return c, true
 		}
 	}
-	return fault.Internal, false
+	return errcode.Internal, false
 }

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // A Limiter bounds the weight in use at once, and how many may wait for it, first in
@@ -41,7 +41,7 @@ func (l *Limiter) TryAcquire(n int64) bool {
 	return true
 }
 
-// Acquire acquires a weight, and waits for it. It fails with a fault.Overloaded at once when
+// Acquire acquires a weight, and waits for it. It fails with a errcode.Overloaded at once when
 // too many wait or n is more than the capacity, and with the context's error when ctx ends,
 // which gives up the place among those who wait.
 func (l *Limiter) Acquire(ctx context.Context, n int64) error {
@@ -49,11 +49,11 @@ func (l *Limiter) Acquire(ctx context.Context, n int64) error {
 		return nil
 	}
 	if n > l.capacity { // it would wait for ever
-		return fault.Errorf(fault.Overloaded, "%d is more than the %d that may be in use at once", n, l.capacity)
+		return errcode.Errorf(errcode.Overloaded, "%d is more than the %d that may be in use at once", n, l.capacity)
 	}
 	defer l.waiting.Add(-1)
 	if l.waiting.Add(1) > l.maxWaiting {
-		return fault.Errorf(fault.Overloaded, "%d of %d are in use, and as many wait as may; try again in a moment", l.InUse(), l.capacity)
+		return errcode.Errorf(errcode.Overloaded, "%d of %d are in use, and as many wait as may; try again in a moment", l.InUse(), l.capacity)
 	}
 	if err := l.free.Acquire(ctx, n); err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
@@ -46,7 +46,7 @@ func acquire(t *testing.T, l *limiter.Limiter, n int64) {
 func TestRefusesAtOnce(t *testing.T) {
 	t.Parallel()
 	l := limiter.New(4, 1)
-	if err := l.Acquire(t.Context(), 5); fault.CodeOf(err) != fault.Overloaded {
+	if err := l.Acquire(t.Context(), 5); errcode.Of(err) != errcode.Overloaded {
 		t.Errorf("more than there is: %v", err)
 	}
 	acquire(t, l, 4)
@@ -54,7 +54,7 @@ func TestRefusesAtOnce(t *testing.T) {
 		t.Error("acquired what is not free")
 	}
 	got := waiter(t.Context(), t, l, 1)
-	if err := l.Acquire(t.Context(), 1); fault.CodeOf(err) != fault.Overloaded {
+	if err := l.Acquire(t.Context(), 1); errcode.Of(err) != errcode.Overloaded {
 		t.Errorf("one more than may wait: %v", err)
 	}
 	l.Release(4)
@@ -143,7 +143,7 @@ func TestManyCallers(t *testing.T) {
 					l.Release(n - first)
 				case errors.Is(err, context.Canceled):
 					gaveUp.Add(1)
-				case fault.CodeOf(err) == fault.Overloaded:
+				case errcode.Of(err) == errcode.Overloaded:
 					refused.Add(1)
 				default:
 					t.Error(err)

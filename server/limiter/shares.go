@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // Shares bound what clients hold at once: connections, streams, bytes of bodies. A client may
@@ -46,7 +46,7 @@ func NewShares(capacity int64, patience time.Duration) *Shares {
 
 // Acquire acquires a weight for a client. When that gives way later, evict is called, once,
 // by whoever wants the room; it must not block, nor use the holding. A nil evict never gives way.
-// It fails with a fault.Overloaded when there is no room and nobody to give way.
+// It fails with a errcode.Overloaded when there is no room and nobody to give way.
 func (s *Shares) Acquire(name string, n int64, evict func()) (*Holding, error) {
 	h := &Holding{shares: s, evict: evict, since: time.Now()}
 	s.mu.Lock()
@@ -125,13 +125,13 @@ func (s *Shares) InUse() int64 {
 // grow adds to a holding, and returns those that gave way for it. The lock is held.
 func (s *Shares) grow(h *Holding, n int64) (evicted []*Holding, err error) {
 	if h.client == nil {
-		return nil, fault.Errorf(fault.Overloaded, "gave way to other clients")
+		return nil, errcode.Errorf(errcode.Overloaded, "gave way to other clients")
 	}
 	now := time.Now()
 	for s.inUse+n > s.capacity {
 		other := s.next(h, n, now)
 		if other == nil {
-			return evicted, fault.Errorf(fault.Overloaded, "%d of %d are in use; try again in a moment", s.inUse, s.capacity)
+			return evicted, errcode.Errorf(errcode.Overloaded, "%d of %d are in use; try again in a moment", s.inUse, s.capacity)
 		}
 		s.end(other)
 		evicted = append(evicted, other)

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
@@ -60,7 +60,7 @@ func TestSharesBindUnderContention(t *testing.T) {
 	for range 8 {
 		s.must("a")
 	}
-	if _, err := s.acquire("a"); fault.CodeOf(err) != fault.Overloaded {
+	if _, err := s.acquire("a"); errcode.Of(err) != errcode.Overloaded {
 		t.Fatalf("one more than there are: %v", err)
 	}
 	s.wantGone()
@@ -68,7 +68,7 @@ func TestSharesBindUnderContention(t *testing.T) {
 		s.must("b")
 	}
 	s.wantGone("a0", "a1", "a2", "a3")
-	if _, err := s.acquire("b"); fault.CodeOf(err) != fault.Overloaded {
+	if _, err := s.acquire("b"); errcode.Of(err) != errcode.Overloaded {
 		t.Fatalf("more than its share: %v", err)
 	}
 	s.must("c")
@@ -90,7 +90,7 @@ func TestWithoutProgressGivesWay(t *testing.T) {
 	s.wantGone("a1")
 	s.must("a")
 	s.wantGone("a1", "a0")
-	if err := first.Grow(1); fault.CodeOf(err) != fault.Overloaded {
+	if err := first.Grow(1); errcode.Of(err) != errcode.Overloaded {
 		t.Fatalf("grows after it gave way: %v", err)
 	}
 	first.Release()

@@ -22,7 +22,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
@@ -102,7 +102,7 @@ func aStage(t *testing.T) map[string]*dto.MetricFamily {
 	m := metrics.NewStage("v1", 1)
 	m.Watch(stage.NewServer(stage.Config{Rank: 1, Threads: 2, Runs: 2, MaxMessage: 1 << 20}), held, 5*time.Second)
 	m.Observe(t.Context(), stage.Run{In: 100, Out: 200, Timing: pipeline.Timing{Waited: time.Second, Computed: 2 * time.Second, Next: 3 * time.Second, Replays: 4}})
-	m.Observe(t.Context(), stage.Run{In: 7, Err: fault.Errorf(fault.Overloaded, "full")})
+	m.Observe(t.Context(), stage.Run{In: 7, Err: errcode.Errorf(errcode.Overloaded, "full")})
 	return families(t, m.Handler(slog.New(slog.DiscardHandler)))
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
@@ -50,7 +50,7 @@ const ok = "ok"
 func (s *Stage) Observe(_ context.Context, r stage.Run) {
 	outcome := ok
 	if r.Err != nil {
-		outcome = fault.CodeOf(r.Err).String()
+		outcome = errcode.Of(r.Err).String()
 	}
 	s.runs.WithLabelValues(outcome).Inc()
 	s.received.Add(float64(r.In))

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // headerLength is the header that says how much of a body is JSON; binary tensors follow.
@@ -29,7 +29,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (header, tail 
 	n, err := strconv.ParseUint(value, 10, 63)
 	if err != nil || n > uint64(len(data)) {
 		release()
-		return nil, nil, nil, fault.Errorf(fault.Invalid, "the header %s is %.40q, the body has %d bytes", headerLength, value, len(data))
+		return nil, nil, nil, errcode.Errorf(errcode.Invalid, "the header %s is %.40q, the body has %d bytes", headerLength, value, len(data))
 	}
 	return data[:n], data[n:], release, nil
 }
@@ -119,7 +119,7 @@ func countable(b []byte) error {
 		}
 	}
 	if objects > maxObjects {
-		return fault.Errorf(fault.Invalid, "the JSON has %d objects, more than %d", objects, maxObjects)
+		return errcode.Errorf(errcode.Invalid, "the JSON has %d objects, more than %d", objects, maxObjects)
 	}
 	return nil
 }

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -36,14 +36,14 @@ func parseDatatype(name string) (tensor.DType, error) {
 		known = append(known, n)
 	}
 	slices.Sort(known)
-	return tensor.Undefined, fault.Errorf(fault.Invalid, "the datatype %.40q is not known; it can be %s", name, strings.Join(known, ", "))
+	return tensor.Undefined, errcode.Errorf(errcode.Invalid, "the datatype %.40q is not known; it can be %s", name, strings.Join(known, ", "))
 }
 
 // datatypeOf is the protocol's name of the element type of an input or output.
 func datatypeOf(s tensor.Spec) (string, error) {
 	name, ok := datatypes[s.DType]
 	if !ok {
-		return "", fault.Errorf(fault.Invalid, "%q of the model is %s, for which the protocol has no datatype; cast it in the model, or leave it out of the outputs that you name", s.Name, s.DType)
+		return "", errcode.Errorf(errcode.Invalid, "%q of the model is %s, for which the protocol has no datatype; cast it in the model, or leave it out of the outputs that you name", s.Name, s.DType)
 	}
 	return name, nil
 }

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/grpcfault"
 	"github.com/distinfer/distinfer/server/oip/oippb"
 )
@@ -95,9 +95,9 @@ func (s *Server) receive(ctx context.Context, decode func() error) error {
 func notReceived(err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fault.Errorf(fault.Deadline, "the request did not arrive in time")
-	case fault.CodeOf(err) == fault.Internal: // the connection's
-		return fault.Errorf(fault.Canceled, "the request was broken off: %w", err)
+		return errcode.Errorf(errcode.Deadline, "the request did not arrive in time")
+	case errcode.Of(err) == errcode.Internal: // the connection's
+		return errcode.Errorf(errcode.Canceled, "the request was broken off: %w", err)
 	}
 	return err
 }
@@ -119,7 +119,7 @@ func toStatus(err error) error {
 	if _, is := status.FromError(err); is {
 		return err // also nil
 	}
-	code := grpcfault.Code(fault.CodeOf(err))
+	code := grpcfault.Code(errcode.Of(err))
 	if errors.As(err, &notFoundError{}) {
 		code = codes.NotFound
 	}

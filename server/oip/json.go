@@ -8,7 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -16,11 +16,11 @@ import (
 // lists as its shape has it. The JSON is valid.
 func fromJSON(d tensor.DType, shape []int64, n int64, data []byte) (tensor.Tensor, error) {
 	if onlyBinary(d) {
-		return tensor.Tensor{}, fault.Errorf(fault.Invalid, "%s has no form in JSON; send it as binary data, with the parameter binary_data_size", datatypes[d])
+		return tensor.Tensor{}, errcode.Errorf(errcode.Invalid, "%s has no form in JSON; send it as binary data, with the parameter binary_data_size", datatypes[d])
 	}
 	// Each element is a byte, and has a comma or a bracket before it but for a scalar.
 	if n > int64(len(data)) {
-		return tensor.Tensor{}, fault.Errorf(fault.Invalid, "shape %v asks for %d elements, the data has fewer", shape, n)
+		return tensor.Tensor{}, errcode.Errorf(errcode.Invalid, "shape %v asks for %d elements, the data has fewer", shape, n)
 	}
 	r := &reader{data: data, elements: newElements(d, shape, n)}
 	var err error
@@ -28,7 +28,7 @@ func fromJSON(d tensor.DType, shape []int64, n int64, data []byte) (tensor.Tenso
 	case !r.next('[') && len(shape) == 0: // a scalar as such
 		err = r.element()
 	case !r.next('['):
-		err = fault.Errorf(fault.Invalid, "the data must be a list")
+		err = errcode.Errorf(errcode.Invalid, "the data must be a list")
 	case r.nested():
 		err = r.lists(shape)
 	default:
@@ -72,7 +72,7 @@ func (r *reader) lists(shape []int64) error {
 		return r.element()
 	}
 	if !r.skip('[') {
-		return fault.Errorf(fault.Invalid, "the data is not nested as its shape %v has it; it can also be one flat list", r.elements.tensor.Shape)
+		return errcode.Errorf(errcode.Invalid, "the data is not nested as its shape %v has it; it can also be one flat list", r.elements.tensor.Shape)
 	}
 	for i := int64(0); ; i++ {
 		if r.next(']') && i == shape[0] {
@@ -80,7 +80,7 @@ func (r *reader) lists(shape []int64) error {
 			return nil
 		}
 		if i == shape[0] || r.next(']') || i > 0 && !r.skip(',') {
-			return fault.Errorf(fault.Invalid, "the data does not have as many elements as its shape %v", r.elements.tensor.Shape)
+			return errcode.Errorf(errcode.Invalid, "the data does not have as many elements as its shape %v", r.elements.tensor.Shape)
 		}
 		if err := r.lists(shape[1:]); err != nil {
 			return err
@@ -91,7 +91,7 @@ func (r *reader) lists(shape []int64) error {
 // element reads one element.
 func (r *reader) element() error {
 	if r.next('[') || r.next('{') {
-		return fault.Errorf(fault.Invalid, "the data is nested otherwise than its shape %v", r.elements.tensor.Shape)
+		return errcode.Errorf(errcode.Invalid, "the data is nested otherwise than its shape %v", r.elements.tensor.Shape)
 	}
 	from := r.at
 	if r.skip('"') {
@@ -205,7 +205,7 @@ func float[T float32 | float64](bits int) func(string) (T, error) {
 
 func (e *elements) add(text []byte) error {
 	if err := e.set(e.count, text); err != nil {
-		return fault.Errorf(fault.Invalid, "element %d is %.40s, which is not %s", e.count, text, datatypes[e.tensor.DType])
+		return errcode.Errorf(errcode.Invalid, "element %d is %.40s, which is not %s", e.count, text, datatypes[e.tensor.DType])
 	}
 	e.count++
 	return nil
@@ -217,7 +217,7 @@ func toJSON(t tensor.Tensor) ([]byte, error) {
 	case tensor.String:
 		for i, s := range t.Strs {
 			if !utf8.ValidString(s) {
-				return nil, fault.Errorf(fault.Invalid, "element %d is not UTF-8, which JSON cannot say; %s", i, askForBinary)
+				return nil, errcode.Errorf(errcode.Invalid, "element %d is not UTF-8, which JSON cannot say; %s", i, askForBinary)
 			}
 		}
 		if len(t.Strs) == 0 {
@@ -247,7 +247,7 @@ func toJSON(t tensor.Tensor) ([]byte, error) {
 	case tensor.Float64:
 		return floats[float64](t, 64)
 	}
-	return nil, fault.Errorf(fault.Invalid, "%s has no form in JSON; %s", datatypes[t.DType], askForBinary)
+	return nil, errcode.Errorf(errcode.Invalid, "%s has no form in JSON; %s", datatypes[t.DType], askForBinary)
 }
 
 const askForBinary = "ask for it as binary data, with the parameter binary_data of the output or binary_data_output of the request"
@@ -282,7 +282,7 @@ func floats[T float32 | float64](t tensor.Tensor, bits int) ([]byte, error) {
 	}
 	for i, v := range values {
 		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil, fault.Errorf(fault.Invalid, "element %d is %v, which JSON cannot say; %s", i, f, askForBinary)
+			return nil, errcode.Errorf(errcode.Invalid, "element %d is %v, which JSON cannot say; %s", i, f, askForBinary)
 		}
 	}
 	return list(t, func(to []byte, v T) []byte { return strconv.AppendFloat(to, float64(v), 'g', -1, bits) })

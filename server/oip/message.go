@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/oip/oippb"
 )
@@ -73,7 +73,7 @@ func fromMessage(e *entry, in *oippb.ModelInferRequest, allowed time.Duration) (
 	}
 	raw := in.GetRawInputContents()
 	if len(raw) > 0 && len(raw) != len(in.GetInputs()) {
-		return nil, fault.Errorf(fault.Invalid, "there are %d inputs and %d raw_input_contents; send one for each input, in their order, or none and the contents of each", len(in.GetInputs()), len(raw))
+		return nil, errcode.Errorf(errcode.Invalid, "there are %d inputs and %d raw_input_contents; send one for each input, in their order, or none and the contents of each", len(in.GetInputs()), len(raw))
 	}
 	for i, input := range in.GetInputs() {
 		d := declaration{input.GetName(), input.GetDatatype(), append([]int64{}, input.GetShape()...), fromMessageParameters(input.GetParameters())}
@@ -84,7 +84,7 @@ func fromMessage(e *entry, in *oippb.ModelInferRequest, allowed time.Duration) (
 		var t tensor.Tensor
 		switch c := input.GetContents(); {
 		case len(raw) > 0 && given(c) != nil:
-			err = fault.Errorf(fault.Invalid, "there are contents beside raw_input_contents; send one or the other")
+			err = errcode.Errorf(errcode.Invalid, "there are contents beside raw_input_contents; send one or the other")
 		case len(raw) > 0:
 			t, err = fromRaw(spec.DType, d.shape, n, raw[i])
 		default:
@@ -162,10 +162,10 @@ var contentsOf = map[tensor.DType]string{
 // fromContents makes a tensor of n elements of typed contents.
 func fromContents(d tensor.DType, shape []int64, n int64, c *oippb.InferTensorContents) (tensor.Tensor, error) {
 	if onlyBinary(d) {
-		return tensor.Tensor{}, fault.Errorf(fault.Invalid, "%s has no contents of its own; send it in raw_input_contents", datatypes[d])
+		return tensor.Tensor{}, errcode.Errorf(errcode.Invalid, "%s has no contents of its own; send it in raw_input_contents", datatypes[d])
 	}
 	if names := given(c); len(names) > 1 || len(names) == 1 && names[0] != contentsOf[d] {
-		return tensor.Tensor{}, fault.Errorf(fault.Invalid, "%s has its elements in %s, not in %q", datatypes[d], contentsOf[d], names)
+		return tensor.Tensor{}, errcode.Errorf(errcode.Invalid, "%s has its elements in %s, not in %q", datatypes[d], contentsOf[d], names)
 	}
 	t := tensor.Tensor{DType: d, Shape: shape}
 	var err error
@@ -203,7 +203,7 @@ func fromContents(d tensor.DType, shape []int64, n int64, c *oippb.InferTensorCo
 
 func count(n int64, got int) error {
 	if int64(got) != n {
-		return fault.Errorf(fault.Invalid, "its shape asks for %d elements, there are %d", n, got)
+		return errcode.Errorf(errcode.Invalid, "its shape asks for %d elements, there are %d", n, got)
 	}
 	return nil
 }
@@ -218,7 +218,7 @@ func narrow[T int8 | int16 | uint8 | uint16, From int32 | uint32](n int64, value
 	small := make([]T, len(values))
 	for i, v := range values {
 		if small[i] = T(v); From(small[i]) != v {
-			return nil, fault.Errorf(fault.Invalid, "element %d is %d, which does not fit", i, v)
+			return nil, errcode.Errorf(errcode.Invalid, "element %d is %d, which does not fit", i, v)
 		}
 	}
 	return elementsOf(n, small)
@@ -246,7 +246,7 @@ func toMessage(e *entry, id string, typed bool, outputs []tensor.Spec, answer []
 		size += int(t.Bytes())
 	}
 	if size > math.MaxInt32 {
-		return nil, fault.Errorf(fault.TooLarge, "the outputs take %d bytes, more than a message can have; name those that you need", size)
+		return nil, errcode.Errorf(errcode.TooLarge, "the outputs take %d bytes, more than a message can have; name those that you need", size)
 	}
 	return out, nil
 }

@@ -12,7 +12,7 @@ import (
 
 	"google.golang.org/grpc/stats"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/limiter"
@@ -210,10 +210,10 @@ type declaration struct {
 func (e *entry) accept(d declaration, before tensor.Bag) (spec tensor.Spec, n int64, err error) {
 	spec, known := tensor.Find(e.inputs, d.name)
 	if !known {
-		return spec, 0, fault.Errorf(fault.Invalid, "the model has no input %s; it has %q", quote(d.name), tensor.Names(e.inputs))
+		return spec, 0, errcode.Errorf(errcode.Invalid, "the model has no input %s; it has %q", quote(d.name), tensor.Names(e.inputs))
 	}
 	if _, twice := before[d.name]; twice {
-		return spec, 0, fault.Errorf(fault.Invalid, "the input %q is given twice", d.name)
+		return spec, 0, errcode.Errorf(errcode.Invalid, "the input %q is given twice", d.name)
 	}
 	wants, err := datatypeOf(spec)
 	if err != nil {
@@ -221,19 +221,19 @@ func (e *entry) accept(d declaration, before tensor.Bag) (spec tensor.Spec, n in
 	}
 	got, err := parseDatatype(d.datatype)
 	if err != nil {
-		return spec, 0, fault.Errorf(fault.Invalid, "the input %q: %w", d.name, err)
+		return spec, 0, errcode.Errorf(errcode.Invalid, "the input %q: %w", d.name, err)
 	}
 	if got != spec.DType {
-		return spec, 0, fault.Errorf(fault.Invalid, "the input %q is %s, the model wants %s", d.name, d.datatype, wants)
+		return spec, 0, errcode.Errorf(errcode.Invalid, "the input %q is %s, the model wants %s", d.name, d.datatype, wants)
 	}
 	if d.shape == nil {
-		return spec, 0, fault.Errorf(fault.Invalid, "the input %q has no shape", d.name)
+		return spec, 0, errcode.Errorf(errcode.Invalid, "the input %q has no shape", d.name)
 	}
 	if n, err = tensor.Elements(d.shape); err != nil {
-		return spec, 0, fault.Errorf(fault.Invalid, "the input %q: %w", d.name, err)
+		return spec, 0, errcode.Errorf(errcode.Invalid, "the input %q: %w", d.name, err)
 	}
 	if spec.DType == tensor.String && n > e.maxBytes/stringBytes {
-		return spec, 0, fault.Errorf(fault.TooLarge, "the input %q has %d elements, and %d are taken at a time; send fewer, or raise --max-body, of which each takes %d bytes", d.name, n, e.maxBytes/stringBytes, stringBytes)
+		return spec, 0, errcode.Errorf(errcode.TooLarge, "the input %q has %d elements, and %d are taken at a time; send fewer, or raise --max-body, of which each takes %d bytes", d.name, n, e.maxBytes/stringBytes, stringBytes)
 	}
 	return spec, n, d.params.check("the input " + quote(d.name))
 }
@@ -242,10 +242,10 @@ func (e *entry) accept(d declaration, before tensor.Bag) (spec tensor.Spec, n in
 func (e *entry) output(name string, params parameters, before []tensor.Spec) (tensor.Spec, error) {
 	spec, known := tensor.Find(e.outputs, name)
 	if !known {
-		return spec, fault.Errorf(fault.Invalid, "the model has no output %s; it has %q", quote(name), tensor.Names(e.outputs))
+		return spec, errcode.Errorf(errcode.Invalid, "the model has no output %s; it has %q", quote(name), tensor.Names(e.outputs))
 	}
 	if slices.Contains(tensor.Names(before), name) {
-		return spec, fault.Errorf(fault.Invalid, "the output %q is asked for twice", name)
+		return spec, errcode.Errorf(errcode.Invalid, "the output %q is asked for twice", name)
 	}
 	return spec, params.check("the output " + quote(name))
 }
@@ -262,15 +262,15 @@ func (e *entry) run(ctx context.Context, allowed time.Duration, in tensor.Bag, o
 		err = e.limits.Check(in, sizes)
 	}
 	if err != nil {
-		return nil, "", fault.Wrap(fault.Invalid, err)
+		return nil, "", errcode.Wrap(errcode.Invalid, err)
 	}
 	within, cancel := context.WithTimeout(ctx, allowed)
 	defer cancel()
 	computed, err := e.runner.Run(within, in)
 	if err != nil {
 		// A stage may end by the same deadline, a moment before.
-		if ctx.Err() == nil && (within.Err() != nil || fault.CodeOf(err) == fault.Deadline) {
-			return nil, "", fault.Errorf(fault.Deadline, "there was no answer within %s", allowed)
+		if ctx.Err() == nil && (within.Err() != nil || errcode.Of(err) == errcode.Deadline) {
+			return nil, "", errcode.Errorf(errcode.Deadline, "there was no answer within %s", allowed)
 		}
 		return nil, "", err
 	}
@@ -278,10 +278,10 @@ func (e *entry) run(ctx context.Context, allowed time.Duration, in tensor.Bag, o
 	for i, spec := range outputs {
 		t, ok := computed[spec.Name]
 		if !ok || t.DType != spec.DType {
-			return nil, "", fault.Errorf(fault.Internal, "the model did not answer its output %s", spec)
+			return nil, "", errcode.Errorf(errcode.Internal, "the model did not answer its output %s", spec)
 		}
 		if err := t.Check(); err != nil {
-			return nil, "", fault.Errorf(fault.Internal, "the output %q of the model: %w", spec.Name, err)
+			return nil, "", errcode.Errorf(errcode.Internal, "the output %q of the model: %w", spec.Name, err)
 		}
 		answer[i] = t
 	}

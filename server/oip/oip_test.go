@@ -28,7 +28,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/oip"
@@ -282,7 +282,7 @@ func TestTheDescriptionHasEveryRoute(t *testing.T) {
 func TestRoutesThatThereAreNot(t *testing.T) {
 	t.Parallel()
 	m := model()
-	m.Ready = func(context.Context) error { return fault.Errorf(fault.Unavailable, "no stage") }
+	m.Ready = func(context.Context) error { return errcode.Errorf(errcode.Unavailable, "no stage") }
 	s := oip.New(config(m))
 	for _, c := range []struct {
 		method, path string

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // Parameters are those of a request, an input or an output, whichever way they came:
@@ -29,7 +29,7 @@ func (p parameters) check(of string) error {
 		switch p[r.name] {
 		case nil, int64(0), uint64(0), float64(0), "":
 		default:
-			return fault.Errorf(fault.Invalid, "%s has the parameter %s, which is not supported: %s", of, r.name, r.instead)
+			return errcode.Errorf(errcode.Invalid, "%s has the parameter %s, which is not supported: %s", of, r.name, r.instead)
 		}
 	}
 	return nil
@@ -43,7 +43,7 @@ func (p parameters) flag(name string, missing bool) (bool, error) {
 	}
 	b, ok := v.(bool)
 	if !ok {
-		return false, fault.Errorf(fault.Invalid, "the parameter %s must be true or false", name)
+		return false, errcode.Errorf(errcode.Invalid, "the parameter %s must be true or false", name)
 	}
 	return b, nil
 }
@@ -57,17 +57,17 @@ func (p parameters) number(name string) (n int64, given bool, err error) {
 		n = int64(min(v, math.MaxInt64))
 	case float64: // 3.0 is whole, too, and more than any that matters is as much as that
 		if v != math.Trunc(v) {
-			return 0, true, fault.Errorf(fault.Invalid, "the parameter %s must be a whole number", name)
+			return 0, true, errcode.Errorf(errcode.Invalid, "the parameter %s must be a whole number", name)
 		}
 		n = int64(max(-1, min(v, 1<<62)))
 	default:
 		if _, given = p[name]; given {
-			return 0, true, fault.Errorf(fault.Invalid, "the parameter %s must be a whole number", name)
+			return 0, true, errcode.Errorf(errcode.Invalid, "the parameter %s must be a whole number", name)
 		}
 		return 0, false, nil
 	}
 	if n < 0 {
-		return 0, true, fault.Errorf(fault.Invalid, "the parameter %s is %d; it can be 0 or more", name, n)
+		return 0, true, errcode.Errorf(errcode.Invalid, "the parameter %s is %d; it can be 0 or more", name, n)
 	}
 	return n, true, nil
 }

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -20,12 +20,12 @@ func fromRaw(d tensor.DType, shape []int64, n int64, data []byte) (tensor.Tensor
 		return tensor.Tensor{DType: d, Shape: shape, Strs: strs}, err
 	}
 	if want := d.Bytes(n); int64(len(data)) != want {
-		return tensor.Tensor{}, fault.Errorf(fault.Invalid, "%s of shape %v takes %d bytes, there are %d", datatypes[d], shape, want, len(data))
+		return tensor.Tensor{}, errcode.Errorf(errcode.Invalid, "%s of shape %v takes %d bytes, there are %d", datatypes[d], shape, want, len(data))
 	}
 	if d == tensor.Bool {
 		for i, b := range data {
 			if b > 1 {
-				return tensor.Tensor{}, fault.Errorf(fault.Invalid, "element %d of BOOL is the byte %d; it can be 0 or 1", i, b)
+				return tensor.Tensor{}, errcode.Errorf(errcode.Invalid, "element %d of BOOL is the byte %d; it can be 0 or 1", i, b)
 			}
 		}
 	}
@@ -36,25 +36,25 @@ func fromRaw(d tensor.DType, shape []int64, n int64, data []byte) (tensor.Tensor
 
 func fromRawStrings(n int64, data []byte) ([]string, error) {
 	if n > int64(len(data)/lengthBytes) {
-		return nil, fault.Errorf(fault.Invalid, "%d elements of BYTES do not fit into %d bytes: each has its length before it, in %d", n, len(data), lengthBytes)
+		return nil, errcode.Errorf(errcode.Invalid, "%d elements of BYTES do not fit into %d bytes: each has its length before it, in %d", n, len(data), lengthBytes)
 	}
 	all := string(data)
 	strs := make([]string, n)
 	at := 0
 	for i := range strs {
 		if len(data)-at < lengthBytes {
-			return nil, fault.Errorf(fault.Invalid, "the data of BYTES ends before element %d of %d", i, n)
+			return nil, errcode.Errorf(errcode.Invalid, "the data of BYTES ends before element %d of %d", i, n)
 		}
 		size := int64(binary.LittleEndian.Uint32(data[at:]))
 		at += lengthBytes
 		if size > int64(len(data)-at) {
-			return nil, fault.Errorf(fault.Invalid, "element %d of BYTES has a length of %d, and %d bytes are left", i, size, len(data)-at)
+			return nil, errcode.Errorf(errcode.Invalid, "element %d of BYTES has a length of %d, and %d bytes are left", i, size, len(data)-at)
 		}
 		strs[i] = all[at : at+int(size)]
 		at += int(size)
 	}
 	if at != len(data) {
-		return nil, fault.Errorf(fault.Invalid, "%d bytes follow the %d elements of BYTES", len(data)-at, n)
+		return nil, errcode.Errorf(errcode.Invalid, "%d bytes follow the %d elements of BYTES", len(data)-at, n)
 	}
 	return strs, nil
 }
@@ -67,7 +67,7 @@ func toRaw(t tensor.Tensor) ([]byte, error) {
 	size := 0
 	for _, s := range t.Strs {
 		if len(s) > math.MaxUint32 {
-			return nil, fault.Errorf(fault.TooLarge, "an element of BYTES has %d bytes, more than the protocol can say", len(s))
+			return nil, errcode.Errorf(errcode.TooLarge, "an element of BYTES has %d bytes, more than the protocol can say", len(s))
 		}
 		size += lengthBytes + len(s)
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/strict"
 )
@@ -228,7 +228,7 @@ func listOf(r *strict.Reader, each func(where string) error) func(where string) 
 		}
 		return r.List(func(token json.Token, where string) error {
 			if token != json.Delim('{') {
-				return fault.Errorf(fault.Invalid, "%s must be an object, not %s", where, strict.Kind(token))
+				return errcode.Errorf(errcode.Invalid, "%s must be an object, not %s", where, strict.Kind(token))
 			}
 			return each(where)
 		}, where)
@@ -247,11 +247,11 @@ func readShape(r *strict.Reader, to *[]int64) func(where string) error {
 			n, err := strconv.ParseInt(integral(string(number)), 10, 64)
 			switch {
 			case number == "":
-				return fault.Errorf(fault.Invalid, "%s must be a whole number, not %s", where, strict.Kind(token))
+				return errcode.Errorf(errcode.Invalid, "%s must be a whole number, not %s", where, strict.Kind(token))
 			case err != nil:
-				return fault.Errorf(fault.Invalid, "%s must be a whole number, not %.40s", where, number)
+				return errcode.Errorf(errcode.Invalid, "%s must be a whole number, not %.40s", where, number)
 			case len(*to) == tensor.MaxRank:
-				return fault.Errorf(fault.Invalid, "%s: a tensor has %d dimensions at most", where, tensor.MaxRank)
+				return errcode.Errorf(errcode.Invalid, "%s: a tensor has %d dimensions at most", where, tensor.MaxRank)
 			}
 			*to = append(*to, n)
 			return nil
@@ -335,7 +335,7 @@ func (s *Server) readQuestion(w http.ResponseWriter, r *http.Request, e *entry, 
 // parseQuestion reads a request of JSON and the binary data behind it.
 func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*question, error) {
 	if !utf8.Valid(header) {
-		return nil, fault.Errorf(fault.Invalid, "the JSON is not UTF-8; send bytes that are no text as binary data")
+		return nil, errcode.Errorf(errcode.Invalid, "the JSON is not UTF-8; send bytes that are no text as binary data")
 	}
 	if err := countable(header); err != nil {
 		return nil, err
@@ -359,7 +359,7 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 		}
 	}
 	if len(tail) > 0 {
-		return nil, fault.Errorf(fault.Invalid, "%d bytes follow the binary data that binary_data_size of the inputs says", len(tail))
+		return nil, errcode.Errorf(errcode.Invalid, "%d bytes follow the binary data that binary_data_size of the inputs says", len(tail))
 	}
 	all, err := params.flag("binary_data_output", false)
 	if err != nil {
@@ -385,7 +385,7 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 	}
 	for i, spec := range q.outputs {
 		if onlyBinary(spec.DType) && !q.binary[i] {
-			return nil, fault.Errorf(fault.Invalid, "the output %q is %s, which has no form in JSON; %s", spec.Name, datatypes[spec.DType], askForBinary)
+			return nil, errcode.Errorf(errcode.Invalid, "the output %q is %s, which has no form in JSON; %s", spec.Name, datatypes[spec.DType], askForBinary)
 		}
 	}
 	return q, nil
@@ -400,19 +400,19 @@ func readInput(e *entry, d declaration, before tensor.Bag, data json.RawMessage,
 	}
 	size, binary, err := d.params.number("binary_data_size")
 	if err != nil {
-		return tensor.Tensor{}, nil, fault.Errorf(fault.Invalid, "the input %q: %w", d.name, err)
+		return tensor.Tensor{}, nil, errcode.Errorf(errcode.Invalid, "the input %q: %w", d.name, err)
 	}
 	given := data != nil
 	var t tensor.Tensor
 	switch {
 	case binary && given:
-		return t, nil, fault.Errorf(fault.Invalid, "the input %q has both data and binary_data_size; leave one out", d.name)
+		return t, nil, errcode.Errorf(errcode.Invalid, "the input %q has both data and binary_data_size; leave one out", d.name)
 	case !binary && !given:
-		return t, nil, fault.Errorf(fault.Invalid, "the input %q has no data; send it as the field data, or as binary data with the parameter binary_data_size", d.name)
+		return t, nil, errcode.Errorf(errcode.Invalid, "the input %q has no data; send it as the field data, or as binary data with the parameter binary_data_size", d.name)
 	case given:
 		t, err = fromJSON(spec.DType, d.shape, n, data)
 	case size > int64(len(tail)):
-		return t, nil, fault.Errorf(fault.Invalid, "the input %q has a binary_data_size of %d, and %d bytes of binary data are left; the header %s says where these begin", d.name, size, len(tail), headerLength)
+		return t, nil, errcode.Errorf(errcode.Invalid, "the input %q has a binary_data_size of %d, and %d bytes of binary data are left; the header %s says where these begin", d.name, size, len(tail), headerLength)
 	default:
 		t, err = fromRaw(spec.DType, d.shape, n, tail[:size])
 		tail = tail[size:]

@@ -3,7 +3,7 @@ package oip
 import (
 	"context"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/limiter"
@@ -25,8 +25,8 @@ type limited struct {
 // Run implements Runner.
 func (l limited) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	if err := l.limiter.Acquire(ctx, 1); err != nil {
-		if fault.CodeOf(err) == fault.Overloaded {
-			return nil, fault.Errorf(fault.Overloaded, "%d requests are computed or wait already; try again in a moment", runsAtOnce+runsQueued)
+		if errcode.Of(err) == errcode.Overloaded {
+			return nil, errcode.Errorf(errcode.Overloaded, "%d requests are computed or wait already; try again in a moment", runsAtOnce+runsQueued)
 		}
 		return nil, err
 	}

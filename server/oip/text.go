@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/distinfer/distinfer/runtime/classify"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
@@ -45,13 +45,13 @@ func inputs(t tensor.Tensor) ([]textmodel.Input, error) {
 	pairs := len(t.Shape) == 2 && t.Shape[1] == 2
 	switch {
 	case !pairs && len(t.Shape) != 1:
-		return nil, fault.Errorf(fault.Invalid, `the input "text" has the shape %v; it can be [n] for texts, or [n, 2] for pairs of texts`, t.Shape)
+		return nil, errcode.Errorf(errcode.Invalid, `the input "text" has the shape %v; it can be [n] for texts, or [n, 2] for pairs of texts`, t.Shape)
 	case len(t.Strs) == 0:
-		return nil, fault.Errorf(fault.Invalid, `the input "text" has no text`)
+		return nil, errcode.Errorf(errcode.Invalid, `the input "text" has no text`)
 	}
 	for i, s := range t.Strs {
 		if s == "" {
-			return nil, fault.Errorf(fault.Invalid, `element %d of the input "text" is empty`, i)
+			return nil, errcode.Errorf(errcode.Invalid, `element %d of the input "text" is empty`, i)
 		}
 	}
 	if !pairs {

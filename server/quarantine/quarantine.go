@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -125,7 +125,7 @@ func (l *List) Add(now time.Time, k Key, why error) {
 	e.why, e.until = why, now.Add(d)
 }
 
-// Find fails with a fault.Quarantined while an input is refused. suspect says that it was refused before: it should be computed by itself, and
+// Find fails with a errcode.Quarantined while an input is refused. suspect says that it was refused before: it should be computed by itself, and
 // is to blame for the first process that ends with it.
 func (l *List) Find(now time.Time, k Key) (suspect bool, refused error) {
 	l.mu.Lock()
@@ -135,7 +135,7 @@ func (l *List) Find(now time.Time, k Key) (suspect bool, refused error) {
 	case e == nil:
 		return false, nil
 	case now.Before(e.until):
-		return true, fault.Errorf(fault.Quarantined, "this input is refused for another %s: %w", max(time.Second, e.until.Sub(now).Round(time.Second)), e.why)
+		return true, errcode.Errorf(errcode.Quarantined, "this input is refused for another %s: %w", max(time.Second, e.until.Sub(now).Round(time.Second)), e.why)
 	}
 	return true, nil
 }

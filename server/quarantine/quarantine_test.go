@@ -7,14 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/quarantine"
 )
 
 var (
 	start   = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	errDied = fault.Errorf(fault.Fatal, "stage 1 at a:1 died with it")
+	errDied = errcode.Errorf(errcode.Fatal, "stage 1 at a:1 died with it")
 	policy  = quarantine.Policy{First: time.Minute, Longest: 3 * time.Minute, Max: 2}
 )
 
@@ -34,7 +34,7 @@ func TestAnInputIsRefusedForAWhileAndLongerEachTime(t *testing.T) {
 		l.Add(now, k, errDied)
 		l.Add(now.Add(time.Second), k, errDied) // of another call with it; that is no other death
 		suspect, err := l.Find(now.Add(want-time.Nanosecond), k)
-		if fault.CodeOf(err) != fault.Quarantined || !strings.Contains(err.Error(), errDied.Error()) || !suspect {
+		if errcode.Of(err) != errcode.Quarantined || !strings.Contains(err.Error(), errDied.Error()) || !suspect {
 			t.Errorf("time %d: %v, suspect %v", i, err, suspect)
 		}
 		now = now.Add(want)

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/limiter"
 )
@@ -101,7 +101,7 @@ func (s *Server) admit(in *request) (leave func(), err error) {
 		return nil, s.full()
 	}
 	if !s.here.TryAcquire(1) {
-		return nil, fault.Errorf(fault.Overloaded, "stage %d has %d runs already; send fewer at a time, or raise its --max-queue", s.Rank, s.Runs+s.MaxQueue)
+		return nil, errcode.Errorf(errcode.Overloaded, "stage %d has %d runs already; send fewer at a time, or raise its --max-queue", s.Rank, s.Runs+s.MaxQueue)
 	}
 	if n := in.holds(in.tensors); in.admission != nil && n > in.weight {
 		s.here.Release(1)
@@ -111,7 +111,7 @@ func (s *Server) admit(in *request) (leave func(), err error) {
 }
 
 func (s *Server) full() error {
-	return fault.Errorf(fault.Overloaded, "stage %d holds %d bytes for other runs already; send fewer at a time, or raise its --max-message", s.Rank, s.held.InUse())
+	return errcode.Errorf(errcode.Overloaded, "stage %d holds %d bytes for other runs already; send fewer at a time, or raise its --max-message", s.Rank, s.held.InUse())
 }
 
 // slot waits for a place among the runs that are computed.

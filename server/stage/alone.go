@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/limiter"
@@ -74,11 +74,11 @@ func (s *Server) hears(ctx context.Context, stream grpc.ServerStream, want error
 	select {
 	case err := <-heard:
 		if !errors.Is(err, want) {
-			return fault.Errorf(fault.Invalid, "stage %d: the caller of a run did not send what it should (%w)", s.Rank, err)
+			return errcode.Errorf(errcode.Invalid, "stage %d: the caller of a run did not send what it should (%w)", s.Rank, err)
 		}
 		return nil
 	case <-late.C:
-		return &refusal{fault.Errorf(fault.Overloaded, "stage %d: the caller did not take its turn within %s", s.Rank, goTime)}
+		return &refusal{errcode.Errorf(errcode.Overloaded, "stage %d: the caller did not take its turn within %s", s.Rank, goTime)}
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/replica"
@@ -43,7 +43,7 @@ func TestADamagedStageAnswersNothingItComputedAndEnds(t *testing.T) {
 		c.Stage.Runner = runnerFunc(func(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 			if isBad(t, in) {
 				damaged[i].Store(true)
-				return nil, fault.Errorf(fault.Fatal, "boom")
+				return nil, errcode.Errorf(errcode.Fatal, "boom")
 			}
 			running <- i
 			<-release
@@ -71,7 +71,7 @@ func TestADamagedStageAnswersNothingItComputedAndEnds(t *testing.T) {
 	receive(t, "the other's run", running)
 	// Each has one call; equals take turns.
 	_, err := p.Run(testContext(t), input(bad, 1))
-	wantFault(t, err, fault.Fatal, "stage 0 at "+processes[first].address, "boom")
+	wantFault(t, err, errcode.Fatal, "stage 0 at "+processes[first].address, "boom")
 	close(release)
 	for _, answered := range []<-chan error{a, b} {
 		if err := receive(t, "an answer", answered); err != nil {
@@ -239,19 +239,19 @@ func TestAnInputEndsTwoReplicasAtMostAndNobodyElsesCall(t *testing.T) {
 				return n
 			}
 			_, err := pipelines[0].Run(testContext(t), input(bad, 1))
-			wantFault(t, err, fault.Fatal, fmt.Sprintf("stage %d died with this input, at ", c.stages-1))
+			wantFault(t, err, errcode.Fatal, fmt.Sprintf("stage %d died with this input, at ", c.stages-1))
 			// Two; one if it was a suspect before, since a slow machine took another stage for dead.
 			if n := deaths(); n < 1 || n > 2 {
 				t.Errorf("%d replicas died", n)
 			}
 			for range 5 {
 				_, err := pipelines[0].Run(testContext(t), input(bad, 1))
-				wantFault(t, err, fault.Quarantined, "died with this input")
+				wantFault(t, err, errcode.Quarantined, "died with this input")
 			}
 			// Another caller has to find out by itself, which ends one or two more.
 			if c.restarts {
 				_, err := pipelines[1].Run(testContext(t), input(bad, 1))
-				if !fault.Deadly(err) {
+				if !errcode.Deadly(err) {
 					t.Errorf("the other front's is %v", err)
 				}
 			}
@@ -279,7 +279,7 @@ func TestASuspectIsMadeAloneFromTheBeginning(t *testing.T) {
 	out, err := p.Run(ctx, input(1, 1))
 	wantAnswer(t, 1, 1, 1, out, err)
 	_, err = p.Run(ctx, input(bad, 1))
-	wantFault(t, err, fault.Fatal, "stage 0 died with this input")
+	wantFault(t, err, errcode.Fatal, "stage 0 died with this input")
 	if n := a.deaths.Load() + b.deaths.Load(); n != 1 {
 		t.Errorf("%d died", n)
 	}

@@ -17,10 +17,10 @@ import (
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/encoding"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/quarantine"
 	"github.com/distinfer/distinfer/server/replica"
 )
@@ -36,7 +36,7 @@ type Options struct {
 
 	// Wire is how the stages are to send float32 tensors to one another; empty is
 	// float32. A replica that cannot is not used.
-	Wire   wire.Encoding
+	Wire   encoding.Encoding
 	narrow bool // whether what is sent is narrowed so: whether the caller is a stage
 
 	// routed says that the addresses are a caller's route and not this process's own: none
@@ -138,7 +138,7 @@ func (c *Client) allowed(address string) error {
 	if c.TLS != nil || c.Insecure || IsLoopback(address) {
 		return nil
 	}
-	return fault.Errorf(fault.Invalid, "stage %d at %s is on another machine, and what is sent there would not be encrypted: give certificates with --tls, or allow it with --insecure", c.rank, address)
+	return errcode.Errorf(errcode.Invalid, "stage %d at %s is on another machine, and what is sent there would not be encrypted: give certificates with --tls, or allow it with --insecure", c.rank, address)
 }
 
 // IsLoopback reports whether host:port is on this machine by its form: localhost
@@ -252,11 +252,11 @@ func (c *Client) unusable() error {
 	case err == nil:
 		return nil
 	case c.set.Hopeless():
-		return fault.Wrap(fault.Mismatch, err)
+		return errcode.Wrap(errcode.Mismatch, err)
 	case len(c.links) == 0:
-		return fault.Errorf(fault.Unavailable, "%s has no address: its name cannot be resolved", c)
+		return errcode.Errorf(errcode.Unavailable, "%s has no address: its name cannot be resolved", c)
 	}
-	return fault.Wrap(fault.Unavailable, err)
+	return errcode.Wrap(errcode.Unavailable, err)
 }
 
 // Replicas tells the state of each replica.
@@ -313,7 +313,7 @@ func (c *Client) news() {
 // how many runs the pipeline's caller has under way.
 //
 // A call that a replica ended with is made again by itself, on one that computes nothing
-// else; when that ends too the call fails with a fault.Fatal. Its input is then refused for a
+// else; when that ends too the call fails with a errcode.Fatal. Its input is then refused for a
 // while, and so is one that a stage behind said that of.
 func (c *Client) run(ctx context.Context, route [][]string, underWay int, in tensor.Bag) (*response, error) {
 	started := time.Now()
@@ -366,7 +366,7 @@ func (c *Client) run(ctx context.Context, route [][]string, underWay int, in ten
 
 // guilty is the error of a call that was the only one with a replica when that ended.
 func (c *Client) guilty(t *replica.Trial) error {
-	err := fault.Errorf(fault.Fatal, "stage %d died with this input, at %s; it computed nothing else the last time, so it is not tried again",
+	err := errcode.Errorf(errcode.Fatal, "stage %d died with this input, at %s; it computed nothing else the last time, so it is not tried again",
 		c.rank, strings.Join(t.Died, ", then at "))
 	c.Log.Error("an input ends the stage that computes it", "stage", c.rank, "error", err)
 	return err
@@ -374,7 +374,7 @@ func (c *Client) guilty(t *replica.Trial) error {
 
 // remember has the same input refused for a while if err says that it ends stages.
 func (c *Client) remember(in tensor.Bag, err error) error {
-	if fault.Deadly(err) {
+	if errcode.Deadly(err) {
 		c.bad.Add(time.Now(), c.bad.Tensors(in), err)
 	}
 	return err
@@ -426,7 +426,7 @@ func (c *Client) pick(ctx context.Context, started time.Time, refused map[string
 		case <-timeout.C:
 			late = true
 		case <-c.ctx.Done():
-			err = fault.Errorf(fault.Unavailable, "%s is no longer called", c)
+			err = errcode.Errorf(errcode.Unavailable, "%s is no longer called", c)
 		}
 		c.mu.Lock()
 		c.waiting--
@@ -436,7 +436,7 @@ func (c *Client) pick(ctx context.Context, started time.Time, refused map[string
 		case late && why != nil:
 			return nil, why
 		case late && c.set.Held():
-			return nil, fault.Errorf(fault.Deadline, "%s computes calls one by one that it may have died with, and this one did not get its turn in time", c)
+			return nil, errcode.Errorf(errcode.Deadline, "%s computes calls one by one that it may have died with, and this one did not get its turn in time", c)
 		}
 	}
 }

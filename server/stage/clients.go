@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/fault"
-	"github.com/distinfer/distinfer/runtime/wire"
+	"github.com/distinfer/distinfer/runtime/encoding"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/quarantine"
 )
 
@@ -44,7 +44,7 @@ type shared struct {
 
 // get returns the client of the replicas of a bundle's rank, which are sent tensors in
 // the given encoding. done gives it back.
-func (c *clients) get(bundle string, rank int, addresses []string, e wire.Encoding, routed, told bool) (_ *Client, done func(), err error) {
+func (c *clients) get(bundle string, rank int, addresses []string, e encoding.Encoding, routed, told bool) (_ *Client, done func(), err error) {
 	id := fmt.Sprintf("%s %d %s %t %q", bundle, rank, e, told, addresses)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +56,7 @@ func (c *clients) get(bundle string, rank int, addresses []string, e wire.Encodi
 			}
 		}
 		options := c.options
-		options.Wire, options.narrow = e, e != wire.Float32
+		options.Wire, options.narrow = e, e != encoding.Float32
 		options.routed, options.told = routed, told
 		client, err := Dial(bundle, rank, addresses, options)
 		if err != nil {
@@ -120,7 +120,7 @@ func (c *clients) makeRoom() error {
 		}
 	}
 	if oldest == "" {
-		return fault.Errorf(fault.Overloaded, "calls along %d different routes are under way, of which there can be %d with %d replicas", len(c.byID), maxClients, maxAddresses)
+		return errcode.Errorf(errcode.Overloaded, "calls along %d different routes are under way, of which there can be %d with %d replicas", len(c.byID), maxClients, maxAddresses)
 	}
 	c.byID[oldest].idle.Stop()
 	_ = c.byID[oldest].Close()

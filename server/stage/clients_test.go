@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // elsewhere are options for addresses that are never connected to.
@@ -94,7 +94,7 @@ func TestRoutesInUseAreBounded(t *testing.T) {
 		_, last = getClient(t, c, 1, fmt.Sprintf("busy:%d", i))
 	}
 	_, _, err := c.get(thisBundle, 1, []string{"other:1"}, "", false, false)
-	wantFault(t, err, fault.Overloaded, "different routes")
+	wantFault(t, err, errcode.Overloaded, "different routes")
 	last()
 	_, done := getClient(t, c, 1, "other:1")
 	done()

@@ -9,14 +9,14 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"google.golang.org/grpc/encoding"
+	grpcencoding "google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the codec for all other messages
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/runtime/wire"
 )
 
 // A request is a RunRequest, and a response a RunResponse, of stage.proto.
@@ -27,7 +27,7 @@ type request struct {
 	route    [][]string
 	tensors  tensor.Bag
 	underWay int
-	wire     wire.Encoding // as it was sent; empty when it was not
+	wire     encoding.Encoding // as it was sent; empty when it was not
 
 	// narrow has the tensors sent in that encoding. It is a stage's: what the first
 	// one is sent goes as it is.
@@ -59,16 +59,16 @@ type response struct {
 // memory, and copies once on the other side, into memory aligned for its type.
 // Tensors that travel narrow are converted on the way, on both sides.
 type codec struct {
-	encoding.CodecV2
+	grpcencoding.CodecV2
 	most   int // bytes that the tensors of a message may take once they are widened
 	narrow *buffers
 }
 
 func newCodec(maxMessage int) codec {
-	return codec{encoding.GetCodecV2("proto"), maxMessage, &buffers{}}
+	return codec{grpcencoding.GetCodecV2("proto"), maxMessage, &buffers{}}
 }
 
-// Marshal implements encoding.CodecV2.
+// Marshal implements grpcencoding.CodecV2.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch v := v.(type) {
 	case *request:
@@ -84,7 +84,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return c.CodecV2.Marshal(v)
 }
 
-// Unmarshal implements encoding.CodecV2.
+// Unmarshal implements grpcencoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if r, ok := v.(*request); ok && !r.take(int64(data.Len())) {
 		return nil
@@ -203,8 +203,8 @@ type encoder struct {
 	head []byte
 	done mem.BufferSlice
 
-	wire wire.Encoding // of float32 tensors; empty has them stay as they are
-	pool *buffers      // for what is narrowed
+	wire encoding.Encoding // of float32 tensors; empty has them stay as they are
+	pool *buffers          // for what is narrowed
 }
 
 func (e *encoder) buffers() mem.BufferSlice {
@@ -257,9 +257,9 @@ func (e *encoder) bag(num protowire.Number, bag tensor.Bag) error {
 		}
 		if numbers, buffer := e.narrow(t); buffer != nil {
 			switch numbers.Encoding {
-			case wire.Float16:
+			case encoding.Float16:
 				e.tensor(num, name, t, piece{float16Field, buffer})
-			case wire.Int8:
+			case encoding.Int8:
 				e.tensor(num, name, t, piece{scalesField, mem.SliceBuffer(numbers.Scales)}, piece{int8Field, buffer})
 			}
 			continue

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/limiter"
 	"github.com/distinfer/distinfer/server/replica"
@@ -282,7 +282,7 @@ func TestWaitingEndsWithTheReasonBeforeTheDeadline(t *testing.T) {
 	first := start(t, config(0, 2))
 	p := dialPipeline(t, [][]string{{first.address}, {nowhere}})
 	_, err := p.Run(soon(t), input(1, 1))
-	wantFault(t, err, fault.Unavailable, "stage 1 at "+nowhere, "cannot be reached as a stage")
+	wantFault(t, err, errcode.Unavailable, "stage 1 at "+nowhere, "cannot be reached as a stage")
 
 	ctx, cancel := context.WithCancel(testContext(t))
 	failed := make(chan error, 1)
@@ -292,7 +292,7 @@ func TestWaitingEndsWithTheReasonBeforeTheDeadline(t *testing.T) {
 	}()
 	eventually(t, "the call waits", first.next.starved)
 	cancel()
-	wantFault(t, receive(t, "the error", failed), fault.Canceled)
+	wantFault(t, receive(t, "the error", failed), errcode.Canceled)
 	eventually(t, "nobody waits any more", func() bool { return !first.next.starved() })
 }
 
@@ -319,7 +319,7 @@ func TestReplicaThatCannotReachTheNextStageIsGoneRound(t *testing.T) {
 // dealt with there: nothing is computed again.
 func TestErrorsOfAStageAreNotTriedAgain(t *testing.T) {
 	t.Parallel()
-	for _, code := range []fault.Code{fault.Internal, fault.Invalid, fault.Overloaded, fault.Unavailable, fault.Mismatch} {
+	for _, code := range []errcode.Code{errcode.Internal, errcode.Invalid, errcode.Overloaded, errcode.Unavailable, errcode.Mismatch} {
 		t.Run(code.String(), func(t *testing.T) {
 			t.Parallel()
 			var runs [2]atomic.Int64
@@ -331,7 +331,7 @@ func TestErrorsOfAStageAreNotTriedAgain(t *testing.T) {
 					c.Stage.Runner = runnerFunc(func(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 						runs[rank].Add(1)
 						if rank == 1 {
-							return nil, fault.Errorf(code, "boom")
+							return nil, errcode.Errorf(code, "boom")
 						}
 						return inner.Run(ctx, in)
 					})
@@ -370,7 +370,7 @@ func TestReplicaWithRoomTakesWhatAFullOneRefuses(t *testing.T) {
 	b := inBackground(t, callers[1], 1, 2)
 	receive(t, "the second run", w.running)
 	_, err := callers[1].Run(testContext(t), input(3, 1))
-	wantFault(t, err, fault.Overloaded, "stage 0 has 1 runs already")
+	wantFault(t, err, errcode.Overloaded, "stage 0 has 1 runs already")
 	close(w.release)
 	for _, answered := range []<-chan error{a, b} {
 		if err := receive(t, "an answer", answered); err != nil {
@@ -432,7 +432,7 @@ func TestAnotherVersionOfTheProtocolIsRefused(t *testing.T) {
 	}
 	c := &Client{bundle: thisBundle}
 	err = c.identify("stage 0 at a:1", &stagepb.DescribeResponse{Protocol: 3, Bundle: thisBundle})
-	wantFault(t, err, fault.Mismatch, "version 3", "version 1", "stage 0 at a:1")
+	wantFault(t, err, errcode.Mismatch, "version 3", "version 1", "stage 0 at a:1")
 }
 
 // Calls that keep failing on the way are not made again without end.
@@ -452,7 +452,7 @@ func TestReplaysAreThrottled(t *testing.T) {
 	}()
 	receive(t, "the run", b.running)
 	b.processes[0].grpc.Stop()
-	wantFault(t, receive(t, "the error", failed), fault.Unavailable, "too many calls fail")
+	wantFault(t, receive(t, "the error", failed), errcode.Unavailable, "too many calls fail")
 }
 
 func TestANameCanStandForManyReplicas(t *testing.T) {
@@ -486,7 +486,7 @@ func TestANameCanStandForManyReplicas(t *testing.T) {
 
 	unknown := pipelineOver(t, o, []string{"dns:///nowhere.example:" + port})
 	_, err = unknown.Run(soon(t), input(1, 1))
-	wantFault(t, err, fault.Unavailable, "nowhere.example")
+	wantFault(t, err, errcode.Unavailable, "nowhere.example")
 }
 
 func TestPlainTextStaysOnThisMachine(t *testing.T) {
@@ -501,7 +501,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 			t.Errorf("%q: %v", address, err)
 		}
 		if err != nil {
-			wantFault(t, err, fault.Invalid, "--tls", "--insecure")
+			wantFault(t, err, errcode.Invalid, "--tls", "--insecure")
 			continue
 		}
 		_ = c.Close()
@@ -514,7 +514,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 	}
 	defer func() { _ = c.Close() }()
 	_, err = c.run(testContext(t), [][]string{{"192.0.2.1:1"}}, 1, input(1, 1))
-	wantFault(t, err, fault.Invalid, "192.0.2.1:1", "not be encrypted")
+	wantFault(t, err, errcode.Invalid, "192.0.2.1:1", "not be encrypted")
 }
 
 func TestTimingsTellWhereTheTimeWent(t *testing.T) {
@@ -558,7 +558,7 @@ func TestWhatRunsHoldIsBounded(t *testing.T) {
 	}
 	eventually(t, "as much is held as may be", func() bool { return b.processes[0].here.InUse() == maxHeld })
 	_, err := p.Run(ctx, big())
-	wantFault(t, err, fault.Overloaded, "stage 0 holds", "--max-message")
+	wantFault(t, err, errcode.Overloaded, "stage 0 holds", "--max-message")
 	close(b.release)
 	for range maxHeld {
 		if err := receive(t, "an answer", ended); err != nil {
@@ -595,7 +595,7 @@ func TestTheSelfTestGoesTheWayOfTheModel(t *testing.T) {
 	}
 	defer func() { _ = q.Close() }()
 	_, err = q.Run(testContext(t), input(1, 1))
-	wantFault(t, err, fault.Mismatch, "no self-test")
+	wantFault(t, err, errcode.Mismatch, "no self-test")
 }
 
 // Replicas die, hang and come back all the time; every call gets its own answer.

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
@@ -247,13 +247,13 @@ func refusedAddress(t testing.TB) string {
 }
 
 // wantFault checks an error's code, and that its message holds all parts.
-func wantFault(t testing.TB, err error, code fault.Code, parts ...string) {
+func wantFault(t testing.TB, err error, code errcode.Code, parts ...string) {
 	t.Helper()
 	if err == nil {
 		t.Errorf("no error; want %q", code)
 		return
 	}
-	if got := fault.CodeOf(err); got != code {
+	if got := errcode.Of(err); got != code {
 		t.Errorf("error %q is %q, want %q", err, got, code)
 	}
 	for _, p := range parts {

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // emptyStrings is a message of about n bytes that are strings of none.
@@ -65,10 +65,10 @@ func TestMessagesAreAdmittedBeforeTheyAreDecoded(t *testing.T) {
 	}
 	// What is no message at all would be invalid if it were decoded.
 	err := fromStatus(t.Context(), call([]byte("not a message")), "the stage")
-	wantFault(t, err, fault.Overloaded, "stage 0 holds", "--max-message")
+	wantFault(t, err, errcode.Overloaded, "stage 0 holds", "--max-message")
 	p.held.Release(full)
 	err = fromStatus(t.Context(), call([]byte("not a message")), "the stage")
-	wantFault(t, err, fault.Invalid)
+	wantFault(t, err, errcode.Invalid)
 	if n := p.held.InUse(); n != 0 {
 		t.Errorf("%d bytes are held by nobody", n)
 	}
@@ -104,7 +104,7 @@ func TestARouteTellsNothingOfItsAddresses(t *testing.T) {
 			if took := time.Since(began); took < 3*deadAfter {
 				t.Errorf("%s: it fails after %s already", address, took)
 			}
-			wantFault(t, err, fault.Unavailable)
+			wantFault(t, err, errcode.Unavailable)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -168,7 +168,7 @@ func TestRoutesAreBounded(t *testing.T) {
 		return list
 	}
 	_, err = caller.run(soon(t), [][]string{hop(0, maxHop+1)}, 1, input(1, 1))
-	wantFault(t, err, fault.Invalid, "more than 64 replicas")
+	wantFault(t, err, errcode.Invalid, "more than 64 replicas")
 	// Each route has a stage, and 63 addresses where there is none.
 	for i := range 8 {
 		out, err := caller.run(soon(t), [][]string{append(hop(i, maxHop-1), second.address)}, 1, input(1, 1))

@@ -15,9 +15,9 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/encoding"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/replica"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
@@ -108,7 +108,7 @@ func (l *link) connections() (calls, questions *grpc.ClientConn, err error) {
 			continue
 		}
 		if *c, err = dial(l.address, l.name, l.client.Options); err != nil {
-			return nil, nil, fault.Errorf(fault.Invalid, "%s: %w", l.peer, err)
+			return nil, nil, errcode.Errorf(errcode.Invalid, "%s: %w", l.peer, err)
 		}
 	}
 	return l.calls, l.questions, nil
@@ -161,12 +161,12 @@ func (l *link) beat() time.Duration {
 	case l.gone.Err() != nil:
 		return c.DeadAfter
 	case ctx.Err() != nil:
-		wait := l.failed(replica.Down, fault.Errorf(fault.Unavailable, "%s has not answered for %s", l.peer, c.DeadAfter))
+		wait := l.failed(replica.Down, errcode.Errorf(errcode.Unavailable, "%s has not answered for %s", l.peer, c.DeadAfter))
 		l.breakOff(false)
 		return wait
 	case err != nil:
 		err = fromStatus(ctx, err, l.peer)
-		if fault.CodeOf(err) == fault.Mismatch {
+		if errcode.Of(err) == errcode.Mismatch {
 			return l.failed(replica.Wrong, err)
 		}
 		return l.failed(replica.Down, err)
@@ -189,15 +189,15 @@ func (l *link) beat() time.Duration {
 func (c *Client) identify(peer string, d *stagepb.DescribeResponse) error {
 	switch {
 	case d.GetProtocol() != Protocol:
-		return fault.Errorf(fault.Mismatch, "%s speaks version %d of the stage protocol (distinfer %s), this is version %d; run the same version of distinfer on both sides",
+		return errcode.Errorf(errcode.Mismatch, "%s speaks version %d of the stage protocol (distinfer %s), this is version %d; run the same version of distinfer on both sides",
 			peer, d.GetProtocol(), d.GetVersion(), Protocol)
 	case d.GetBundle() == "" && c.bundle != SelfTest:
-		return fault.Errorf(fault.Mismatch, "%s has no model, it was started with --no-model; start it with the bundle", peer)
+		return errcode.Errorf(errcode.Mismatch, "%s has no model, it was started with --no-model; start it with the bundle", peer)
 	case int(d.GetRank()) != c.rank || d.GetBundle() != c.bundle && c.bundle != SelfTest:
-		return fault.Errorf(fault.Mismatch, "%s holds rank %d of bundle %.12s (%s), and rank %d of bundle %.12s is wanted; give both sides the same bundle, and the stages in rank order",
+		return errcode.Errorf(errcode.Mismatch, "%s holds rank %d of bundle %.12s (%s), and rank %d of bundle %.12s is wanted; give both sides the same bundle, and the stages in rank order",
 			peer, d.GetRank(), d.GetBundle(), d.GetModel(), c.rank, c.bundle)
-	case c.Wire != "" && c.Wire != wire.Float32 && !slices.Contains(d.GetWires(), string(c.Wire)):
-		return fault.Errorf(fault.Mismatch, "%s (distinfer %s) does not send and read tensors as %s, which is asked for with --wire; run a version there that does, or leave out --wire",
+	case c.Wire != "" && c.Wire != encoding.Float32 && !slices.Contains(d.GetWires(), string(c.Wire)):
+		return errcode.Errorf(errcode.Mismatch, "%s (distinfer %s) does not send and read tensors as %s, which is asked for with --activation-dtype; run a version there that does, or leave out --activation-dtype",
 			peer, d.GetVersion(), c.Wire)
 	}
 	return nil
@@ -231,7 +231,7 @@ func (l *link) failed(condition replica.Condition, why error) time.Duration {
 	stranger := c.routed && !l.isStage
 	told := why
 	if stranger && !c.told { // nobody is to find out with it what listens where
-		condition, told = replica.Down, fault.Errorf(fault.Unavailable, "%s, an address of the caller's route, cannot be reached as a stage; the log of the stage before it says why", l.peer)
+		condition, told = replica.Down, errcode.Errorf(errcode.Unavailable, "%s, an address of the caller's route, cannot be reached as a stage; the log of the stage before it says why", l.peer)
 	}
 	c.mu.Lock()
 	retry, news := c.set.Fail(time.Now(), l.address, condition, told)
@@ -307,12 +307,12 @@ func (l *link) explain(ctx context.Context, conn *grpc.ClientConn, err error, se
 	if errors.As(coded, &answer) {
 		switch {
 		case !answer.refused: // by the replica; errors from behind it were dealt with there
-		case fault.CodeOf(coded) == fault.Overloaded:
+		case errcode.Of(coded) == errcode.Overloaded:
 			return hopError{error: coded, refused: true}
-		case fault.CodeOf(coded) == fault.Mismatch:
+		case errcode.Of(coded) == errcode.Mismatch:
 			l.broke(conn, replica.Wrong, coded)
 			return hopError{error: coded}
-		case fault.CodeOf(coded) == fault.Unavailable: // it ends
+		case errcode.Of(coded) == errcode.Unavailable: // it ends
 			l.broke(conn, replica.Down, coded)
 			return hopError{error: coded}
 		}
@@ -330,7 +330,7 @@ func (l *link) explain(ctx context.Context, conn *grpc.ClientConn, err error, se
 			loss = replica.Together
 		}
 		l.mu.Unlock()
-		return hopError{error: fault.Wrap(fault.Unavailable, coded), loss: loss}
+		return hopError{error: errcode.Wrap(errcode.Unavailable, coded), loss: loss}
 	}
 	return coded
 }

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/runtime/wire"
 )
 
 // The fields of a tensor that travels narrow.
@@ -22,9 +22,9 @@ const (
 
 // narrow narrows a tensor; the buffer has the data of its numbers, and is nil when
 // the tensor goes as it is.
-func (e *encoder) narrow(t tensor.Tensor) (wire.Numbers, mem.Buffer) {
+func (e *encoder) narrow(t tensor.Tensor) (encoding.Numbers, mem.Buffer) {
 	if e.pool == nil {
-		return wire.Numbers{}, nil
+		return encoding.Numbers{}, nil
 	}
 	var memory *[]byte
 	numbers, ok := e.wire.Narrow(t, func(n int) []byte {
@@ -35,7 +35,7 @@ func (e *encoder) narrow(t tensor.Tensor) (wire.Numbers, mem.Buffer) {
 		if memory != nil {
 			e.pool.Put(memory)
 		}
-		return wire.Numbers{}, nil
+		return encoding.Numbers{}, nil
 	}
 	return numbers, mem.NewBuffer(memory, e.pool)
 }
@@ -75,21 +75,21 @@ func (n *narrowed) read(d *decoder, num protowire.Number) error {
 	}
 	switch num {
 	case float16Field:
-		n.float16, err = d.widen(wire.Float16, length)
+		n.float16, err = d.widen(encoding.Float16, length)
 	case scalesField:
 		n.scales, err = d.bytes(length, plainBytes)
 	case int8Field:
-		n.int8, err = d.widen(wire.Int8, length)
+		n.int8, err = d.widen(encoding.Int8, length)
 	}
 	return err
 }
 
 // widen reads the numbers in n bytes, and gives them as float32.
-func (d *decoder) widen(e wire.Encoding, n int) ([]byte, error) {
+func (d *decoder) widen(e encoding.Encoding, n int) ([]byte, error) {
 	if n%e.Size() != 0 {
 		return nil, fmt.Errorf("%d bytes are no numbers of %s", n, e)
 	}
-	size := n / e.Size() * wire.Float32.Size()
+	size := n / e.Size() * encoding.Float32.Size()
 	if *d.room -= size - n; *d.room < 0 {
 		return nil, errors.New("widened to float32, the tensors are larger than a message may be; raise --max-message")
 	}
@@ -134,5 +134,5 @@ func (n *narrowed) widen(t *tensor.Tensor) error {
 	if err != nil {
 		return err
 	}
-	return wire.Scale(values, t.Shape, n.scales)
+	return encoding.Scale(values, t.Shape, n.scales)
 }

@@ -17,10 +17,10 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/encoding"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
 
@@ -87,7 +87,7 @@ func between() tensor.Bag {
 
 func TestNarrowTensorsAreWhatGeneratedCodeReads(t *testing.T) {
 	t.Parallel()
-	for _, e := range wire.Encodings() {
+	for _, e := range encoding.Encodings() {
 		r := &request{protocol: Protocol, bundle: thisBundle, wire: e, narrow: true, tensors: between()}
 		buffers, err := newCodec(maxMessage).Marshal(r)
 		if err != nil {
@@ -103,7 +103,7 @@ func TestNarrowTensorsAreWhatGeneratedCodeReads(t *testing.T) {
 		}
 		want := toProto(r).GetTensors()
 		for i, x := range got.GetTensors() {
-			narrow := e != wire.Float32 && (x.GetName() == "hidden" || x.GetName() == "more")
+			narrow := e != encoding.Float32 && (x.GetName() == "hidden" || x.GetName() == "more")
 			if narrow != (len(x.GetData()) == 0 && x.GetName() != "words") || narrow != (len(x.GetFloat16())+len(x.GetInt8()) > 0) {
 				t.Errorf("%s: tensor %q has %d bytes of data, %d of float16, %d of int8", e, x.GetName(), len(x.GetData()), len(x.GetFloat16()), len(x.GetInt8()))
 			}
@@ -135,9 +135,9 @@ func TestNarrowTensorsAreWhatGeneratedCodeReads(t *testing.T) {
 }
 
 // near checks that a tensor is another one that went over a link.
-func near(t testing.TB, what string, got, want tensor.Tensor, e wire.Encoding) {
+func near(t testing.TB, what string, got, want tensor.Tensor, e encoding.Encoding) {
 	t.Helper()
-	tolerance := map[wire.Encoding]float64{wire.Float16: 1e-3, wire.Int8: 2e-2}[e] // of numbers of about 1, the largest of which is about 4
+	tolerance := map[encoding.Encoding]float64{encoding.Float16: 1e-3, encoding.Int8: 2e-2}[e] // of numbers of about 1, the largest of which is about 4
 	a, errA := tensor.As[float32](got)
 	b, errB := tensor.As[float32](want)
 	if err := errors.Join(errA, errB); err != nil || !slices.Equal(got.Shape, want.Shape) {
@@ -150,7 +150,7 @@ func near(t testing.TB, what string, got, want tensor.Tensor, e wire.Encoding) {
 			t.Fatalf("%s: number %d is %v, want %v", what, i, a[i], b[i])
 		}
 	}
-	if differ != (e != wire.Float32 && e != "") {
+	if differ != (e != encoding.Float32 && e != "") {
 		t.Errorf("%s: numbers changed is %v with %q", what, differ, e)
 	}
 }
@@ -181,7 +181,7 @@ func TestFieldsOfANarrowTensorMayComeInAnyOrder(t *testing.T) {
 func TestNarrowTensorsKeepTheirMemoryUntilTheyAreSent(t *testing.T) {
 	t.Parallel()
 	c := newCodec(maxMessage)
-	in := &request{wire: wire.Float16, narrow: true, tensors: tensor.Bag{"x": hidden(1, 8, 512)}}
+	in := &request{wire: encoding.Float16, narrow: true, tensors: tensor.Bag{"x": hidden(1, 8, 512)}}
 	out := make([]mem.BufferSlice, 2)
 	var before []byte
 	for i := range out {
@@ -230,7 +230,7 @@ func TestFrontsMayAskTheSameStagesForDifferentEncodings(t *testing.T) {
 		addresses = append(addresses, []string{start(t, passOn(rank, stages)).address})
 	}
 	x := hidden(1, 4, 7, 384)
-	for _, e := range append(wire.Encodings(), "") {
+	for _, e := range append(encoding.Encodings(), "") {
 		t.Run(string(e), func(t *testing.T) {
 			t.Parallel()
 			o := options()
@@ -249,13 +249,13 @@ func TestFrontsMayAskTheSameStagesForDifferentEncodings(t *testing.T) {
 func TestOnlyWhatGoesFromStageToStageIsNarrowed(t *testing.T) {
 	t.Parallel()
 	o := options()
-	o.Wire = wire.Int8
+	o.Wire = encoding.Int8
 	x := hidden(1, 4, 7, 384)
 	out, err := pipelineOver(t, o, []string{start(t, passOn(0, 1)).address}).Run(testContext(t), tensor.Bag{"h0": x})
 	if err != nil {
 		t.Fatal(err)
 	}
-	near(t, "a single stage", out["h1"], x, wire.Float32)
+	near(t, "a single stage", out["h1"], x, encoding.Float32)
 }
 
 // A foreign stage is one that somebody else wrote, by stage.proto.
@@ -312,10 +312,10 @@ func TestACallThatIsMadeAgainKeepsItsEncoding(t *testing.T) {
 	works := startForeign(t, second("float16"), sameBack)
 	first := start(t, passOn(0, 2))
 	o := options()
-	o.Wire = wire.Float16
+	o.Wire = encoding.Float16
 	p := pipelineOver(t, o, []string{first.address}, []string{breaks.address, works.address})
 	x := hidden(1, 4, 7, 384)
-	want, ok := wire.Float16.Narrow(x, func(n int) []byte { return tensor.AlignedBytes(int64(n)) })
+	want, ok := encoding.Float16.Narrow(x, func(n int) []byte { return tensor.AlignedBytes(int64(n)) })
 	if !ok {
 		t.Fatal("not narrowed")
 	}
@@ -329,7 +329,7 @@ func TestACallThatIsMadeAgainKeepsItsEncoding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		near(t, "the answer", out["h1"], x, wire.Float16)
+		near(t, "the answer", out["h1"], x, encoding.Float16)
 		got := []*stagepb.RunRequest{receive(t, "the request", works.requests)}
 		select {
 		case r := <-breaks.requests:
@@ -351,20 +351,20 @@ func TestAReplicaThatDoesNotKnowTheEncodingIsNotUsed(t *testing.T) {
 	first := start(t, passOn(0, 2))
 	in := tensor.Bag{"h0": hidden(1, 4, 7, 384)}
 	o := options()
-	o.Wire = wire.Int8
-	says := []string{"stage 1 at " + old.address, "distinfer v0", "int8", "--wire"}
+	o.Wire = encoding.Int8
+	says := []string{"stage 1 at " + old.address, "distinfer v0", "int8", "--activation-dtype"}
 	p := pipelineOver(t, o, []string{first.address}, []string{old.address})
 	_, err := p.Run(testContext(t), in)
-	wantFault(t, err, fault.Mismatch, says...)
+	wantFault(t, err, errcode.Mismatch, says...)
 	eventually(t, "the front says so too", func() bool {
 		err := p.Ready()
-		return err != nil && strings.Contains(err.Error(), says[0]) && fault.CodeOf(err) == fault.Mismatch
+		return err != nil && strings.Contains(err.Error(), says[0]) && errcode.Of(err) == errcode.Mismatch
 	})
 	// Nor is it sent tensors in another encoding than the one that was asked for.
 	if len(old.requests) > 0 {
 		t.Errorf("it was called: %v", summary(<-old.requests))
 	}
-	// Another replica is used, and without --wire this one is.
+	// Another replica is used, and without --activation-dtype this one is.
 	now := start(t, passOn(1, 2))
 	both := pipelineOver(t, o, []string{first.address}, []string{old.address, now.address})
 	for range 4 {
@@ -379,7 +379,7 @@ func TestAReplicaThatDoesNotKnowTheEncodingIsNotUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	near(t, "as float32", out["h1"], in["h0"], wire.Float32)
+	near(t, "as float32", out["h1"], in["h0"], encoding.Float32)
 }
 
 // The first stage is not sent anything narrow, but has to narrow what it sends on.
@@ -389,10 +389,10 @@ func TestAFirstStageThatDoesNotKnowTheEncodingIsNotUsed(t *testing.T) {
 	d.Rank = 0
 	old := startForeign(t, d, sameBack)
 	o := options()
-	o.Wire = wire.Float16
+	o.Wire = encoding.Float16
 	p := pipelineOver(t, o, []string{old.address}, []string{start(t, passOn(1, 2)).address})
 	_, err := p.Run(testContext(t), tensor.Bag{"h0": hidden(1, 4, 7, 384)})
-	wantFault(t, err, fault.Mismatch, "stage 0 at "+old.address, "float16")
+	wantFault(t, err, errcode.Mismatch, "stage 0 at "+old.address, "float16")
 }
 
 func TestAnEncodingThatAStageDoesNotKnowIsRefused(t *testing.T) {
@@ -401,7 +401,7 @@ func TestAnEncodingThatAStageDoesNotKnowIsRefused(t *testing.T) {
 	conn := dialPlain(t, p.address)
 	request := &stagepb.RunRequest{Protocol: Protocol, Bundle: thisBundle, Wire: "float8", Tensors: tensorsToProto(tensor.Bag{"h0": hidden(1, 2)})}
 	err := conn.Invoke(testContext(t), RunMethod, request, &stagepb.RunResponse{})
-	wantFault(t, fromStatus(t.Context(), err, "the stage"), fault.Mismatch, `"float8"`, "float32, float16, int8", "distinfer v1")
+	wantFault(t, fromStatus(t.Context(), err, "the stage"), errcode.Mismatch, `"float8"`, "float32, float16, int8", "distinfer v1")
 	d, err := Describe(testContext(t), 0, p.address, options())
 	if err != nil || !slices.Equal(d.GetWires(), []string{"float32", "float16", "int8"}) {
 		t.Errorf("it knows %v (%v)", d.GetWires(), err)
@@ -413,7 +413,7 @@ func BenchmarkNarrowHop(b *testing.B) {
 	for _, rows := range []int64{1, 32} {
 		in := tensor.Bag{"h0": hidden(1, rows, 26, 384)}
 		addresses := [][]string{{start(b, passOn(0, 2)).address}, {start(b, passOn(1, 2)).address}}
-		for _, e := range wire.Encodings() {
+		for _, e := range encoding.Encodings() {
 			b.Run(fmt.Sprintf("%d/%s", rows, e), func(b *testing.B) {
 				o := options()
 				o.Wire, o.DeadAfter = e, time.Minute

@@ -5,7 +5,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
@@ -28,7 +28,7 @@ func Connect(rank int, address, name string, o Options) (*Probe, error) {
 	}
 	conn, err := dial(address, name, o)
 	if err != nil {
-		return nil, fault.Errorf(fault.Invalid, "%s: %w", c, err)
+		return nil, errcode.Errorf(errcode.Invalid, "%s: %w", c, err)
 	}
 	return &Probe{conn: conn, rank: rank, peer: c.String()}, nil
 }

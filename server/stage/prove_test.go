@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
@@ -23,7 +23,7 @@ func TestAModelThatNeverComputedIsDoubtedOnce(t *testing.T) {
 		c.Stage = pipeline.Stage{Runner: runnerFunc(func(_ context.Context, in tensor.Bag) (tensor.Bag, error) {
 			x, err := tensor.As[float32](in["x0"])
 			if err != nil || x[0] < 0 {
-				return nil, fault.Errorf(fault.Invalid, "it is negative")
+				return nil, errcode.Errorf(errcode.Invalid, "it is negative")
 			}
 			return in, nil
 		}), Inputs: []string{"x0"}}
@@ -36,7 +36,7 @@ func TestAModelThatNeverComputedIsDoubtedOnce(t *testing.T) {
 		}
 		for range 2 * doubtful {
 			_, err := client.Run(testContext(t), input(-1, 1))
-			wantFault(t, err, fault.Invalid, "stage 0: it is negative")
+			wantFault(t, err, errcode.Invalid, "stage 0: it is negative")
 		}
 		p.stop()
 		p.wait(t)

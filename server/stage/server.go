@@ -19,10 +19,10 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/stats"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/encoding"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/runtime/wire"
 	"github.com/distinfer/distinfer/server/budget"
 	"github.com/distinfer/distinfer/server/grpcserve"
 	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
@@ -242,7 +242,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 	case err := <-ended:
 		return err
 	case <-s.endStreams: // which ends the stream, and with it the handler
-		return toStatus(fault.Errorf(fault.Unavailable, "stage %d stops", s.Rank))
+		return toStatus(errcode.Errorf(errcode.Unavailable, "stage %d stops", s.Rank))
 	}
 }
 
@@ -261,7 +261,7 @@ func (s *Server) damaged() error {
 		return nil
 	}
 	s.breaks.Do(func() { close(s.broken) })
-	return &refusal{fault.Errorf(fault.Unavailable, "stage %d at %s ends: %w", s.Rank, s.address, why)}
+	return &refusal{errcode.Errorf(errcode.Unavailable, "stage %d at %s ends: %w", s.Rank, s.address, why)}
 }
 
 // Serve serves the stage on the listener until ctx ends, then refuses new calls,
@@ -306,7 +306,7 @@ func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.D
 		Version: s.Version, Onnxruntime: s.ONNXRuntime, Hostname: s.Hostname, Threads: uint32(s.Threads), Instance: s.Instance,
 		Running: uint32(s.slots.InUse()), Waiting: uint32(s.slots.Waiting()), Starved: s.next.starved(),
 	}
-	for _, e := range wire.Encodings() {
+	for _, e := range encoding.Encodings() {
 		d.Wires = append(d.Wires, string(e))
 	}
 	if s.Memory != nil {
@@ -329,7 +329,7 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 		return nil, &refusal{s.full()}
 	}
 	if in.malformed != nil {
-		return nil, fault.Errorf(fault.Invalid, "stage %d: %w", s.Rank, in.malformed)
+		return nil, errcode.Errorf(errcode.Invalid, "stage %d: %w", s.Rank, in.malformed)
 	}
 	if err := s.accept(in); err != nil {
 		return nil, &refusal{err}
@@ -368,7 +368,7 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 	}
 	damage := s.damaged()
 	switch {
-	case fault.Deadly(err): // whatever it did beside
+	case errcode.Deadly(err): // whatever it did beside
 		s.Log.ErrorContext(ctx, "an input would have ended the stage", "error", err)
 		return nil, fmt.Errorf("stage %d at %s: %w", s.Rank, s.address, err)
 	case damage != nil:
@@ -480,7 +480,7 @@ func (s *Server) prove(ctx context.Context, err error) {
 	case s.proven.Load():
 	case err == nil:
 		s.proven.Store(true)
-	case fault.CodeOf(err) == fault.Invalid && s.refused.Add(1) == doubtful:
+	case errcode.Of(err) == errcode.Invalid && s.refused.Add(1) == doubtful:
 		s.Log.WarnContext(ctx, "the model has computed nothing yet; either it was only sent what it cannot compute, or it cannot compute at all: try it with `distinfer verify`",
 			"runs", doubtful, "error", err)
 	}
@@ -500,19 +500,19 @@ func check(bag tensor.Bag) error {
 func (s *Server) accept(in *request) error {
 	switch {
 	case in.protocol != Protocol:
-		return fault.Errorf(fault.Mismatch, "stage %d speaks version %d of the stage protocol (distinfer %s), the caller version %d; run the same version of distinfer on both sides",
+		return errcode.Errorf(errcode.Mismatch, "stage %d speaks version %d of the stage protocol (distinfer %s), the caller version %d; run the same version of distinfer on both sides",
 			s.Rank, Protocol, s.Version, in.protocol)
 	case s.Bundle == "" && in.bundle != SelfTest:
-		return fault.Errorf(fault.Mismatch, "stage %d has no model, it was started with --no-model; start it with the bundle", s.Rank)
+		return errcode.Errorf(errcode.Mismatch, "stage %d has no model, it was started with --no-model; start it with the bundle", s.Rank)
 	case in.rank != s.Rank || in.bundle != s.Bundle && in.bundle != SelfTest:
-		return fault.Errorf(fault.Mismatch, "the caller wants rank %d of bundle %.12s, this is rank %d of bundle %.12s (%s); give both sides the same bundle, and the stages in rank order",
+		return errcode.Errorf(errcode.Mismatch, "the caller wants rank %d of bundle %.12s, this is rank %d of bundle %.12s (%s); give both sides the same bundle, and the stages in rank order",
 			in.rank, in.bundle, s.Rank, s.Bundle, s.Model)
 	case in.bundle == SelfTest && s.SelfTest == nil:
-		return fault.Errorf(fault.Mismatch, "stage %d has no self-test", s.Rank)
+		return errcode.Errorf(errcode.Mismatch, "stage %d has no self-test", s.Rank)
 	}
-	e, err := wire.Parse(string(in.wire))
+	e, err := encoding.Parse(string(in.wire))
 	if err != nil {
-		return fault.Errorf(fault.Mismatch, "stage %d (distinfer %s) cannot send tensors on as the caller wants: %w; run the same version of distinfer on both sides, or choose another --wire", s.Rank, s.Version, err)
+		return errcode.Errorf(errcode.Mismatch, "stage %d (distinfer %s) cannot send tensors on as the caller wants: %w; run the same version of distinfer on both sides, or choose another --activation-dtype", s.Rank, s.Version, err)
 	}
 	in.wire = e
 	want := s.Stages - 1 - s.Rank
@@ -528,7 +528,7 @@ func (s *Server) accept(in *request) error {
 		in.route = peers
 	}
 	if len(in.route) != want || slices.ContainsFunc(in.route, func(hop []string) bool { return len(hop) == 0 }) {
-		return fault.Errorf(fault.Invalid, "behind rank %d there are %d stages; the route names %d", s.Rank, want, len(in.route))
+		return errcode.Errorf(errcode.Invalid, "behind rank %d there are %d stages; the route names %d", s.Rank, want, len(in.route))
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
@@ -148,7 +148,7 @@ func TestWrongBundleOrRankIsAMismatch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := dialPipeline(t, c.route).Run(testContext(t), input(1, 1))
-			wantFault(t, err, fault.Mismatch, c.want...)
+			wantFault(t, err, errcode.Mismatch, c.want...)
 		})
 	}
 }
@@ -165,7 +165,7 @@ func TestRouteOfWrongLengthIsInvalid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := dialPipeline(t, append([][]string{{p.address}}, route...)).Run(testContext(t), input(1, 1))
-			wantFault(t, err, fault.Invalid, "behind rank 0 there are 2 stages", fmt.Sprintf("names %d", len(route)))
+			wantFault(t, err, errcode.Invalid, "behind rank 0 there are 2 stages", fmt.Sprintf("names %d", len(route)))
 		})
 	}
 }
@@ -174,7 +174,7 @@ func TestMissingInputIsInvalid(t *testing.T) {
 	t.Parallel()
 	_, addresses := chain(t, 1, nil)
 	_, err := dialPipeline(t, addresses).Run(testContext(t), tensor.Bag{"keep": tensor.Of(nil, []float32{1})})
-	wantFault(t, err, fault.Invalid, "stage 0", `"x0" is missing`)
+	wantFault(t, err, errcode.Invalid, "stage 0", `"x0" is missing`)
 }
 
 func TestUnreachableStageIsNamed(t *testing.T) {
@@ -190,7 +190,7 @@ func TestUnreachableStageIsNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := dialPipeline(t, c.addresses).Run(soon(t), input(1, 1))
-			wantFault(t, err, fault.Unavailable, c.want, c.why)
+			wantFault(t, err, errcode.Unavailable, c.want, c.why)
 			if err != nil && strings.Count(err.Error(), nowhere) > 2 {
 				t.Errorf("the message repeats itself: %v", err)
 			}
@@ -212,7 +212,7 @@ func TestRouteOfNonsenseFailsOneCall(t *testing.T) {
 			}
 			_, err = first.run(soon(t), [][]string{{address}}, 1, input(1, 1))
 			_ = first.Close()
-			if code := fault.CodeOf(err); err == nil || code != fault.Unavailable && code != fault.Invalid {
+			if code := errcode.Of(err); err == nil || code != errcode.Unavailable && code != errcode.Invalid {
 				t.Errorf("address %q: %q (%v)", address, code, err)
 			}
 		})
@@ -248,13 +248,13 @@ func TestAnyReplicaAnswers(t *testing.T) {
 
 func TestRunnersErrorArrivesWithCodeAndStage(t *testing.T) {
 	t.Parallel()
-	for _, code := range []fault.Code{fault.Invalid, fault.Internal, fault.TooLarge, fault.Overloaded, fault.Unavailable, fault.Mismatch, fault.Deadline, fault.Canceled} {
+	for _, code := range []errcode.Code{errcode.Invalid, errcode.Internal, errcode.TooLarge, errcode.Overloaded, errcode.Unavailable, errcode.Mismatch, errcode.Deadline, errcode.Canceled} {
 		t.Run(code.String(), func(t *testing.T) {
 			t.Parallel()
 			_, addresses := chain(t, 3, func(c *Config) {
 				if c.Rank == 2 {
 					c.Stage.Runner = runnerFunc(func(context.Context, tensor.Bag) (tensor.Bag, error) {
-						return nil, fault.Errorf(code, "boom ünïcode\nof two lines")
+						return nil, errcode.Errorf(code, "boom ünïcode\nof two lines")
 					})
 				}
 			})
@@ -273,7 +273,7 @@ func TestUncodedErrorIsInternal(t *testing.T) {
 		c.Stage.Runner = runnerFunc(func(context.Context, tensor.Bag) (tensor.Bag, error) { return nil, errors.New("boom") })
 	})
 	_, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
-	wantFault(t, err, fault.Internal, "stage 0: boom")
+	wantFault(t, err, errcode.Internal, "stage 0: boom")
 }
 
 func TestRunnersBrokenTensorIsInternal(t *testing.T) {
@@ -286,7 +286,7 @@ func TestRunnersBrokenTensorIsInternal(t *testing.T) {
 		}
 	})
 	_, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
-	wantFault(t, err, fault.Internal, "stage 1", `"x2"`)
+	wantFault(t, err, errcode.Internal, "stage 1", `"x2"`)
 }
 
 // blocked is a chain whose last stage says that it runs, and then waits for
@@ -337,7 +337,7 @@ func TestCancellationReachesTheLastStage(t *testing.T) {
 			}()
 			receive(t, "the last stage's run", b.running)
 			cancel()
-			wantFault(t, receive(t, "the caller's error", failed), fault.Canceled)
+			wantFault(t, receive(t, "the caller's error", failed), errcode.Canceled)
 			if err := receive(t, "the end of the last stage's ctx", b.ended); !errors.Is(err, context.Canceled) {
 				t.Errorf("the last stage's ctx ended with %v", err)
 			}
@@ -369,7 +369,7 @@ func TestDeadlineReachesTheLastStage(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
 	_, err := p.Run(short, input(1, 1))
-	wantFault(t, err, fault.Deadline)
+	wantFault(t, err, errcode.Deadline)
 }
 
 func TestFullQueueRefusesAtOnce(t *testing.T) {
@@ -390,7 +390,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 	eventually(t, "the second call waits", func() bool { return last.slots.Waiting() == 1 })
 	for range 3 {
 		_, err := p.Run(ctx, input(3, 0))
-		wantFault(t, err, fault.Overloaded, "stage 0 has 2 runs", "--max-queue")
+		wantFault(t, err, errcode.Overloaded, "stage 0 has 2 runs", "--max-queue")
 	}
 	close(b.release)
 	for _, what := range []string{"the first answer", "the second answer"} {
@@ -422,7 +422,7 @@ func TestCallThatIsGivenUpLeavesTheQueue(t *testing.T) {
 		}()
 		eventually(t, "the call waits", func() bool { return server.slots.Waiting() == 1 })
 		giveUp()
-		wantFault(t, receive(t, "the error", failed), fault.Canceled)
+		wantFault(t, receive(t, "the error", failed), errcode.Canceled)
 		eventually(t, "the queue is empty", func() bool { return server.slots.Waiting() == 0 })
 	}
 	b.release <- struct{}{}
@@ -472,7 +472,7 @@ func TestMessageOverTheLimitIsTooLarge(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = p.Run(testContext(t), tensor.Bag{"x": x})
-			wantFault(t, err, fault.TooLarge, "stage", "--max-message")
+			wantFault(t, err, errcode.TooLarge, "stage", "--max-message")
 		})
 	}
 }
@@ -490,7 +490,7 @@ func TestStageThatIsStartedAgainIsFoundAgain(t *testing.T) {
 	last.stop()
 	last.wait(t)
 	_, err = p.Run(soon(t), input(1, 2))
-	wantFault(t, err, fault.Unavailable, "stage 1 at "+address)
+	wantFault(t, err, errcode.Unavailable, "stage 1 at "+address)
 
 	startOn(t, config(1, 2), listenAt(t, address))
 	eventually(t, "the stage answers again", func() bool {
@@ -538,7 +538,7 @@ func TestStopFinishesWhatRunsAndRefusesTheRest(t *testing.T) {
 		return err != nil
 	})
 	_, err = dialPipeline(t, b.addresses).Run(soon(t), input(1, 1))
-	wantFault(t, err, fault.Unavailable, "stage 0 at "+address)
+	wantFault(t, err, errcode.Unavailable, "stage 0 at "+address)
 	select {
 	case err := <-server.served:
 		t.Fatalf("Serve returned %v while a call was under way", err)
@@ -757,7 +757,7 @@ func TestServerThatIsNoStageIsAMismatch(t *testing.T) {
 		}
 	})
 	_, err := dialPipeline(t, [][]string{{l.Addr().String()}}).Run(testContext(t), input(1, 1))
-	wantFault(t, err, fault.Mismatch, "stage 0 at "+l.Addr().String(), "is not a stage")
+	wantFault(t, err, errcode.Mismatch, "stage 0 at "+l.Addr().String(), "is not a stage")
 }
 
 func TestStageThatDiesIsUnavailable(t *testing.T) {
@@ -773,7 +773,7 @@ func TestStageThatDiesIsUnavailable(t *testing.T) {
 	}()
 	receive(t, "the run", b.running)
 	b.processes[1].grpc.Stop() // drops its connections, as a process that ends
-	wantFault(t, receive(t, "the error", failed), fault.Unavailable, "stage 1 at "+b.addresses[1][0])
+	wantFault(t, receive(t, "the error", failed), errcode.Unavailable, "stage 1 at "+b.addresses[1][0])
 }
 
 func TestRunsAreLogged(t *testing.T) {
@@ -863,7 +863,7 @@ func TestASelfTestIsRefusedBeyondTheLastOfOwnPeers(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = p.Close() })
 	_, _, err = p.SelfTest(testContext(t), []string{"there:1", "beyond:1"}, tensor.Bag{})
-	wantFault(t, err, fault.Invalid, "2 stages", "names 1")
+	wantFault(t, err, errcode.Invalid, "2 stages", "names 1")
 }
 
 func TestAStageWithoutAModelComputesOnlyTheSelfTest(t *testing.T) {
@@ -885,8 +885,8 @@ func TestAStageWithoutAModelComputesOnlyTheSelfTest(t *testing.T) {
 	}
 	for _, bundle := range []string{thisBundle, ""} {
 		in := &request{protocol: Protocol, bundle: bundle, tensors: input(1, 2)}
-		wantFault(t, fromStatus(testContext(t), p.conn.Invoke(testContext(t), RunMethod, in, &response{}), "it"), fault.Mismatch, "stage 0 has no model", "--no-model")
+		wantFault(t, fromStatus(testContext(t), p.conn.Invoke(testContext(t), RunMethod, in, &response{}), "it"), errcode.Mismatch, "stage 0 has no model", "--no-model")
 	}
 	_, err = dialPipeline(t, [][]string{{s.address}}).Run(soon(t), input(1, 2))
-	wantFault(t, err, fault.Mismatch, "has no model", "start it with the bundle")
+	wantFault(t, err, errcode.Mismatch, "has no model", "start it with the bundle")
 }

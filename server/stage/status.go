@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/grpcfault"
 )
 
@@ -40,7 +40,7 @@ func toStatus(err error) error {
 	if err == nil {
 		return nil
 	}
-	code := fault.CodeOf(err)
+	code := errcode.Of(err)
 	info := &errdetails.ErrorInfo{Domain: domain, Reason: code.String()}
 	if errors.As(err, new(*refusal)) {
 		info.Metadata = map[string]string{refusedKey: "true"}
@@ -71,23 +71,23 @@ func fromStatus(ctx context.Context, err error, peer string) error {
 			continue
 		}
 		if code, known := grpcfault.Parse(info.GetReason()); known {
-			return &answered{fault.Wrap(code, errors.New(s.Message())), info.GetMetadata()[refusedKey] != ""}
+			return &answered{errcode.Wrap(code, errors.New(s.Message())), info.GetMetadata()[refusedKey] != ""}
 		}
 	}
 	switch s.Code() {
 	case codes.Unavailable:
-		return fault.Errorf(fault.Unavailable, "%s is unreachable: %s%s", peer, cause(s.Message()), remedy(s.Message()))
+		return errcode.Errorf(errcode.Unavailable, "%s is unreachable: %s%s", peer, cause(s.Message()), remedy(s.Message()))
 	case codes.ResourceExhausted: // the transport's word for a message over its limit
-		return fault.Errorf(fault.TooLarge, "%s: %s; raise --max-message on both sides, or send fewer or shorter texts at a time", peer, s.Message())
+		return errcode.Errorf(errcode.TooLarge, "%s: %s; raise --max-message on both sides, or send fewer or shorter texts at a time", peer, s.Message())
 	case codes.DeadlineExceeded:
-		return fault.Errorf(fault.Deadline, "%s did not answer in the time allowed", peer)
+		return errcode.Errorf(errcode.Deadline, "%s did not answer in the time allowed", peer)
 	case codes.Canceled:
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fault.Errorf(fault.Unavailable, "%s broke off the call", peer)
+		return errcode.Errorf(errcode.Unavailable, "%s broke off the call", peer)
 	case codes.Unimplemented:
-		return fault.Errorf(fault.Mismatch, "%s is not a stage of distinfer, or of another version: %s", peer, s.Message())
+		return errcode.Errorf(errcode.Mismatch, "%s is not a stage of distinfer, or of another version: %s", peer, s.Message())
 	}
 	return fmt.Errorf("%s: %s", peer, s.Message())
 }

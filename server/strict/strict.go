@@ -1,7 +1,7 @@
 // Package strict reads the JSON of clients token by token, so that nothing is built of
 // what is not wanted, and refuses what would be without effect: a field that is not known
 // or not spelt as it is, one that is given twice, and what follows the JSON. What is wrong
-// is a fault.Invalid that names it.
+// is a errcode.Invalid that names it.
 //
 // A byte order mark before the JSON is passed over, as RFC 8259 allows.
 //
@@ -18,7 +18,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
 // maxList is how many elements a list may have.
@@ -82,7 +82,7 @@ func (r *Reader) Next() (json.Token, error) {
 // End fails when something follows.
 func (r *Reader) End() error {
 	if _, err := r.tokens.Token(); !errors.Is(err, io.EOF) {
-		return fault.Errorf(fault.Invalid, "something follows the JSON in %s", r.whole)
+		return errcode.Errorf(errcode.Invalid, "something follows the JSON in %s", r.whole)
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func (r *Reader) Skip(string) error {
 // Fields reads the object that stands at a place, behind its brace.
 func (r *Reader) Fields(fields Fields, where string) error {
 	return r.fields(fields, func(key string) error {
-		return fault.Errorf(fault.Invalid, "the field %.80q of %s is not known; known are %s", key, where, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+		return errcode.Errorf(errcode.Invalid, "the field %.80q of %s is not known; known are %s", key, where, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
 	})
 }
 
@@ -109,7 +109,7 @@ func (r *Reader) FieldsAmong(fields Fields, where string) error {
 	return r.fields(fields, func(key string) error {
 		for known := range fields {
 			if strings.EqualFold(key, known) {
-				return fault.Errorf(fault.Invalid, "the field %.80q of %s is not known; it is spelt %q", key, where, known)
+				return errcode.Errorf(errcode.Invalid, "the field %.80q of %s is not known; it is spelt %q", key, where, known)
 			}
 		}
 		return r.Skip(key)
@@ -132,7 +132,7 @@ func (r *Reader) fields(fields Fields, other func(key string) error) error {
 			continue
 		}
 		if slices.Contains(given, key) {
-			return fault.Errorf(fault.Invalid, "%q is given twice", key)
+			return errcode.Errorf(errcode.Invalid, "%q is given twice", key)
 		}
 		given = append(given, key)
 		if err := read(strconv.Quote(key)); err != nil {
@@ -164,12 +164,12 @@ func (r *Reader) Map(to *map[string]json.RawMessage) func(where string) error {
 		case err != nil || token == nil:
 			return err
 		case token != json.Delim('{'):
-			return fault.Errorf(fault.Invalid, "%s must be an object, not %s", where, Kind(token))
+			return errcode.Errorf(errcode.Invalid, "%s must be an object, not %s", where, Kind(token))
 		}
 		*to = map[string]json.RawMessage{}
 		err = r.fields(nil, func(key string) error {
 			if _, twice := (*to)[key]; twice {
-				return fault.Errorf(fault.Invalid, "%.80q of %s is given twice", key, where)
+				return errcode.Errorf(errcode.Invalid, "%.80q of %s is given twice", key, where)
 			}
 			var value json.RawMessage
 			err := r.Raw(&value)(key)
@@ -188,7 +188,7 @@ func (r *Reader) Object(fields Fields) func(where string) error {
 		case err != nil || token == nil:
 			return err
 		case token != json.Delim('{'):
-			return fault.Errorf(fault.Invalid, "%s must be an object, not %s", where, Kind(token))
+			return errcode.Errorf(errcode.Invalid, "%s must be an object, not %s", where, Kind(token))
 		}
 		return r.Fields(fields, where)
 	}
@@ -203,7 +203,7 @@ func (r *Reader) BeginList(what, where string) (there bool, err error) {
 	case err != nil || token == nil:
 		return false, err
 	case token != json.Delim('['):
-		return false, fault.Errorf(fault.Invalid, "%s must be %s, not %s", where, what, Kind(token))
+		return false, errcode.Errorf(errcode.Invalid, "%s must be %s, not %s", where, what, Kind(token))
 	}
 	return true, nil
 }
@@ -213,7 +213,7 @@ func (r *Reader) BeginList(what, where string) (there bool, err error) {
 func (r *Reader) List(each func(token json.Token, where string) error, where string) error {
 	for i := 0; r.tokens.More(); i++ {
 		if i == maxList {
-			return fault.Errorf(fault.TooLarge, "%s has more than %d elements; send fewer at a time", where, maxList)
+			return errcode.Errorf(errcode.TooLarge, "%s has more than %d elements; send fewer at a time", where, maxList)
 		}
 		token, err := r.Next()
 		if err != nil {
@@ -236,7 +236,7 @@ func Value[T string | json.Number | bool](r *Reader, to **T) func(where string) 
 		}
 		v, ok := token.(T)
 		if !ok {
-			return fault.Errorf(fault.Invalid, "%s must be %s, not %s", where, Kind(v), Kind(token))
+			return errcode.Errorf(errcode.Invalid, "%s must be %s, not %s", where, Kind(v), Kind(token))
 		}
 		*to = &v
 		return nil
@@ -245,7 +245,7 @@ func Value[T string | json.Number | bool](r *Reader, to **T) func(where string) 
 
 // notJSON says that the JSON is broken, or of another shape.
 func (r *Reader) notJSON(why string) error {
-	return fault.Errorf(fault.Invalid, "%s is not JSON of the form %s: %s", r.whole, r.form, why)
+	return errcode.Errorf(errcode.Invalid, "%s is not JSON of the form %s: %s", r.whole, r.form, why)
 }
 
 // Kind names what a token begins.

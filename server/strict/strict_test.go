@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/strict"
 )
 
@@ -54,7 +54,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		`{"flag": 0}`:                  `"flag" must be true or false, not a number`,
 		`{"in": true}`:                 `"in" must be an object, not true or false`,
 	} {
-		if _, _, err := read([]byte(data)); err == nil || fault.CodeOf(err) != fault.Invalid || err.Error() != want {
+		if _, _, err := read([]byte(data)); err == nil || errcode.Of(err) != errcode.Invalid || err.Error() != want {
 			t.Errorf("%s: %v, want %s", data, err, want)
 		}
 	}
@@ -77,8 +77,8 @@ func FuzzRead(f *testing.F) {
 		switch {
 		case err == nil && !json.Valid(data):
 			t.Errorf("%q is taken", data)
-		case err != nil && fault.CodeOf(err) != fault.Invalid:
-			t.Errorf("%q: %v is %s", data, err, fault.CodeOf(err))
+		case err != nil && errcode.Of(err) != errcode.Invalid:
+			t.Errorf("%q: %v is %s", data, err, errcode.Of(err))
 		case strings.Count(string(data), ",")+1 < len(list):
 			t.Errorf("%q is read as %q", data, list)
 		}

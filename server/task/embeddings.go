@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 
 	"github.com/distinfer/distinfer/runtime/embed"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/strict"
@@ -74,7 +74,7 @@ func (e Embeddings) question(data []byte, whole string, always bool) (front.Ques
 		in.list[i] = prompt + in.list[i]
 		if truncate != nil && !*truncate {
 			if long, err := e.Embedder.Truncates(in.list[i]); err != nil || long {
-				return front.Question{}, fault.Errorf(fault.Invalid, `"inputs"[%d] is longer than the model reads, and truncate is false`, i)
+				return front.Question{}, errcode.Errorf(errcode.Invalid, `"inputs"[%d] is longer than the model reads, and truncate is false`, i)
 			}
 		}
 	}
@@ -98,7 +98,7 @@ func (e Embeddings) vectors(answers []textmodel.Answer, always bool, normalize *
 			return nil, err
 		}
 		if dimensions != nil && !isWhole(*dimensions, len(v)) {
-			return nil, fault.Errorf(fault.Invalid, "dimensions is %.40s, and the model's embeddings have %d", *dimensions, len(v))
+			return nil, errcode.Errorf(errcode.Invalid, "dimensions is %.40s, and the model's embeddings have %d", *dimensions, len(v))
 		}
 		if normalize == nil && always || normalize != nil && *normalize {
 			embed.Normalize(v)

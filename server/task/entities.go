@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/runtime/tokenclass"
 	"github.com/distinfer/distinfer/server/front"
@@ -68,7 +68,7 @@ func readStrategy(r *strict.Reader, o *tokenclass.Options, where string) error {
 		return err
 	}
 	if o.Strategy = tokenclass.Strategy(*s); !slices.Contains(tokenclass.Strategies(), o.Strategy) {
-		return fault.Errorf(fault.Invalid, "aggregation_strategy is %.40q; it can be one of %q", *s, tokenclass.Strategies())
+		return errcode.Errorf(errcode.Invalid, "aggregation_strategy is %.40q; it can be one of %q", *s, tokenclass.Strategies())
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func readIgnored(r *strict.Reader, o *tokenclass.Options, where string) error {
 	return r.List(func(token json.Token, where string) error {
 		label, ok := token.(string)
 		if !ok {
-			return fault.Errorf(fault.Invalid, "%s is %s; labels are strings", where, strict.Kind(token))
+			return errcode.Errorf(errcode.Invalid, "%s is %s; labels are strings", where, strict.Kind(token))
 		}
 		o.Ignore = append(o.Ignore, label)
 		return nil
@@ -92,7 +92,7 @@ func readIgnored(r *strict.Reader, o *tokenclass.Options, where string) error {
 func readStride(r *strict.Reader) error {
 	token, err := r.Next()
 	if err == nil && token != nil {
-		err = fault.Errorf(fault.Invalid, "stride is not supported: a text that is too long is truncated; send it in parts")
+		err = errcode.Errorf(errcode.Invalid, "stride is not supported: a text that is too long is truncated; send it in parts")
 	}
 	return err
 }

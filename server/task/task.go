@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/strict"
@@ -40,13 +40,13 @@ func (t *texts) read(r *strict.Reader) func(where string) error {
 					return err
 				}
 				if _, number := token.(json.Number); !number {
-					return fault.Errorf(fault.Invalid, "%s must be a text or a list of texts; %s is a list", where, at)
+					return errcode.Errorf(errcode.Invalid, "%s must be a text or a list of texts; %s is a list", where, at)
 				}
 			}
 			return t.add(token, at)
 		}, where)
 		if err == nil && len(t.list) == 0 {
-			err = fault.Errorf(fault.Invalid, "%s is an empty list", where)
+			err = errcode.Errorf(errcode.Invalid, "%s is an empty list", where)
 		}
 		return err
 	}
@@ -57,20 +57,20 @@ func (t *texts) add(token json.Token, where string) error {
 	switch token := token.(type) {
 	case string:
 		if token == "" {
-			return fault.Errorf(fault.Invalid, "%s is empty", where)
+			return errcode.Errorf(errcode.Invalid, "%s is empty", where)
 		}
 		t.list = append(t.list, token)
 		return nil
 	case json.Number:
-		return fault.Errorf(fault.Invalid, "%s is a number; token ids are not taken, send the texts themselves", where)
+		return errcode.Errorf(errcode.Invalid, "%s is a number; token ids are not taken, send the texts themselves", where)
 	}
-	return fault.Errorf(fault.Invalid, "%s must be a text, not %s", where, strict.Kind(token))
+	return errcode.Errorf(errcode.Invalid, "%s must be a text, not %s", where, strict.Kind(token))
 }
 
 // given fails when there are none in the field.
 func (t *texts) given(field string) error {
 	if len(t.list) == 0 {
-		return fault.Errorf(fault.Invalid, "%q is missing; it takes a text or a list of texts", field)
+		return errcode.Errorf(errcode.Invalid, "%q is missing; it takes a text or a list of texts", field)
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func oneOf(field string, value *string, can ...string) error {
 	if value == nil || slices.Contains(can, *value) {
 		return nil
 	}
-	return fault.Errorf(fault.Invalid, "%s is %.40q; it can be %s", field, *value, strings.Join(can, " or "))
+	return errcode.Errorf(errcode.Invalid, "%s is %.40q; it can be %s", field, *value, strings.Join(can, " or "))
 }
 
 // A reading reads a body, or a line, which errors call whole.
@@ -98,7 +98,7 @@ func lineOf(question reading, only func(answer any) any) func(line []byte) (fron
 		}
 		q, err := question(line, "the line")
 		if err == nil && len(q.Texts) != 1 {
-			err = fault.Errorf(fault.Invalid, "%d texts; send a line for each", len(q.Texts))
+			err = errcode.Errorf(errcode.Invalid, "%d texts; send a line for each", len(q.Texts))
 		}
 		if err != nil {
 			return front.Question{}, err

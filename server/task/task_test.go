@@ -11,7 +11,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/embed"
-	"github.com/distinfer/distinfer/runtime/fault"
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/front"
 )
 
@@ -93,11 +93,11 @@ func TestEveryRouteReadsItsBodyStrictly(t *testing.T) {
 			`{$in: [` + manyTexts + `""]}`: "has more than 65536 elements",
 		} {
 			_, err := c.read([]byte(fill.Replace(body)))
-			code := fault.Invalid
+			code := errcode.Invalid
 			if strings.Contains(want, "65536") {
-				code = fault.TooLarge
+				code = errcode.TooLarge
 			}
-			if err == nil || fault.CodeOf(err) != code || !strings.Contains(err.Error(), fill.Replace(want)) {
+			if err == nil || errcode.Of(err) != code || !strings.Contains(err.Error(), fill.Replace(want)) {
 				t.Errorf("%s: %.80s: %v, want %q", name, fill.Replace(body), err, fill.Replace(want))
 			}
 		}
@@ -138,7 +138,7 @@ func TestBodiesSayWhatIsWrongWithThem(t *testing.T) {
 		{openAI, `{"input": "a", "user": 1}`, `"user" must be a string`},
 		{openAI, `{"input": "a", "truncate": true}`, `known are dimensions, encoding_format, input, model, user`},
 	} {
-		if _, err := c.read([]byte(c.body)); err == nil || fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), c.want) {
+		if _, err := c.read([]byte(c.body)); err == nil || errcode.Of(err) != errcode.Invalid || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.80s: %v, want %q", c.body, err, c.want)
 		}
 	}
@@ -183,8 +183,8 @@ func FuzzEntitiesBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		q, err := Entities{}.question(body, "the body")
 		if err != nil {
-			if fault.CodeOf(err) != fault.Invalid {
-				t.Errorf("%q: %v is %s", body, err, fault.CodeOf(err))
+			if errcode.Of(err) != errcode.Invalid {
+				t.Errorf("%q: %v is %s", body, err, errcode.Of(err))
 			}
 			return
 		}

@@ -1,8 +1,8 @@
-// Package fault classifies failures by who has to act on them, so that one
+// Package errcode classifies failures by who has to act on them, so that one
 // table maps errors to gRPC codes and one to HTTP statuses.
 //
 // It knows neither gRPC nor HTTP; the packages that speak them translate.
-package fault
+package errcode
 
 import (
 	"context"
@@ -58,9 +58,9 @@ func Wrap(c Code, err error) error {
 	return &coded{c, err}
 }
 
-// CodeOf is the code of the outermost coded error in err's chain; a context's
+// Of is the code of the outermost coded error in err's chain; a context's
 // own errors have theirs, and everything else is Internal.
-func CodeOf(err error) Code {
+func Of(err error) Code {
 	var e *coded
 	switch {
 	case errors.As(err, &e):
@@ -76,6 +76,6 @@ func CodeOf(err error) Code {
 // Deadly reports whether err is about an input that ends processes. Whoever split a run
 // of several inputs to find it computes each of them by itself, and not the whole again.
 func Deadly(err error) bool {
-	c := CodeOf(err)
+	c := Of(err)
 	return err != nil && (c == Fatal || c == Quarantined)
 }

@@ -1,9 +1,9 @@
-// Package wire makes tensors smaller for slow links: it narrows float32 to float16 or
+// Package encoding makes tensors smaller for slow links: it narrows float32 to float16 or
 // int8 on one side, and widens them on the other.
 //
 // It decides what is narrowed and how numbers are rounded. It knows tensors and
 // stages, and nothing of how tensors travel.
-package wire
+package encoding
 
 import (
 	"encoding/binary"
