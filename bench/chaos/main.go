@@ -1,7 +1,7 @@
 // Command chaos proves that no request is lost while replicas fail. It serves a
 // model with two replicas of every rank and two fronts, all on this machine,
 // asks them questions whose answers are known, and does one kind of fault after
-// the other to them: docs/failures.md says which, and what is counted.
+// the other to them: docs/reference/failures.md says which, and what is counted.
 //
 // It knows distinfer by its command line, its HTTP interface and the health
 // service of its stages only.

@@ -116,7 +116,7 @@ func newResult(s *scenario, requests []request, faults []fault, retries int, tro
 // has all.
 const mostReasons = 12
 
-// The goals; docs/failures.md names them as well. They do not change the exit code.
+// The goals; docs/reference/failures.md names them as well. They do not change the exit code.
 const (
 	goalRequests = 20000
 	goalRecovery = 1000 // ms

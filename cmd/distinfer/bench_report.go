@@ -56,7 +56,7 @@ func writeBenchText(w io.Writer, _ string, _ loader.Options, r *loader.Result) e
 		writeBars(t, r.Latency)
 	}
 	if r.Refused > 0 {
-		fmt.Fprint(t, "\nRefusals mean that the front was asked more than it can do, or cannot reach a\nstage; its answer above says which. `distinfer check` looks at the stages, and\ndocs/bench.md says what to do.\n")
+		fmt.Fprint(t, "\nRefusals mean that the front was asked more than it can do, or cannot reach a\nstage; its answer above says which. `distinfer check` looks at the stages, and\ndocs/howto/load-test.md says what to do.\n")
 	}
 	return t.Flush()
 }

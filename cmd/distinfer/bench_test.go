@@ -133,7 +133,7 @@ func TestBenchCountsRefusalsApartAndSaysWhatToDo(t *testing.T) {
 	out := ok(t, t.TempDir(), "", "bench", url, "--concurrency", "1", "--warmup", "0s", "--requests", "20")
 	for _, s := range []string{
 		"refusals ", "right    14  70.0%  200 OK: [[", "refused  5   25.0%  429 Too Many Requests: too many texts are waiting\n",
-		"wrong    1   5.0%   200 OK: <html> another page </html>\n", "docs/bench.md",
+		"wrong    1   5.0%   200 OK: <html> another page </html>\n", "docs/howto/load-test.md",
 	} {
 		if !strings.Contains(out, s) {
 			t.Errorf("does not say %q: %s", s, out)

@@ -232,7 +232,7 @@ func fit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
 	return t, nil
 }
 
-// limit has the tokenizer cut texts to what the model reads. docs/models.md has the table:
+// limit makes the tokenizer cut texts to what the model reads. docs/reference/models.md has the table:
 // a file of the task says the length, else tokenizer_config.json or, where there is none,
 // tokenizer.json, as in sentence-transformers and transformers; never more than the model has positions, nor than
 // the operator wants; and some limit there always is.

@@ -1,5 +1,5 @@
 // Package metrics counts and measures what the front and the stages tell of themselves,
-// and gives it to Prometheus. It owns the names, which docs/observability.md lists, and is the
+// and gives it to Prometheus. It owns the names, which docs/reference/metrics.md lists, and is the
 // only one that knows Prometheus: what is measured has hooks of its own, to which the
 // types of this package fit.
 //

@@ -226,7 +226,7 @@ func ours(t *testing.T, of map[string]*dto.MetricFamily) map[string]string {
 // The documentation lists what there is, and nothing else.
 func TestDocumentationListsTheMetrics(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile(filepath.Join(root, "docs", "observability.md"))
+	data, err := os.ReadFile(filepath.Join(root, "docs", "reference", "metrics.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
