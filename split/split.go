@@ -88,7 +88,7 @@ type Options struct {
 // A Report says what a split did.
 type Report struct {
 	Out          string           `json:"out,omitempty"`    // empty for a plan only
-	Bundle       string           `json:"bundle,omitempty"` // its ID
+	Bundle       bundle.ID        `json:"bundle,omitempty"` // its ID
 	Manifest     *bundle.Manifest `json:"manifest"`
 	Alternatives []Alternative    `json:"alternatives,omitempty"` // that were compared for given machines
 	Verification *Verification    `json:"verification,omitempty"` // nil when not asked for

@@ -109,7 +109,7 @@ model can still be served, which the last line says.`,
 // toCheck are the addresses of all ranks, and the ID of the bundle that the stages
 // should have: empty when there is none here, which is an error only when it was
 // asked for.
-func (s *settings) toCheck(asked bool) (stages [][]string, id string, err error) {
+func (s *settings) toCheck(asked bool) (stages [][]string, id bundle.ID, err error) {
 	if _, err := os.Stat(s.Bundle); errors.Is(err, fs.ErrNotExist) && !asked {
 		if len(s.Stages) == 0 {
 			return nil, "", usageError{fmt.Errorf("--stages is missing: it says where the stages are, and there is no bundle in %s that would say how many", s.Bundle)}

@@ -125,7 +125,7 @@ func TestCheckFindsWhatIsInTheWrongPlace(t *testing.T) {
 	_, odd := stage(t, other, 1)
 	r, code = checked(t, "--stages", ranks([]string{first}, []string{second, odd}))
 	wantProblems(t, r, code, true, "other bundle")
-	if p := r.Problems[0]; !strings.Contains(p.Where, odd) || !strings.Contains(p.What, r.Bundle[:12]) || !strings.Contains(p.What, r.Replicas[2].Holds.Bundle[:12]) {
+	if p := r.Problems[0]; !strings.Contains(p.Where, odd) || !strings.Contains(p.What, r.Bundle.Short()) || !strings.Contains(p.What, r.Replicas[2].Holds.Bundle.Short()) {
 		t.Errorf("%+v", p)
 	}
 	r, code = checked(t, "--stages", ranks([]string{first}, []string{odd}))

@@ -64,8 +64,8 @@ func (s *settings) openBundle(ctx context.Context, want func(*bundle.Manifest) (
 	if err != nil {
 		return nil, err
 	}
-	if !strings.HasPrefix(b.ID, s.BundleID) {
-		return nil, fmt.Errorf("bundle %s is %s (%s), --bundle-id asks for %s", b.Dir, short(b.ID), b.Model.Name, short(s.BundleID))
+	if !b.ID.HasPrefix(s.BundleID) {
+		return nil, fmt.Errorf("bundle %s is %s (%s), --bundle-id asks for %.12s", b.Dir, b.ID.Short(), b.Model.Name, s.BundleID)
 	}
 	return b, nil
 }

@@ -88,7 +88,7 @@ func TestMachinesThatStartEmptyFetchWhatTheyNeedAndServe(t *testing.T) {
 	if code := f.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	again, _ := fetchingStage(t, machine, 1, shared, "--bundle-id", openedBundle(t, bundle).ID[:12])
+	again, _ := fetchingStage(t, machine, 1, shared, "--bundle-id", openedBundle(t, bundle).ID.Short())
 	again.entry(t, "bundle is here already", 1)
 	again, _ = fetchingStage(t, machine, 1, shared)
 	if e := again.entry(t, "no peer tells which bundle to use; the one that is here is used", 1); e["level"] != "WARN" || !strings.Contains(fmt.Sprint(e["error"]), shared) {
@@ -158,7 +158,7 @@ func slowly(t *testing.T, to string) (w *sharetest.Wire, hurry func()) {
 // partOf is the file that a stage's model is gathered in.
 func partOf(t *testing.T, source, dir string) string {
 	t.Helper()
-	return filepath.Join(filepath.Dir(dir), ".stages.fetch-"+openedBundle(t, source).ID[:12], "stage-0.onnx")
+	return filepath.Join(filepath.Dir(dir), ".stages.fetch-"+openedBundle(t, source).ID.Short(), "stage-0.onnx")
 }
 
 func TestAFetchThatWasKilledGoesOnWhereItWas(t *testing.T) {

@@ -134,7 +134,7 @@ func (s *settings) front(cmd *cobra.Command) error {
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
-		f.log.Info("sharing the bundle", "listen", shared.Addr().String(), "tls", m.machine != nil, "bundle", short(m.Bundle.ID))
+		f.log.Info("sharing the bundle", "listen", shared.Addr().String(), "tls", m.machine != nil, "bundle", m.Bundle.ID.Short())
 		f.share = share.NewServer(m.Bundle, s.MaxMessage)
 		work.Go(func() error { return f.share.Serve(ctx, shared, m.serverTLS()) })
 	}
@@ -304,7 +304,7 @@ func newFrontProcess(c front.Config, m *model, w *frontWatch) *frontProcess {
 
 // serve says where, and serves.
 func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
-	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.Bundle.Model.Name, "task", taskName(m.Model), "bundle", short(m.Bundle.ID), "stages", len(m.addresses), "wire", m.wire)
+	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.Bundle.Model.Name, "task", taskName(m.Model), "bundle", m.Bundle.ID.Short(), "stages", len(m.addresses), "wire", m.wire)
 	if addresses(m.addresses).here(ctx) > 0 {
 		leaveProcessors(2)
 	}
@@ -339,14 +339,14 @@ func (f *frontProcess) followOnHangup(cmd *cobra.Command, current *model) (end f
 			switch {
 			case ctx.Err() != nil:
 			case err != nil:
-				f.log.Error("the front goes on with what it has", "bundle", short(current.Bundle.ID), "error", err)
+				f.log.Error("the front goes on with what it has", "bundle", current.Bundle.ID.Short(), "error", err)
 			case next != nil:
 				f.Follow(next.Model)
 				f.model.Store(next)
 				if f.share != nil {
 					f.share.Follow(next.Bundle)
 				}
-				f.log.Info("front follows", "model", next.Bundle.Model.Name, "bundle", short(next.Bundle.ID), "before", short(current.Bundle.ID), "stages", len(next.addresses))
+				f.log.Info("front follows", "model", next.Bundle.Model.Name, "bundle", next.Bundle.ID.Short(), "before", current.Bundle.ID.Short(), "stages", len(next.addresses))
 				current = next
 			}
 		}
@@ -370,11 +370,11 @@ func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *mo
 		return nil, err
 	}
 	if m.Bundle.ID == current.Bundle.ID && m.wire == current.wire && reflect.DeepEqual(m.addresses, current.addresses) {
-		f.log.Info("neither bundle nor stages have changed", "bundle", short(m.Bundle.ID))
+		f.log.Info("neither bundle nor stages have changed", "bundle", m.Bundle.ID.Short())
 		m.Close()
 		return nil, nil
 	}
-	f.log.Info("waiting for the stages of another bundle", "bundle", short(m.Bundle.ID), "stages", len(m.addresses))
+	f.log.Info("waiting for the stages of another bundle", "bundle", m.Bundle.ID.Short(), "stages", len(m.addresses))
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -390,7 +390,7 @@ func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *mo
 		case <-ctx.Done():
 		}
 		m.Close()
-		return nil, fmt.Errorf("the stages of bundle %s were not ready before the front was asked again: %w", short(m.Bundle.ID), err)
+		return nil, fmt.Errorf("the stages of bundle %s were not ready before the front was asked again: %w", m.Bundle.ID.Short(), err)
 	}
 }
 

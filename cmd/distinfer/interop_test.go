@@ -182,7 +182,7 @@ func message(t *testing.T, dir string, in tensor.Bag, behind ...string) *stagepb
 	if err != nil {
 		t.Fatal(err)
 	}
-	request := &stagepb.RunRequest{Protocol: 1, Bundle: b.ID}
+	request := &stagepb.RunRequest{Protocol: 1, Bundle: string(b.ID)}
 	for _, address := range behind {
 		request.Route = append(request.Route, &stagepb.Hop{Addresses: []string{address}})
 	}
@@ -251,7 +251,7 @@ func TestAPythonClientLearnsWhatAStageHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.GetBundle() != b.ID || got.GetRank() != 1 || got.GetStages() != 2 || got.GetModel() != b.Model.Name || got.GetOnnxruntime() == "" {
+	if bundle.ID(got.GetBundle()) != b.ID || got.GetRank() != 1 || got.GetStages() != 2 || got.GetModel() != b.Model.Name || got.GetOnnxruntime() == "" {
 		t.Errorf("%v", got)
 	}
 }

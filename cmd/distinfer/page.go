@@ -42,7 +42,7 @@ func (o observer) Answered(texts int, t batch.Timing) {
 func (f *frontProcess) snapshot() page.Snapshot {
 	m := f.model.Load()
 	s := page.Snapshot{
-		Model:  page.Model{Name: m.Bundle.Model.Name, Bundle: short(m.Bundle.ID), Bytes: m.Bundle.Model.Bytes},
+		Model:  page.Model{Name: m.Bundle.Model.Name, Bundle: m.Bundle.ID.Short(), Bytes: m.Bundle.Model.Bytes},
 		NoText: m.NoText, MaxBody: f.MaxBody,
 	}
 	if m.Batcher != nil {

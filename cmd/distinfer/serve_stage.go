@@ -208,7 +208,7 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 		config.Help = s.helpers(ctx, pool, threads, len(b.Stages), address)
 		config.Stage, config.Bundle, config.Stages, config.Model = link, b.ID, len(b.Stages), b.Model.Name
 		config.Services = []func(grpc.ServiceRegistrar){share.NewServer(b, s.MaxMessage).Register}
-		holds = append([]any{"model", b.Model.Name, "bundle", short(b.ID), "stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes)}, memory...)
+		holds = append([]any{"model", b.Model.Name, "bundle", b.ID.Short(), "stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes)}, memory...)
 	}
 	tester, err := library.OpenBytes("the self-test", selftest.Model, selftest.Inputs(), selftest.Outputs(), ort.Options{Threads: 1})
 	if err != nil {
@@ -331,6 +331,3 @@ func listen(ctx context.Context, log *slog.Logger, address, flag string) (net.Li
 	}
 	return listener.Logged(l, log), nil
 }
-
-// short is enough of a hash to tell it from others.
-func short(hash string) string { return hash[:min(12, len(hash))] }

@@ -124,7 +124,7 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 	} else {
 		fmt.Fprintln(w, "not verified (--no-verify)")
 	}
-	fmt.Fprintf(w, "written to %s (bundle %.12s)\n", r.Out, r.Bundle)
+	fmt.Fprintf(w, "written to %s (bundle %s)\n", r.Out, r.Bundle.Short())
 	return nil
 }
 

@@ -139,12 +139,12 @@ func printVerified(w io.Writer, format string, b *bundle.Bundle, v *split.Verifi
 	if format == "json" {
 		return json.NewEncoder(w).Encode(struct {
 			Dir          string              `json:"dir"`
-			Bundle       string              `json:"bundle"`
+			Bundle       bundle.ID           `json:"bundle"`
 			Verification *split.Verification `json:"verification"`
 			Wire         *wireReport         `json:"wire,omitempty"`
 		}{b.Dir, b.ID, v, wires})
 	}
-	fmt.Fprintf(w, "%s: %s in %s (bundle %.12s); every file is the one the manifest speaks of\n", b.Dir, b.Model.Name, stages(len(b.Stages)), b.ID)
+	fmt.Fprintf(w, "%s: %s in %s (bundle %s); every file is the one the manifest speaks of\n", b.Dir, b.Model.Name, stages(len(b.Stages)), b.ID.Short())
 	if len(v.Extra) > 0 {
 		fmt.Fprintf(w, "not part of the bundle: %s\n", strings.Join(v.Extra, ", "))
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,10 +25,24 @@ const (
 type Bundle struct {
 	Manifest
 	Dir string
-	// ID is the sha256 of the manifest, in hexadecimal. Since the manifest
-	// holds the hashes of all files, equal IDs mean equal bundles.
-	ID string
+	ID  ID
 }
+
+// An ID says which bundle it is: the sha256 of the manifest, in hexadecimal.
+// Since the manifest holds the hashes of all files, equal IDs mean equal bundles.
+type ID string
+
+// IDOf is the ID of the bundle with the given manifest.
+func IDOf(manifest []byte) ID {
+	sum := sha256.Sum256(manifest)
+	return ID(hex.EncodeToString(sum[:]))
+}
+
+// HasPrefix reports whether the ID begins with the given digits.
+func (id ID) HasPrefix(prefix string) bool { return strings.HasPrefix(string(id), prefix) }
+
+// Short is the beginning of the ID, enough to tell it from others; people see it.
+func (id ID) Short() string { return string(id[:min(12, len(id))]) }
 
 // Open reads the bundle in folder dir.
 func Open(dir string) (*Bundle, error) {
@@ -45,13 +60,7 @@ func Open(dir string) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %s: %w", dir, ManifestName, err)
 	}
-	return &Bundle{Manifest: *m, Dir: dir, ID: identity(b)}, nil
-}
-
-// identity is the ID of the bundle with the given manifest.
-func identity(manifest []byte) string {
-	sum := sha256.Sum256(manifest)
-	return hex.EncodeToString(sum[:])
+	return &Bundle{Manifest: *m, Dir: dir, ID: IDOf(b)}, nil
 }
 
 // CheckRank fails when the bundle has no stage of the given rank.
@@ -135,8 +144,8 @@ func (b *Bundle) ReadManifest() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
 	}
-	if id := identity(data); id != b.ID {
-		return nil, fmt.Errorf("bundle %s: another bundle stands there now: it was %.12s…, it is %.12s…", b.Dir, b.ID, id)
+	if id := IDOf(data); id != b.ID {
+		return nil, fmt.Errorf("bundle %s: another bundle stands there now: it was %s…, it is %s…", b.Dir, b.ID.Short(), id.Short())
 	}
 	return data, nil
 }

@@ -28,9 +28,9 @@ import (
 type Gathering struct {
 	dir      string
 	manifest []byte
-	id       string
-	found    state  // what the folder held at first,
-	foundID  string // and if that was a bundle, which
+	id       ID
+	found    state // what the folder held at first,
+	foundID  ID    // and if that was a bundle, which
 	missing  []File
 	lock     *os.File // nil when nothing is missing
 }
@@ -50,7 +50,7 @@ func Gather(ctx context.Context, dir string, manifest []byte, want []File, waiti
 			return nil, fmt.Errorf("%s: %w", f.Name, ErrNoFile)
 		}
 	}
-	g := &Gathering{manifest: manifest, id: identity(manifest)}
+	g := &Gathering{manifest: manifest, id: IDOf(manifest)}
 	if g.dir, err = place(dir); err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (g *Gathering) hidden(what string) string {
 
 // staging is the folder of files on their way, and fresh one in it that takes the
 // bundle's place.
-func (g *Gathering) staging() string { return g.hidden(g.id[:12]) }
+func (g *Gathering) staging() string { return g.hidden(g.id.Short()) }
 func (g *Gathering) fresh() string   { return filepath.Join(g.staging(), ".new") }
 
 var shortHash = regexp.MustCompile(`^[0-9a-f]{12}$`)
@@ -207,7 +207,7 @@ func (g *Gathering) Missing() []File { return g.missing }
 
 // Replaces is the ID of another bundle in the folder, which Commit removes, or
 // nothing.
-func (g *Gathering) Replaces() string {
+func (g *Gathering) Replaces() ID {
 	if g.foundID == g.id {
 		return ""
 	}

@@ -5,8 +5,10 @@
 // with the problems and their remedies; it does no I/O. WriteText writes a report
 // for people; as JSON its field names are stable.
 //
-// The package needs no bundle. It must not know flags, files or terminals.
+// The package needs no bundle on disk. It must not know flags, files or terminals.
 package check
+
+import "github.com/distinfer/distinfer/runtime/bundle"
 
 // A Contact is how far one comes in talking to a replica.
 type Contact string
@@ -60,20 +62,20 @@ type Replica struct {
 
 // Holds is what a stage says of itself.
 type Holds struct {
-	Protocol        int    `json:"protocol"`
-	Distinfer       string `json:"distinfer"`
-	ONNXRuntime     string `json:"onnxruntime"`
-	Bundle          string `json:"bundle"` // empty when it has none
-	Rank            int    `json:"rank"`
-	Stages          int    `json:"stages"` // of its bundle
-	Model           string `json:"model"`
-	Hostname        string `json:"hostname"`
-	Threads         int    `json:"threads"`
-	MemoryUsed      int64  `json:"memory_used"`      // bytes; 0 when unknown
-	MemoryAvailable int64  `json:"memory_available"` // bytes; 0 when unknown
-	Running         int    `json:"running"`          // runs
-	Waiting         int    `json:"waiting"`
-	Starved         bool   `json:"starved"` // runs wait for a stage behind it that cannot be used
+	Protocol        int       `json:"protocol"`
+	Distinfer       string    `json:"distinfer"`
+	ONNXRuntime     string    `json:"onnxruntime"`
+	Bundle          bundle.ID `json:"bundle"` // empty when it has none
+	Rank            int       `json:"rank"`
+	Stages          int       `json:"stages"` // of its bundle
+	Model           string    `json:"model"`
+	Hostname        string    `json:"hostname"`
+	Threads         int       `json:"threads"`
+	MemoryUsed      int64     `json:"memory_used"`      // bytes; 0 when unknown
+	MemoryAvailable int64     `json:"memory_available"` // bytes; 0 when unknown
+	Running         int       `json:"running"`          // runs
+	Waiting         int       `json:"waiting"`
+	Starved         bool      `json:"starved"` // runs wait for a stage behind it that cannot be used
 	// Wires are the encodings of tensors between stages that it and this machine know.
 	Wires []string `json:"wires,omitempty"`
 }
@@ -120,7 +122,7 @@ type Observation struct {
 	TLS       bool   `json:"tls"`       // whether it calls stages with TLS
 	Ranks     int    `json:"ranks"`
 	// ExpectedBundle is the bundle that is here, if there is one.
-	ExpectedBundle string `json:"expected_bundle,omitempty"`
+	ExpectedBundle bundle.ID `json:"expected_bundle,omitempty"`
 	// Wire is the encoding between stages that is configured here, unless float32.
 	Wire     string    `json:"wire,omitempty"`
 	Numbers  int       `json:"numbers"` // of the self-test
@@ -135,9 +137,9 @@ type Report struct {
 	OK bool `json:"ok"` // there are no problems
 	// CanServe says that every rank has a replica that can be used, and that they
 	// reach each other.
-	CanServe bool   `json:"can_serve"`
-	Bundle   string `json:"bundle,omitempty"` // that stages should have
-	Model    string `json:"model,omitempty"`
+	CanServe bool      `json:"can_serve"`
+	Bundle   bundle.ID `json:"bundle,omitempty"` // that stages should have
+	Model    string    `json:"model,omitempty"`
 	Observation
 	Problems []Problem `json:"problems"`
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
@@ -102,11 +103,11 @@ func (j judge) holders(what func(*Holds) string) map[string][]string {
 	return holders
 }
 
-func bundleOf(h *Holds) string { return h.Bundle }
+func bundleOf(h *Holds) string { return string(h.Bundle) }
 
 // bundle is the one that the stages should have: the one that is here, or else the
 // one that most of them have. It is empty when there is none or no majority.
-func (j judge) bundle() string {
+func (j judge) bundle() bundle.ID {
 	if j.r.ExpectedBundle != "" {
 		return j.r.ExpectedBundle
 	}
@@ -123,7 +124,7 @@ func (j judge) bundle() string {
 	if tie {
 		return ""
 	}
-	return best
+	return bundle.ID(best)
 }
 
 func (j judge) state(p *Replica) State {
@@ -257,7 +258,7 @@ func (j judge) rightOrder() string {
 // bundles finds stages that have another bundle than they should.
 func (j judge) bundles() {
 	holders := j.holders(bundleOf)
-	switch want := j.r.Bundle; {
+	switch want := string(j.r.Bundle); {
 	case len(holders) == 0:
 	case want == "":
 		j.add(kindMixed, "the stages", "copy the same bundle to all machines, and start the stages again", "they have different bundles: %s", list(holders, short))
@@ -387,7 +388,6 @@ func (j judge) canServe() bool {
 	return false
 }
 
-// short is enough of a bundle's ID to tell it from others.
-func short(id string) string { return id[:min(12, len(id))] }
+func short(id string) string { return bundle.ID(id).Short() }
 
 func bytes(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/stage"
@@ -70,7 +71,7 @@ const (
 func holds(d *stagepb.DescribeResponse) *Holds {
 	h := &Holds{
 		Protocol: int(d.GetProtocol()), Distinfer: printable(d.GetVersion()), ONNXRuntime: printable(d.GetOnnxruntime()),
-		Bundle: printable(d.GetBundle()), Rank: int(d.GetRank()), Stages: int(d.GetStages()), Model: printable(d.GetModel()),
+		Bundle: bundle.ID(printable(d.GetBundle())), Rank: int(d.GetRank()), Stages: int(d.GetStages()), Model: printable(d.GetModel()),
 		Hostname: printable(d.GetHostname()), Threads: int(d.GetThreads()),
 		MemoryUsed: int64(min(d.GetMemoryUsed(), math.MaxInt64)), MemoryAvailable: int64(min(d.GetMemoryAvailable(), math.MaxInt64)),
 		Running: int(d.GetRunning()), Waiting: int(d.GetWaiting()), Starved: d.GetStarved(),

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
@@ -22,7 +23,7 @@ import (
 // Config says what to observe.
 type Config struct {
 	Stages  [][]string // the addresses of every rank
-	Bundle  string     // the ID of the bundle they should have; empty when that is not known
+	Bundle  bundle.ID  // the ID of the bundle they should have; empty when that is not known
 	Options stage.Options
 	Timeout time.Duration // of each call
 	Numbers []float32     // for the self-test

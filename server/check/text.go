@@ -73,7 +73,7 @@ func writeCluster(w io.Writer, r Report) {
 	case slices.ContainsFunc(r.Replicas, func(p Replica) bool { return p.State == OtherBundle }) && r.Bundle == "":
 		model = "different bundles"
 	case r.Bundle != "":
-		model = "bundle " + short(r.Bundle)
+		model = "bundle " + r.Bundle.Short()
 		if r.Model != "" {
 			model = r.Model + ", " + model
 		}
@@ -97,7 +97,7 @@ func row(r Report, p Replica) []string {
 	}
 	bundle := "-"
 	if h.Bundle != "" {
-		bundle = short(h.Bundle)
+		bundle = h.Bundle.Short()
 	}
 	return []string{
 		h.Hostname, string(p.State), p.Transport, bundle, h.ONNXRuntime, strconv.Itoa(h.Threads), memory,

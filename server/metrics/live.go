@@ -71,7 +71,7 @@ func (g gauge) of(v float64, labels ...string) prometheus.Metric {
 }
 
 func bundleOf(b *bundle.Bundle) prometheus.Metric {
-	return bundleInfo.of(1, short(b.ID), b.Model.Name, strconv.Itoa(len(b.Stages)))
+	return bundleInfo.of(1, b.ID.Short(), b.Model.Name, strconv.Itoa(len(b.Stages)))
 }
 
 func is(b bool) float64 {

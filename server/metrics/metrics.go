@@ -66,6 +66,3 @@ func histogram(name, help string, buckets []float64) prometheus.HistogramOpts {
 func seconds(name, help string) prometheus.HistogramOpts {
 	return histogram(name, help, secondBuckets)
 }
-
-// short is enough of a bundle's ID to tell it from others; the log has as much.
-func short(bundle string) string { return bundle[:min(12, len(bundle))] }

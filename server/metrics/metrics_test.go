@@ -57,7 +57,7 @@ func families(t *testing.T, h http.Handler) map[string]*dto.MetricFamily {
 	return found
 }
 
-var held = &bundle.Bundle{ID: strings.Repeat("a1", 32), Manifest: bundle.Manifest{
+var held = &bundle.Bundle{ID: bundle.ID(strings.Repeat("a1", 32)), Manifest: bundle.Manifest{
 	Model: bundle.Model{Name: "m"}, Stages: []bundle.Stage{{ParameterBytes: 10}, {ParameterBytes: 20}},
 }}
 

@@ -2,9 +2,7 @@ package share
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,7 +57,7 @@ func Fetch(ctx context.Context, dir string, want func(*bundle.Manifest) ([]bundl
 	}
 	if o.ID != "" { // equal IDs are equal bundles: there is nothing to ask
 		if b := f.cached(dir); b != nil {
-			f.Log.Info("bundle is here already", "bundle", short(b.ID))
+			f.Log.Info("bundle is here already", "bundle", b.ID.Short())
 			return b, nil
 		}
 	}
@@ -68,7 +66,7 @@ func Fetch(ctx context.Context, dir string, want func(*bundle.Manifest) ([]bundl
 	case err != nil:
 		return nil, err
 	case cached != nil:
-		f.Log.Warn("no peer tells which bundle to use; the one that is here is used", "bundle", short(cached.ID), "error", f.reasons())
+		f.Log.Warn("no peer tells which bundle to use; the one that is here is used", "bundle", cached.ID.Short(), "error", f.reasons())
 		return cached, nil
 	}
 	return f.gather(ctx, dir, manifest)
@@ -94,7 +92,7 @@ type fetcher struct {
 // cached is the bundle in dir, if it is one that can be used and has everything.
 func (f *fetcher) cached(dir string) *bundle.Bundle {
 	b, err := bundle.Open(dir)
-	if err != nil || !strings.HasPrefix(b.ID, f.ID) {
+	if err != nil || !b.ID.HasPrefix(f.ID) {
 		return nil
 	}
 	want, err := f.want(&b.Manifest)
@@ -213,19 +211,11 @@ func (f *fetcher) manifestOf(ctx context.Context, p *peer) ([]byte, error) {
 	if err != nil {
 		return nil, lastingError{fmt.Errorf("its manifest is refused: %w", err)}
 	}
-	if id := identity(data); !strings.HasPrefix(id, f.ID) {
-		return nil, lastingError{fmt.Errorf("it has bundle %s (%s), wanted is %s", short(id), m.Model.Name, short(f.ID))}
+	if id := bundle.IDOf(data); !id.HasPrefix(f.ID) {
+		return nil, lastingError{fmt.Errorf("it has bundle %s (%s), wanted is %.12s", id.Short(), m.Model.Name, f.ID)}
 	}
 	return data, nil
 }
-
-func identity(manifest []byte) string {
-	sum := sha256.Sum256(manifest)
-	return hex.EncodeToString(sum[:])
-}
-
-// short is enough of a hash to tell it from others.
-func short(hash string) string { return hash[:min(12, len(hash))] }
 
 // gather fetches what is missing of the bundle with the given manifest.
 func (f *fetcher) gather(ctx context.Context, dir string, manifest []byte) (_ *bundle.Bundle, err error) {
@@ -237,7 +227,7 @@ func (f *fetcher) gather(ctx context.Context, dir string, manifest []byte) (_ *b
 	if err != nil {
 		return nil, fmt.Errorf("bundle of %s: %w", f.peers[f.turn].address, err)
 	}
-	log := f.Log.With("bundle", short(identity(manifest)), "model", m.Model.Name)
+	log := f.Log.With("bundle", bundle.IDOf(manifest).Short(), "model", m.Model.Name)
 	g, err := bundle.Gather(ctx, dir, manifest, want, func() {
 		log.Info("waiting for another process that fetches into the same folder", "folder", dir)
 	})
@@ -252,10 +242,10 @@ func (f *fetcher) gather(ctx context.Context, dir string, manifest []byte) (_ *b
 	if old := g.Replaces(); old != "" {
 		// A slice was fetched; a whole bundle may be the only copy of a newer one.
 		if f.ID == "" && g.ReplacesWhole() {
-			return nil, fmt.Errorf("%s holds a whole bundle (%.12s…), and %s has another (%.12s…): name the one to use with --bundle-id, leave out --fetch to use the one that is here, or remove the folder",
-				dir, old, f.peers[f.turn].address, identity(manifest))
+			return nil, fmt.Errorf("%s holds a whole bundle (%s…), and %s has another (%s…): name the one to use with --bundle-id, leave out --fetch to use the one that is here, or remove the folder",
+				dir, old.Short(), f.peers[f.turn].address, bundle.IDOf(manifest).Short())
 		}
-		log.Warn("another bundle is here, and will be replaced", "folder", dir, "old", short(old))
+		log.Warn("another bundle is here, and will be replaced", "folder", dir, "old", old.Short())
 	}
 	for _, file := range g.Missing() {
 		f.total += file.Bytes

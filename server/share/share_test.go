@@ -84,7 +84,7 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "stages")
 	makeBundle(t, dir, 1, 1<<20)
 	// A whole bundle may be the only copy of it, and newer than the peer's.
-	if _, err := Fetch(testContext(t), dir, slice(0), options(shared(t, newer))); err == nil || !strings.Contains(err.Error(), "holds a whole bundle ("+older.ID[:12]) || !strings.Contains(err.Error(), "--bundle-id") {
+	if _, err := Fetch(testContext(t), dir, slice(0), options(shared(t, newer))); err == nil || !strings.Contains(err.Error(), "holds a whole bundle ("+older.ID.Short()) || !strings.Contains(err.Error(), "--bundle-id") {
 		t.Errorf("a whole bundle: %v", err)
 	}
 	wantFiles(t, dir, older, "config.json", "stage-0.onnx", "stage-1.data", "stage-1.onnx", "tokenizer.json")
@@ -106,17 +106,17 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, newer, "stage-0.onnx")
-	if s := log.String(); !strings.Contains(s, "level=WARN") || !strings.Contains(s, "old="+older.ID[:12]) {
+	if s := log.String(); !strings.Contains(s, "level=WARN") || !strings.Contains(s, "old="+older.ID.Short()) {
 		t.Errorf("the log says %s", s)
 	}
 
 	// Whoever wants a certain one gets no other.
 	o := options(shared(t, older))
-	o.ID = newer.ID[:12]
+	o.ID = newer.ID.Short()
 	if _, err := Fetch(testContext(t), dir, slice(0), o); err != nil {
 		t.Errorf("what is wanted is here: %v", err)
 	}
-	if _, err := Fetch(testContext(t), dir, slice(1), o); err == nil || !strings.Contains(err.Error(), "it has bundle "+older.ID[:12]+" (m), wanted is "+newer.ID[:12]) {
+	if _, err := Fetch(testContext(t), dir, slice(1), o); err == nil || !strings.Contains(err.Error(), "it has bundle "+older.ID.Short()+" (m), wanted is "+newer.ID.Short()) {
 		t.Errorf("another bundle than the one wanted: %v", err)
 	}
 	wantFiles(t, dir, newer, "stage-0.onnx")
@@ -308,7 +308,7 @@ func TestRandomCutsGiveTheRightFiles(t *testing.T) {
 				}
 				// Or leave bytes that are wrong, as a machine that fails may.
 				if roll(3) == 0 {
-					part := filepath.Join(filepath.Dir(dir), ".stages.fetch-"+made.ID[:12], "stage-1.onnx")
+					part := filepath.Join(filepath.Dir(dir), ".stages.fetch-"+made.ID.Short(), "stage-1.onnx")
 					if f, err := os.OpenFile(part, os.O_WRONLY|os.O_APPEND, 0); err == nil {
 						_, _ = f.Write(noise(1, roll(100)))
 						_ = f.Close()
@@ -573,7 +573,7 @@ func TestAServerSharesOnlyWhatTheManifestNames(t *testing.T) {
 	made := newBundle(t, 1, 5000)
 	address := shared(t, made)
 	none := func([]byte) error { t.Error("something came"); return nil }
-	for _, name := range []string{"", "manifest.json", "stage-0.onnx", "../stages/stage-0.onnx", "/etc/passwd", made.ID, strings.Repeat("0", 64)} {
+	for _, name := range []string{"", "manifest.json", "stage-0.onnx", "../stages/stage-0.onnx", "/etc/passwd", string(made.ID), strings.Repeat("0", 64)} {
 		if err := read(t, address, name, 0, none); err == nil || !strings.Contains(err.Error(), "no such file") {
 			t.Errorf("%s: %v", name, err)
 		}

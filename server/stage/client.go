@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
@@ -77,7 +78,7 @@ const ManyReplicas = "dns:///"
 // answer is not used, and calls under way to it are made again on another.
 type Client struct {
 	Options
-	bundle string
+	bundle bundle.ID
 	rank   int
 	names  []string // the addresses as given
 
@@ -96,7 +97,7 @@ type Client struct {
 // host:port, one replica, or dns:///host:port, one replica for each IP address
 // that the name stands for. Dial itself connects to nothing: it fails only when an
 // address must not be used.
-func Dial(bundle string, rank int, addresses []string, o Options) (*Client, error) {
+func Dial(id bundle.ID, rank int, addresses []string, o Options) (*Client, error) {
 	if o.DeadAfter == 0 {
 		o.DeadAfter = DefaultDeadAfter
 	}
@@ -108,7 +109,7 @@ func Dial(bundle string, rank int, addresses []string, o Options) (*Client, erro
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Client{
-		Options: o, bundle: bundle, rank: rank, names: addresses,
+		Options: o, bundle: id, rank: rank, names: addresses,
 		set: replica.New(replica.DefaultPolicy), links: map[string]*link{}, changed: make(chan struct{}),
 		ctx: ctx, cancel: cancel,
 	}
@@ -462,10 +463,10 @@ type Pipeline struct {
 
 // NewPipeline makes a pipeline over the addresses of every rank of the bundle
 // with the given ID.
-func NewPipeline(bundle string, addresses [][]string, o Options) (*Pipeline, error) {
+func NewPipeline(id bundle.ID, addresses [][]string, o Options) (*Pipeline, error) {
 	p := &Pipeline{route: addresses[1:]}
 	for rank, replicas := range addresses {
-		c, err := Dial(bundle, rank, replicas, o)
+		c, err := Dial(id, rank, replicas, o)
 		if err != nil {
 			return nil, errors.Join(err, p.Close())
 		}

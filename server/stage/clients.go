@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/quarantine"
@@ -44,7 +45,7 @@ type shared struct {
 
 // get returns the client of the replicas of a bundle's rank, which are sent tensors in
 // the given encoding. done gives it back.
-func (c *clients) get(bundle string, rank int, addresses []string, e encoding.Encoding, routed, told bool) (_ *Client, done func(), err error) {
+func (c *clients) get(bundle bundle.ID, rank int, addresses []string, e encoding.Encoding, routed, told bool) (_ *Client, done func(), err error) {
 	id := fmt.Sprintf("%s %d %s %t %q", bundle, rank, e, told, addresses)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -22,7 +23,7 @@ import (
 // A request is a RunRequest, and a response a RunResponse, of stage.proto.
 type request struct {
 	protocol uint32
-	bundle   string
+	bundle   bundle.ID
 	rank     int
 	route    [][]string
 	tensors  tensor.Bag
@@ -115,7 +116,7 @@ func (r *request) encode(pool *buffers) (mem.BufferSlice, error) {
 		e.wire, e.pool = r.wire, pool
 	}
 	e.number(5, uint64(r.protocol))
-	e.text(1, r.bundle)
+	e.text(1, string(r.bundle))
 	e.number(2, uint64(r.rank))
 	for _, replicas := range r.route {
 		size := 0
@@ -153,7 +154,7 @@ func (r *request) decode(d *decoder) error {
 	return d.fields(func(d *decoder, num protowire.Number, typ protowire.Type) error {
 		switch {
 		case num == 1 && typ == protowire.BytesType:
-			return d.string(&r.bundle)
+			return d.string((*string)(&r.bundle))
 		case num == 2 && typ == protowire.VarintType:
 			n, err := d.varint()
 			if n > maxRoute {

@@ -83,7 +83,7 @@ func everyRequest(t testing.TB) map[string]*request {
 
 // toProto is the message that generated code has for a request.
 func toProto(r *request) *stagepb.RunRequest {
-	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: r.bundle, Rank: uint32(r.rank), UnderWay: uint32(r.underWay), Wire: string(r.wire), Tensors: tensorsToProto(r.tensors)}
+	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: string(r.bundle), Rank: uint32(r.rank), UnderWay: uint32(r.underWay), Wire: string(r.wire), Tensors: tensorsToProto(r.tensors)}
 	for _, hop := range r.route {
 		m.Route = append(m.Route, &stagepb.Hop{Addresses: hop})
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/limiter"
@@ -386,11 +387,11 @@ func TestReplicaWithRoomTakesWhatAFullOneRefuses(t *testing.T) {
 func TestGenerationsAreServedSideBySide(t *testing.T) {
 	t.Parallel()
 	var addresses [2][]string
-	for _, bundle := range []string{thisBundle, otherBundle} {
+	for _, id := range []bundle.ID{thisBundle, otherBundle} {
 		for rank := range 2 {
 			c := config(rank, 2)
-			c.Bundle = bundle
-			if bundle == otherBundle {
+			c.Bundle = id
+			if id == otherBundle {
 				inner := c.Stage
 				c.Stage.Runner = runnerFunc(func(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 					out, err := inner.Runner.Run(ctx, in)

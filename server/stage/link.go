@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -193,9 +194,9 @@ func (c *Client) identify(peer string, d *stagepb.DescribeResponse) error {
 			peer, d.GetProtocol(), d.GetVersion(), Protocol)
 	case d.GetBundle() == "" && c.bundle != SelfTest:
 		return errcode.Errorf(errcode.Mismatch, "%s has no model, it was started with --no-model; start it with the bundle", peer)
-	case int(d.GetRank()) != c.rank || d.GetBundle() != c.bundle && c.bundle != SelfTest:
-		return errcode.Errorf(errcode.Mismatch, "%s holds rank %d of bundle %.12s (%s), and rank %d of bundle %.12s is wanted; give both sides the same bundle, and the stages in rank order",
-			peer, d.GetRank(), d.GetBundle(), d.GetModel(), c.rank, c.bundle)
+	case int(d.GetRank()) != c.rank || bundle.ID(d.GetBundle()) != c.bundle && c.bundle != SelfTest:
+		return errcode.Errorf(errcode.Mismatch, "%s holds rank %d of bundle %s (%s), and rank %d of bundle %s is wanted; give both sides the same bundle, and the stages in rank order",
+			peer, d.GetRank(), bundle.ID(d.GetBundle()).Short(), d.GetModel(), c.rank, c.bundle.Short())
 	case c.Wire != "" && c.Wire != encoding.Float32 && !slices.Contains(d.GetWires(), string(c.Wire)):
 		return errcode.Errorf(errcode.Mismatch, "%s (distinfer %s) does not send and read tensors as %s, which is asked for with --activation-dtype; run a version there that does, or leave out --activation-dtype",
 			peer, d.GetVersion(), c.Wire)

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/stats"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
@@ -58,7 +59,7 @@ type Config struct {
 	// Bundle is the bundle's ID, Rank the stage's place in it, Stages how many
 	// stages it has, and Model its name. A stage without a bundle has the rank
 	// only; it runs nothing but the self-test.
-	Bundle string
+	Bundle bundle.ID
 	Rank   int
 	Stages int
 	Model  string
@@ -302,7 +303,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.DescribeResponse, error) {
 	d := &stagepb.DescribeResponse{
-		Protocol: Protocol, Bundle: s.Bundle, Rank: uint32(s.Rank), Stages: uint32(s.Stages), Model: s.Model,
+		Protocol: Protocol, Bundle: string(s.Bundle), Rank: uint32(s.Rank), Stages: uint32(s.Stages), Model: s.Model,
 		Version: s.Version, Onnxruntime: s.ONNXRuntime, Hostname: s.Hostname, Threads: uint32(s.Threads), Instance: s.Instance,
 		Running: uint32(s.slots.InUse()), Waiting: uint32(s.slots.Waiting()), Starved: s.next.starved(),
 	}
@@ -505,8 +506,8 @@ func (s *Server) accept(in *request) error {
 	case s.Bundle == "" && in.bundle != SelfTest:
 		return errcode.Errorf(errcode.Mismatch, "stage %d has no model, it was started with --no-model; start it with the bundle", s.Rank)
 	case in.rank != s.Rank || in.bundle != s.Bundle && in.bundle != SelfTest:
-		return errcode.Errorf(errcode.Mismatch, "the caller wants rank %d of bundle %.12s, this is rank %d of bundle %.12s (%s); give both sides the same bundle, and the stages in rank order",
-			in.rank, in.bundle, s.Rank, s.Bundle, s.Model)
+		return errcode.Errorf(errcode.Mismatch, "the caller wants rank %d of bundle %s, this is rank %d of bundle %s (%s); give both sides the same bundle, and the stages in rank order",
+			in.rank, in.bundle.Short(), s.Rank, s.Bundle.Short(), s.Model)
 	case in.bundle == SelfTest && s.SelfTest == nil:
 		return errcode.Errorf(errcode.Mismatch, "stage %d has no self-test", s.Rank)
 	}

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -883,8 +884,8 @@ func TestAStageWithoutAModelComputesOnlyTheSelfTest(t *testing.T) {
 	if out, _, err := p.SelfTest(testContext(t), nil, tensor.Bag{}); err != nil || !slices.Equal(out.Names(), []string{"left1rank0"}) {
 		t.Errorf("%v, %v", out, err)
 	}
-	for _, bundle := range []string{thisBundle, ""} {
-		in := &request{protocol: Protocol, bundle: bundle, tensors: input(1, 2)}
+	for _, id := range []bundle.ID{thisBundle, ""} {
+		in := &request{protocol: Protocol, bundle: id, tensors: input(1, 2)}
 		wantFault(t, fromStatus(testContext(t), p.conn.Invoke(testContext(t), RunMethod, in, &response{}), "it"), errcode.Mismatch, "stage 0 has no model", "--no-model")
 	}
 	_, err = dialPipeline(t, [][]string{{s.address}}).Run(soon(t), input(1, 2))
