@@ -238,7 +238,7 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 		}
 		m.Batcher = s.batcher(b, batch.Config{
 			Model: texts.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
-			Observer: observer{w.metrics, m.meter}, Begun: w.batches(),
+			Listener: batch.Tee(w.batches(), m.meter.Batches()),
 		})
 		if rows := texts.Beside(); rows.Independent {
 			log.Info("texts are computed together", "model", b.Model.Name, "which", rows.Together(), "why", rows.Reason)

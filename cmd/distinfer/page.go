@@ -4,9 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
-	"github.com/distinfer/distinfer/server/metrics"
 	"github.com/distinfer/distinfer/server/page"
 )
 
@@ -18,26 +16,6 @@ func (f *frontProcess) live(ctx context.Context) {
 	f.Describe(page.Description)
 }
 
-// An observer is told what a model's Batcher does, for the metrics and for the page.
-type observer struct {
-	*metrics.Front
-	meter *page.Meter
-}
-
-// Computed implements batch.Observer.
-func (o observer) Computed(b batch.Batch) {
-	o.Front.Computed(b)
-	if b.Err == nil {
-		o.meter.Computed(page.Batch{Texts: b.Texts, Took: b.Took, Stages: b.Stages})
-	}
-}
-
-// Answered implements batch.Observer.
-func (o observer) Answered(texts int, t batch.Timing) {
-	o.Front.Answered(texts, t)
-	o.meter.Answered(page.Answer{Encoding: t.Encoding, Waiting: t.Waiting, Batch: page.Batch{Texts: t.Texts, Took: t.Batch, Stages: t.Stages}})
-}
-
 // snapshot is what the front and its stages do at the moment.
 func (f *frontProcess) snapshot() page.Snapshot {
 	m := f.model.Load()
@@ -46,7 +24,7 @@ func (f *frontProcess) snapshot() page.Snapshot {
 		NoText: m.NoText, MaxBody: f.MaxBody,
 	}
 	if m.Batcher != nil {
-		s.Task, s.MaxTexts = taskName(m.Model), m.Batcher.MaxTexts
+		s.Task, s.MaxTexts = taskName(m.Model), m.Batcher.MaxTexts()
 		if m.Classifier != nil {
 			s.Labels = m.Classifier.Labels()
 		}

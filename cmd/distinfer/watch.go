@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/stats"
 
 	"github.com/distinfer/distinfer/server/admin"
+	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/hostcheck"
 	"github.com/distinfer/distinfer/server/metrics"
 	"github.com/distinfer/distinfer/server/stage"
@@ -129,12 +130,12 @@ func (w *frontWatch) inferences() stats.Handler {
 	return w.traces.Inferences()
 }
 
-// batches is for batch.Config.
-func (w *frontWatch) batches() func(context.Context, []context.Context, int) (context.Context, func(error)) {
+// batches watches what a Batcher does.
+func (w *frontWatch) batches() batch.Listener {
 	if w.traces == nil {
-		return nil
+		return w.metrics.Batches()
 	}
-	return w.traces.Batch
+	return batch.Tee(w.metrics.Batches(), w.traces.Batches())
 }
 
 // A stageWatch is how a stage is watched.
@@ -151,14 +152,10 @@ func (s *settings) watchStage(ctx context.Context, log *slog.Logger) (*stageWatc
 
 // observe has the stage tell of its runs.
 func (w *stageWatch) observe(c *stage.Config) {
-	c.Observe = w.metrics.Observe
-	if w.traces == nil {
-		return
-	}
-	c.Next.Stats, c.Stats = w.traces.Calls(), w.traces.Answers()
-	c.Observe = func(ctx context.Context, r stage.Run) {
-		w.metrics.Observe(ctx, r)
-		w.traces.Run(ctx, r)
+	c.Listener = w.metrics.Runs()
+	if w.traces != nil {
+		c.Next.Stats, c.Stats = w.traces.Calls(), w.traces.Answers()
+		c.Listener = stage.Tee(c.Listener, w.traces.Runs())
 	}
 }
 

@@ -41,15 +41,8 @@ type Config struct {
 	// Alone has every text computed by itself, also where the Model allows more.
 	Alone bool
 
-	// Observer is told what is done; it may be nil.
-	Observer Observer
-
-	// Begun is told of a batch that begins, with the contexts of those who wait for it, the
-	// one whose turn it was first. The batch is computed with what it makes of ctx, and ended is
-	// called after that. It may be nil.
-	Begun func(ctx context.Context, callers []context.Context, texts int) (_ context.Context, ended func(error))
-
-	Log *slog.Logger
+	Listener Listener
+	Log      *slog.Logger
 }
 
 // The largest batch: short texts fill it by rows, long ones by positions, which are
@@ -68,7 +61,11 @@ const (
 
 // A Batcher answers texts. It is safe for concurrent use.
 type Batcher struct {
-	Config
+	model    *textmodel.Model
+	maxTexts int
+	maxWait  time.Duration
+	listener Listener
+	log      *slog.Logger
 	bad      *quarantine.List // texts
 	encoders encoders
 
@@ -92,7 +89,10 @@ func New(c Config) *Batcher {
 	if c.Alone || c.Model.Alone() {
 		l.rows = 1
 	}
-	b := &Batcher{Config: c, bad: quarantine.New(quarantine.DefaultPolicy), cost: newCost(), flight: newFlight(c.Begin), encoders: newEncoders(c.MaxTexts)}
+	b := &Batcher{
+		model: c.Model, maxTexts: c.MaxTexts, maxWait: c.MaxWait, listener: Tee(c.Listener), log: c.Log,
+		bad: quarantine.New(quarantine.DefaultPolicy), cost: newCost(), flight: newFlight(c.Begin), encoders: newEncoders(c.MaxTexts),
+	}
 	b.queue = newQueue(l, b.cost)
 	return b
 }
@@ -148,8 +148,8 @@ type Timing struct {
 // When ctx ends, texts that wait give up their place, and a batch that nobody waits
 // for any more is stopped.
 func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmodel.Answer, Timing, error) {
-	if len(texts) > b.MaxTexts {
-		return nil, Timing{}, errcode.Errorf(errcode.TooLarge, "%d texts are more than the %d that can be taken at a time", len(texts), b.MaxTexts)
+	if len(texts) > b.maxTexts {
+		return nil, Timing{}, errcode.Errorf(errcode.TooLarge, "%d texts are more than the %d that can be taken at a time", len(texts), b.maxTexts)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, Timing{}, err
@@ -162,7 +162,7 @@ func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmo
 	encoded := make([]textmodel.Text, len(texts))
 	for i, s := range texts {
 		var err error
-		if encoded[i], c.answers[i].Err, err = b.encoders.encode(ctx, b.Model, s); err != nil {
+		if encoded[i], c.answers[i].Err, err = b.encoders.encode(ctx, b.model, s); err != nil {
 			b.leave(len(texts))
 			return nil, Timing{}, err
 		}
@@ -182,8 +182,8 @@ func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmo
 	b.enter(ctx, c, encoded)
 	select {
 	case <-c.done:
-		if b.Observer != nil && c.err == nil {
-			b.Observer.Answered(len(texts), c.timing)
+		if c.err == nil {
+			b.listener.Answered(len(texts), c.timing)
 		}
 		return c.answers, c.timing, c.err
 	case <-ctx.Done():
@@ -231,7 +231,7 @@ func (b *Batcher) reserve(ctx context.Context, n int) error {
 			return nil
 		}
 		if pushedOut == mostPushedOut || !b.pushOut(clientOf(ctx), n) {
-			b.refuse(why)
+			b.listener.Rejected(why)
 			return err
 		}
 	}
@@ -241,25 +241,19 @@ func (b *Batcher) reserve(ctx context.Context, n int) error {
 func (b *Batcher) room(ctx context.Context, n int) (Reason, error) {
 	answered := b.pace.wait(b.queue.ahead(n))
 	wait := answered - b.pace.wait(n)
-	longest := b.MaxWait
+	longest := b.maxWait
 	if longest == 0 {
 		longest = max(usualWait, usualBatches*b.pace.time())
 	}
 	switch left := timeLeft(ctx); {
-	case b.busy+n > b.MaxTexts:
-		return Full, &RefusedError{errcode.Errorf(errcode.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
+	case b.busy+n > b.maxTexts:
+		return QueueFull, &RefusedError{errcode.Errorf(errcode.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
 	case wait > longest:
-		return Slow, &RefusedError{errcode.Errorf(errcode.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - longest}
+		return WaitTooLong, &RefusedError{errcode.Errorf(errcode.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - longest}
 	case answered > left:
-		return Late, &RefusedError{errcode.Errorf(errcode.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}
+		return TooLate, &RefusedError{errcode.Errorf(errcode.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}
 	}
 	return "", nil
-}
-
-func (b *Batcher) refuse(why Reason) {
-	if b.Observer != nil {
-		b.Observer.Refused(why)
-	}
 }
 
 // leave gives back the room of texts that need none.
@@ -353,8 +347,8 @@ func (b *Batcher) dispatch(now time.Time) {
 func (b *Batcher) dropLate(now time.Time) {
 	answered := func(positions int) time.Time { return now.Add(b.pace.latency(b.cost.batch(positions))) }
 	late := b.queue.late(answered)
-	if b.Observer != nil && len(late) > 0 {
-		b.Observer.Dropped(len(late))
+	if len(late) > 0 {
+		b.listener.Dropped(len(late))
 	}
 	for _, it := range late {
 		b.busy--
@@ -389,22 +383,16 @@ func (b *Batcher) begin(items []*item) {
 // run computes a batch, of which beside are under way now, it included.
 func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 	defer r.cancel()
-	ended := func(error) {}
-	if b.Begun != nil {
-		ctx, ended = b.Begun(ctx, r.callers(), len(r.items))
-	}
+	ctx, ended := b.listener.BatchBegun(ctx, r.callers(), len(r.items))
 	started := time.Now()
-	o := computeEach(ctx, r.texts, b.Model.Compute)
+	o := computeEach(ctx, r.texts, b.model.Compute)
 	took := time.Since(started)
 	ended(o.err)
 	b.remember(r, &o)
 	if internal := o.internal(); internal != nil && o.err == nil {
-		b.Log.ErrorContext(ctx, "a text cannot be computed", "error", internal)
+		b.log.ErrorContext(ctx, "a text cannot be computed", "error", internal)
 	}
-	if b.Observer != nil {
-		// When those who wait have their answers.
-		defer func() { b.Observer.Computed(b.describe(r, took, &o)) }()
-	}
+	defer func() { b.listener.BatchEnded(b.describe(r, took, &o)) }() // after the lock is released
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -455,9 +443,12 @@ func (b *Batcher) learn(ctx context.Context, r *run, took time.Duration, timings
 	if beside > 1 {
 		b.cost.learn(positions, computed)
 	}
-	b.Log.DebugContext(ctx, "batch", "texts", len(r.items), "positions", positions, "took", took, "computed", computed,
+	b.log.DebugContext(ctx, "batch", "texts", len(r.items), "positions", positions, "took", took, "computed", computed,
 		"under_way", b.underWay, "should_be", b.flight.now, "waiting", b.queue.len(), "overhead", math.Round(b.cost.overhead*10)/10)
 }
+
+// MaxTexts is how many texts may wait or be computed at once.
+func (b *Batcher) MaxTexts() int { return b.maxTexts }
 
 // Stats are what a Batcher does at a moment.
 type Stats struct {

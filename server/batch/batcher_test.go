@@ -296,7 +296,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	if n := rows.Load() - before; n > 5 {
 		t.Errorf("the refusal took %d runs", n)
 	}
-	b.MaxWait = time.Second
+	b.SetMaxWait(time.Second)
 	_, _, err = b.Answer(testContext(t), textmodel.Inputs([]string{"w2"}))
 	if after, refused := batch.IsRefused(err); errcode.Of(err) != errcode.Overloaded || !refused || after <= 0 {
 		t.Errorf("with a bound of the wait: %v, to be tried again after %s", err, after)
@@ -519,16 +519,15 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
-// A watcher takes note of the batches that an observer is told of.
+// A watcher notes the batches that a listener sees.
 type watcher struct {
 	mu   sync.Mutex
 	seen []batch.Batch
 }
 
-func (*watcher) Refused(batch.Reason)       {}
-func (*watcher) Dropped(int)                {}
-func (*watcher) Answered(int, batch.Timing) {}
-func (w *watcher) Computed(b batch.Batch) {
+func (w *watcher) listener() batch.Listener { return batch.Listener{BatchEnded: w.ended} }
+
+func (w *watcher) ended(b batch.Batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen = append(w.seen, b)
@@ -540,11 +539,11 @@ func (w *watcher) batches() []batch.Batch {
 	return slices.Clone(w.seen)
 }
 
-func TestTheObserverIsToldOfEveryBatch(t *testing.T) {
+func TestTheListenerSeesEveryBatch(t *testing.T) {
 	t.Parallel()
 	runner, running, release := gated()
 	w := &watcher{}
-	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Observer = 1, w })
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Listener = 1, w.listener() })
 	ctx := testContext(t)
 	first := inBackground(ctx, b, "a")
 	receive(t, "the first batch", running)
@@ -562,7 +561,7 @@ func TestTheObserverIsToldOfEveryBatch(t *testing.T) {
 	waitFor(t, func() bool { return len(w.batches()) == 3 })
 	seen := w.batches()
 	if seen[0].Texts != 1 || seen[1].Texts != 2 || seen[2].Err == nil {
-		t.Fatalf("the observer was told of %+v", seen)
+		t.Fatalf("the listener saw %+v", seen)
 	}
 	for _, b := range seen[:2] {
 		if b.Took <= 0 || b.Err != nil {

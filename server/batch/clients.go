@@ -47,7 +47,7 @@ func (b *Batcher) pushOut(client string, n int) bool {
 	if victim == nil {
 		return false
 	}
-	b.refuse(Full)
+	b.listener.Rejected(QueueFull)
 	b.end(victim, &RefusedError{errcode.Errorf(errcode.Overloaded, "too many texts are waiting, and other clients have fewer; try again in a moment"), b.pace.time()})
 	return true
 }

@@ -64,7 +64,7 @@ func TestAFailureIsThatOfTheTextsAtFault(t *testing.T) {
 				t.Parallel()
 				runner := &picky{why: why}
 				w := &watcher{}
-				b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Observer = 1, w })
+				b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Listener = 1, w.listener() })
 				random := rand.New(rand.NewPCG(uint64(bad), 3))
 				const n = 64
 				all, want, poisoned := make([]string, n), make([][2]float64, n), make([]bool, n)

@@ -29,7 +29,7 @@ const (
 const TruncatedHeader = "X-Truncated"
 
 // pieceSize is how many inputs a piece has.
-func pieceSize(b *batch.Batcher) int { return max(1, b.MaxTexts/pieces) }
+func pieceSize(b *batch.Batcher) int { return max(1, b.MaxTexts()/pieces) }
 
 // Compute has inputs answered by the model, in order and within the time that the
 // request has, and sets the header Server-Timing. What is wrong with a single input is in
@@ -64,7 +64,7 @@ func (f *Front) Compute(m Model, w http.ResponseWriter, r *http.Request, inputs 
 // compute answers inputs, piece by piece where they are more than are taken at a time.
 // The timing is that of the piece that was answered last.
 func compute(ctx context.Context, b *batch.Batcher, inputs []textmodel.Input) ([]textmodel.Answer, batch.Timing, error) {
-	if len(inputs) <= b.MaxTexts {
+	if len(inputs) <= b.MaxTexts() {
 		return b.Answer(ctx, inputs)
 	}
 	answers := make([]textmodel.Answer, len(inputs))

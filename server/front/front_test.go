@@ -104,10 +104,14 @@ func judged(t testing.TB, j *judge) front.Model {
 		t.Fatal(err)
 	}
 	return front.Model{
-		Batcher:    batch.New(batch.Config{Model: c.Model, MaxTexts: most, Begin: 4, Log: slog.New(slog.DiscardHandler)}),
+		Batcher:    batcherFor(c, most),
 		Classifier: c,
 		Ready:      func(context.Context) error { return nil },
 	}
+}
+
+func batcherFor(c *classify.Classifier, maxTexts int) *batch.Batcher {
+	return batch.New(batch.Config{Model: c.Model, MaxTexts: maxTexts, Begin: 4, Log: slog.New(slog.DiscardHandler)})
 }
 
 // logBuffer takes what several goroutines log.
@@ -597,7 +601,7 @@ func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 
 func TestFullFrontRefusesUntilThereIsRoom(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *setup, _ *judge) { c.Batcher.MaxTexts = 2 })
+	s := serve(t, func(c *setup, _ *judge) { c.Batcher = batcherFor(c.Classifier, 2) })
 	first := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
 	receive(t, "the run", s.judge.running)
 	for range 2 { // a request that was refused leaves nothing behind
@@ -899,7 +903,7 @@ func TestServeFailsWithItsListener(t *testing.T) {
 
 func TestConcurrentRequestsGetTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *setup, _ *judge) { c.Batcher.MaxTexts = 64 })
+	s := serve(t, func(c *setup, _ *judge) { c.Batcher = batcherFor(c.Classifier, 64) })
 	want := map[string]string{"good": "positive\n", "bad": "negative\n"}
 	var wg sync.WaitGroup
 	for i := range 32 {

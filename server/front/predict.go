@@ -45,7 +45,7 @@ func (f *Front) results(m Model, w http.ResponseWriter, r *http.Request) (_ [][]
 		return nil, held.release, err
 	}
 	q, err := parseBody(body)
-	if err == nil && len(q.inputs) > m.Batcher.MaxTexts {
+	if err == nil && len(q.inputs) > m.Batcher.MaxTexts() {
 		err = held.add(perText * int64(len(q.inputs)))
 	}
 	if err != nil {

@@ -419,7 +419,7 @@ func TestTheQueryIsAnsweredInJSONForThoseWhoAcceptNothingElse(t *testing.T) {
 
 func TestRefusalsAreCountedInTheLog(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *setup, _ *judge) { c.Batcher.MaxTexts = 1 })
+	s := serve(t, func(c *setup, _ *judge) { c.Batcher = batcherFor(c.Classifier, 1) })
 	first := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
 	receive(t, "the run", s.judge.running)
 	for range 5 {

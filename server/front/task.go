@@ -120,8 +120,8 @@ func (f *Front) question(m Model, route Route, w http.ResponseWriter, r *http.Re
 	if err != nil {
 		return nil, err
 	}
-	if n := len(q.Texts); n > m.Batcher.MaxTexts {
-		return nil, errcode.Errorf(errcode.TooLarge, "%d texts are more than the %d that can be taken at a time", n, m.Batcher.MaxTexts)
+	if n := len(q.Texts); n > m.Batcher.MaxTexts() {
+		return nil, errcode.Errorf(errcode.TooLarge, "%d texts are more than the %d that can be taken at a time", n, m.Batcher.MaxTexts())
 	}
 	answers, err := f.Compute(m, w, r, q.inputs())
 	if err != nil {

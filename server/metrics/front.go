@@ -12,7 +12,7 @@ import (
 	"github.com/distinfer/distinfer/server/batch"
 )
 
-// A Front is the metrics of a front. It is a batch.Observer.
+// A Front is the metrics of a front.
 type Front struct {
 	set
 
@@ -49,7 +49,7 @@ func NewFront(version string) *Front {
 	}
 	route, method, rank := []string{"route"}, []string{"method"}, []string{"rank"}
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "distinfer_calls_refused_total", Help: "Calls that were not taken in: too many texts are here (full), the wait is too long (slow), or the answer would be too late (late).",
+		Name: "distinfer_calls_refused_total", Help: "Calls that were not taken in: too many texts are here (queue_full), the wait is too long (wait), or the answer would be too late (deadline).",
 	}, []string{"reason"})
 	f := &Front{
 		set: newSet(version),
@@ -144,14 +144,17 @@ func (s *status) WriteHeader(code int) {
 // Unwrap gives http.ResponseController the writer below.
 func (s *status) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// Refused implements batch.Observer.
-func (f *Front) Refused(why batch.Reason) { f.refused[why].Inc() }
+// Batches measures what a Batcher does.
+func (f *Front) Batches() batch.Listener {
+	return batch.Listener{
+		Rejected:   func(why batch.Reason) { f.refused[why].Inc() },
+		Dropped:    func(texts int) { f.dropped.Add(float64(texts)) },
+		Answered:   f.callAnswered,
+		BatchEnded: f.batchEnded,
+	}
+}
 
-// Dropped implements batch.Observer.
-func (f *Front) Dropped(texts int) { f.dropped.Add(float64(texts)) }
-
-// Answered implements batch.Observer.
-func (f *Front) Answered(texts int, t batch.Timing) {
+func (f *Front) callAnswered(texts int, t batch.Timing) {
 	f.answered.Add(float64(texts))
 	f.encode.Observe(t.Encoding.Seconds())
 	f.queue.Observe(t.Waiting.Seconds())
@@ -160,14 +163,13 @@ func (f *Front) Answered(texts int, t batch.Timing) {
 // maxRanks bounds what a stage can make of the number of series.
 const maxRanks = 256
 
-// Computed implements batch.Observer.
-func (f *Front) Computed(b batch.Batch) {
+func (f *Front) batchEnded(b batch.Batch) {
 	if b.Err != nil {
 		f.failed.Inc()
 		return
 	}
 	f.texts.Observe(float64(b.Texts))
-	f.positions.Observe(float64(b.Positions))
+	f.positions.Observe(float64(b.Tokens))
 	f.padding.Add(float64(b.Padding))
 	f.batch.Observe(b.Took.Seconds())
 	call := b.Took // of the stage, by whoever calls it

@@ -84,12 +84,12 @@ func aFront(t *testing.T) map[string]*dto.MetricFamily {
 	}
 	m.Began("ModelInfer")("NotFound")
 	for _, r := range batch.Reasons() {
-		m.Refused(r)
+		m.Batches().Rejected(r)
 	}
-	m.Dropped(2)
-	m.Answered(3, batch.Timing{Encoding: time.Millisecond, Waiting: 2 * time.Millisecond})
-	m.Computed(batch.Batch{Err: context.Canceled})
-	m.Computed(batch.Batch{Texts: 3, Positions: 30, Padding: 6, Took: 10 * time.Second, Stages: []pipeline.Timing{
+	m.Batches().Dropped(2)
+	m.Batches().Answered(3, batch.Timing{Encoding: time.Millisecond, Waiting: 2 * time.Millisecond})
+	m.Batches().BatchEnded(batch.Batch{Err: context.Canceled})
+	m.Batches().BatchEnded(batch.Batch{Texts: 3, Tokens: 30, Padding: 6, Took: 10 * time.Second, Stages: []pipeline.Timing{
 		{Rank: 0, Computed: time.Second, Next: 6 * time.Second, Total: 8 * time.Second, Replays: 1},
 		{Rank: 1 << 40, Waited: 2 * time.Second, Computed: 3 * time.Second, Total: 5 * time.Second},
 	}})
@@ -101,8 +101,8 @@ func aStage(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	m := metrics.NewStage("v1", 1)
 	m.Watch(stage.NewServer(stage.Config{Rank: 1, Threads: 2, Runs: 2, MaxMessage: 1 << 20}), held, 5*time.Second)
-	m.Observe(t.Context(), stage.Run{In: 100, Out: 200, Timing: pipeline.Timing{Waited: time.Second, Computed: 2 * time.Second, Next: 3 * time.Second, Replays: 4}})
-	m.Observe(t.Context(), stage.Run{In: 7, Err: errcode.Errorf(errcode.Overloaded, "full")})
+	m.Runs().RunEnded(t.Context(), stage.Run{In: 100, Out: 200, Timing: pipeline.Timing{Waited: time.Second, Computed: 2 * time.Second, Next: 3 * time.Second, Replays: 4}})
+	m.Runs().RunEnded(t.Context(), stage.Run{In: 7, Err: errcode.Errorf(errcode.Overloaded, "full")})
 	return families(t, m.Handler(slog.New(slog.DiscardHandler)))
 }
 
@@ -144,7 +144,7 @@ func TestFrontsTellWhatHappened(t *testing.T) {
 		{"distinfer_http_requests_in_flight", nil, 0},
 		{"distinfer_grpc_requests_total", []string{"method", "ModelInfer", "code", "NotFound"}, 1},
 		{"distinfer_grpc_requests_in_flight", nil, 0},
-		{"distinfer_calls_refused_total", []string{"reason", "slow"}, 1},
+		{"distinfer_calls_refused_total", []string{"reason", "wait"}, 1},
 		{"distinfer_texts_dropped_total", nil, 2},
 		{"distinfer_texts_answered_total", nil, 3},
 		{"distinfer_encode_duration_seconds", nil, 0.001},
@@ -322,7 +322,7 @@ func TestDashboardAndRulesAskForWhatThereIs(t *testing.T) {
 func TestHistogramsAreNativeToo(t *testing.T) {
 	t.Parallel()
 	m := metrics.NewFront("v1")
-	m.Answered(1, batch.Timing{Waiting: time.Millisecond})
+	m.Batches().Answered(1, batch.Timing{Waiting: time.Millisecond})
 	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	request.Header.Set("Accept", string(expfmt.NewFormat(expfmt.TypeProtoDelim)))
 	answer := httptest.NewRecorder()
@@ -349,7 +349,7 @@ func BenchmarkRequest(b *testing.B) {
 	m := metrics.NewFront("v1")
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", func(http.ResponseWriter, *http.Request) {})
-	computed := batch.Batch{Texts: 1, Positions: 20, Took: 10 * time.Millisecond, Stages: []pipeline.Timing{{Computed: 4 * time.Millisecond, Next: 5 * time.Millisecond}, {Computed: 4 * time.Millisecond}}}
+	computed := batch.Batch{Texts: 1, Tokens: 20, Took: 10 * time.Millisecond, Stages: []pipeline.Timing{{Computed: 4 * time.Millisecond, Next: 5 * time.Millisecond}, {Computed: 4 * time.Millisecond}}}
 	for _, c := range []struct {
 		name string
 		h    http.Handler
@@ -357,8 +357,8 @@ func BenchmarkRequest(b *testing.B) {
 		{"without", mux},
 		{"with", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			m.Wrap(mux).ServeHTTP(w, r)
-			m.Answered(1, batch.Timing{Encoding: time.Microsecond, Waiting: time.Microsecond})
-			m.Computed(computed)
+			m.Batches().Answered(1, batch.Timing{Encoding: time.Microsecond, Waiting: time.Microsecond})
+			m.Batches().BatchEnded(computed)
 		})},
 	} {
 		b.Run(c.name, func(b *testing.B) {

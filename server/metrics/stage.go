@@ -46,8 +46,10 @@ func NewStage(version string, rank int) *Stage {
 // ok is the outcome of a run that was answered.
 const ok = "ok"
 
-// Observe is for stage.Config.
-func (s *Stage) Observe(_ context.Context, r stage.Run) {
+// Runs measures the runs of a stage.Server.
+func (s *Stage) Runs() stage.Listener { return stage.Listener{RunEnded: s.runEnded} }
+
+func (s *Stage) runEnded(_ context.Context, r stage.Run) {
 	outcome := ok
 	if r.Err != nil {
 		outcome = errcode.Of(r.Err).String()

@@ -5,24 +5,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/server/batch"
 )
 
 // window is how many seconds the rates are of.
 const window = 5
-
-// A Batch is texts that were computed together.
-type Batch struct {
-	Texts  int
-	Took   time.Duration
-	Stages []pipeline.Timing // in rank order; none where that is not known
-}
-
-// An Answer is where the time of a request went, with its last Batch.
-type Answer struct {
-	Encoding, Waiting time.Duration
-	Batch
-}
 
 // A Meter counts batches and answers, and makes the rates of a Snapshot of them. It is safe for
 // concurrent use.
@@ -31,7 +18,7 @@ type Meter struct {
 	began  time.Time
 	slots  [window + 1]slot // of a second each
 	atOnce []int            // runs that a replica of each rank computes at a time
-	last   Answer
+	last   batch.Timing
 	lastAt time.Time // zero before the first one
 }
 
@@ -50,8 +37,12 @@ type stageTime struct{ waited, computed time.Duration }
 // NewMeter makes a Meter.
 func NewMeter() *Meter { return &Meter{began: time.Now()} }
 
-// Answered takes note of a request that was answered just now.
-func (m *Meter) Answered(a Answer) {
+// Batches measures what a Batcher does.
+func (m *Meter) Batches() batch.Listener {
+	return batch.Listener{Answered: m.answered, BatchEnded: m.batchEnded}
+}
+
+func (m *Meter) answered(_ int, a batch.Timing) {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -70,8 +61,10 @@ func (m *Meter) slot(now time.Time) *slot {
 	return s
 }
 
-// Computed takes note of a batch that was computed just now.
-func (m *Meter) Computed(b Batch) {
+func (m *Meter) batchEnded(b batch.Batch) {
+	if b.Err != nil {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.slot(time.Now())
@@ -115,7 +108,7 @@ func (m *Meter) Fill(s *Snapshot) {
 		}
 	}
 	if !m.lastAt.IsZero() {
-		s.Last = m.last.read(now.Sub(m.lastAt))
+		s.Last = read(m.last, now.Sub(m.lastAt))
 	}
 }
 
@@ -144,9 +137,9 @@ func (s *Stage) ready() int {
 
 // read tells of an answer in milliseconds. What the caller of a stage waited and the stage
 // does not account for was spent on the way.
-func (a Answer) read(ago time.Duration) *Last {
-	l := &Last{Ago: ms(ago), Texts: a.Texts, Encoding: ms(a.Encoding), Waiting: ms(a.Waiting), Took: ms(a.Took)}
-	caller := a.Took
+func read(a batch.Timing, ago time.Duration) *Last {
+	l := &Last{Ago: ms(ago), Texts: a.Texts, Encoding: ms(a.Encoding), Waiting: ms(a.Waiting), Took: ms(a.Batch)}
+	caller := a.Batch
 	for rank, t := range a.Stages {
 		transfer := max(0, caller-t.Waited-t.Computed-t.Next)
 		l.Stages = append(l.Stages, LastStage{rank, ms(transfer), ms(t.Waited), ms(t.Computed)})

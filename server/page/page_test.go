@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/page"
 )
 
@@ -66,12 +67,12 @@ func TestAMeterTellsWhereTheTimeWent(t *testing.T) {
 		t.Errorf("before anything was computed: %+v", s)
 	}
 	const ms = time.Millisecond
-	b := page.Batch{Texts: 3, Took: 100 * ms, Stages: []pipeline.Timing{
+	b := batch.Batch{Texts: 3, Took: 100 * ms, Stages: []pipeline.Timing{
 		{Rank: 0, Waited: 5 * ms, Computed: 30 * ms, Next: 50 * ms, Total: 90 * ms, AtOnce: 2},
 		{Rank: 1, Waited: 1 * ms, Computed: 40 * ms, Total: 45 * ms, AtOnce: 2},
 	}}
-	m.Computed(b)
-	m.Answered(page.Answer{Encoding: ms, Waiting: 2 * ms, Batch: b})
+	m.Batches().BatchEnded(b)
+	m.Batches().Answered(3, batch.Timing{Encoding: ms, Waiting: 2 * ms, Batch: b.Took, Texts: b.Texts, Stages: b.Stages})
 	s := snapshot()
 	want := []page.LastStage{{Rank: 0, Transfer: 15, Waited: 5, Computed: 30}, {Rank: 1, Transfer: 9, Waited: 1, Computed: 40}}
 	if s.Last == nil || s.Last.Texts != 3 || s.Last.Took != 100 || len(s.Last.Stages) != 2 || s.Last.Stages[0] != want[0] || s.Last.Stages[1] != want[1] {

@@ -7,7 +7,25 @@ import (
 	"github.com/distinfer/distinfer/runtime/pipeline"
 )
 
-// A Run is one that ended at a stage, as its Observe is told of it.
+// A Listener is called when something happens in a Server. Each function may be nil and must
+// return at once.
+type Listener struct {
+	// RunEnded is called for each run that ended, with the run's context.
+	RunEnded func(context.Context, Run)
+}
+
+// Tee returns a Listener without nil functions that calls each of the listeners in turn.
+func Tee(listeners ...Listener) Listener {
+	return Listener{RunEnded: func(ctx context.Context, r Run) {
+		for _, l := range listeners {
+			if l.RunEnded != nil {
+				l.RunEnded(ctx, r)
+			}
+		}
+	}}
+}
+
+// A Run is one that ended at a stage.
 type Run struct {
 	Began  time.Time
 	Timing pipeline.Timing
@@ -16,14 +34,12 @@ type Run struct {
 	Err    error
 }
 
-// observed runs a run and tells of it.
+// observed runs a run and reports it to the listener.
 func (s *Server) observed(ctx context.Context, in *request) (*response, error) {
 	var r Run
 	out, err := s.run(ctx, in, &r)
-	if s.Observe != nil {
-		r.Err = err
-		s.Observe(ctx, r)
-	}
+	r.Err = err
+	s.listener.RunEnded(ctx, r)
 	return out, err
 }
 

@@ -110,8 +110,7 @@ type Config struct {
 	// TLS secures the listener; nil is plain text.
 	TLS *tls.Config
 
-	// Observe is told of every run that ended; it may be nil. ctx is the run's.
-	Observe func(ctx context.Context, r Run)
+	Listener Listener
 
 	// Stats is told what the transport does; it may be nil.
 	Stats stats.Handler
@@ -125,6 +124,7 @@ type Config struct {
 // A Server serves one stage.
 type Server struct {
 	Config
+	listener Listener
 	grpc   *grpc.Server
 	health *health.Server
 	next   *clients
@@ -152,6 +152,7 @@ func NewServer(c Config) *Server {
 	}
 	s := &Server{
 		Config:    c,
+		listener:  Tee(c.Listener),
 		health:    health.NewServer(),
 		next:      newClients(c.Next),
 		admission: newAdmission(&c),

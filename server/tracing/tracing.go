@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/stats"
 
+	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/oip"
 	"github.com/distinfer/distinfer/server/stage"
 )
@@ -136,8 +138,10 @@ func (t *Tracer) grpc(method string) []otelgrpc.Option {
 	}
 }
 
-// Run makes a span of the time that a stage computed, within that of the run.
-func (t *Tracer) Run(ctx context.Context, r stage.Run) {
+// Runs makes a span of the time that a stage computes, within that of the run.
+func (t *Tracer) Runs() stage.Listener { return stage.Listener{RunEnded: t.run} }
+
+func (t *Tracer) run(ctx context.Context, r stage.Run) {
 	if r.Timing.Computed <= 0 {
 		return
 	}
@@ -146,13 +150,15 @@ func (t *Tracer) Run(ctx context.Context, r stage.Run) {
 	span.End(trace.WithTimestamp(begin.Add(r.Timing.Computed)))
 }
 
-// Batch makes a span of a batch, for batch.Config: in the trace of the first request that is
-// sampled, with links to the spans of all that are, each of which gets one to it.
-func (t *Tracer) Batch(ctx context.Context, callers []context.Context, texts int) (_ context.Context, ended func(error)) {
+// Batches makes a span of each batch, in the trace of the first request that is sampled. The
+// span and those of all sampled requests link to each other.
+func (t *Tracer) Batches() batch.Listener { return batch.Listener{BatchBegun: t.batch} }
+
+func (t *Tracer) batch(ctx context.Context, callers iter.Seq[context.Context], texts int) (_ context.Context, ended func(error)) {
 	var links []trace.Link
 	var requests []trace.Span
 	var parent trace.SpanContext
-	for _, c := range callers {
+	for c := range callers {
 		request := trace.SpanFromContext(c)
 		switch is := request.SpanContext(); {
 		case is.IsSampled():

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func TestABatchIsLinkedWithItsSampledRequests(t *testing.T) {
 	tracer, spans, of := traced(t)
 	first, one := of.Start(t.Context(), "first")
 	second, two := of.Start(t.Context(), "second")
-	ctx, ended := tracer.Batch(t.Context(), []context.Context{unsampled(t), t.Context(), first, second}, 5)
+	ctx, ended := tracer.Batches().BatchBegun(t.Context(), slices.Values([]context.Context{unsampled(t), t.Context(), first, second}), 5)
 	within := trace.SpanContextFromContext(ctx)
 	ended(nil)
 	one.End()
@@ -91,7 +92,7 @@ func TestABatchIsLinkedWithItsSampledRequests(t *testing.T) {
 func TestABatchWithoutSampledRequestsIsNotSampled(t *testing.T) {
 	t.Parallel()
 	tracer, spans, of := traced(t)
-	ctx, ended := tracer.Batch(t.Context(), []context.Context{unsampled(t), unsampled(t)}, 2)
+	ctx, ended := tracer.Batches().BatchBegun(t.Context(), slices.Values([]context.Context{unsampled(t), unsampled(t)}), 2)
 	if is := trace.SpanContextFromContext(ctx); is.TraceID() != (trace.TraceID{7}) || is.IsSampled() {
 		t.Errorf("the batch is in %v", is)
 	}
@@ -107,7 +108,7 @@ func TestABatchThatFailsSaysWhy(t *testing.T) {
 	t.Parallel()
 	tracer, spans, of := traced(t)
 	request, _ := of.Start(t.Context(), "request")
-	_, ended := tracer.Batch(t.Context(), []context.Context{request}, 1)
+	_, ended := tracer.Batches().BatchBegun(t.Context(), slices.Values([]context.Context{request}), 1)
 	ended(errors.New("stage 1 is away"))
 	if got := spans.Ended(); len(got) != 1 || got[0].Status() != (sdk.Status{Code: otelcodes.Error, Description: "stage 1 is away"}) {
 		t.Errorf("spans %v", got)
@@ -118,8 +119,8 @@ func TestARunIsComputedAfterItWaited(t *testing.T) {
 	t.Parallel()
 	tracer, spans, _ := traced(t)
 	began := time.Now().Add(-time.Minute)
-	tracer.Run(t.Context(), stage.Run{Began: began}) // was not computed
-	tracer.Run(t.Context(), stage.Run{Began: began, Timing: pipeline.Timing{Waited: time.Second, Computed: 3 * time.Second}})
+	tracer.Runs().RunEnded(t.Context(), stage.Run{Began: began}) // was not computed
+	tracer.Runs().RunEnded(t.Context(), stage.Run{Began: began, Timing: pipeline.Timing{Waited: time.Second, Computed: 3 * time.Second}})
 	got := spans.Ended()
 	if len(got) != 1 {
 		t.Fatalf("%d spans ended", len(got))
