@@ -66,7 +66,8 @@ func (v Value) object(keep func(name string) (bool, error)) (*Object, error) {
 		return nil, v.Want("an object")
 	}
 	o := &Object{Value: v, fields: map[string]Value{}}
-	decoder := v.Decoder()
+	decoder := borrow(v.raw, true)
+	defer decoder.giveBack()
 	if _, err := decoder.ReadToken(); err != nil {
 		return nil, errors.Join(errRead, err)
 	}

@@ -20,6 +20,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -92,7 +93,8 @@ var byteOrderMark = []byte("\ufeff")
 
 func (d *document) parse() (Value, error) {
 	d.data = bytes.TrimPrefix(d.data, byteOrderMark)
-	decoder := newDecoder(d.data, jsontext.AllowInvalidUTF8(d.isBody()))
+	decoder := borrow(d.data, d.isBody())
+	defer decoder.giveBack()
 	raw, err := decoder.ReadValue()
 	if err != nil {
 		return Value{}, d.broken(err)
@@ -107,8 +109,34 @@ func (d *document) parse() (Value, error) {
 	return v, nil
 }
 
-func newDecoder(data []byte, options ...jsontext.Options) *jsontext.Decoder {
-	return jsontext.NewDecoder(bytes.NewBuffer(data), append(options, jsontext.AllowDuplicateNames(true))...)
+// A pooled decoder is of this package only. Large objects have a decoder for each list in them.
+type pooled struct {
+	jsontext.Decoder
+	buffer bytes.Buffer
+}
+
+var (
+	decoders = sync.Pool{New: func() any { return new(pooled) }}
+	exact    = []jsontext.Options{jsontext.AllowDuplicateNames(true)}
+	lenient  = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+)
+
+// borrow returns a decoder of data, which takes what is not UTF-8 if it is to replace it.
+func borrow(data []byte, replace bool) *pooled {
+	p := decoders.Get().(*pooled)
+	p.buffer = *bytes.NewBuffer(data)
+	options := exact
+	if replace {
+		options = lenient
+	}
+	p.Reset(&p.buffer, options...)
+	return p
+}
+
+func (p *pooled) giveBack() {
+	p.buffer = bytes.Buffer{}
+	p.Reset(&p.buffer) // which lets go of the data
+	decoders.Put(p)
 }
 
 // broken says what is wrong with what is not JSON.
@@ -195,7 +223,8 @@ func plain(data []byte) []byte {
 // path is the place of the part that begins at an offset, "" for the whole: model.merges[3] in a
 // file, and in a body, whose errors are sentences, "inputs"[3]."text".
 func (d *document) path(at int) string {
-	decoder := newDecoder(d.data, jsontext.AllowInvalidUTF8(true))
+	decoder := borrow(d.data, true)
+	defer decoder.giveBack()
 	for decoder.InputOffset() <= int64(at) {
 		if _, err := decoder.ReadToken(); err != nil {
 			return ""

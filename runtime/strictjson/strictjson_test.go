@@ -54,7 +54,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		``:                             `the body is not JSON of the form {"name": "…"}: it ends too early`,
 		`{"name": "a"`:                 `the body is not JSON of the form {"name": "…"}: it ends too early`,
 		`{"name": NaN}`:                `the body is not JSON of the form {"name": "…"}: invalid character 'N' at start of value within "/name" after offset 9`,
-		`"a"`:                          `the body is not JSON of the form {"name": "…"}: the body must be an object, not a string`,
+		`"a"`:                          `the body is not JSON of the form {"name": "…"}: the body must not be a string`,
 		`{"NAME": "a"}`:                `the field "NAME" of the body is not known; known are any, flag, in, list, name, number`,
 		`{"in": {"Name": "a"}}`:        `the field "Name" of "in" is not known; known are name`,
 		`{"name": "a", "name": "b"}`:   `"name" is given twice`,

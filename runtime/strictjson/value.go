@@ -1,12 +1,14 @@
 package strictjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -53,11 +55,10 @@ func (v Value) Errorf(format string, args ...any) error {
 
 // Want is the error about a value of another kind than is wanted, such as "a string".
 func (v Value) Want(what string) error {
-	why := fmt.Sprintf("must be %s, not %s", what, v.KindName())
 	if v.doc.isBody() && v.Path() == "" {
-		return v.doc.misshapen(v.doc.name + " " + why)
+		return v.doc.misshapen(fmt.Sprintf("%s must not be %s", v.doc.name, v.KindName()))
 	}
-	return v.Errorf("%s", why)
+	return v.Errorf("must be %s, not %s", what, v.KindName())
 }
 
 // KindName names the value's kind in a sentence.
@@ -87,7 +88,10 @@ func (v Value) Text() (string, error) {
 
 // Unquote is the text of a string of JSON that was checked.
 func Unquote(raw []byte) string {
-	text, _ := jsontext.AppendUnquote(nil, raw) // which says that it put U+FFFD for what is not UTF-8
+	if bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		return string(raw[1 : len(raw)-1])
+	}
+	text, _ := jsontext.AppendUnquote(make([]byte, 0, len(raw)), raw) // it says that it put U+FFFD for what is not UTF-8
 	return string(text)
 }
 
@@ -131,11 +135,11 @@ func (v Value) Choice(of ...string) (string, error) {
 // Decoder reads the value token by token, for what is too large to be read as Values. It does
 // not fail, since the value was checked, but where it is asked for what is not there.
 func (v Value) Decoder() *jsontext.Decoder {
-	return newDecoder(v.raw, jsontext.AllowInvalidUTF8(true))
+	return jsontext.NewDecoder(bytes.NewBuffer(v.raw), lenient...)
 }
 
 // inner is the value that a decoder of this one just read.
-func (v Value) inner(decoder *jsontext.Decoder, raw []byte) Value {
+func (v Value) inner(decoder *pooled, raw []byte) Value {
 	return Value{v.doc, raw, v.at + int(decoder.InputOffset()) - len(raw)}
 }
 
@@ -150,7 +154,8 @@ func (v Value) EachOf(what string, read func(i int, element Value) error) error 
 	if v.Kind() != '[' {
 		return v.Want(what)
 	}
-	decoder := v.Decoder()
+	decoder := borrow(v.raw, true)
+	defer decoder.giveBack()
 	if _, err := decoder.ReadToken(); err != nil {
 		return errors.Join(errRead, err)
 	}

@@ -62,7 +62,7 @@ func TestLinesAreAnsweredWithLines(t *testing.T) {
 		{`" "`, `no tokens`},
 		{`NaN`, `line 3 is not JSON`},
 		{`"` + strings.Repeat("x", 64<<10) + `"`, `line 3 is longer than 65536 bytes`},
-		{strings.Repeat("[", 60000), `is a list`},
+		{strings.Repeat("[", 60000), `not JSON`},
 	} {
 		// Whatever stands on a line, those around it are answered.
 		a := s.post(t, lines, strings.NewReader("\"good\"\n\n"+c.line+"\n\"good\""))

@@ -7,9 +7,9 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/embed"
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/strictjson"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
-	"github.com/distinfer/distinfer/server/strict"
 )
 
 // Embeddings gives texts vectors.
@@ -42,25 +42,24 @@ func (e Embeddings) Routes() map[string]front.Route {
 // clients send for feature extraction. Where it does not say whether vectors are to be
 // of length 1, they are as the model's files say, or where always is set they are.
 func (e Embeddings) question(data []byte, whole string, always bool) (front.Question, error) {
-	var in texts
-	var normalize, truncate *bool
-	var direction, named, format *string
-	var dimensions *json.Number
-	r := strict.New(data, whole, `{"inputs": "…", "normalize": true, "truncate": true, "prompt_name": "…"}`)
-	err := r.Whole(strict.Fields{
-		"inputs":               in.read(r),
-		"normalize":            strict.Value(r, &normalize),
-		"truncate":             strict.Value(r, &truncate),
-		"truncation_direction": strict.Value(r, &direction),
-		"prompt_name":          strict.Value(r, &named),
-		"dimensions":           strict.Value(r, &dimensions),
-		"encoding_format":      strict.Value(r, &format),
-		"options":              r.Skip, // of the hosted API; they ask for nothing here
-	})
+	body, err := strictjson.Body(data, whole, `{"inputs": "…", "normalize": true, "truncate": true, "prompt_name": "…"}`)
 	if err != nil {
 		return front.Question{}, err
 	}
-	if err := cmp.Or(in.given("inputs"), oneOf("truncation_direction", direction, "right", "Right"), oneOf("encoding_format", format, "float")); err != nil {
+	o, err := body.Only("inputs", "normalize", "truncate", "truncation_direction", "prompt_name", "dimensions", "encoding_format",
+		"options") // of the hosted API; they ask for nothing here
+	if err != nil {
+		return front.Question{}, err
+	}
+	var in texts
+	in.read(o, "inputs")
+	normalize := strictjson.ReadOptional(o, "normalize", strictjson.Value.Bool)
+	truncate := strictjson.ReadOptional(o, "truncate", strictjson.Value.Bool)
+	direction := strictjson.ReadOptional(o, "truncation_direction", strictjson.Value.Text)
+	named := strictjson.ReadOptional(o, "prompt_name", strictjson.Value.Text)
+	dimensions := strictjson.ReadOptional(o, "dimensions", strictjson.Value.Number)
+	format := strictjson.ReadOptional(o, "encoding_format", strictjson.Value.Text)
+	if err := cmp.Or(o.Err(), in.given("inputs"), oneOf("truncation_direction", direction, "right", "Right"), oneOf("encoding_format", format, "float")); err != nil {
 		return front.Question{}, err
 	}
 	if named == nil {

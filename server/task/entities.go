@@ -1,15 +1,15 @@
 package task
 
 import (
+	"cmp"
 	_ "embed" // the description
-	"encoding/json"
 	"slices"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/strictjson"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/runtime/tokenclass"
 	"github.com/distinfer/distinfer/server/front"
-	"github.com/distinfer/distinfer/server/strict"
 )
 
 // Entities finds entities in texts.
@@ -32,20 +32,19 @@ func (e Entities) Routes() map[string]front.Route {
 // question reads what the token-classification API of Hugging Face takes. A text is
 // answered with a list of entities, a list of texts with one for each.
 func (e Entities) question(data []byte, whole string) (front.Question, error) {
-	o := tokenclass.DefaultOptions()
-	r := strict.New(data, whole, `{"inputs": "…", "parameters": {"aggregation_strategy": "simple", "ignore_labels": ["O"]}}`)
+	body, err := strictjson.Body(data, whole, `{"inputs": "…", "parameters": {"aggregation_strategy": "simple", "ignore_labels": ["O"]}}`)
+	if err != nil {
+		return front.Question{}, err
+	}
+	request, err := body.Only("inputs", "parameters", "options") // options of the hosted API ask for nothing here
+	if err != nil {
+		return front.Question{}, err
+	}
 	var in texts
-	err := r.Whole(strict.Fields{
-		"inputs": in.read(r),
-		"parameters": r.Object(strict.Fields{
-			"aggregation_strategy": func(where string) error { return readStrategy(r, &o, where) },
-			"ignore_labels":        func(where string) error { return readIgnored(r, &o, where) },
-			"stride":               func(string) error { return readStride(r) },
-		}),
-		"options": r.Skip, // of the hosted API; they ask for nothing here
-	})
-	if err == nil {
-		err = in.given("inputs")
+	in.read(request, "inputs")
+	o := readOptions(request)
+	if err := cmp.Or(request.Err(), in.given("inputs")); err != nil {
+		return front.Question{}, err
 	}
 	return front.Question{Texts: in.list, Answer: func(answers []textmodel.Answer) (any, error) {
 		all := make([][]tokenclass.Entity, len(answers))
@@ -59,40 +58,37 @@ func (e Entities) question(data []byte, whole string) (front.Question, error) {
 			return all[0], nil
 		}
 		return all, nil
-	}}, err
+	}}, nil
 }
 
-func readStrategy(r *strict.Reader, o *tokenclass.Options, where string) error {
-	var s *string
-	if err := strict.Value(r, &s)(where); err != nil || s == nil {
-		return err
+// readOptions reads the parameters of a request.
+func readOptions(request *strictjson.Object) tokenclass.Options {
+	o := tokenclass.DefaultOptions()
+	v, ok := request.Optional("parameters")
+	if !ok {
+		return o
 	}
-	if o.Strategy = tokenclass.Strategy(*s); !slices.Contains(tokenclass.Strategies(), o.Strategy) {
-		return errcode.Errorf(errcode.Invalid, "aggregation_strategy is %.40q; it can be one of %q", *s, tokenclass.Strategies())
+	given, err := v.Only("aggregation_strategy", "ignore_labels", "stride")
+	if err != nil {
+		request.Fail(err)
+		return o
 	}
-	return nil
-}
-
-// readIgnored reads labels, of which an empty list is none.
-func readIgnored(r *strict.Reader, o *tokenclass.Options, where string) error {
-	if there, err := r.BeginList("a list of labels", where); err != nil || !there {
-		return err
-	}
-	o.Ignore = nil
-	return r.List(func(token json.Token, where string) error {
-		label, ok := token.(string)
-		if !ok {
-			return errcode.Errorf(errcode.Invalid, "%s is %s; labels are strings", where, strict.Kind(token))
+	if s := strictjson.ReadOptional(given, "aggregation_strategy", strictjson.Value.Text); s != nil {
+		if o.Strategy = tokenclass.Strategy(*s); !slices.Contains(tokenclass.Strategies(), o.Strategy) {
+			given.Fail(errcode.Errorf(errcode.Invalid, "aggregation_strategy is %.40q; it can be one of %q", *s, tokenclass.Strategies()))
 		}
-		o.Ignore = append(o.Ignore, label)
-		return nil
-	}, where)
-}
-
-func readStride(r *strict.Reader) error {
-	token, err := r.Next()
-	if err == nil && token != nil {
-		err = errcode.Errorf(errcode.Invalid, "stride is not supported: a text that is too long is truncated; send it in parts")
 	}
-	return err
+	if labels, ok := given.Optional("ignore_labels"); ok {
+		o.Ignore = nil // an empty list ignores none
+		given.Fail(labels.EachOf("a list of labels", func(_ int, v strictjson.Value) error {
+			label, err := v.Text()
+			o.Ignore = append(o.Ignore, label)
+			return err
+		}))
+	}
+	if _, ok := given.Optional("stride"); ok {
+		given.Fail(errcode.Errorf(errcode.Invalid, "stride is not supported: a text that is too long is truncated; send it in parts"))
+	}
+	request.Fail(given.Err())
+	return o
 }

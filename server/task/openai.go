@@ -4,13 +4,12 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"math"
 	"net/http"
 
+	"github.com/distinfer/distinfer/runtime/strictjson"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
-	"github.com/distinfer/distinfer/server/strict"
 )
 
 // An openAIList is what OpenAI answers to a request for embeddings.
@@ -36,21 +35,22 @@ type openAIUsage struct {
 // openAI reads what OpenAI's /v1/embeddings takes, and as that does refuses what it does not
 // know. The vectors have length 1, as OpenAI's have.
 func (e Embeddings) openAI(data []byte, whole string) (front.Question, error) {
-	var in texts
-	var format, unused *string
-	var dimensions *json.Number
-	r := strict.New(data, whole, `{"input": "…", "model": "…", "encoding_format": "float"}`)
-	err := r.Whole(strict.Fields{
-		"input":           in.read(r),
-		"model":           strict.Value(r, &unused),
-		"encoding_format": strict.Value(r, &format),
-		"dimensions":      strict.Value(r, &dimensions),
-		"user":            strict.Value(r, &unused), // asks for nothing here
-	})
-	if err == nil {
-		err = cmp.Or(in.given("input"), oneOf("encoding_format", format, "float", "base64"))
-	}
+	body, err := strictjson.Body(data, whole, `{"input": "…", "model": "…", "encoding_format": "float"}`)
 	if err != nil {
+		return front.Question{}, err
+	}
+	o, err := body.Only("input", "model", "encoding_format", "dimensions", "user")
+	if err != nil {
+		return front.Question{}, err
+	}
+	var in texts
+	in.read(o, "input")
+	format := strictjson.ReadOptional(o, "encoding_format", strictjson.Value.Text)
+	dimensions := strictjson.ReadOptional(o, "dimensions", strictjson.Value.Number)
+	for _, unused := range []string{"model", "user"} {
+		o.OptionalText(unused)
+	}
+	if err := cmp.Or(o.Err(), in.given("input"), oneOf("encoding_format", format, "float", "base64")); err != nil {
 		return front.Question{}, err
 	}
 	prompt, err := e.Embedder.Prompt("")

@@ -7,14 +7,13 @@
 package task
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/strictjson"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
-	"github.com/distinfer/distinfer/server/strict"
 )
 
 // texts are the text or the list of texts that a body has.
@@ -24,47 +23,41 @@ type texts struct {
 }
 
 // read reads the field with them.
-func (t *texts) read(r *strict.Reader) func(where string) error {
-	return func(where string) error {
-		token, err := r.Next()
-		switch {
-		case err != nil || token == nil:
-			return err
-		case token != json.Delim('['):
-			t.single = true
-			return t.add(token, where)
+func (t *texts) read(o *strictjson.Object, field string) {
+	v, ok := o.Optional(field)
+	switch {
+	case !ok:
+	case v.Kind() == '[':
+		o.Fail(v.Each(func(_ int, v strictjson.Value) error { return t.add(v) }))
+		if o.Err() == nil && len(t.list) == 0 {
+			o.Fail(v.Errorf("is an empty list"))
 		}
-		err = r.List(func(token json.Token, at string) error {
-			if token == json.Delim('[') { // those of token ids are lists of lists
-				if token, err = r.Next(); err != nil {
-					return err
-				}
-				if _, number := token.(json.Number); !number {
-					return errcode.Errorf(errcode.Invalid, "%s must be a text or a list of texts; %s is a list", where, at)
-				}
-			}
-			return t.add(token, at)
-		}, where)
-		if err == nil && len(t.list) == 0 {
-			err = errcode.Errorf(errcode.Invalid, "%s is an empty list", where)
-		}
-		return err
+	default:
+		t.single = true
+		o.Fail(t.add(v))
 	}
 }
 
-// add adds the text that a token is, which stands at a place.
-func (t *texts) add(token json.Token, where string) error {
-	switch token := token.(type) {
-	case string:
-		if token == "" {
-			return errcode.Errorf(errcode.Invalid, "%s is empty", where)
+// add adds the text that a value is.
+func (t *texts) add(v strictjson.Value) error {
+	switch v.Kind() {
+	case '"':
+		text, err := v.Text()
+		if err == nil && text == "" {
+			err = v.Errorf("is empty")
 		}
-		t.list = append(t.list, token)
-		return nil
-	case json.Number:
-		return errcode.Errorf(errcode.Invalid, "%s is a number; token ids are not taken, send the texts themselves", where)
+		t.list = append(t.list, text)
+		return err
+	case '0':
+		return v.Errorf("must be a text; token ids are not taken")
+	case '[':
+		inner := v.Decoder()
+		if _, err := inner.ReadToken(); err == nil && inner.PeekKind() == '0' {
+			return v.Errorf("must be a text; token ids are not taken")
+		}
+		return v.Errorf("is a list; it must be a text")
 	}
-	return errcode.Errorf(errcode.Invalid, "%s must be a text, not %s", where, strict.Kind(token))
+	return v.Want("a text")
 }
 
 // given fails when there are none in the field.
@@ -93,7 +86,10 @@ func (read reading) body(data []byte) (front.Question, error) { return read(data
 // text, or the text alone. only is the answer to it, of those to the list.
 func lineOf(question reading, only func(answer any) any) func(line []byte) (front.Question, error) {
 	return func(line []byte) (front.Question, error) {
-		if line[0] == '"' && json.Valid(line) {
+		if line[0] == '"' {
+			if _, err := strictjson.Body(line, "the line", `"…"`); err != nil {
+				return front.Question{}, err
+			}
 			line = slices.Concat([]byte(`{"inputs": [`), line, []byte("]}"))
 		}
 		q, err := question(line, "the line")

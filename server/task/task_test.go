@@ -88,7 +88,7 @@ func TestEveryRouteReadsItsBodyStrictly(t *testing.T) {
 			`{$in: "a"}]`:                  "something follows",
 			`{$in: NaN}`:                   "is not JSON of the form",
 			`{$in: "a", $more, Infinity}`:  "is not JSON of the form",
-			`{$in: ` + deep:                "$in[0] is a list",
+			`{$in: ` + deep:                "is not JSON of the form",
 			`{$in: "a",` + deep:            "is not JSON of the form",
 			`{$in: [` + manyTexts + `""]}`: "has more than 65536 elements",
 		} {
@@ -126,7 +126,7 @@ func TestBodiesSayWhatIsWrongWithThem(t *testing.T) {
 		{entities, `{"inputs": "a", "parameters": {"Stride": null}}`, `the field "Stride" of "parameters"`},
 		{entities, `{"inputs": "a", "parameters": {"ignore_labels": [], "ignore_labels": ["O"]}}`, `"ignore_labels" is given twice`},
 		{entities, `{"inputs": "a", "parameters": {"ignore_labels": "O"}}`, "must be a list of labels, not a string"},
-		{entities, `{"inputs": "a", "parameters": {"ignore_labels": ["O", null]}}`, `"ignore_labels"[1] is null`},
+		{entities, `{"inputs": "a", "parameters": {"ignore_labels": ["O", null]}}`, `"ignore_labels"[1] must be a string, not null`},
 		{entities, `{"inputs": "a", "parameters": []}`, "must be an object, not a list"},
 		{entities, `{"inputs": "a", "options": ` + deep, "the body is not JSON"},
 		{embed, `{"inputs": "a", "normalize": "yes"}`, `"normalize" must be true or false, not a string`},
@@ -159,8 +159,9 @@ func TestALineIsATextOrABody(t *testing.T) {
 	t.Parallel()
 	read := embedder.Routes()["/embed"].Line
 	for line, want := range map[string]string{
-		`"a", "b"`: "is not JSON of the form",
-		`"a"], "normalize": false, "options": ["b"`: "is not JSON of the form",
+		`"a`:       "is not JSON of the form",
+		`"a", "b"`: "something follows",
+		`"a"], "normalize": false, "options": ["b"`: "something follows",
 		`{"inputs": ["a", "b"]}`:                    "2 texts; send a line for each",
 		`{"text": "a"}`:                             `the field "text" of the line is not known`,
 		`""`:                                        "is empty",
