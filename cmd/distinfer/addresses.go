@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/distinfer/distinfer/server/stage"
 )
+
+// firstStagePort is the port of rank 0 unless the stages are named; rank r has
+// the r-th port after it. The system this one replaces used the same.
+const firstStagePort = 2222
 
 // addresses are the replicas of each rank.
 type addresses [][]string
@@ -29,7 +32,7 @@ func parseAddresses(s string) (addresses, error) {
 		for _, a := range strings.Split(replicas, "|") {
 			a = strings.TrimSpace(a)
 			if err := checkAddress(strings.TrimPrefix(a, stage.ManyReplicas)); err != nil {
-				return nil, fmt.Errorf("stages: rank %d: %w", rank, err)
+				return nil, fmt.Errorf("rank %d: %w", rank, err)
 			}
 			r = append(r, a)
 		}
@@ -49,48 +52,13 @@ func checkAddress(a string) error {
 	return nil
 }
 
-// isListenAddress reports whether a is host:port, of which the host may be empty
-// and the port 0.
-func isListenAddress(a string) bool {
-	_, port, err := net.SplitHostPort(a)
-	n, errPort := strconv.Atoi(port)
-	return err == nil && errPort == nil && n >= 0 && n <= 65535
-}
-
-// decodeAddresses reads stages as they may stand in a config file: a string, or
-// a list with a string or a list of replicas for each rank.
-func decodeAddresses(_, to reflect.Type, data any) (any, error) {
-	if to != reflect.TypeFor[addresses]() {
-		return data, nil
+// String is what parseAddresses reads.
+func (a addresses) String() string {
+	ranks := make([]string, len(a))
+	for rank, replicas := range a {
+		ranks[rank] = strings.Join(replicas, "|")
 	}
-	switch d := data.(type) {
-	case nil:
-		return addresses(nil), nil
-	case string:
-		return parseAddresses(d)
-	case []any:
-		ranks := make([]string, len(d))
-		for i, rank := range d {
-			switch rank := rank.(type) {
-			case string:
-				ranks[i] = rank
-			case []any:
-				replicas := make([]string, len(rank))
-				for j, a := range rank {
-					s, ok := a.(string)
-					if !ok {
-						return nil, fmt.Errorf("stages: rank %d: %v is not host:port", i, a)
-					}
-					replicas[j] = s
-				}
-				ranks[i] = strings.Join(replicas, "|")
-			default:
-				return nil, fmt.Errorf("stages: rank %d: %v is not host:port nor a list of them", i, rank)
-			}
-		}
-		return parseAddresses(strings.Join(ranks, ","))
-	}
-	return nil, fmt.Errorf("stages: %v is not a list of addresses", data)
+	return strings.Join(ranks, ",")
 }
 
 // forStages is the addresses of n stages: those configured, or one after the

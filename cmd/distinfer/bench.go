@@ -104,7 +104,6 @@ func (b *benchmark) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.Warmup, "warmup", 2*time.Second, "`time` to ask for before, which is not counted")
 	f.IntVar(&o.Requests, "requests", 0, "`number` of requests to end after")
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Second, "longest `time` to wait for each answer")
-	f.Lookup("timeout").Annotations = map[string][]string{notASetting: {}} // the setting is that of the front
 	f.StringVar(&b.file, "texts", "", "`file` of texts to ask about, in order, over and over; - is standard input (default: some sentences)")
 	b.input.addFlags(f)
 	b.flags.add(f)

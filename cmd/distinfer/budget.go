@@ -9,17 +9,11 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"github.com/spf13/pflag"
-
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/server/budget"
 	"github.com/distinfer/distinfer/server/stage"
 )
-
-func addMemoryFlag(f *pflag.FlagSet) {
-	f.Int64("max-memory", 0, "most memory that a stage may use, in `bytes`; runs that need more are refused (default its part of what the machine or the control group has)")
-}
 
 // A stageMemory is how the memory of a stage's process is divided.
 type stageMemory struct {
@@ -57,14 +51,14 @@ func (m stageMemory) forRuns(inUse, resident int64) int64 {
 // memoryShare is how much memory the process of a stage may use: its weights, and a part
 // of what is left beside those of all processes on this machine that hold the bundle or
 // are its front. It is 0 when the system does not tell. root is the root of the file system.
-func (s *settings) memoryShare(ctx context.Context, root string, b *bundle.Bundle, listen string) int64 {
-	if s.MaxMemory > 0 {
-		return s.MaxMemory
+func (o *stageOptions) memoryShare(ctx context.Context, root string, b *bundle.Bundle, listen string) int64 {
+	if o.MaxMemory > 0 {
+		return o.MaxMemory
 	}
-	own := b.Stages[s.Rank].ParameterBytes
+	own := b.Stages[o.Rank].ParameterBytes
 	processes, weights := 1, own
-	if stage.IsLoopback(listen) || len(s.Stages) > 0 {
-		processes, weights = s.stagesHere(ctx, b)
+	if stage.IsLoopback(listen) || len(o.Stages) > 0 {
+		processes, weights = o.stagesHere(ctx, b)
 	}
 	if stage.IsLoopback(listen) {
 		processes++ // the front
@@ -80,14 +74,14 @@ func (s *settings) memoryShare(ctx context.Context, root string, b *bundle.Bundl
 
 // stagesHere are the processes of stages on this machine, as far as can be told, and the
 // bytes of their weights.
-func (s *settings) stagesHere(ctx context.Context, b *bundle.Bundle) (processes int, weights int64) {
-	addresses, err := s.Stages.forStages(len(b.Stages))
+func (o *stageOptions) stagesHere(ctx context.Context, b *bundle.Bundle) (processes int, weights int64) {
+	addresses, err := o.Stages.forStages(len(b.Stages))
 	if err != nil {
-		return 1, b.Stages[s.Rank].ParameterBytes
+		return 1, b.Stages[o.Rank].ParameterBytes
 	}
 	own, err := localAddresses()
 	if err != nil {
-		return 1, b.Stages[s.Rank].ParameterBytes
+		return 1, b.Stages[o.Rank].ParameterBytes
 	}
 	for rank, replicas := range addresses {
 		for _, replica := range replicas {
@@ -97,7 +91,7 @@ func (s *settings) stagesHere(ctx context.Context, b *bundle.Bundle) (processes 
 			}
 		}
 	}
-	return max(processes, 1), max(weights, b.Stages[s.Rank].ParameterBytes)
+	return max(processes, 1), max(weights, b.Stages[o.Rank].ParameterBytes)
 }
 
 // A stageBudget is the memory of a stage once its model is loaded.
@@ -108,13 +102,13 @@ type stageBudget struct {
 
 // newStageBudget makes the arena that the stage's model is to be loaded into; nil when
 // the system does not tell how much memory there is.
-func (s *settings) newStageBudget(ctx context.Context, library *ort.Library, b *bundle.Bundle, listen string) (*stageBudget, error) {
-	share := s.memoryShare(ctx, "/", b, listen)
+func (o *stageOptions) newStageBudget(ctx context.Context, library *ort.Library, b *bundle.Bundle, listen string) (*stageBudget, error) {
+	share := o.memoryShare(ctx, "/", b, listen)
 	if share == 0 {
 		return nil, nil
 	}
 	debug.FreeOSMemory()
-	m := divideMemory(share, residentMemory("/"), b.Stages[s.Rank].ParameterBytes, int64(s.MaxMessage))
+	m := divideMemory(share, residentMemory("/"), b.Stages[o.Rank].ParameterBytes, int64(o.MaxMessage))
 	arena, err := library.NewArena(m.arena)
 	if err != nil {
 		return nil, err

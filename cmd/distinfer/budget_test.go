@@ -13,20 +13,24 @@ func TestStagesShareTheMemoryThereIs(t *testing.T) {
 	b := &bundle.Bundle{Manifest: bundle.Manifest{Stages: []bundle.Stage{{ParameterBytes: 100_000}, {ParameterBytes: 500_000}}}}
 	for what, c := range map[string]struct {
 		files  map[string]string
-		s      settings
+		set    func(*stageOptions)
 		listen string
 		want   int64
 	}{
-		"nothing is told":            {nil, settings{}, "localhost:2222", 0},
-		"two stages and a front":     {map[string]string{"proc/meminfo": meminfo}, settings{}, "localhost:2222", (6144<<10-600_000)/3 + 100_000},
-		"the larger of two":          {map[string]string{"proc/meminfo": meminfo}, settings{Rank: 1}, "localhost:2223", (6144<<10-600_000)/3 + 500_000},
-		"in a group":                 {group, settings{}, "localhost:2222", (3_000_000-600_000)/3 + 100_000},
-		"a machine for itself":       {map[string]string{"proc/meminfo": meminfo}, settings{}, "198.51.100.1:2222", 6144 << 10},
-		"others are elsewhere":       {map[string]string{"proc/meminfo": meminfo}, settings{Stages: addresses{{"198.51.100.1:1"}, {"198.51.100.2:1"}}}, "198.51.100.1:2222", 6144 << 10},
-		"what the operator says":     {group, settings{MaxMemory: 7}, "localhost:2222", 7},
-		"no more than there is left": {map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "3000000\n", "sys/fs/cgroup/memory.current": "2999000\n"}, settings{}, "localhost:2222", 1000},
+		"nothing is told":            {nil, nil, "localhost:2222", 0},
+		"two stages and a front":     {map[string]string{"proc/meminfo": meminfo}, nil, "localhost:2222", (6144<<10-600_000)/3 + 100_000},
+		"the larger of two":          {map[string]string{"proc/meminfo": meminfo}, func(o *stageOptions) { o.Rank = 1 }, "localhost:2223", (6144<<10-600_000)/3 + 500_000},
+		"in a group":                 {group, nil, "localhost:2222", (3_000_000-600_000)/3 + 100_000},
+		"a machine for itself":       {map[string]string{"proc/meminfo": meminfo}, nil, "198.51.100.1:2222", 6144 << 10},
+		"others are elsewhere":       {map[string]string{"proc/meminfo": meminfo}, func(o *stageOptions) { o.Stages = addresses{{"198.51.100.1:1"}, {"198.51.100.2:1"}} }, "198.51.100.1:2222", 6144 << 10},
+		"what the operator says":     {group, func(o *stageOptions) { o.MaxMemory = 7 }, "localhost:2222", 7},
+		"no more than there is left": {map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "3000000\n", "sys/fs/cgroup/memory.current": "2999000\n"}, nil, "localhost:2222", 1000},
 	} {
-		if got := c.s.memoryShare(t.Context(), fileSystem(t, c.files), b, c.listen); got != c.want {
+		var o stageOptions
+		if c.set != nil {
+			c.set(&o)
+		}
+		if got := o.memoryShare(t.Context(), fileSystem(t, c.files), b, c.listen); got != c.want {
 			t.Errorf("%s: %d, want %d", what, got, c.want)
 		}
 	}

@@ -47,8 +47,8 @@ model can still be served, which the last line says.`,
 	addTLSFlag(f)
 	addInsecureFlag(f)
 	f.DurationVar(&timeout, "timeout", 5*time.Second, "longest `time` to wait for each answer")
-	f.Lookup("timeout").Annotations = map[string][]string{notASetting: {}} // the setting is that of a request to the front
 	f.StringVar(&ballast, "ballast", "8MB", "`size` of the tensor that bandwidth is measured with; 0 measures none")
+	onlyFlags(f, "timeout", "ballast") // the setting timeout is that of a request to the front
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := load(cmd)
 		if err != nil {
@@ -67,7 +67,7 @@ model can still be served, which the last line says.`,
 		if err != nil {
 			return err
 		}
-		if err := s.permitStages(log, stages, 0); err != nil {
+		if err := s.permitStages(log, stages, 0, s.TLS != ""); err != nil {
 			return err
 		}
 		machine, err := s.stageTLS(log)
@@ -75,7 +75,7 @@ model can still be served, which the last line says.`,
 			return err
 		}
 		c := check.Config{
-			Stages: stages, Bundle: id, Options: s.stageOptions(log, machine), Timeout: timeout, Ballast: int(weight), Version: buildVersion(),
+			Stages: stages, Bundle: id, Options: (&callOptions{messageOptions: s.messageOptions, insecureOptions: s.insecureOptions}).calls(log, machine), Timeout: timeout, Ballast: int(weight), Version: buildVersion(),
 			Numbers: make([]float32, selfTestNumbers),
 		}
 		for i := range c.Numbers {

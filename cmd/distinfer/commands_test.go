@@ -553,15 +553,15 @@ func TestSettingsOutOfRangeAreRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for _, c := range []struct{ flag, file, says string }{
-		{"--timeout=-5s", "", "--timeout is out of range"},
-		{"--timeout=0", "", "--timeout is out of range"},
-		{"--timeout=5", "", "missing unit"},
-		{"--max-body=0", "", "--max-body is out of range"},
-		{"--max-texts=0", "", "--max-texts is out of range"},
-		{"--max-message=-1", "", "--max-message is out of range"},
-		{"", "timeout: 5", "without a unit"},
-		{"", "port: 9210.7", "not a whole number"},
-		{"", "max-texts: 0", "--max-texts is out of range"},
+		{"--timeout=-5s", "", `--timeout is "-5s"; it can be 1ms to 24h`},
+		{"--timeout=0", "", `--timeout is "0"; it can be 1ms to 24h`},
+		{"--timeout=5", "", `--timeout is "5"; a time needs a unit, such as 5s`},
+		{"--max-body=0", "", `--max-body is "0"; it can be 1024 to 1073741824`},
+		{"--max-texts=0", "", `--max-texts is "0"; it can be 1 to`},
+		{"--max-message=-1", "", `--max-message is "-1"; it can be`},
+		{"", "timeout: 5", "timeout is 5; a time needs a unit, such as 5s"},
+		{"", "port: 9210.7", "port is 9210.7; it is not a whole number"},
+		{"", "max-texts: 0", "max-texts is 0; it can be 1 to"},
 	} {
 		args := []string{"front"}
 		if c.flag != "" {

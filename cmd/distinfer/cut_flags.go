@@ -24,6 +24,7 @@ type cutFlags struct {
 	profile       bool
 	dims          map[string]int64
 	runTime       time.Duration
+	machines      machines
 }
 
 // defaultStages is the number of stages when no flag says where to cut.
@@ -31,14 +32,15 @@ const defaultStages = 2
 
 func (c *cutFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&c.stages, "stages", strconv.Itoa(defaultStages), "`number` of stages; auto is what suits the machines in the config file best")
-	f.Lookup("stages").Annotations = map[string][]string{notASetting: {}}
 	f.StringSliceVar(&c.at, "at", nil, "`names` of values or nodes to cut behind, instead of --stages")
 	f.BoolVar(&c.layers, "layers", false, "one stage a layer, instead of --stages")
 	f.StringVar(&c.maxStageBytes, "max-stage-bytes", "", "largest `size` of a stage's weights as they are stored, such as 500MB; without --stages there are as many as it needs")
 	f.BoolVar(&c.profile, "profile", false, "measure what the layers cost on this machine, instead of reckoning it")
 	f.StringToInt64Var(&c.dims, "dim", nil, "`name=size` of a dimension at which costs are reckoned (default 1 for a batch, 128 for others)")
 	addRunTimeFlag(f, &c.runTime)
-	f.Int("threads", 0, "`number` of threads ONNX Runtime uses (default one a processor)")
+	new(threadsOptions).AddFlags(f)
+	machinesVar(f, &c.machines)
+	onlyFlags(f, "stages", "at", "layers", "max-stage-bytes", "profile", "dim", "verify-timeout")
 }
 
 // given is the first of the flags that was set, or "".
@@ -69,10 +71,10 @@ func (c *cutFlags) apply(cmd *cobra.Command, s *settings, o *split.Options) erro
 	switch {
 	case len(o.At) > 0 || o.Layers:
 	case c.stages == "auto":
-		if len(s.Machines) == 0 {
+		if len(c.machines) == 0 {
 			return usageError{errors.New("--stages auto needs to know the machines; describe them under machines: in the config file, each with a name, speed, memory, bandwidth and latency")}
 		}
-		machines, err := s.Machines.plan()
+		machines, err := c.machines.plan()
 		if err != nil {
 			return usageError{err}
 		}

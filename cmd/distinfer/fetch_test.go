@@ -314,7 +314,7 @@ func TestSettingsOfFetching(t *testing.T) {
 		says []string
 	}{
 		{[]string{"serve-stage", "--rank", "0", "--fetch", "localhost"}, 2, []string{`"localhost" is not host:port`}},
-		{[]string{"serve-stage", "--rank", "0", "--config", config("fetch: 5")}, 2, []string{"not a list of addresses"}},
+		{[]string{"serve-stage", "--rank", "0", "--config", config("fetch: 5")}, 2, []string{`fetch is 5; "5" is not host:port`}},
 		{[]string{"front", "--config", config("share: localhost:1")}, 2, []string{`"share" differs from process to process`}},
 		{[]string{"front", "--share", "localhost"}, 2, []string{"--share"}},
 		{[]string{"front", "--bundle-id", "abc"}, 2, []string{"--bundle-id", "12 to 64"}},

@@ -16,22 +16,22 @@ const (
 
 // connections are how many clients may be connected: --max-connections, or fewer where
 // the process may not have as many files open. Go has raised the limit to the hard one.
-func (s *settings) connections(log *slog.Logger) (int, error) {
+func (o *frontOptions) connections(log *slog.Logger) (int, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("ask how many files may be open: %w", err)
 	}
 	most := int64(min(limit.Cur, math.MaxInt32)) - ownFiles
-	for _, replicas := range s.Stages {
+	for _, replicas := range o.Stages {
 		most -= int64(replicaFiles * len(replicas))
 	}
 	switch {
-	case most >= int64(s.MaxConns):
-		return s.MaxConns, nil
+	case most >= int64(o.MaxConns):
+		return o.MaxConns, nil
 	case most < leastConnections:
 		return 0, fmt.Errorf("this process may have %d files open, which is too few for a front; raise the limit with `ulimit -n 8192`, or LimitNOFILE= of systemd", limit.Cur)
 	}
 	log.Warn("fewer connections than --max-connections are taken",
-		"most", most, "max-connections", s.MaxConns, "files", limit.Cur, "raise", "the limit of open files, with ulimit -n, or LimitNOFILE= of systemd")
+		"most", most, "max-connections", o.MaxConns, "files", limit.Cur, "raise", "the limit of open files, with ulimit -n, or LimitNOFILE= of systemd")
 	return int(most), nil
 }

@@ -35,7 +35,76 @@ import (
 	"github.com/distinfer/distinfer/server/stage"
 )
 
+// nodeOptions are those of a process that serves: of a front or of a stage.
+type nodeOptions struct {
+	bundleOptions
+	logOptions
+	stagesOptions
+	tlsOptions
+	callOptions
+	fetchOptions
+	adminOptions
+	profileOptions
+}
+
+func (o *nodeOptions) AddFlags(f *pflag.FlagSet) {
+	for _, group := range []optionSet{&o.bundleOptions, &o.logOptions, &o.stagesOptions, &o.tlsOptions, &o.callOptions, &o.fetchOptions, &o.adminOptions, &o.profileOptions} {
+		group.AddFlags(f)
+	}
+}
+
+type frontOptions struct {
+	nodeOptions
+	serveOptions
+	Share string
+}
+
+func (o *frontOptions) AddFlags(f *pflag.FlagSet) {
+	o.nodeOptions.AddFlags(f)
+	o.serveOptions.AddFlags(f)
+	listenVar(f, &o.Share, "share", "`host:port` to give the bundle's files to other machines on (default: they are not given)")
+}
+
+// serveOptions are those of everything that answers HTTP.
+type serveOptions struct {
+	textOptions
+	httpsOptions
+	Port            int
+	Listen          string
+	GRPCPort        int
+	Timeout         time.Duration
+	MaxBody         int64
+	MaxTexts        int
+	MaxConns        int
+	Origins         []string
+	ActivationDtype string
+	MaxWait         time.Duration
+}
+
+// leastConnections is the least that --max-connections can be.
+const leastConnections = 16
+
+func (o *serveOptions) AddFlags(f *pflag.FlagSet) {
+	o.textOptions.AddFlags(f)
+	o.httpsOptions.AddFlags(f)
+	numberVar(f, &o.Port, "port", 8008, 0, 65535, "`port` on localhost to answer HTTP on; 0 is any that is free")
+	listenVar(f, &o.Listen, "listen", "`host:port` to answer HTTP on, instead of --port")
+	numberVar(f, &o.GRPCPort, "grpc-port", noPort, noPort, 65535, "`port` to answer the Open Inference Protocol over gRPC on, at the host that HTTP is answered at; 0 is any that is free, -1 none")
+	timeVar(f, &o.Timeout, "timeout", 30*time.Second, time.Millisecond, 24*time.Hour, "longest `time` a request may take")
+	numberVar(f, &o.MaxBody, "max-body", 4<<20, 1<<10, 1<<30, "largest body of a request, in `bytes`")
+	numberVar(f, &o.MaxTexts, "max-texts", 1024, 1, 1<<20, "`number` of texts that may wait or be computed; more are refused")
+	numberVar(f, &o.MaxConns, "max-connections", 4096, leastConnections, 1<<20, "`number` of connections of clients at once; those that are idle for longest give way to new ones")
+	listVar(f, &o.Origins, "cors-origins", "`origins` of web pages whose scripts may read the answers, such as https://example.org,https://example.net; * is any (default: none but the front's own)", checkOrigin)
+	var encodings []string
+	for _, e := range encoding.Encodings() {
+		encodings = append(encodings, string(e))
+	}
+	choiceVar(f, &o.ActivationDtype, "activation-dtype", "", string(encoding.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+encoding.Names(encoding.Encodings())+"; `distinfer verify --texts` says what it changes", encodings...)
+	timeVar(f, &o.MaxWait, "max-wait", 0, 0, 24*time.Hour, "longest `time` that texts may have to wait for their turn; those that come then are refused (default 2s, or as long as 4 batches take)")
+}
+
 func newFront() *cobra.Command {
+	var o frontOptions
 	cmd := &cobra.Command{
 		Use:   "front",
 		Short: "Chain the stages and answer over HTTP",
@@ -76,66 +145,60 @@ used, and then follows; each request is answered wholly by one of the two.`,
   curl localhost:8008/predict -d '{"inputs": ["a lovely film", "a waste of time"]}'`,
 		Args: arguments(false),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := load(cmd)
-			if err != nil {
+			if err := configure(cmd); err != nil {
 				return err
 			}
 			outliveReaders()
-			return s.front(cmd)
+			return o.front(cmd)
 		},
 	}
-	addFrontFlags(cmd.Flags())
-	addStagesFlag(cmd.Flags())
-	addFetchFlags(cmd.Flags())
-	cmd.Flags().String("share", "", "`host:port` to give the bundle's files to other machines on (default: they are not given)")
-	addTLSFlag(cmd.Flags())
-	addProfileFlag(cmd.Flags())
+	o.AddFlags(cmd.Flags())
 	return cmd
 }
 
-func (s *settings) front(cmd *cobra.Command) error {
-	config, err := s.frontConfig()
+func (o *frontOptions) front(cmd *cobra.Command) error {
+	config, err := o.frontConfig()
 	if err != nil {
 		return err
 	}
-	endProfile, err := s.profile()
+	endProfile, err := o.profile()
 	if err != nil {
 		return err
 	}
 	defer endProfile()
-	if s.Share != "" {
-		if err := s.permit(config.Log, stageListener(s.Share, s.TLS != "")); err != nil {
+	if o.Share != "" {
+		if err := o.permit(config.Log, stageListener(o.Share, o.TLS != "")); err != nil {
 			return err
 		}
 	}
-	l, err := s.listenHTTP(cmd.Context())
+	l, err := o.listenHTTP(cmd.Context())
 	if err != nil {
 		return err
 	}
-	w, err := s.watchFront(cmd.Context(), config.Log)
+	w, err := o.watchFront(cmd.Context(), config.Log)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
 	defer w.close()
-	m, err := s.openModel(cmd.Context(), w)
+	m, err := o.openModel(cmd.Context(), w)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
 	f := newFrontProcess(config, m, w)
 	defer f.Close()
-	grpcListener, err := s.listenGRPC(cmd.Context())
+	grpcListener, err := o.listenGRPC(cmd.Context())
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
 	// Whichever of the two ends takes the other with it.
 	work, ctx := errgroup.WithContext(cmd.Context())
-	if s.Share != "" {
-		shared, err := listen(ctx, f.log, s.Share, "--share")
+	if o.Share != "" {
+		shared, err := listen(ctx, f.log, o.Share, "--share")
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
 		f.log.Info("sharing the bundle", "listen", shared.Addr().String(), "tls", m.machine != nil, "bundle", m.Bundle.ID.Short())
-		f.share = share.NewServer(m.Bundle, s.MaxMessage)
+		f.share = share.NewServer(m.Bundle, o.MaxMessage)
 		work.Go(func() error { return f.share.Serve(ctx, shared, m.serverTLS()) })
 	}
 	unfollow := f.followOnHangup(cmd, m)
@@ -147,32 +210,14 @@ func (s *settings) front(cmd *cobra.Command) error {
 	return work.Wait()
 }
 
-// addFrontFlags adds the flags of everything that has a front.
-func addFrontFlags(f *pflag.FlagSet) {
-	f.Int("port", 8008, "`port` on localhost to answer HTTP on; 0 is any that is free")
-	f.String("listen", "", "`host:port` to answer HTTP on, instead of --port")
-	f.Int("grpc-port", noPort, "`port` to answer the Open Inference Protocol over gRPC on, at the host that HTTP is answered at; 0 is any that is free, -1 none")
-	f.Duration("timeout", 30*time.Second, "longest `time` a request may take")
-	f.Int64("max-body", 4<<20, "largest body of a request, in `bytes`")
-	f.Int("max-texts", 1024, "`number` of texts that may wait or be computed; more are refused")
-	f.Int("max-connections", 4096, "`number` of connections of clients at once; those that are idle for longest give way to new ones")
-	f.String("cors-origins", "", "`origins` of web pages whose scripts may read the answers, such as https://example.org,https://example.net; * is any (default: none but the front's own)")
-	f.String("activation-dtype", string(encoding.Float32), "`encoding` of float32 tensors from stage to stage, for slow links: "+encoding.Names(encoding.Encodings())+"; `distinfer verify --texts` says what it changes")
-	f.Duration("max-wait", 0, "longest `time` that texts may have to wait for their turn; those that come then are refused (default 2s, or as long as 4 batches take)")
-	addTextFlags(f)
-	addCallFlags(f)
-	addHTTPSFlags(f)
-	addAdminFlag(f)
-}
-
-func (s *settings) listenHTTP(ctx context.Context) (net.Listener, error) {
-	if s.Listen != "" {
-		if err := s.permit(s.logger(), frontListener(s.Listen, s.HTTPSCert != "")); err != nil {
+func (o *frontOptions) listenHTTP(ctx context.Context) (net.Listener, error) {
+	if o.Listen != "" {
+		if err := o.permit(o.logger(), frontListener(o.Listen, o.HTTPSCert != "")); err != nil {
 			return nil, err
 		}
-		return listen(ctx, s.logger(), s.Listen, "--listen")
+		return listen(ctx, o.logger(), o.Listen, "--listen")
 	}
-	return listen(ctx, s.logger(), net.JoinHostPort("localhost", strconv.Itoa(s.Port)), "--port")
+	return listen(ctx, o.logger(), net.JoinHostPort("localhost", strconv.Itoa(o.Port)), "--port")
 }
 
 // A model is a bundle with the stages that compute it.
@@ -194,34 +239,35 @@ func (m *model) serverTLS() *tls.Config {
 }
 
 // openModel opens the bundle, which it fetches if so configured, and connects to its stages.
-func (s *settings) openModel(ctx context.Context, w *frontWatch) (*model, error) {
-	b, err := s.openBundle(ctx, textFiles)
+func (o *frontOptions) openModel(ctx context.Context, w *frontWatch) (*model, error) {
+	b, err := o.openBundle(ctx, textFiles)
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := s.Stages.forStages(len(b.Stages))
+	addresses, err := o.Stages.forStages(len(b.Stages))
 	if err != nil {
 		return nil, err
 	}
-	if err := s.permitStages(s.logger(), addresses, 0); err != nil {
+	if err := o.permitStages(o.logger(), addresses, 0, o.TLS != ""); err != nil {
 		return nil, err
 	}
-	return s.connect(b, addresses, w)
+	return o.connect(b, addresses, w)
 }
 
-func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch) (*model, error) {
-	log := s.logger()
-	machine, err := s.stageTLS(log)
+func (o *frontOptions) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch) (*model, error) {
+	log := o.logger()
+	machine, err := o.stageTLS(log)
 	if err != nil {
 		return nil, err
 	}
-	options := s.stageOptions(log, machine)
+	options := o.calls(log, machine)
+	options.Wire = encoding.Encoding(o.ActivationDtype)
 	options.Stats = w.calls()
 	pipeline, err := stage.NewPipeline(b.ID, addresses, options)
 	if err != nil {
 		return nil, err
 	}
-	m := &model{addresses: addresses, wire: s.ActivationDtype, machine: machine, pipeline: pipeline, meter: page.NewMeter()}
+	m := &model{addresses: addresses, wire: o.ActivationDtype, machine: machine, pipeline: pipeline, meter: page.NewMeter()}
 	guard := &budget.Guard{Tracer: pipeline, Inputs: b.Inputs, Budgets: pipeline.Budgets}
 	for _, entry := range b.Stages {
 		guard.Estimates = append(guard.Estimates, entry.Activations)
@@ -229,15 +275,15 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 	m.Bundle, m.Runner, m.Replicas = b, guard, pipeline.Replicas
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
-	texts, err := openTask(b, guard, s.limits())
+	texts, err := openTask(b, guard, o.limits())
 	switch {
 	case err == nil:
 		m.Classifier, m.Task = texts.classifier, texts.served(b.Model.Name)
 		if e := texts.embedder; e != nil && e.Assumed() {
 			log.Warn("no file says how embeddings are made, so they are the mean of the tokens' vectors; put modules.json and 1_Pooling of sentence-transformers beside the model and split it again", "model", b.Model.Name)
 		}
-		m.Batcher = s.batcher(b, batch.Config{
-			Model: texts.Model, MaxTexts: s.MaxTexts, MaxWait: s.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
+		m.Batcher = o.batcher(b, batch.Config{
+			Model: texts.Model, MaxTexts: o.MaxTexts, MaxWait: o.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
 			Listener: batch.Tee(w.batches(), m.meter.Batches()),
 		})
 		if rows := texts.Beside(); rows.Independent {
@@ -254,8 +300,8 @@ func (s *settings) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch
 }
 
 // batcher batches for the bundle's model, and warns where it cannot.
-func (s *settings) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
-	c.Log = s.logger()
+func (o *logOptions) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
+	c.Log = o.logger()
 	if rows := c.Model.Beside(); !rows.Independent {
 		c.Log.Warn("every text is computed by itself", "model", b.Model.Name, "reason", rows.Reason)
 	}
@@ -273,14 +319,14 @@ type frontProcess struct {
 }
 
 // frontConfig says how the front serves, whichever model.
-func (s *settings) frontConfig() (front.Config, error) {
-	c := front.Config{MaxBody: s.MaxBody, Timeout: s.Timeout, Origins: front.Origins(s.Origins), AllowedHosts: s.Hosts, Page: page.Handler(), Log: s.logger()}
+func (o *frontOptions) frontConfig() (front.Config, error) {
+	c := front.Config{MaxBody: o.MaxBody, Timeout: o.Timeout, Origins: front.Origins(o.Origins), AllowedHosts: o.Hosts, Page: page.Handler(), Log: o.logger()}
 	var err error
-	if c.MaxConnections, err = s.connections(c.Log); err != nil {
+	if c.MaxConnections, err = o.connections(c.Log); err != nil {
 		return c, err
 	}
-	if c.TLS, err = s.httpsTLS(c.Log); err == nil {
-		c.Tokens, err = s.tokens(c.Log)
+	if c.TLS, err = o.httpsTLS(c.Log); err == nil {
+		c.Tokens, err = o.tokens(c.Log)
 	}
 	return c, err
 }
@@ -361,11 +407,11 @@ func (f *frontProcess) followOnHangup(cmd *cobra.Command, current *model) (end f
 // next opens the model that the configuration names by now, and waits until all
 // its stages can be used or it is asked to look again.
 func (f *frontProcess) next(ctx context.Context, cmd *cobra.Command, current *model, hangup chan os.Signal) (*model, error) {
-	s, err := load(cmd)
-	if err != nil {
+	var o frontOptions
+	if err := reconfigure(cmd, &o); err != nil {
 		return nil, err
 	}
-	m, err := s.openModel(ctx, f.watch)
+	m, err := o.openModel(ctx, f.watch)
 	if err != nil {
 		return nil, err
 	}

@@ -45,18 +45,18 @@ func openInferenceModel(m front.Model) oip.Model {
 
 // listenGRPC listens at the host of the front, which was permitted for that; without
 // --grpc-port it gives none.
-func (s *settings) listenGRPC(ctx context.Context) (net.Listener, error) {
-	if s.GRPCPort == noPort {
+func (o *frontOptions) listenGRPC(ctx context.Context) (net.Listener, error) {
+	if o.GRPCPort == noPort {
 		return nil, nil
 	}
 	host := "localhost"
-	if s.Listen != "" {
+	if o.Listen != "" {
 		var err error
-		if host, _, err = net.SplitHostPort(s.Listen); err != nil {
+		if host, _, err = net.SplitHostPort(o.Listen); err != nil {
 			return nil, err // not so: it was checked
 		}
 	}
-	return listen(ctx, s.logger(), net.JoinHostPort(host, strconv.Itoa(s.GRPCPort)), "--grpc-port")
+	return listen(ctx, o.logger(), net.JoinHostPort(host, strconv.Itoa(o.GRPCPort)), "--grpc-port")
 }
 
 // serveGRPC says where, and serves.

@@ -64,7 +64,7 @@ text, or {"error": …, "line": …}.`,
 	in.addFlags(cmd.Flags())
 	remote.add(cmd.Flags())
 	addTextFlags(cmd.Flags())
-	cmd.Flags().Int("threads", 0, "`number` of threads to compute with (default one a processor)")
+	new(threadsOptions).AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := load(cmd)
 		if err != nil {

@@ -64,9 +64,9 @@ func cpuQuota(root, dir string, version int) float64 {
 }
 
 // threads is how many threads to compute with: as configured, else one a processor.
-func (s *settings) threads() int {
-	if s.Threads > 0 {
-		return s.Threads
+func (o *threadsOptions) threads() int {
+	if o.Threads > 0 {
+		return o.Threads
 	}
 	return ownProcessors("/").count
 }

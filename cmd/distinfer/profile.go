@@ -8,16 +8,18 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func addProfileFlag(f *pflag.FlagSet) {
-	f.String("cpu-profile", "", "`file` to write a profile of the processor's time to, for go tool pprof")
+type profileOptions struct{ CPUProfile string }
+
+func (o *profileOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.CPUProfile, "cpu-profile", "", "`file` to write a profile of the processor's time to, for go tool pprof")
 }
 
 // profile writes a profile of the processor's time until it is ended, if one is wanted.
-func (s *settings) profile() (end func(), err error) {
-	if s.CPUProfile == "" {
+func (o *profileOptions) profile() (end func(), err error) {
+	if o.CPUProfile == "" {
 		return func() {}, nil
 	}
-	file, err := os.Create(s.CPUProfile)
+	file, err := os.Create(o.CPUProfile)
 	if err != nil {
 		return nil, fmt.Errorf("write the profile of --cpu-profile: %w", err)
 	}

@@ -39,22 +39,24 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagMistake)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	addGlobalFlags(root.PersistentFlags())
+	legacy := settings{}
 	root.AddCommand(
-		newSplit(),
-		newVerify(),
+		legacyFlags(newSplit(), &legacy.libraryOptions, &legacyOutput{more: []string{"dot"}}),
+		legacyFlags(newVerify(), &legacy.bundleOptions, &legacy.logOptions, &legacy.libraryOptions, &legacyOutput{}),
 		newServeStage(),
 		newFront(),
 		newUp(),
-		newCheck(),
-		newPredict(),
-		newBench(),
-		newTokenize(),
-		newCerts(),
+		legacyFlags(newCheck(), &legacy.bundleOptions, &legacy.logOptions, &legacyOutput{}),
+		legacyFlags(newPredict(), &legacy.bundleOptions, &legacy.logOptions, &legacy.libraryOptions, &legacyOutput{}),
+		legacyFlags(newBench(), &legacy.logOptions, &legacyOutput{}),
+		legacyFlags(newTokenize(), &legacy.bundleOptions, &legacyOutput{}),
+		legacyFlags(newCerts(), &legacyOutput{}),
 		newVersion(),
 	)
-	refuseUnused(root)
+	for _, c := range root.Commands() {
+		addConfigFlag(c.Flags())
+	}
 	return root
 }

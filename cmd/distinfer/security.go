@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,18 +15,26 @@ import (
 	"github.com/distinfer/distinfer/server/stage"
 )
 
-func addTLSFlag(f *pflag.FlagSet) {
-	f.String("tls", "", "`folder` with ca.pem, cert.pem and key.pem, for TLS between front and stages and among these")
+// tlsOptions are this machine's part in the TLS between front and stages.
+type tlsOptions struct{ TLS string }
+
+func (o *tlsOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.TLS, "tls", "", "`folder` with ca.pem, cert.pem and key.pem, for TLS between front and stages and among these")
 }
 
-func addInsecureFlag(f *pflag.FlagSet) {
-	f.Bool("insecure", false, "let traffic to and from other machines go unencrypted")
+type insecureOptions struct{ Insecure bool }
+
+func (o *insecureOptions) AddFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.Insecure, "insecure", false, "let traffic to and from other machines go unencrypted")
 }
 
-func addHTTPSFlags(f *pflag.FlagSet) {
-	f.String("https-cert", "", "`file` of the certificate to answer HTTPS with, instead of plain HTTP")
-	f.String("https-key", "", "`file` of the certificate's key")
-	f.String("tokens", "", "`file` of bearer tokens, one a line; requests need one of them")
+// httpsOptions say how clients reach the front, and who may.
+type httpsOptions struct{ HTTPSCert, HTTPSKey, Tokens string }
+
+func (o *httpsOptions) AddFlags(f *pflag.FlagSet) {
+	fileVar(f, &o.HTTPSCert, "https-cert", "`file` of the certificate to answer HTTPS with, instead of plain HTTP")
+	fileVar(f, &o.HTTPSKey, "https-key", "`file` of the certificate's key")
+	fileVar(f, &o.Tokens, "tokens", "`file` of bearer tokens, one a line; requests need one of them")
 }
 
 // Traffic is what this process sends or takes at an address.
@@ -48,11 +57,11 @@ func frontListener(address string, secure bool) traffic {
 
 // permit refuses traffic with other machines that is not encrypted, unless
 // --insecure allows it; then it is logged.
-func (s *settings) permit(log *slog.Logger, t traffic) error {
+func (o *insecureOptions) permit(log *slog.Logger, t traffic) error {
 	switch {
 	case t.secure || stage.IsLoopback(t.address):
 		return nil
-	case s.Insecure:
+	case o.Insecure:
 		log.Warn(t.doing+" an address beyond this machine without encryption: whoever is on the network can read it, change it and use it", "address", t.address)
 		return nil
 	}
@@ -60,10 +69,10 @@ func (s *settings) permit(log *slog.Logger, t traffic) error {
 }
 
 // permitStages is permit for calls of the stages from the given rank on.
-func (s *settings) permitStages(log *slog.Logger, stages [][]string, from int) error {
+func (o *insecureOptions) permitStages(log *slog.Logger, stages [][]string, from int, secure bool) error {
 	for rank := from; rank < len(stages); rank++ {
 		for _, address := range stages[rank] {
-			if err := s.permit(log, traffic{fmt.Sprintf("calling stage %d at", rank), strings.TrimPrefix(address, stage.ManyReplicas), s.TLS != "", stageRemedy}); err != nil {
+			if err := o.permit(log, traffic{fmt.Sprintf("calling stage %d at", rank), strings.TrimPrefix(address, stage.ManyReplicas), secure, stageRemedy}); err != nil {
 				return err
 			}
 		}
@@ -73,11 +82,11 @@ func (s *settings) permitStages(log *slog.Logger, stages [][]string, from int) e
 
 // stageTLS is this machine's part in the TLS between front and stages, or nil
 // without --tls.
-func (s *settings) stageTLS(log *slog.Logger) (*mtls.Credentials, error) {
-	if s.TLS == "" {
+func (o *tlsOptions) stageTLS(log *slog.Logger) (*mtls.Credentials, error) {
+	if o.TLS == "" {
 		return nil, nil
 	}
-	c, err := mtls.Load(s.TLS, log)
+	c, err := mtls.Load(o.TLS, log)
 	if err != nil {
 		return nil, fmt.Errorf("--tls: %w", err)
 	}
@@ -86,11 +95,14 @@ func (s *settings) stageTLS(log *slog.Logger) (*mtls.Credentials, error) {
 }
 
 // httpsTLS is the TLS of the front, or nil for plain HTTP.
-func (s *settings) httpsTLS(log *slog.Logger) (*tls.Config, error) {
-	if s.HTTPSCert == "" {
+func (o *httpsOptions) httpsTLS(log *slog.Logger) (*tls.Config, error) {
+	if (o.HTTPSCert == "") != (o.HTTPSKey == "") {
+		return nil, usageError{errors.New("--https-cert and --https-key belong together; give both, or neither for plain HTTP")}
+	}
+	if o.HTTPSCert == "" {
 		return nil, nil
 	}
-	c, err := mtls.LoadCertificate(s.HTTPSCert, s.HTTPSKey, log)
+	c, err := mtls.LoadCertificate(o.HTTPSCert, o.HTTPSKey, log)
 	if err != nil {
 		return nil, fmt.Errorf("HTTPS: %w", err)
 	}
@@ -103,11 +115,11 @@ func logIdentity(log *slog.Logger, what string, i mtls.Identity) {
 }
 
 // tokens are those that the front asks for, or nil when it answers anybody.
-func (s *settings) tokens(log *slog.Logger) (*front.Tokens, error) {
-	if s.Tokens == "" {
+func (o *httpsOptions) tokens(log *slog.Logger) (*front.Tokens, error) {
+	if o.Tokens == "" {
 		return nil, nil
 	}
-	t, err := front.LoadTokens(s.Tokens, log)
+	t, err := front.LoadTokens(o.Tokens, log)
 	if err != nil {
 		return nil, fmt.Errorf("--tokens: %w", err)
 	}

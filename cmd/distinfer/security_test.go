@@ -64,7 +64,7 @@ func TestTrafficBeyondThisMachineNeedsEncryptionOrConsent(t *testing.T) {
 		{"a certificate without its key", []string{"front", "--bundle", good, "--https-cert", cert}, 2, []string{"--https-cert and --https-key belong together"}},
 		{"a key without its certificate", []string{"front", "--bundle", good, "--https-key", key}, 2, []string{"--https-cert and --https-key belong together"}},
 		{"tokens in no file", []string{"front", "--bundle", good, "--port", "0", "--tokens", ""}, 2, []string{"--tokens is empty"}},
-		{"tokens in no file, in the config file", []string{"front", "--bundle", good, "--port", "0", "--config", put(t, dir, "empty.yaml", "tokens:\n")}, 2, []string{"--tokens is empty"}},
+		{"tokens in no file, in the config file", []string{"front", "--bundle", good, "--port", "0", "--config", put(t, dir, "empty.yaml", "tokens:\n")}, 2, []string{"tokens is empty"}},
 		{"a token without a front", []string{"predict", "--token-file", tokens}, 2, []string{"--front"}},
 		{"a front that is no URL", []string{"predict", "--front", "http://"}, 2, []string{"--front is"}},
 

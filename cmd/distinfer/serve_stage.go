@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"runtime/debug"
@@ -17,7 +18,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/selftest"
@@ -29,8 +29,30 @@ import (
 	"github.com/distinfer/distinfer/split/onnxfile"
 )
 
+type stageOptions struct {
+	nodeOptions
+	libraryOptions
+	threadsOptions
+	memoryOptions
+	Rank     int
+	Listen   string
+	MaxQueue int
+	NoModel  bool
+}
+
+func (o *stageOptions) AddFlags(f *pflag.FlagSet) {
+	for _, group := range []optionSet{&o.nodeOptions, &o.libraryOptions, &o.threadsOptions, &o.memoryOptions} {
+		group.AddFlags(f)
+	}
+	numberVar(f, &o.Rank, "rank", -1, -1, math.MaxInt, "the stage's place in the model, from 0")
+	listenVar(f, &o.Listen, "listen", "`host:port` to listen on (default localhost:2222 plus rank)")
+	numberVar(f, &o.MaxQueue, "max-queue", 256, 0, 1<<20, "`number` of runs that may wait, here or for the stages behind; more are refused")
+	f.BoolVar(&o.NoModel, "no-model", false, "serve no model, only the self-test of distinfer check")
+	onlyFlags(f, "no-model")
+}
+
 func newServeStage() *cobra.Command {
-	var noModel bool
+	var o stageOptions
 	cmd := &cobra.Command{
 		Use:   "serve-stage --rank R",
 		Short: "Run one stage of the model behind gRPC",
@@ -61,111 +83,81 @@ model.`,
   distinfer serve-stage --rank 1 --no-model              # for distinfer check only`,
 		Args: arguments(false),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := load(cmd)
-			if err != nil {
+			if err := configure(cmd); err != nil {
 				return err
 			}
-			if noModel {
+			if o.NoModel {
 				if err := refuse(cmd, "with --no-model", "bundle", "bundle-id", "fetch"); err != nil {
 					return err
 				}
 			}
 			outliveReaders()
-			return s.serveStage(cmd.Context(), noModel)
+			return o.serveStage(cmd.Context())
 		},
 	}
-	f := cmd.Flags()
-	f.Int("rank", -1, "the stage's place in the model, from 0")
-	f.String("listen", "", "`host:port` to listen on (default localhost:2222 plus rank)")
-	f.Int("threads", 0, "`number` of threads to compute with (default one a processor)")
-	addNiceFlag(f)
-	addMemoryFlag(f)
-	f.BoolVar(&noModel, "no-model", false, "serve no model, only the self-test of distinfer check")
-	addStagesFlag(f)
-	addFetchFlags(f)
-	addCallFlags(f)
-	addTLSFlag(f)
-	addAdminFlag(f)
-	addProfileFlag(f)
-	f.Int("max-queue", 256, "`number` of runs that may wait, here or for the stages behind; more are refused")
+	o.AddFlags(cmd.Flags())
 	return cmd
 }
 
-func addNiceFlag(f *pflag.FlagSet) {
-	f.Int("nice", -1, "`value` from 0 to 19, as in nice(1): how far what computes steps back behind what sends and receives, and behind other programs (default 10 on a loopback address, else 0)")
-}
-
-// addCallFlags adds the flags of everything that calls stages.
-func addCallFlags(f *pflag.FlagSet) {
-	addMessageFlag(f)
-	f.Duration("dead-after", stage.DefaultDeadAfter, "`time` without a sign of life after which a stage is taken for dead")
-	addInsecureFlag(f)
-}
-
-func addMessageFlag(f *pflag.FlagSet) {
-	f.Int("max-message", 64<<20, "largest message between stages, in `bytes`")
-}
-
-// stageOptions say how stages are called, by the machine with the given
-// credentials, which may be nil.
-func (s *settings) stageOptions(log *slog.Logger, machine *mtls.Credentials) stage.Options {
-	o := stage.Options{MaxMessage: s.MaxMessage, DeadAfter: s.DeadAfter, Insecure: s.Insecure, Wire: encoding.Encoding(s.ActivationDtype), Log: log}
+// calls say how stages are called, by the machine with the given credentials, which may be nil.
+func (o *callOptions) calls(log *slog.Logger, machine *mtls.Credentials) stage.Options {
+	options := stage.Options{MaxMessage: o.MaxMessage, DeadAfter: o.DeadAfter, Insecure: o.Insecure, Log: log}
 	if machine != nil {
-		o.TLS = machine.Client
+		options.TLS = machine.Client
 	}
-	return o
+	return options
 }
 
-func (s *settings) serveStage(ctx context.Context, noModel bool) error {
+func (o *stageOptions) serveStage(ctx context.Context) error {
 	started := time.Now()
-	if s.Rank < 0 {
+	if o.Rank < 0 {
 		return usageError{errors.New("--rank is missing; it says which stage this machine runs, from 0")}
 	}
-	endProfile, err := s.profile()
+	endProfile, err := o.profile()
 	if err != nil {
 		return err
 	}
 	defer endProfile()
 	var b *bundle.Bundle
-	if !noModel {
-		if b, err = s.openForRank(ctx); err != nil {
+	if !o.NoModel {
+		if b, err = o.openForRank(ctx); err != nil {
 			return err
 		}
-	} else if len(s.Stages) > 0 && s.Rank >= len(s.Stages) {
-		return fmt.Errorf("--stages names %d ranks, so there is no rank %d", len(s.Stages), s.Rank)
+	} else if len(o.Stages) > 0 && o.Rank >= len(o.Stages) {
+		return fmt.Errorf("--stages names %d ranks, so there is no rank %d", len(o.Stages), o.Rank)
 	}
-	address := s.Listen
+	address := o.Listen
 	if address == "" {
-		if address, err = s.Stages.listenAddress(ctx, s.Rank); err != nil {
+		if address, err = o.Stages.listenAddress(ctx, o.Rank); err != nil {
 			return err
 		}
 	}
-	log := s.logger().With("rank", s.Rank)
-	if err := s.permit(log, stageListener(address, s.TLS != "")); err != nil {
+	log := o.logger().With("rank", o.Rank)
+	if err := o.permit(log, stageListener(address, o.TLS != "")); err != nil {
 		return err
 	}
 	// A stage calls those behind it.
-	if err := s.permitStages(log, s.Stages, s.Rank+1); err != nil {
+	if err := o.permitStages(log, o.Stages, o.Rank+1, o.TLS != ""); err != nil {
 		return err
 	}
-	machine, err := s.stageTLS(log)
+	machine, err := o.stageTLS(log)
 	if err != nil {
 		return err
 	}
-	library, err := s.library()
+	library, err := o.library()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = library.Close() }()
-	w, err := s.watchStage(ctx, log)
+	w, err := o.watchStage(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	own, threads := ownProcessors("/"), s.threads()
+	own, threads := ownProcessors("/"), o.threads()
 	config := stage.Config{
-		Rank:  s.Rank,
-		Peers: s.Stages, Next: s.stageOptions(log, machine), MaxMessage: s.MaxMessage, MaxQueue: s.MaxQueue,
+		Rank:  o.Rank,
+		Peers: o.Stages, Next: o.calls(log, machine), MaxMessage: o.MaxMessage, MaxQueue: o.MaxQueue,
 		Instance: instance(),
 		Machine:  own.machine, Processors: own.count, Runs: threads, Threads: threads,
 		Version: buildVersion(), ONNXRuntime: library.Version(),
@@ -189,26 +181,26 @@ func (s *settings) serveStage(ctx context.Context, noModel bool) error {
 			log.Warn("there are fewer processors than --threads", "threads", threads, "used", has)
 			config.Threads, config.Runs = has, has
 		}
-		limit, err := s.newStageBudget(ctx, library, b, address)
+		limit, err := o.newStageBudget(ctx, library, b, address)
 		if err != nil {
 			return err
 		}
 		defer limit.close()
 		opening := time.Now()
-		session, link, err := openStage(library, b, s.Rank, limit.options(ort.Options{Pool: pool, Nice: s.niceAt(address)}, s.MaxMessage))
+		session, link, err := openStage(library, b, o.Rank, limit.options(ort.Options{Pool: pool, Nice: o.niceAt(address)}, o.MaxMessage))
 		if err != nil {
 			return limit.explain(err)
 		}
 		defer func() { _ = session.Close() }()
-		memory, err := limit.apply(&config, b.Stages[s.Rank], log)
+		memory, err := limit.apply(&config, b.Stages[o.Rank], log)
 		if err != nil {
 			return err
 		}
 		load = time.Since(opening)
-		config.Help = s.helpers(ctx, pool, threads, len(b.Stages), address)
+		config.Help = o.helpers(ctx, pool, threads, len(b.Stages), address)
 		config.Stage, config.Bundle, config.Stages, config.Model = link, b.ID, len(b.Stages), b.Model.Name
-		config.Services = []func(grpc.ServiceRegistrar){share.NewServer(b, s.MaxMessage).Register}
-		holds = append([]any{"model", b.Model.Name, "bundle", b.ID.Short(), "stages", len(b.Stages), "weights", size(b.Stages[s.Rank].ParameterBytes)}, memory...)
+		config.Services = []func(grpc.ServiceRegistrar){share.NewServer(b, o.MaxMessage).Register}
+		holds = append([]any{"model", b.Model.Name, "bundle", b.ID.Short(), "stages", len(b.Stages), "weights", size(b.Stages[o.Rank].ParameterBytes)}, memory...)
 	}
 	tester, err := library.OpenBytes("the self-test", selftest.Model, selftest.Inputs(), selftest.Outputs(), ort.Options{Threads: 1})
 	if err != nil {
@@ -249,16 +241,16 @@ func instance() string {
 
 // openForRank opens the bundle and checks that it has the rank, and as many stages
 // as are configured.
-func (s *settings) openForRank(ctx context.Context) (*bundle.Bundle, error) {
-	b, err := s.openBundle(ctx, sliceOf(s.Rank))
+func (o *stageOptions) openForRank(ctx context.Context) (*bundle.Bundle, error) {
+	b, err := o.openBundle(ctx, sliceOf(o.Rank))
 	if err != nil {
 		return nil, err
 	}
-	if err := b.CheckRank(s.Rank); err != nil {
+	if err := b.CheckRank(o.Rank); err != nil {
 		return nil, err
 	}
-	if len(s.Stages) > 0 {
-		if _, err := s.Stages.forStages(len(b.Stages)); err != nil {
+	if len(o.Stages) > 0 {
+		if _, err := o.Stages.forStages(len(b.Stages)); err != nil {
 			return nil, err
 		}
 	}
@@ -293,10 +285,10 @@ const sharedNice = 10
 // niceAt is the nice value of a stage at an address. Where callers are on the same
 // machine, as they are on a loopback address, what computes stands in their way. A machine that
 // a stage has for itself has nobody to be nice to, and computes more undisturbed.
-func (s *settings) niceAt(address string) int {
+func (o *stageOptions) niceAt(address string) int {
 	switch {
-	case s.Nice >= 0:
-		return s.Nice
+	case o.Nice >= 0:
+		return o.Nice
 	case stage.IsLoopback(address):
 		return sharedNice
 	}
@@ -306,10 +298,10 @@ func (s *settings) niceAt(address string) int {
 // helpers shares out the threads of a stage among its runs. One that is alone in the
 // pipeline has all. Under load a run has only a thread, for which it need not wait, and
 // what is left helps; of the processors that stages share each takes a part.
-func (s *settings) helpers(ctx context.Context, pool *ort.Pool, threads, stages int, listen string) func(runs int, alone bool) {
+func (o *stageOptions) helpers(ctx context.Context, pool *ort.Pool, threads, stages int, listen string) func(runs int, alone bool) {
 	part := threads
-	if s.Threads == 0 {
-		part = max(1, threads/s.Stages.ranksHere(ctx, stages, listen))
+	if o.Threads == 0 {
+		part = max(1, threads/o.Stages.ranksHere(ctx, stages, listen))
 	}
 	return func(runs int, alone bool) {
 		if alone {

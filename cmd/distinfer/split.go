@@ -37,8 +37,7 @@ bytes. Nothing is left behind when anything fails.`,
   distinfer split model.onnx --stages auto             # for the machines in distinfer.yaml
   distinfer split model.onnx --at /encoder/layer.2/output/LayerNorm/Add_1_output_0
   distinfer split model.onnx --stages 2 --dim batch=8 --dim sequence=64`,
-		Args:        arguments(false, "MODEL, the path of an ONNX file,"),
-		Annotations: map[string]string{moreFormats: "dot"},
+		Args: arguments(false, "MODEL, the path of an ONNX file,"),
 	}
 	cut.add(cmd.Flags())
 	cmd.Flags().StringVar(&o.Out, "out", "stages", "`folder` to write the bundle to")

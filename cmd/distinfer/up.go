@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
@@ -26,10 +27,28 @@ import (
 // under way may; without an answer, far more than a busy machine needs.
 var stageTimes = supervisor.Times{Stop: 35 * time.Second, Hang: 15 * time.Second}
 
+type upOptions struct {
+	frontOptions
+	libraryOptions
+	memoryOptions
+	Threads  int
+	Machines machines
+	Ask      string
+}
+
+func (o *upOptions) AddFlags(f *pflag.FlagSet) {
+	for _, group := range []optionSet{&o.bundleOptions, &o.logOptions, &o.callOptions, &o.adminOptions, &o.serveOptions, &o.libraryOptions, &o.memoryOptions} {
+		group.AddFlags(f)
+	}
+	addressesVar(f, &o.Stages, "addresses", "addresses of the stages")
+	onlySetting(f, "addresses", "stages") // --stages is how many there are to be
+	f.StringVar(&o.Ask, "ask", "", "`text` to send to the front once it is up, as an example")
+	onlyFlags(f, "ask")
+}
+
 func newUp() *cobra.Command {
-	var o split.Options
+	var o upOptions
 	var cut cutFlags
-	var ask string
 	cmd := &cobra.Command{
 		Use:   "up [MODEL]",
 		Short: "Run the whole pipeline on this machine",
@@ -46,17 +65,15 @@ ports that follow.`,
   distinfer up models/sst2-minilm/model.onnx --ask 'a lovely film'`,
 		Args: arguments(true, "MODEL"),
 	}
+	o.AddFlags(cmd.Flags())
 	cut.add(cmd.Flags())
-	addNiceFlag(cmd.Flags())
-	addMemoryFlag(cmd.Flags())
-	addFrontFlags(cmd.Flags())
-	cmd.Flags().StringVar(&ask, "ask", "", "`text` to send to the front once it is up, as an example")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		outliveReaders()
 		s, err := load(cmd)
 		if err != nil {
 			return err
 		}
+		o.Threads = s.Threads
 		if given := cut.given(cmd); len(args) == 0 && given != "" {
 			return usageError{fmt.Errorf("--%s says how to split a MODEL, and none is given", given)}
 		}
@@ -64,25 +81,30 @@ ports that follow.`,
 			if err := refuse(cmd, "with a MODEL, which is split into a folder of its own", "bundle"); err != nil {
 				return err
 			}
-			if err := cut.apply(cmd, s, &o); err != nil {
+			var how split.Options
+			if err := cut.apply(cmd, s, &how); err != nil {
 				return err
 			}
-			temp, remove, err := heldFolder(s.logger())
+			temp, remove, err := heldFolder(o.logger())
 			if err != nil {
 				return err
 			}
 			defer remove()
-			o.Out, o.Verify, o.Memory = filepath.Join(temp, "stages"), true, availableMemory("/")
-			report, err := s.split(cmd.Context(), args[0], o)
+			how.Out, how.Verify, how.Memory = filepath.Join(temp, "stages"), true, availableMemory("/")
+			report, err := s.split(cmd.Context(), args[0], how)
 			if err != nil {
 				return err
 			}
-			if err := printReport(cmd.ErrOrStderr(), "text", report, o); err != nil {
+			if err := printReport(cmd.ErrOrStderr(), "text", report, how); err != nil {
 				return err
 			}
-			s.Bundle = o.Out
+			o.Bundle = how.Out
 		}
-		err = s.up(cmd.Context(), cmd.OutOrStdout(), ask)
+		config, err := cmd.Flags().GetString("config")
+		if err != nil {
+			return err
+		}
+		err = o.up(cmd.Context(), cmd.OutOrStdout(), config)
 		if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
 			return nil // it was asked to stop, and has
 		}
@@ -91,39 +113,38 @@ ports that follow.`,
 	return cmd
 }
 
-func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
-	b, err := bundle.Open(s.Bundle)
+func (o *upOptions) up(ctx context.Context, out io.Writer, config string) error {
+	b, err := bundle.Open(o.Bundle)
 	if err != nil {
 		return err
 	}
-	config, err := s.frontConfig()
+	c, err := o.frontConfig()
 	if err != nil {
 		return err
 	}
-	l, err := s.listenHTTP(ctx)
+	l, err := o.listenHTTP(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = l.Close() }()
-	grpcListener, err := s.listenGRPC(ctx)
+	grpcListener, err := o.listenGRPC(ctx)
 	if err != nil {
 		return err
 	}
-	addresses, release, err := s.localStages(ctx, len(b.Stages))
+	addresses, release, err := o.localStages(ctx, len(b.Stages))
 	if err != nil {
 		return err
 	}
 	defer release()
-	s.TLS = "" // its stages are on this machine
-	if err := s.permitStages(s.logger(), addresses, 0); err != nil {
+	if err := o.permitStages(o.logger(), addresses, 0, false); err != nil {
 		return err
 	}
-	children, err := s.stageProcesses(addresses)
+	children, err := o.stageProcesses(addresses, config)
 	if err != nil {
 		return err
 	}
-	log := s.logger()
-	w, err := s.watchFront(ctx, log)
+	log := o.logger()
+	w, err := o.watchFront(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -138,11 +159,11 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 		ends.Go(w.close)
 		ends.Wait()
 	}()
-	m, err := s.connect(b, addresses, w)
+	m, err := o.connect(b, addresses, w)
 	if err != nil {
 		return err
 	}
-	f := newFrontProcess(config, m, w)
+	f := newFrontProcess(c, m, w)
 	defer f.Close()
 
 	served, serving := errgroup.WithContext(ctx)
@@ -152,7 +173,7 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 	if grpcListener != nil {
 		served.Go(func() error { return f.serveGRPC(serving, grpcListener) })
 	}
-	if err := f.greet(ctx, out, f.url(l), ask, m); err != nil {
+	if err := f.greet(ctx, out, f.url(l), o.Ask, m); err != nil {
 		stop()
 		return errors.Join(err, served.Wait())
 	}
@@ -162,15 +183,15 @@ func (s *settings) up(ctx context.Context, out io.Writer, ask string) error {
 // localStages are the addresses of the stages on this machine: those configured,
 // else the usual ports, else, where these are taken, any that are free. The latter two
 // are kept from other pipelines until release.
-func (s *settings) localStages(ctx context.Context, n int) (addresses [][]string, release func(), err error) {
+func (o *upOptions) localStages(ctx context.Context, n int) (addresses [][]string, release func(), err error) {
 	var kept []io.Closer
 	release = func() {
 		for _, k := range kept {
 			_ = k.Close()
 		}
 	}
-	if len(s.Stages) > 0 {
-		addresses, err = s.Stages.forStages(n)
+	if len(o.Stages) > 0 {
+		addresses, err = o.Stages.forStages(n)
 		return addresses, release, err
 	}
 	for rank := range n {
@@ -215,11 +236,11 @@ func reserve(ctx context.Context, address string) (port int, reservation io.Clos
 
 // stageAdmin is where the stage process with the given number, from 0, gives metrics: that
 // many ports behind the one after the front's, or on any that is free if the front does.
-func (s *settings) stageAdmin(number int) (string, error) {
-	if s.Admin == "" {
+func (o *upOptions) stageAdmin(number int) (string, error) {
+	if o.Admin == "" {
 		return "", nil
 	}
-	host, text, err := net.SplitHostPort(s.Admin)
+	host, text, err := net.SplitHostPort(o.Admin)
 	if err != nil {
 		return "", usageError{fmt.Errorf("--admin: %w", err)}
 	}
@@ -228,42 +249,38 @@ func (s *settings) stageAdmin(number int) (string, error) {
 		return "", usageError{fmt.Errorf("--admin: %w", err)}
 	}
 	if port == 0 {
-		return s.Admin, nil
+		return o.Admin, nil
 	}
 	if port += 1 + number; port > 65535 {
-		return "", usageError{fmt.Errorf("--admin is %q, and the stages give metrics at the ports that follow, of which there are too few; choose a lower port", s.Admin)}
+		return "", usageError{fmt.Errorf("--admin is %q, and the stages give metrics at the ports that follow, of which there are too few; choose a lower port", o.Admin)}
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port)), nil
 }
 
 // stageProcesses are the stages as processes that run this same program.
-func (s *settings) stageProcesses(addresses [][]string) ([]supervisor.Child, error) {
-	ranks := make([]string, len(addresses))
-	for rank, replicas := range addresses {
-		ranks[rank] = strings.Join(replicas, "|")
-	}
+func (o *upOptions) stageProcesses(addresses addresses, config string) ([]supervisor.Child, error) {
 	var children []supervisor.Child
 	for rank, replicas := range addresses {
 		for _, address := range replicas {
-			admin, err := s.stageAdmin(len(children))
+			admin, err := o.stageAdmin(len(children))
 			if err != nil {
 				return nil, err
 			}
 			args := []string{
-				"serve-stage", "--rank", strconv.Itoa(rank), "--listen", address, "--bundle", s.Bundle,
-				"--stages", strings.Join(ranks, ","), "--threads", strconv.Itoa(s.Threads), "--nice", strconv.Itoa(s.Nice), "--max-memory", strconv.FormatInt(s.MaxMemory, 10),
-				"--max-message", strconv.Itoa(s.MaxMessage), "--dead-after", s.DeadAfter.String(), "--log-level", s.LogLevel, "--log-format", s.LogFormat,
+				"serve-stage", "--rank", strconv.Itoa(rank), "--listen", address, "--bundle", o.Bundle,
+				"--stages", addresses.String(), "--threads", strconv.Itoa(o.Threads), "--nice", strconv.Itoa(o.Nice), "--max-memory", strconv.FormatInt(o.MaxMemory, 10),
+				"--max-message", strconv.Itoa(o.MaxMessage), "--dead-after", o.DeadAfter.String(), "--log-level", o.LogLevel.String(), "--log-format", o.LogFormat,
 				"--fetch", "", "--bundle-id", "", // the bundle is here, whatever the config file says
-				"--admin", admin, "--allowed-hosts", strings.Join(s.Hosts, ","),
-				"--tls", "", "--insecure=" + strconv.FormatBool(s.Insecure),
+				"--admin", admin, "--allowed-hosts", strings.Join(o.Hosts, ","),
+				"--tls", "", "--insecure=" + strconv.FormatBool(o.Insecure),
 			}
-			if s.file != "" {
-				args = append(args, "--config", s.file)
+			if config != "" {
+				args = append(args, "--config", config)
 			}
-			if s.ONNXRuntime != "" {
-				args = append(args, "--onnxruntime", s.ONNXRuntime)
+			if o.ONNXRuntime != "" {
+				args = append(args, "--onnxruntime", o.ONNXRuntime)
 			}
-			p := &stageProcess{rank: rank, address: address, args: args, options: s.stageOptions(slog.New(slog.DiscardHandler), nil)}
+			p := &stageProcess{rank: rank, address: address, args: args, options: o.calls(slog.New(slog.DiscardHandler), nil)}
 			children = append(children, supervisor.Child{Name: fmt.Sprintf("stage %d at %s", rank, address), Command: p.command, Ready: p.ready})
 		}
 	}

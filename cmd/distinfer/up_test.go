@@ -11,7 +11,7 @@ func TestPipelinesAreGivenPortsOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	var all []string
 	for range 5 {
-		addresses, release, err := (&settings{}).localStages(t.Context(), 3)
+		addresses, release, err := (&upOptions{}).localStages(t.Context(), 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +40,9 @@ func TestStagesGiveMetricsBehindTheFront(t *testing.T) {
 		{"localhost:65533", 1, "localhost:65535"},
 		{"localhost:65533", 2, ""},
 	} {
-		got, err := (&settings{Admin: c.admin}).stageAdmin(c.number)
+		var o upOptions
+		o.Admin = c.admin
+		got, err := o.stageAdmin(c.number)
 		if got != c.want || (err != nil) != (c.want == "" && c.admin != "") {
 			t.Errorf("stage process %d behind %q gives metrics at %q, want %q: %v", c.number, c.admin, got, c.want, err)
 		}

@@ -47,7 +47,7 @@ verification: it changes nothing about the exit code.`,
 	}
 	cmd.Flags().StringVar(&o.Model, "model", "", "`file` of the whole model, to compare with")
 	cmd.Flags().Float64Var(&o.Tolerance, "tolerance", 0, "largest `difference` of floats, as a share of the largest magnitude in the tensor (default 1e-4, more for floats of 16 bits and less)")
-	cmd.Flags().Int("threads", 0, "`number` of threads ONNX Runtime uses (default one a processor)")
+	new(threadsOptions).AddFlags(cmd.Flags())
 	cmd.Flags().StringVar(&texts, "texts", "", "`file` of texts, as predict takes them, to compare the encodings of --activation-dtype on")
 	in.addFlags(cmd.Flags())
 	addVerifyFlags(cmd.Flags(), &o.Inputs, &memory)

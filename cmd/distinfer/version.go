@@ -2,17 +2,29 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-
-	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/spf13/pflag"
 )
 
+type versionOptions struct {
+	libraryOptions
+	outputOptions
+}
+
+func (o *versionOptions) AddFlags(f *pflag.FlagSet) {
+	o.libraryOptions.AddFlags(f)
+	o.outputOptions.AddFlags(f)
+}
+
 func newVersion() *cobra.Command {
-	return &cobra.Command{
+	var o versionOptions
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of distinfer and of ONNX Runtime",
 		Long: `Print the versions of distinfer, Go and ONNX Runtime, and the file that ONNX
@@ -22,29 +34,31 @@ listed and the exit code is 1.`,
   distinfer version -o json`,
 		Args: arguments(false),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := load(cmd)
-			if err != nil {
+			if err := configure(cmd); err != nil {
 				return err
 			}
-			v := versions{Distinfer: buildVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-			library, failed := ort.Load(s.ONNXRuntime)
-			if failed == nil {
-				v.ONNXRuntime, v.Library = library.Version(), library.Path()
-				defer func() { _ = library.Close() }()
-			}
-			if s.Output == "json" {
-				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(v); err != nil {
-					return err
-				}
-				return failed
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "distinfer %s (%s, %s)\n", v.Distinfer, v.Go, v.Platform)
-			if failed == nil {
-				fmt.Fprintf(cmd.OutOrStdout(), "ONNX Runtime %s (%s)\n", v.ONNXRuntime, v.Library)
-			}
-			return failed
+			return o.version(cmd.OutOrStdout())
 		},
 	}
+	o.AddFlags(cmd.Flags())
+	return cmd
+}
+
+func (o *versionOptions) version(out io.Writer) error {
+	v := versions{Distinfer: buildVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	library, failed := o.library()
+	if failed == nil {
+		v.ONNXRuntime, v.Library = library.Version(), library.Path()
+		defer func() { _ = library.Close() }()
+	}
+	if o.Output == "json" {
+		return errors.Join(json.NewEncoder(out).Encode(v), failed)
+	}
+	fmt.Fprintf(out, "distinfer %s (%s, %s)\n", v.Distinfer, v.Go, v.Platform)
+	if failed == nil {
+		fmt.Fprintf(out, "ONNX Runtime %s (%s)\n", v.ONNXRuntime, v.Library)
+	}
+	return failed
 }
 
 type versions struct {

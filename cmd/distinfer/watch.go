@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/stats"
 
@@ -20,11 +19,6 @@ import (
 	"github.com/distinfer/distinfer/server/tracing"
 )
 
-func addAdminFlag(f *pflag.FlagSet) {
-	f.String("admin", "", "`host:port` to give metrics, and on this machine profiles, on (default: neither)")
-	f.String("allowed-hosts", "", "`names` besides localhost and addresses of this machine under which what is for this machine only is asked, such as front.example.org when a proxy here passes requests on")
-}
-
 // A watch is how a process is watched from outside, whatever it does.
 type watch struct {
 	traces *tracing.Tracer // nil when there are none
@@ -34,10 +28,10 @@ type watch struct {
 }
 
 // watch opens what traces are sent with and metrics are given on. The rank is a stage's, else negative.
-func (s *settings) watch(ctx context.Context, service string, rank int, log *slog.Logger, metrics http.Handler) (watch, error) {
+func (o *nodeOptions) watch(ctx context.Context, service string, rank int, log *slog.Logger, metrics http.Handler) (watch, error) {
 	w := watch{log: log}
-	if s.Admin != "" {
-		if err := s.permit(log, traffic{"giving metrics on", s.Admin, false, "choose an address of this machine only"}); err != nil {
+	if o.Admin != "" {
+		if err := o.permit(log, traffic{"giving metrics on", o.Admin, false, "choose an address of this machine only"}); err != nil {
 			return w, err
 		}
 	}
@@ -47,8 +41,8 @@ func (s *settings) watch(ctx context.Context, service string, rank int, log *slo
 			return w, err
 		}
 	}
-	if s.Admin != "" {
-		if w.admin, err = listen(ctx, log, s.Admin, "--admin"); err != nil {
+	if o.Admin != "" {
+		if w.admin, err = listen(ctx, log, o.Admin, "--admin"); err != nil {
 			w.close()
 			return w, err
 		}
@@ -56,7 +50,7 @@ func (s *settings) watch(ctx context.Context, service string, rank int, log *slo
 		if here {
 			what = "metrics and profiles"
 		}
-		guard, err := hostcheck.New(hostcheck.Config{Listener: w.admin.Addr(), Hosts: s.Hosts})
+		guard, err := hostcheck.New(hostcheck.Config{Listener: w.admin.Addr(), Hosts: o.Hosts})
 		if err != nil {
 			w.close()
 			return w, err
@@ -107,9 +101,9 @@ type frontWatch struct {
 	metrics *metrics.Front
 }
 
-func (s *settings) watchFront(ctx context.Context, log *slog.Logger) (*frontWatch, error) {
+func (o *nodeOptions) watchFront(ctx context.Context, log *slog.Logger) (*frontWatch, error) {
 	m := metrics.NewFront(buildVersion())
-	w, err := s.watch(ctx, "distinfer-front", -1, log, m.Handler(log))
+	w, err := o.watch(ctx, "distinfer-front", -1, log, m.Handler(log))
 	return &frontWatch{w, m}, err
 }
 
@@ -144,9 +138,9 @@ type stageWatch struct {
 	metrics *metrics.Stage
 }
 
-func (s *settings) watchStage(ctx context.Context, log *slog.Logger) (*stageWatch, error) {
-	m := metrics.NewStage(buildVersion(), s.Rank)
-	w, err := s.watch(ctx, "distinfer-stage", s.Rank, log, m.Handler(log))
+func (o *stageOptions) watchStage(ctx context.Context, log *slog.Logger) (*stageWatch, error) {
+	m := metrics.NewStage(buildVersion(), o.Rank)
+	w, err := o.watch(ctx, "distinfer-stage", o.Rank, log, m.Handler(log))
 	return &stageWatch{w, m}, err
 }
 

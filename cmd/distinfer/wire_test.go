@@ -110,7 +110,7 @@ func TestAnUnknownEncodingIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"front", "--activation-dtype", "bfloat16"}, {"up", "--activation-dtype", "bfloat16"}, {"front", "--config", "wrong.yaml"}} {
-		if r := run(t, dir, "", args...); r.code != 2 || !strings.Contains(r.stderr, `--activation-dtype is "bfloat16"; it can be one of float32, float16, int8`) {
+		if r := run(t, dir, "", args...); r.code != 2 || !strings.Contains(r.stderr, `activation-dtype is "bfloat16"; it can be float32, float16 or int8`) {
 			t.Errorf("%v: %+v", args, r)
 		}
 	}
