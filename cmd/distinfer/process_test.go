@@ -290,11 +290,29 @@ func fetch(t *testing.T, method, url, body string) (int, string) {
 	return response.StatusCode, string(data)
 }
 
-// split splits a default model into n stages.
+// A cut is a default model in a number of stages.
+type cut struct {
+	model string
+	n     int
+}
+
+// bundles are the cuts that tests have asked for: a function for each that splits once and
+// returns the folder.
+var bundles sync.Map
+
+// split is a bundle of a default model in n stages, which belongs to the test. Every cut is
+// made once and copied.
 func split(t *testing.T, model string, n int) string {
 	t.Helper()
+	made, _ := bundles.LoadOrStore(cut{model, n}, sync.OnceValue(func() string {
+		out := filepath.Join(filepath.Dir(binary), fmt.Sprintf("%s-%d", model, n))
+		ok(t, filepath.Dir(binary), "", "split", modelFile(t, model), "--stages", strconv.Itoa(n), "--out", out)
+		return out
+	}))
 	out := filepath.Join(t.TempDir(), "stages")
-	ok(t, t.TempDir(), "", "split", modelFile(t, model), "--stages", strconv.Itoa(n), "--out", out)
+	if err := os.CopyFS(out, os.DirFS(made.(func() string)())); err != nil {
+		t.Fatal(err)
+	}
 	return out
 }
 
