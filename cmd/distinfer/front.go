@@ -27,6 +27,7 @@ import (
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/budget"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/metrics"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/oip"
@@ -320,7 +321,7 @@ type frontProcess struct {
 
 // frontConfig says how the front serves, whichever model.
 func (o *frontOptions) frontConfig() (front.Config, error) {
-	c := front.Config{MaxBody: o.MaxBody, Timeout: o.Timeout, Origins: front.Origins(o.Origins), AllowedHosts: o.Hosts, Page: page.Handler(), Log: o.logger()}
+	c := front.Config{MaxBody: o.MaxBody, Timeout: o.Timeout, Origins: httpx.Origins(o.Origins), AllowedHosts: o.Hosts, Page: page.Handler(), Log: o.logger()}
 	var err error
 	if c.MaxConnections, err = o.connections(c.Log); err != nil {
 		return c, err
@@ -340,7 +341,7 @@ func newFrontProcess(c front.Config, m *model, w *frontWatch) *frontProcess {
 	for _, path := range oip.HealthPaths() {
 		f.HandleOpenly(path, f.oip)
 	}
-	f.HandleQuietly("/metrics", front.Get(w.metrics.Handler(c.Log)))
+	f.HandleQuietly("/metrics", httpx.Get(w.metrics.Handler(c.Log).ServeHTTP))
 	f.Describe(oip.Description)
 	f.Describe(metrics.Description)
 	w.metrics.Watch(f.Use)

@@ -2,17 +2,16 @@ package main
 
 import (
 	"context"
-	"net/http"
 
-	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/page"
 )
 
 // live mounts what the page at / is drawn from, until ctx ends.
 func (f *frontProcess) live(ctx context.Context) {
 	l := page.NewLive(ctx.Done(), f.snapshot)
-	f.HandleQuietly("/status", front.Get(http.HandlerFunc(l.Status)))
-	f.HandleQuietly("/events", front.Get(f.Lasting(http.HandlerFunc(l.Events))))
+	f.HandleQuietly("/status", httpx.Get(l.Status))
+	f.HandleQuietly("/events", httpx.Get(f.Lasting(l.Events)))
 	f.Describe(page.Description)
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/watched"
 )
 
@@ -79,7 +79,7 @@ func (a *accessFlags) token(s *settings, url *neturl.URL) (string, error) {
 		return "", fmt.Errorf("--token-file: %w", err)
 	}
 	token := strings.TrimSpace(string(data))
-	if !front.CanBeToken(token) {
+	if !httpx.IsToken(token) {
 		return "", fmt.Errorf("--token-file: %s must hold one token, and nothing else", a.tokenFile)
 	}
 	port := url.Port()

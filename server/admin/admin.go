@@ -7,12 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"time"
+
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // Handler answers /metrics with the given handler, /healthz, and, with profiles set, what
@@ -20,8 +21,11 @@ import (
 // listeners that only this machine reaches.
 func Handler(metrics http.Handler, profiles bool) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.Handle("/metrics", httpx.Compress(httpx.Get(metrics.ServeHTTP)))
+	mux.Handle("/healthz", httpx.Get(httpx.Alive))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		httpx.NotFound(w, r, "there are /metrics, /healthz and, on a loopback address, /debug/pprof/")
+	})
 	if profiles {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -50,7 +54,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve --admin on %s: %w", l.Addr(), err)
+		return fmt.Errorf("serve metrics and profiles on %s: %w", l.Addr(), err)
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func TestAListenerThatIsGoneIsAnError(t *testing.T) {
 	}
 	_ = l.Close()
 	err = admin.Serve(t.Context(), l, metrics, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), "--admin on "+l.Addr().String()) {
+	if err == nil || !strings.Contains(err.Error(), "on "+l.Addr().String()) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -107,6 +107,9 @@ type RefusedError struct {
 // Unwrap gives the error below.
 func (e *RefusedError) Unwrap() error { return e.error }
 
+// RetryAfter is After.
+func (e *RefusedError) RetryAfter() time.Duration { return e.After }
+
 // A call is a caller who waits for the answers to its texts. The Batcher's lock
 // guards it.
 type call struct {

@@ -2,9 +2,10 @@ package front
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // What handlers beside the front's own, given to Handle, need of it.
@@ -19,37 +20,29 @@ func (f *Front) TimeAllowed(w http.ResponseWriter, r *http.Request) (time.Durati
 // of the memory for bodies is given back by release. It fails when too much is being
 // received.
 func (f *Front) Body(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
-	held := f.hold(w, r)
-	body, err = f.body(r, held)
+	held := f.receive(w, r)
+	body, err = held.Read(r)
 	if err != nil {
-		held.release()
+		held.Release()
 	}
-	return body, held.release, err
+	return body, held.Release, err
 }
 
 // Lasting is a handler whose responses last for as long as their clients listen, of which there
 // are few at a time. When there are as many as may be, one of the client with the most ends.
-func (f *Front) Lasting(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func (f *Front) Lasting(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		share, err := f.listeners.Acquire(f.client(r), 1, cancel)
 		if err != nil {
-			w.Header().Set("Retry-After", "10")
-			f.Fail(w, &statusError{http.StatusServiceUnavailable, fmt.Sprintf("%d clients listen already; ask for /status instead, or try again later", listenersAtOnce)})
+			httpx.Fail(w, httpx.Errorf(http.StatusServiceUnavailable, "%d clients listen already; ask for /status instead, or try again later", listenersAtOnce))
 			return
 		}
 		defer share.Release()
-		h.ServeHTTP(w, r.WithContext(ctx))
-	})
+		h(w, r.WithContext(ctx))
+	}
 }
 
 // listenersAtOnce is how many Lasting responses there are at a time.
 const listenersAtOnce = 32
-
-// Failed has the log line of a request tell why it was not answered, and gives the status
-// for that, with the headers that go with it.
-func (f *Front) Failed(w http.ResponseWriter, err error) (status int) {
-	note(w, err)
-	return httpStatus(w, err)
-}

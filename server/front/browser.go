@@ -3,6 +3,8 @@ package front
 import (
 	"net/http"
 	"strings"
+
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // wantsPage reports whether a request is a browser's for the page or its files. Asking
@@ -19,6 +21,7 @@ func wantsPage(r *http.Request) bool {
 // that the other clients are answered with before it. That is what browsers do; others
 // accept anything.
 func prefersHTML(r *http.Request) bool {
-	html := accepted(r, "text/html")
-	return html > 0 && html >= max(accepted(r, "text/plain"), accepted(r, "application/json"))
+	accept := r.Header["Accept"]
+	html := httpx.Accepted(accept, "text/html")
+	return html > 0 && html >= max(httpx.Accepted(accept, "text/plain"), httpx.Accepted(accept, "application/json"))
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/distinfer/distinfer/server/batch"
@@ -61,6 +60,3 @@ func bearer(headers []string) (token string, ok bool) {
 	scheme, token, _ := strings.Cut(headers[0], " ")
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
 }
-
-// quoted is what a client sent, to be repeated to it.
-func quoted(s string) string { return strconv.Quote(s[:min(len(s), 40)]) }

@@ -33,7 +33,7 @@ func pieceSize(b *batch.Batcher) int { return max(1, b.MaxTexts()/pieces) }
 
 // Compute has inputs answered by the model, in order and within the time that the
 // request has, and sets the header Server-Timing. What is wrong with a single input is in
-// its answer. An error is about all of them; [Front.Fail] answers with it.
+// its answer. An error is about all of them; httpx.Fail answers with it.
 //
 // It is for handlers beside the front, too.
 func (f *Front) Compute(m Model, w http.ResponseWriter, r *http.Request, inputs []textmodel.Input) ([]textmodel.Answer, error) {
@@ -41,9 +41,7 @@ func (f *Front) Compute(m Model, w http.ResponseWriter, r *http.Request, inputs 
 	if err != nil {
 		return nil, err
 	}
-	if rec := recorderOf(w); rec != nil {
-		rec.texts = len(inputs)
-	}
+	noteTexts(w, len(inputs))
 	ctx, cancel := context.WithTimeout(f.named(r), timeout)
 	defer cancel()
 	answers, timing, err := compute(ctx, m.Batcher, inputs)

@@ -9,14 +9,11 @@ package front
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
-	"github.com/klauspost/compress/gzhttp"
-
+	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
@@ -35,7 +32,7 @@ type Config struct {
 
 	// Origins are the web pages whose scripts may read the answers, beside the front's
 	// own; none by default.
-	Origins Origins
+	Origins httpx.Origins
 
 	// AllowedHosts are the names, beside localhost and loopback addresses, under which a front
 	// on a loopback address without Tokens answers (see package hostcheck).
@@ -65,39 +62,31 @@ type Front struct {
 	refusals refusals
 
 	connections *connections
-	bodies      *limiter.Shares // bytes beyond the first of each
+	bodies      *httpx.Bodies
 	listeners   *limiter.Shares // Lasting responses
 	streams     *limiter.Shares // under way
 	stopping    context.Context
 	endStreams  context.CancelFunc
 }
 
-// minCompressed is the least response that is compressed, in bytes: it takes a packet
-// of Ethernet's in any case.
-const minCompressed = 1400
-
 // New makes a front that answers with the given model.
 func New(c Config, m Model) *Front {
 	f := &Front{Config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, open: map[string]bool{}, refusals: refusals{log: c.Log}}
 	f.connections = newConnections(c.MaxConnections)
-	f.bodies = limiter.NewShares(bodiesAtOnce*c.MaxBody, stalledBody)
+	f.bodies = httpx.NewBodies(c.MaxBody)
 	f.listeners = limiter.NewShares(listenersAtOnce, time.Hour) // those that listen send nothing
 	f.streams = limiter.NewShares(streamsAtOnce, stalledStream)
 	f.stopping, f.endStreams = context.WithCancel(context.Background())
 	f.models.follow(m)
-	compressed, err := gzhttp.NewWrapper(gzhttp.MinSize(minCompressed), gzhttp.EnableZstd(false), gzhttp.CompressionLevel(1))
-	if err != nil {
-		panic(err) // the options are constants
-	}
-	f.handler = compressed(f.mux)
+	f.handler = httpx.Compress(f.mux)
 	if f.Page != nil {
-		f.page = compressed(f.Page)
+		f.page = httpx.Compress(f.Page)
 	}
-	f.Handle("/{$}", methods(map[string]http.HandlerFunc{"GET": f.label, "POST": f.predict}))
-	f.Handle("/predict", methods(map[string]http.HandlerFunc{"POST": f.predict}))
-	f.HandleOpenly("/healthz", Get(http.HandlerFunc(f.alive)))
-	f.HandleOpenly("/readyz", Get(http.HandlerFunc(f.ready)))
-	f.Handle("/openapi.json", Get(http.HandlerFunc(f.describe)))
+	f.Handle("/{$}", httpx.Methods(map[string]http.HandlerFunc{"GET": f.label, "POST": f.predict}))
+	f.Handle("/predict", httpx.Post(f.predict))
+	f.HandleOpenly("/healthz", httpx.Get(httpx.Alive))
+	f.HandleOpenly("/readyz", httpx.Get(f.ready))
+	f.Handle("/openapi.json", httpx.Get(f.describe))
 	f.mux.HandleFunc("/", f.other)
 	f.Describe(alwaysDescribed)
 	return f
@@ -140,11 +129,11 @@ func (f *Front) Close() {
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer use(r)()
 	started := time.Now()
-	rec := &recorder{ResponseWriter: w, id: requestID(r), status: http.StatusOK}
+	rec := &recorder{StatusWriter: httpx.StatusWriter{ResponseWriter: w, Status: http.StatusOK}, id: httpx.RequestID(r)}
 	w.Header()["X-Request-Id"] = []string{rec.id}
 	switch {
 	case strange(rec, r):
-	case f.Origins.allow(rec, r):
+	case f.Origins.Allow(rec, r):
 	case f.page != nil && wantsPage(r):
 		f.page.ServeHTTP(rec, r)
 	case f.Tokens == nil || f.open[r.URL.Path] || f.Tokens.Allow(r.Header["Authorization"]):
@@ -155,50 +144,14 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.log(r, rec, started)
 }
 
-// Get answers GET and HEAD with a handler, and tells those who use another method.
-func Get(h http.Handler) http.Handler {
-	return methods(map[string]http.HandlerFunc{"GET": h.ServeHTTP})
-}
-
-// methods chooses a handler by method, tells OPTIONS which there are, and answers 405
-// for the others.
-func methods(byMethod map[string]http.HandlerFunc) http.HandlerFunc {
-	var allowed []string
-	for _, m := range []string{"GET", "HEAD", "POST"} {
-		if byMethod[m] != nil || m == "HEAD" && byMethod["GET"] != nil {
-			allowed = append(allowed, m)
-		}
-	}
-	allow := strings.Join(append(allowed, http.MethodOptions), ", ")
-	return func(w http.ResponseWriter, r *http.Request) {
-		method := r.Method
-		if method == http.MethodHead {
-			method = http.MethodGet
-		}
-		if h := byMethod[method]; h != nil {
-			h(w, r)
-			return
-		}
-		w.Header().Set("Allow", allow)
-		if method == http.MethodOptions {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		writeJSON(w, http.StatusMethodNotAllowed, problem{fmt.Sprintf("%s is not possible at %s; use %s", r.Method, r.URL.Path, allow)})
-	}
-}
-
-func (f *Front) alive(w http.ResponseWriter, _ *http.Request) { writePlain(w, http.StatusOK, "ok") }
-
 func (f *Front) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	m, done := f.models.use()
 	defer done()
 	if err := m.Ready(ctx); err != nil {
-		note(w, err)
-		writePlain(w, http.StatusServiceUnavailable, err.Error())
+		httpx.FailPlain(w, httpx.Errorf(http.StatusServiceUnavailable, "%s", err))
 		return
 	}
-	writePlain(w, http.StatusOK, "ready")
+	httpx.WritePlain(w, http.StatusOK, "ready")
 }

@@ -249,7 +249,7 @@ func (s *site) ask(t testing.TB, text string) answer {
 
 const (
 	plain = "text/plain; charset=utf-8"
-	jsonl = "application/json; charset=utf-8"
+	jsonl = "application/json"
 )
 
 // wantProblem checks for an error in JSON that says part.

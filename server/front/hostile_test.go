@@ -209,11 +209,11 @@ func TestStreamsOfOneClientGiveWay(t *testing.T) {
 func TestListenersGiveWay(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	lasting := s.front.Lasting(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	lasting := s.front.Lasting(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
-	}))
+	})
 	server := httptest.NewServer(lasting)
 	defer server.Close()
 	listen := func(from string) *http.Response {

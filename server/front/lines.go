@@ -17,6 +17,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
@@ -175,7 +176,7 @@ func (l *lineReader) buffered() bool {
 func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http.Request) {
 	timeout, err := f.timeout(w, r)
 	if err != nil {
-		f.Fail(w, err)
+		httpx.Fail(w, err)
 		return
 	}
 	control := http.NewResponseController(w)
@@ -187,15 +188,15 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 		if r.ProtoMajor == 1 { // or the answer would wait for the lines' end
 			w.Header().Set("Connection", "close")
 		}
-		f.Fail(w, errcode.Errorf(errcode.Overloaded, "%d streams are being answered, which are as many as can be; try again later", streamsAtOnce))
+		httpx.Fail(w, errcode.Errorf(errcode.Overloaded, "%d streams are being answered, which are as many as can be; try again later", streamsAtOnce))
 		return
 	}
 	defer share.Release()
 	s := &stream{model: m, control: control, timeout: timeout, w: w, cancel: cancel, share: share}
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
-	body, err := decoded(r)
+	body, err := httpx.Decode(r)
 	if err != nil {
-		f.Fail(w, err)
+		httpx.Fail(w, err)
 		return
 	}
 	// Reading ends when the front is to stop, or nobody takes the answers any more.
@@ -203,7 +204,7 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 	defer after(ctx, func() { _ = control.SetReadDeadline(time.Now()) })()
 	_ = control.SetWriteDeadline(time.Time{})
 	_ = control.EnableFullDuplex() // of HTTP/1, which is not by itself
-	usualHeaders(w.Header(), typeLines)
+	httpx.SetHeaders(w.Header(), httpx.TypeLines)
 	w.Header().Set("Trailer", TruncatedHeader)
 	w.WriteHeader(http.StatusOK)
 
@@ -219,7 +220,7 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 		case f.stopping.Err() != nil:
 			err = errcode.Errorf(errcode.Unavailable, "the front is to stop; send the lines from this one on again")
 		}
-		note(w, err)
+		httpx.Note(w, err)
 		last := &answered{lines: []line{{number: lines.read + 1, err: err}}, done: make(chan struct{})}
 		close(last.done)
 		under <- last
@@ -229,9 +230,7 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 	if len(s.cut) > 0 {
 		w.Header().Set(TruncatedHeader, strings.Join(s.cut, ", "))
 	}
-	if rec := recorderOf(w); rec != nil {
-		rec.texts = texts
-	}
+	noteTexts(w, texts)
 }
 
 // after calls f once ctx ends. stop keeps it from that, or waits for it.

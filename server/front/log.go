@@ -6,43 +6,25 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // A recorder remembers what the log line tells.
 type recorder struct {
-	http.ResponseWriter
-	id            string // of the request
-	status, texts int
-	err           error
+	httpx.StatusWriter
+	id    string // of the request
+	texts int
+	err   error
 }
 
-func (r *recorder) WriteHeader(status int) {
-	r.status = status
-	r.ResponseWriter.WriteHeader(status)
-}
+// Note is for httpx.Note.
+func (r *recorder) Note(err error) { r.err = err }
 
-// Unwrap gives http.ResponseController the writer below.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-// recorderOf finds the recorder below the writers that were put around it; nil when
-// there is none.
-func recorderOf(w http.ResponseWriter) *recorder {
-	for {
-		switch under := w.(type) {
-		case *recorder:
-			return under
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = under.Unwrap()
-		default:
-			return nil
-		}
-	}
-}
-
-// note has the log tell of an error.
-func note(w http.ResponseWriter, err error) {
-	if rec := recorderOf(w); rec != nil {
-		rec.err = err
+// noteTexts has the log line of a request say how many texts it had.
+func noteTexts(w http.ResponseWriter, texts int) {
+	if rec, ok := httpx.Find[*recorder](w); ok {
+		rec.texts = texts
 	}
 }
 
@@ -51,9 +33,9 @@ func note(w http.ResponseWriter, err error) {
 func (f *Front) log(r *http.Request, rec *recorder, started time.Time) {
 	level := slog.LevelInfo
 	switch {
-	case rec.status >= http.StatusInternalServerError:
+	case rec.Status >= http.StatusInternalServerError:
 		level = slog.LevelError
-	case rec.status == http.StatusTooManyRequests:
+	case rec.Status == http.StatusTooManyRequests:
 		f.refusals.add(rec.err)
 		level = slog.LevelDebug
 	case f.quiet[r.Pattern]:
@@ -63,7 +45,7 @@ func (f *Front) log(r *http.Request, rec *recorder, started time.Time) {
 		return
 	}
 	attrs := append(make([]slog.Attr, 0, 7),
-		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", rec.status),
+		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", rec.Status),
 		slog.Duration("took", time.Since(started).Round(time.Microsecond)), slog.String("request_id", rec.id))
 	if rec.texts > 0 {
 		attrs = append(attrs, slog.Int("texts", rec.texts))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // gRPC has a message begin with a byte that says whether it is compressed, and its length.
@@ -28,7 +29,7 @@ func (f *Front) ServeMessages(ctx context.Context, l net.Listener, h http.Handle
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return f.serve(ctx, l, "gRPC", &http.Server{Protocols: &protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		m := &message{held: f.hold(w, r), unary: unary(r.URL.Path), most: maxStream, whole: make(chan struct{})}
+		m := &message{held: f.receive(w, r), unary: unary(r.URL.Path), most: maxStream, whole: make(chan struct{})}
 		if m.unary {
 			m.most = messageHeader + f.MaxBody
 		} else { // it may last for long
@@ -39,7 +40,7 @@ func (f *Front) ServeMessages(ctx context.Context, l net.Listener, h http.Handle
 		defer use(r)()
 		m.ReadCloser = r.Body
 		r.Body = m
-		defer m.held.release()
+		defer m.held.Release()
 		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), messageKey{}, m)))
 	})})
 }
@@ -56,9 +57,9 @@ func (f *Front) Received(ctx context.Context) (release func(), err error) {
 	}
 	select {
 	case <-m.whole:
-		return m.held.release, m.err
+		return m.held.Release, m.err
 	case <-ctx.Done():
-		return m.held.release, ctx.Err()
+		return m.held.Release, ctx.Err()
 	}
 }
 
@@ -66,7 +67,7 @@ func (f *Front) Received(ctx context.Context) (release func(), err error) {
 // in pieces that are as large as what it reads into, however little is read.
 type message struct {
 	io.ReadCloser
-	held  *hold
+	held  *httpx.Body
 	unary bool
 	most  int64
 
@@ -83,8 +84,8 @@ func (m *message) Read(p []byte) (n int, err error) {
 		m.end(nil) // who reads it knows from the header, too
 		return 0, io.EOF
 	}
-	if m.read > freeBody || !m.unary && m.read > 0 {
-		if err := m.held.add(int64(len(p))); err != nil {
+	if m.read > httpx.FreeBody || !m.unary && m.read > 0 {
+		if err := m.held.Grow(int64(len(p))); err != nil {
 			m.end(err)
 			return 0, err
 		}
@@ -107,9 +108,9 @@ func (m *message) Read(p []byte) (n int, err error) {
 	}
 	m.read += int64(n)
 	left, known := m.left()
-	switch {
-	case m.held.gaveWay.Load():
-		err = errBodies()
+	switch evicted := m.held.Evicted(); {
+	case evicted != nil:
+		err = evicted
 	case m.read > m.most:
 		err = errcode.Errorf(errcode.TooLarge, "the stream has more than %d bytes; begin another", m.most)
 	}
@@ -117,7 +118,7 @@ func (m *message) Read(p []byte) (n int, err error) {
 	case err != nil && !errors.Is(err, io.EOF):
 		m.end(err)
 	case err != nil || m.unary && known && left <= 0:
-		m.held.all()
+		m.held.Received()
 		m.end(nil)
 	}
 	return n, err

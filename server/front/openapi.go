@@ -1,19 +1,17 @@
 package front
 
 import (
-	"crypto/sha256"
 	_ "embed" // the document's own parts
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // The parts of the OpenAPI document that describe what the front answers itself: always,
@@ -38,8 +36,7 @@ type document struct {
 
 // A written document is one as it is answered with, and the paths in it.
 type written struct {
-	data  []byte
-	tag   string
+	http.Handler
 	paths map[string]any
 }
 
@@ -72,10 +69,8 @@ func (d *document) of(current func() Task) (*written, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
 	}
-	sum := sha256.Sum256(data)
 	paths, _ := whole["paths"].(map[string]any)
-	// Weak, since it is the same for what is compressed on its way.
-	d.made = &written{append(data, '\n'), `W/"` + hex.EncodeToString(sum[:8]) + `"`, paths}
+	d.made = &written{httpx.NewDocument(httpx.TypeJSON, append(data, '\n')), paths}
 	return d.made, nil
 }
 
@@ -127,35 +122,14 @@ func merge(whole, part map[string]any, at string) error {
 	return nil
 }
 
-// describe answers with the document of the current model. Who has it already asks whether
-// it is still the same.
+// describe answers with the document of the current model.
 func (f *Front) describe(w http.ResponseWriter, r *http.Request) {
 	d, err := f.document.of(f.current)
 	if err != nil {
-		f.Fail(w, err)
+		httpx.Fail(w, err)
 		return
 	}
-	h := w.Header()
-	h["Etag"] = []string{d.tag}
-	if named(r.Header["If-None-Match"], d.tag) {
-		h["Cache-Control"] = noCache
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	usualHeaders(h, typeJSON)
-	h["Cache-Control"] = noCache
-	h["Content-Length"] = []string{strconv.Itoa(len(d.data))}
-	_, _ = w.Write(d.data) // the client may have left
-}
-
-// named reports whether a header If-None-Match names a weak tag.
-func named(headers []string, tag string) bool {
-	for one := range strings.SplitSeq(strings.Join(headers, ","), ",") {
-		if one = strings.TrimSpace(one); one == "*" || strings.TrimPrefix(one, "W/") == strings.TrimPrefix(tag, "W/") {
-			return true
-		}
-	}
-	return false
+	d.ServeHTTP(w, r)
 }
 
 // described fails when something is answered that the document does not describe.

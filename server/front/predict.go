@@ -10,6 +10,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // predict answers POST with what the model's task answers; without a Task with every
@@ -21,7 +22,7 @@ func (f *Front) predict(w http.ResponseWriter, r *http.Request) {
 	m, done := f.models.use()
 	defer done()
 	if m.Batcher == nil {
-		f.Fail(w, &statusError{http.StatusNotFound, m.NoText})
+		httpx.Fail(w, httpx.Errorf(http.StatusNotFound, "%s", m.NoText))
 		return
 	}
 	if isLines(r) {
@@ -31,28 +32,28 @@ func (f *Front) predict(w http.ResponseWriter, r *http.Request) {
 	results, release, err := f.results(m, w, r)
 	defer release()
 	if err != nil {
-		f.Fail(w, err)
+		httpx.Fail(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, results)
+	httpx.WriteJSON(w, http.StatusOK, results)
 }
 
 // results answers a body. What it takes of the memory for bodies is released by the caller.
 func (f *Front) results(m Model, w http.ResponseWriter, r *http.Request) (_ [][]text.Result, release func(), err error) {
-	held := f.hold(w, r)
-	body, err := f.body(r, held)
+	held := f.receive(w, r)
+	body, err := held.Read(r)
 	if err != nil {
-		return nil, held.release, err
+		return nil, held.Release, err
 	}
 	q, err := parseBody(body)
 	if err == nil && len(q.inputs) > m.Batcher.MaxTexts() {
-		err = held.add(perText * int64(len(q.inputs)))
+		err = held.Grow(perText * int64(len(q.inputs)))
 	}
 	if err != nil {
-		return nil, held.release, err
+		return nil, held.Release, err
 	}
 	results, err := f.classify(m, w, r, q)
-	return results, held.release, err
+	return results, held.Release, err
 }
 
 // classify has inputs answered with labels and scores.

@@ -32,11 +32,6 @@ func strange(w http.ResponseWriter, r *http.Request) bool {
 	if err == nil {
 		return false
 	}
-	note(w, err)
-	if r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		writePlain(w, http.StatusForbidden, err.Error())
-	} else {
-		writeJSON(w, http.StatusForbidden, problem{err.Error()})
-	}
+	fail(w, r, err)
 	return true
 }

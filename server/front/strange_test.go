@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // raw sends bytes to a front, and gives the status and the body of what comes back.
@@ -55,7 +56,7 @@ func TestAFrontOfThisMachineAnswersThisMachine(t *testing.T) {
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a page") })
 	s := serve(t, func(c *setup, _ *judge) {
 		c.AllowedHosts = []string{"front.example.org"}
-		c.Origins = front.Origins{"https://app.example"}
+		c.Origins = httpx.Origins{"https://app.example"}
 		c.Page = page
 	})
 	address := strings.TrimPrefix(s.url, "http://")

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 const lines = "application/x-ndjson"
@@ -336,15 +337,15 @@ func TestOnlyOriginsThatAreNamedMayRead(t *testing.T) {
 	t.Parallel()
 	const page = "https://example.org"
 	for _, c := range []struct {
-		origins front.Origins
+		origins httpx.Origins
 		origin  string
 		allowed bool
 	}{
 		{nil, page, false},
-		{front.Origins{page}, page, true},
-		{front.Origins{page}, "https://example.org.evil.net", false},
-		{front.Origins{page}, "", false},
-		{front.Origins{"*"}, page, true},
+		{httpx.Origins{page}, page, true},
+		{httpx.Origins{page}, "https://example.org.evil.net", false},
+		{httpx.Origins{page}, "", false},
+		{httpx.Origins{"*"}, page, true},
 	} {
 		s := serve(t, func(c2 *setup, _ *judge) { c2.Origins = c.origins })
 		for _, method := range []string{http.MethodPost, http.MethodOptions} {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // A Task is what texts are asked for, where that is not labels: what requests say, and
@@ -57,7 +58,7 @@ func (f *Front) other(w http.ResponseWriter, r *http.Request) {
 	if m.Task != nil {
 		where = fmt.Sprintf("the model's task is %s, and texts go, as JSON, to POST /predict", m.Task.Name())
 	}
-	writeJSON(w, http.StatusNotFound, problem{fmt.Sprintf("there is nothing at %s; %s", r.URL.Path, where)})
+	httpx.NotFound(w, r, where)
 }
 
 // route answers a request if the model's task has a route for the path.
@@ -71,22 +72,21 @@ func (f *Front) route(w http.ResponseWriter, r *http.Request, path string) bool 
 	if !ok {
 		return false
 	}
-	methods(map[string]http.HandlerFunc{"POST": func(w http.ResponseWriter, r *http.Request) {
+	httpx.Post(func(w http.ResponseWriter, r *http.Request) {
 		if route.Line != nil && isLines(r) {
 			f.stream(m, route.line, w, r)
 			return
 		}
-		held := f.hold(w, r)
-		defer held.release()
+		held := f.receive(w, r)
+		defer held.Release()
 		answer, err := f.question(m, route, w, r, held)
 		if err != nil {
-			note(w, err)
-			status := httpStatus(w, err)
-			writeJSON(w, status, route.problem(status, err.Error()))
+			status := httpx.PrepareError(w, err)
+			httpx.WriteJSON(w, status, route.problem(status, err.Error()))
 			return
 		}
-		writeJSON(w, http.StatusOK, answer)
-	}})(w, r)
+		httpx.WriteJSON(w, http.StatusOK, answer)
+	})(w, r)
 	return true
 }
 
@@ -106,13 +106,13 @@ func (r Route) line(data []byte, number int) (textmodel.Input, func(textmodel.An
 
 func (r Route) problem(status int, message string) any {
 	if r.Problem == nil {
-		return problem{message}
+		return httpx.Problem{Error: message}
 	}
 	return r.Problem(status, message)
 }
 
-func (f *Front) question(m Model, route Route, w http.ResponseWriter, r *http.Request, held *hold) (any, error) {
-	data, err := f.body(r, held)
+func (f *Front) question(m Model, route Route, w http.ResponseWriter, r *http.Request, held *httpx.Body) (any, error) {
+	data, err := held.Read(r)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 
+	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/watched"
 )
 
@@ -62,20 +62,12 @@ func parseTokens(data []byte) ([][sha256.Size]byte, error) {
 		if len(line) < MinToken {
 			return nil, fmt.Errorf("line %d: the token has %d characters; the least is %d, such as `openssl rand -hex 32` makes", i+1, len(line), MinToken)
 		}
-		if !CanBeToken(string(line)) {
+		if !httpx.IsToken(string(line)) {
 			return nil, fmt.Errorf("line %d: a token can have ASCII letters, digits and -._~+/= only", i+1)
 		}
 		list = append(list, sha256.Sum256(line))
 	}
 	return list, nil
-}
-
-// CanBeToken reports whether s has only characters that RFC 6750 allows.
-func CanBeToken(s string) bool {
-	const symbols = "-._~+/="
-	return s != "" && strings.IndexFunc(s, func(c rune) bool {
-		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune(symbols, c)
-	}) < 0
 }
 
 // Allow reports whether a request bears one of the tokens, in the only one of its headers
@@ -103,9 +95,5 @@ func refuse(w http.ResponseWriter, r *http.Request) {
 		why = "the token is not one that is known here; send another as the header Authorization: Bearer TOKEN"
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
-	if r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		writePlain(w, http.StatusUnauthorized, why)
-		return
-	}
-	writeJSON(w, http.StatusUnauthorized, problem{why})
+	fail(w, r, httpx.Errorf(http.StatusUnauthorized, "%s", why))
 }

@@ -7,7 +7,6 @@
 package hostcheck
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,6 +14,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // Config says which requests a Guard lets pass.
@@ -137,26 +138,34 @@ func (g *Guard) passes(s string) bool {
 	return h.addr.IsValid() && (h.addr.IsLoopback() || !g.local)
 }
 
-// Check says in one line why a request does not pass, and what to do; nil when it does.
+// Check says in one line why a request does not pass, and what to do; nil when it does. The
+// error is a httpx.Error, with the status 403.
 func (g *Guard) Check(r *http.Request) error {
+	if why := g.check(r); why != "" {
+		return &httpx.Error{Status: http.StatusForbidden, Message: why}
+	}
+	return nil
+}
+
+func (g *Guard) check(r *http.Request) (why string) {
 	switch {
 	case g == nil:
-		return nil
+		return ""
 	case r.Host == "":
-		return errors.New("the request names no host, so it may be anybody's; send the header Host, such as Host: localhost")
+		return "the request names no host, so it may be anybody's; send the header Host, such as Host: localhost"
 	case !g.passes(r.Host):
 		own := "localhost and loopback addresses are"
 		if !g.local {
 			own = "localhost and addresses are"
 		}
-		return fmt.Errorf("the request is for the host %.100q, which is not known here: %s answered, so that no web page can have its own name stand for this machine; if the name is yours, have the server started with --allowed-hosts %.100s", r.Host, own, named(r.Host))
+		return fmt.Sprintf("the request is for the host %.100q, which is not known here: %s answered, so that no web page can have its own name stand for this machine; if the name is yours, have the server started with --allowed-hosts %.100s", r.Host, own, named(r.Host))
 	case g.anyOrigin:
-		return nil
+		return ""
 	}
 	if err := g.origins.Check(r); err != nil && !g.behindProxy(r) {
-		return fmt.Errorf("the request comes from the web page of another origin (%.100q), which may not use this server; if the page is yours, have the server started with --cors-origins and its origin", r.Header.Get("Origin"))
+		return fmt.Sprintf("the request comes from the web page of another origin (%.100q), which may not use this server; if the page is yours, have the server started with --cors-origins and its origin", r.Header.Get("Origin"))
 	}
-	return nil
+	return ""
 }
 
 // named is a Host as it would be given to --allowed-hosts.
@@ -182,13 +191,11 @@ func (g *Guard) behindProxy(r *http.Request) bool {
 	return ok && g.hosts[h.form]
 }
 
-// Wrap puts the Guard before a handler: what does not pass gets a 403 of plain text.
+// Wrap puts the Guard before a handler: what does not pass gets a 403.
 func (g *Guard) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.Check(r); err != nil {
-			w.Header().Set("X-Content-Type-Options", "nosniff")
-			w.Header().Set("Cache-Control", "no-store")
-			http.Error(w, err.Error(), http.StatusForbidden)
+			httpx.Fail(w, err)
 			return
 		}
 		next.ServeHTTP(w, r)

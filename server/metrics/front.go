@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // A Front is the metrics of a front.
@@ -91,11 +92,11 @@ func (f *Front) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		f.inFlight.Inc()
-		answer := &status{ResponseWriter: w, code: http.StatusOK}
+		answer := &httpx.StatusWriter{ResponseWriter: w, Status: http.StatusOK}
 		defer func() {
 			f.inFlight.Dec()
 			route := route(r)
-			f.requests.WithLabelValues(route, strconv.Itoa(answer.code)).Inc()
+			f.requests.WithLabelValues(route, strconv.Itoa(answer.Status)).Inc()
 			f.duration.WithLabelValues(route).Observe(time.Since(started).Seconds())
 		}()
 		next.ServeHTTP(answer, r)
@@ -129,20 +130,6 @@ func route(r *http.Request) string {
 	}
 	return path
 }
-
-// A status remembers that of an answer.
-type status struct {
-	http.ResponseWriter
-	code int
-}
-
-func (s *status) WriteHeader(code int) {
-	s.code = code
-	s.ResponseWriter.WriteHeader(code)
-}
-
-// Unwrap gives http.ResponseController the writer below.
-func (s *status) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // Batches measures what a Batcher does.
 func (f *Front) Batches() batch.Listener {

@@ -43,6 +43,7 @@ func (s set) Handler(log *slog.Logger) http.Handler {
 		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
 		ErrorHandling:       promhttp.ContinueOnError, // what can be told is better than nothing
 		MaxRequestsInFlight: 4,
+		DisableCompression:  true, // what it is given to does that for all routes
 	})
 }
 

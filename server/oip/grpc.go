@@ -120,7 +120,7 @@ func toStatus(err error) error {
 		return err // also nil
 	}
 	code := grpcfault.Code(errcode.Of(err))
-	if errors.As(err, &notFoundError{}) {
+	if isNotFound(err) {
 		code = codes.NotFound
 	}
 	return status.Error(code, strings.ToValidUTF8(err.Error(), "\ufffd"))

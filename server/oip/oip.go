@@ -15,6 +15,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
@@ -44,8 +45,6 @@ type Host interface {
 	// ends. Calls at the paths that unary tells have one message, which Received waits for.
 	ServeMessages(ctx context.Context, l net.Listener, h http.Handler, unary func(path string) bool) error
 	Received(ctx context.Context) (release func(), err error)
-	// Failed takes note of why a request was not answered, and gives the status to say.
-	Failed(http.ResponseWriter, error) (status int)
 }
 
 // Config says how a Server serves.
@@ -126,7 +125,7 @@ func (s *Server) entry(m Model, name, wanted string) (*entry, error) {
 		e.platform, e.inputs, e.outputs, e.limits, e.runner = "onnx_onnxv1", m.Inputs, m.Outputs, m.Limits, limited{s.runs, m.Runner}
 	case m.Name + textSuffix:
 		if m.Text == nil {
-			return nil, notFoundError{"there is no model " + quote(name) + ": " + m.NoText}
+			return nil, notFound("there is no model " + quote(name) + ": " + m.NoText)
 		}
 		e.platform, e.inputs, e.outputs, e.runner = "distinfer_text", m.Text.inputs(), m.Text.outputs(), m.Text
 	default:
@@ -134,18 +133,18 @@ func (s *Server) entry(m Model, name, wanted string) (*entry, error) {
 		if m.Text != nil {
 			also = " and " + quote(m.Name+textSuffix)
 		}
-		return nil, notFoundError{"there is no model " + quote(name) + "; there is " + quote(m.Name) + also}
+		return nil, notFound("there is no model " + quote(name) + "; there is " + quote(m.Name) + also)
 	}
 	if wanted != "" && wanted != version {
-		return nil, notFoundError{"there is no version " + quote(wanted) + " of " + quote(name) + "; there is " + version}
+		return nil, notFound("there is no version " + quote(wanted) + " of " + quote(name) + "; there is " + version)
 	}
 	return e, nil
 }
 
-// A notFoundError says that there is no such model.
-type notFoundError struct{ why string }
+// notFound says that there is no such model.
+func notFound(why string) error { return &httpx.Error{Status: http.StatusNotFound, Message: why} }
 
-func (e notFoundError) Error() string { return e.why }
+func isNotFound(err error) bool { return httpx.Status(err) == http.StatusNotFound }
 
 // A tensorMetadata is what the protocol tells of an input or output.
 type tensorMetadata struct {

@@ -1,19 +1,19 @@
 package oip
 
 import (
-	"bytes"
 	"context"
 	_ "embed" // the description
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/strict"
 )
 
@@ -36,83 +36,28 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 // routes are what is answered, by pattern.
 func (s *Server) routes() map[string]http.HandlerFunc {
 	all := map[string]http.HandlerFunc{
-		"/v2":     only(http.MethodGet, s.serverMetadata),
-		livePath:  only(http.MethodGet, s.serverLive),
-		readyPath: only(http.MethodGet, s.serverReady),
+		"/v2":     httpx.Get(s.serverMetadata),
+		livePath:  httpx.Get(s.serverLive),
+		readyPath: httpx.Get(s.serverReady),
 	}
 	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
-		all[model] = only(http.MethodGet, s.modelMetadata)
-		all[model+"/ready"] = only(http.MethodGet, s.modelReady)
-		all[model+"/infer"] = only(http.MethodPost, s.infer)
+		all[model] = httpx.Get(s.modelMetadata)
+		all[model+"/ready"] = httpx.Get(s.modelReady)
+		all[model+"/infer"] = httpx.Post(s.infer)
 	}
 	return all
 }
 
 func nothing(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, r, http.StatusNotFound, problem{fmt.Sprintf("there is nothing at %.200s; of the Open Inference Protocol there are health, metadata and infer", r.URL.Path)})
+	httpx.NotFound(w, r, "of the Open Inference Protocol there are health, metadata and infer")
 }
 
-// only refuses all methods but one, and tells OPTIONS which there are.
-func only(method string, h http.HandlerFunc) http.HandlerFunc {
-	allow := method + ", OPTIONS"
-	if method == http.MethodGet {
-		allow = "GET, HEAD, OPTIONS"
-	}
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == method || method == http.MethodGet && r.Method == http.MethodHead {
-			h(w, r)
-			return
-		}
-		w.Header().Set("Allow", allow)
-		if r.Method == http.MethodOptions {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		writeJSON(w, r, http.StatusMethodNotAllowed, problem{fmt.Sprintf("%s is not possible at %.200s; use %s", r.Method, r.URL.Path, allow)})
-	}
+func (s *Server) serverLive(w http.ResponseWriter, _ *http.Request) {
+	httpx.WriteJSON(w, http.StatusOK, map[string]bool{"live": true})
 }
 
-type problem struct {
-	Error string `json:"error"`
-}
-
-func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) {
-	data, err := marshal(v)
-	if err != nil {
-		status, data = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be said in JSON"}`)
-	}
-	write(w, r, status, data)
-}
-
-func marshal(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	e := json.NewEncoder(&buf)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return buf.Bytes(), nil
-}
-
-// status takes note of an error, and gives the status for it.
-func (s *Server) status(w http.ResponseWriter, err error) int {
-	status := s.Host.Failed(w, err)
-	if errors.As(err, &notFoundError{}) {
-		return http.StatusNotFound
-	}
-	return status
-}
-
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	writeJSON(w, r, s.status(w, err), problem{err.Error()})
-}
-
-func (s *Server) serverLive(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, r, http.StatusOK, map[string]bool{"live": true})
-}
-
-func (s *Server) serverMetadata(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, r, http.StatusOK, map[string]any{"name": serverName, "version": s.Version, "extensions": extensions})
+func (s *Server) serverMetadata(w http.ResponseWriter, _ *http.Request) {
+	httpx.WriteJSON(w, http.StatusOK, map[string]any{"name": serverName, "version": s.Version, "extensions": extensions})
 }
 
 // A readiness is also an error, when it is none.
@@ -133,7 +78,7 @@ func (s *Server) modelReady(w http.ResponseWriter, r *http.Request) {
 	defer done()
 	e, err := s.entry(m, r.PathValue("model"), r.PathValue("version"))
 	if err != nil {
-		s.fail(w, r, err)
+		httpx.Fail(w, err)
 		return
 	}
 	s.ready(w, r, m, e.name)
@@ -141,11 +86,11 @@ func (s *Server) modelReady(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) ready(w http.ResponseWriter, r *http.Request, m Model, name string) {
 	if err := isReady(r.Context(), m); err != nil {
-		s.Host.Failed(w, err)
-		writeJSON(w, r, http.StatusServiceUnavailable, readiness{name, false, err.Error()})
+		err := &httpx.Error{Status: http.StatusServiceUnavailable, Message: err.Error()}
+		httpx.WriteJSON(w, httpx.PrepareError(w, err), readiness{name, false, err.Error()})
 		return
 	}
-	writeJSON(w, r, http.StatusOK, readiness{name, true, ""})
+	httpx.WriteJSON(w, http.StatusOK, readiness{name, true, ""})
 }
 
 func isReady(ctx context.Context, m Model) error {
@@ -159,15 +104,15 @@ func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request) {
 	defer done()
 	e, err := s.entry(m, r.PathValue("model"), r.PathValue("version"))
 	if err != nil {
-		s.fail(w, r, err)
+		httpx.Fail(w, err)
 		return
 	}
 	d, err := e.describe()
 	if err != nil {
-		s.fail(w, r, err)
+		httpx.Fail(w, err)
 		return
 	}
-	writeJSON(w, r, http.StatusOK, d)
+	httpx.WriteJSON(w, http.StatusOK, d)
 }
 
 // An inferRequest is the JSON of a request. Fields that it has beside these are left
@@ -284,10 +229,15 @@ type responseOutput struct {
 func (s *Server) infer(w http.ResponseWriter, r *http.Request) {
 	header, tail, err := s.inferred(w, r)
 	if err != nil {
-		s.fail(w, r, err)
+		httpx.Fail(w, err)
 		return
 	}
-	write(w, r, http.StatusOK, header, tail...)
+	kind := httpx.TypeJSON
+	if len(tail) > 0 {
+		kind = httpx.TypeBinary
+		w.Header()[headerLength] = []string{strconv.Itoa(len(header))}
+	}
+	httpx.Write(w, http.StatusOK, kind, slices.Insert(tail, 0, header)...)
 }
 
 // inferred is the answer to a request: JSON, and binary data.
@@ -468,6 +418,6 @@ func (q *question) encode(e *entry, answer []tensor.Tensor, truncated string) (h
 		}
 		response.Outputs[i] = out
 	}
-	header, err = marshal(response)
+	header, err = httpx.Marshal(response)
 	return header, tail, err
 }

@@ -1,12 +1,12 @@
 package page
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
-	"strconv"
 	"time"
+
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 const (
@@ -29,23 +29,15 @@ func NewLive(done <-chan struct{}, snapshot func() Snapshot) *Live {
 }
 
 // Status answers with one snapshot, as JSON.
-func (l *Live) Status(w http.ResponseWriter, r *http.Request) {
-	if onlyGet(w, r) {
-		answer(w, http.StatusOK, l.snapshot())
-	}
+func (l *Live) Status(w http.ResponseWriter, _ *http.Request) {
+	httpx.WriteJSON(w, http.StatusOK, l.snapshot())
 }
 
 // Events answers with a snapshot a second, as server-sent events, while its client listens.
 // How many may is for the server to bound.
 func (l *Live) Events(w http.ResponseWriter, r *http.Request) {
-	if !onlyGet(w, r) {
-		return
-	}
-	header := w.Header()
-	header.Set("Content-Type", "text/event-stream")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Accel-Buffering", "no") // a proxy is not to gather events
+	httpx.SetHeaders(w.Header(), httpx.TypeEvents)
+	w.Header().Set("X-Accel-Buffering", "no") // a proxy is not to gather events
 	if r.Method == http.MethodHead {
 		return
 	}
@@ -58,7 +50,7 @@ func (l *Live) Events(w http.ResponseWriter, r *http.Request) {
 	defer tick.Stop()
 	for {
 		if err := l.send(w, control); err != nil {
-			return // the client has left
+			return // such as that the client has left
 		}
 		select {
 		case <-tick.C:
@@ -74,32 +66,12 @@ func (l *Live) send(w http.ResponseWriter, control *http.ResponseController) err
 	if err := control.SetWriteDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
-	event := append([]byte("data: "), encode(l.snapshot())...)
-	if _, err := w.Write(append(event, '\n')); err != nil { // encode ends the line, this the event
+	data, err := httpx.Marshal(l.snapshot()) // which ends the line
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(w, "data: %s\n", data); err != nil {
 		return err
 	}
 	return control.Flush()
-}
-
-// encode gives JSON and a newline.
-func encode(v any) []byte {
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(v); err != nil {
-		panic(err) // there is nothing in it that JSON cannot say
-	}
-	return buf.Bytes()
-}
-
-func refuse(w http.ResponseWriter, status int, why string) {
-	answer(w, status, map[string]string{"error": why})
-}
-
-func answer(w http.ResponseWriter, status int, v any) {
-	body := encode(v)
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client may have left
 }

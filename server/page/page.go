@@ -7,14 +7,11 @@
 package page
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
-	"fmt"
 	"net/http"
 	"path"
-	"time"
+
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // Prefix is where the page's files are, beside the page itself at /.
@@ -32,75 +29,47 @@ var Description []byte
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-var types = map[string]string{
-	".html": "text/html; charset=utf-8",
-	".css":  "text/css; charset=utf-8",
-	".js":   "text/javascript; charset=utf-8",
-	".svg":  "image/svg+xml",
+var types = map[string][]string{
+	".html": {"text/html; charset=utf-8"},
+	".css":  {"text/css; charset=utf-8"},
+	".js":   {"text/javascript; charset=utf-8"},
+	".svg":  {"image/svg+xml"},
 }
 
-// An asset is a file of the page.
-type asset struct {
-	data []byte
-	tag  string
-}
-
-type handler map[string]asset // by URL path
-
-// Handler serves the page at / and its files under Prefix.
+// Handler serves the page at / and its files under Prefix. Browsers keep the files and ask each
+// time whether they are still the same, so that a page never mixes those of two versions.
 func Handler() http.Handler {
 	files, err := embedded.ReadDir("assets")
 	if err != nil {
 		panic(err) // it is part of the program
 	}
-	h := handler{}
+	byPath := map[string]http.HandlerFunc{}
 	for _, f := range files {
 		data, err := embedded.ReadFile("assets/" + f.Name())
 		if err != nil {
 			panic(err)
 		}
-		sum := sha256.Sum256(data)
-		// Weak, since it is the same for what is compressed on its way.
-		h[Prefix+f.Name()] = asset{data, `W/"` + hex.EncodeToString(sum[:8]) + `"`}
+		byPath[Prefix+f.Name()] = httpx.Get(withPolicy(httpx.NewDocument(types[path.Ext(f.Name())], data)))
 	}
-	h["/"] = h[Prefix+"index.html"]
-	return h
+	byPath["/"] = byPath[Prefix+"index.html"]
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if file := byPath[r.URL.Path]; file != nil {
+			file(w, r)
+			return
+		}
+		httpx.NotFound(w, r, "the page is at /")
+	})
 }
 
-// ServeHTTP implements http.Handler. Browsers keep the files and ask each time whether
-// they are still the same, so that a page never mixes those of two versions.
-func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a, ok := h[r.URL.Path]
-	if !ok {
-		refuse(w, http.StatusNotFound, fmt.Sprintf("there is nothing at %s", r.URL.Path))
-		return
+// withPolicy sets the headers of the page's files.
+func withPolicy(file http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", policy)
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Add("Vary", "Accept")
+		file.ServeHTTP(w, r)
 	}
-	if !onlyGet(w, r) {
-		return
-	}
-	name := path.Base(r.URL.Path)
-	if r.URL.Path == "/" {
-		name = "index.html"
-	}
-	header := w.Header()
-	header.Set("Content-Type", types[path.Ext(name)])
-	header.Set("Content-Security-Policy", policy)
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Cross-Origin-Opener-Policy", "same-origin")
-	header.Set("Cross-Origin-Resource-Policy", "same-origin")
-	header.Set("Cache-Control", "no-cache")
-	header.Add("Vary", "Accept")
-	header.Set("ETag", a.tag)
-	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(a.data))
-}
-
-// onlyGet refuses other methods.
-func onlyGet(w http.ResponseWriter, r *http.Request) bool {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return true
-	}
-	w.Header().Set("Allow", "GET, HEAD")
-	refuse(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s is not possible at %s; use GET, HEAD", r.Method, r.URL.Path))
-	return false
 }

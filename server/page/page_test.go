@@ -50,7 +50,7 @@ func TestEveryFileOfThePageIsServedAndKeptUntilItChanges(t *testing.T) {
 	if r := get(t, h, "GET", "/page/none.js"); r.Code != http.StatusNotFound {
 		t.Errorf("a file that is not there: %d", r.Code)
 	}
-	if r := get(t, h, "POST", "/page/app.js"); r.Code != http.StatusMethodNotAllowed || r.Header().Get("Allow") != "GET, HEAD" {
+	if r := get(t, h, "POST", "/page/app.js"); r.Code != http.StatusMethodNotAllowed || r.Header().Get("Allow") != "GET, HEAD, OPTIONS" {
 		t.Errorf("POST: %d", r.Code)
 	}
 }

@@ -1,4 +1,4 @@
-package front
+package httpx
 
 import (
 	"encoding/binary"
@@ -11,10 +11,10 @@ import (
 // maxRequestID bounds what is taken over from a client, in characters.
 const maxRequestID = 128
 
-// requestID is what a request is called in the log and in its response: what the
+// RequestID is what a request is called in the log and in its response: what the
 // client says, else the trace's id of its traceparent (W3C Trace Context), else a
 // new one.
-func requestID(r *http.Request) string {
+func RequestID(r *http.Request) string {
 	if id := r.Header.Get("X-Request-Id"); canBeRequestID(id) {
 		return id
 	}
@@ -28,7 +28,7 @@ func requestID(r *http.Request) string {
 }
 
 // canBeRequestID reports whether s can stand in a log without harm.
-func canBeRequestID(s string) bool { return len(s) <= maxRequestID && CanBeToken(s) }
+func canBeRequestID(s string) bool { return len(s) <= maxRequestID && IsToken(s) }
 
 // traceID is the second part of version-traceid-parent-flags.
 func traceID(traceparent string) (string, bool) {
@@ -38,4 +38,12 @@ func traceID(traceparent string) (string, bool) {
 	id := traceparent[3:35]
 	ok := strings.IndexFunc(id, func(c rune) bool { return (c < '0' || c > '9') && (c < 'a' || c > 'f') }) < 0
 	return id, ok && strings.Trim(id, "0") != ""
+}
+
+// IsToken reports whether s has only characters of a bearer token (RFC 6750).
+func IsToken(s string) bool {
+	const symbols = "-._~+/="
+	return s != "" && strings.IndexFunc(s, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune(symbols, c)
+	}) < 0
 }

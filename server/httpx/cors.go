@@ -1,4 +1,4 @@
-package front
+package httpx
 
 import (
 	"net/http"
@@ -12,14 +12,14 @@ type Origins []string
 // What a script may send and read beyond what every script may.
 const (
 	corsMethods = "GET, HEAD, POST"
-	corsSend    = "Accept, Authorization, Content-Encoding, Content-Type, Prefer, Traceparent, X-Request-Id"
-	corsRead    = "Preference-Applied, Retry-After, Server-Timing, X-Request-Id, X-Truncated"
+	corsSend    = "Accept, Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length, Prefer, Traceparent, X-Request-Id"
+	corsRead    = "ETag, Inference-Header-Content-Length, Preference-Applied, Retry-After, Server-Timing, X-Request-Id, X-Truncated"
 	corsAge     = "600" // seconds that a browser may remember it
 )
 
-// allow lets the scripts of the request's origin read the response, if it is one of
+// Allow lets the scripts of the request's origin read the response, if it is one of
 // the origins. It reports whether the request only asks about that.
-func (o Origins) allow(w http.ResponseWriter, r *http.Request) (preflight bool) {
+func (o Origins) Allow(w http.ResponseWriter, r *http.Request) (preflight bool) {
 	if len(o) == 0 {
 		return false
 	}
