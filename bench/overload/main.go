@@ -30,9 +30,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/load"
 	"github.com/distinfer/distinfer/bench/served"
 	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/server/client"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 // The goals; docs/performance.md names them as well.
@@ -88,7 +89,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, cluster.Stop()) }()
-	target, err := judged(ctx, cluster.URL, texts)
+	target, err := judged(ctx, cluster.Client, texts)
 	if err != nil {
 		return err
 	}
@@ -129,8 +130,8 @@ func run(ctx context.Context, o options) (err error) {
 
 // judged is the front as a target that takes only the labels for right that it
 // gives now, when it is asked about one sentence at a time.
-func judged(ctx context.Context, url string, texts []string) (load.Target, error) {
-	target := load.Front(url)
+func judged(ctx context.Context, front *client.Client, texts []string) (load.Target, error) {
+	target := load.Labels(front)
 	verdict := target.Judge
 	labels := map[string]string{}
 	target.Judge = func(text string, status int, body []byte) load.Verdict {

@@ -5,8 +5,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/load"
 	"github.com/distinfer/distinfer/bench/served"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 // A part is a load, and what it did to the processes: the cluster's, in its order,

@@ -8,8 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/load"
 	"github.com/distinfer/distinfer/bench/served"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 const mb = 1e6

@@ -21,9 +21,9 @@ import (
 
 	"github.com/google/pprof/profile"
 
-	"github.com/distinfer/distinfer/bench/load"
 	"github.com/distinfer/distinfer/bench/served"
 	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 // The goal; docs/performance.md names it as well.
@@ -66,7 +66,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	result, err := load.Run(ctx, load.Options{Concurrency: o.clients, Duration: o.time, Timeout: time.Minute}, load.Front(cluster.URL), texts)
+	result, err := load.Run(ctx, load.Options{Concurrency: o.clients, Duration: o.time, Timeout: time.Minute}, load.Labels(cluster.Client), texts)
 	names := cluster.Processes()
 	if err = errors.Join(err, cluster.Stop()); err != nil { // profiles are written in the end
 		return err

@@ -12,9 +12,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/load"
 	"github.com/distinfer/distinfer/bench/rig"
 	"github.com/distinfer/distinfer/bench/scale/cgroup"
+	"github.com/distinfer/distinfer/server/client"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 const (
@@ -192,7 +193,7 @@ func (b *bench) serve(ctx context.Context, s setup) (_ sample, err error) {
 	if err != nil {
 		return sample{}, err
 	}
-	quiet, err := load.Run(ctx, load.Options{Concurrency: 1, Requests: alone, Timeout: timeout}, load.Predict(c.url), b.singles)
+	quiet, err := load.Run(ctx, load.Options{Concurrency: 1, Requests: alone, Timeout: timeout}, load.Predictions(c.client), b.singles)
 	if err == nil {
 		err = good(quiet)
 	}
@@ -206,7 +207,7 @@ func (b *bench) serve(ctx context.Context, s setup) (_ sample, err error) {
 func (b *bench) loaded(ctx context.Context, c *cluster, quiet time.Duration) (sample, error) {
 	// Warmed up apart, so that the processor time is that of what is measured.
 	o := load.Options{Concurrency: b.clients * len(c.machines), Duration: warmup, Timeout: timeout}
-	if _, err := load.Run(ctx, o, b.target(c.url), b.requests); err != nil {
+	if _, err := load.Run(ctx, o, b.target(c.client), b.requests); err != nil {
 		return sample{}, err
 	}
 	o.Duration = long(b.time, len(c.machines))
@@ -224,7 +225,7 @@ func (b *bench) loaded(ctx context.Context, c *cluster, quiet time.Duration) (sa
 		return sample{}, err
 	}
 	start := time.Now()
-	result, err := load.Run(ctx, o, b.target(c.url), b.requests)
+	result, err := load.Run(ctx, o, b.target(c.client), b.requests)
 	took := time.Since(start)
 	if err == nil {
 		err = errors.Join(good(result), c.told())
@@ -279,10 +280,10 @@ func good(r *load.Result) error {
 }
 
 // target asks a front about several sentences at a time.
-func (b *bench) target(url string) load.Target {
+func (b *bench) target(front *client.Client) load.Target {
 	return load.Target{
 		Request: func(ctx context.Context, body string) (*http.Request, error) {
-			return http.NewRequestWithContext(ctx, http.MethodPost, url+"/predict", bytes.NewReader([]byte(body)))
+			return http.NewRequestWithContext(ctx, http.MethodPost, front.URL()+"/predict", bytes.NewReader([]byte(body)))
 		},
 		Judge: func(_ string, status int, body []byte) load.Verdict {
 			var answers [][]struct {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/distinfer/distinfer/bench/rig"
 	"github.com/distinfer/distinfer/bench/scale/cgroup"
+	"github.com/distinfer/distinfer/server/client"
 )
 
 // A layout says what a cluster is made of.
@@ -29,7 +30,7 @@ type cluster struct {
 	machines []*rig.Process
 	front    *rig.Process
 	proxy    *rig.Process // nil where links are as they are
-	url      string
+	client   *client.Client
 
 	mu       sync.Mutex
 	troubles []string
@@ -75,8 +76,10 @@ func (b *bench) startCluster(ctx context.Context, l layout) (*cluster, error) {
 	if err != nil {
 		return c, err
 	}
-	c.url = "http://" + address
-	c.front = b.process(c, "front", func(ctx context.Context) error { return rig.FrontReady(ctx, c.url+"/readyz") },
+	if c.client, err = client.New(client.Config{URL: "http://" + address}); err != nil {
+		return c, err
+	}
+	c.front = b.process(c, "front", func(ctx context.Context) error { return rig.FrontReady(ctx, c.client.URL()+"/readyz") },
 		b.binary, "front", "--bundle", l.bundle, "--listen", address, "--stages", route, "--timeout", timeout.String(), "--log-level", "debug")
 	if err := c.front.Start(); err != nil {
 		return c, err

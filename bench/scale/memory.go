@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/distinfer/distinfer/bench/load"
 	"github.com/distinfer/distinfer/bench/scale/cgroup"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 // memoryRequests is how many requests each machine is asked that has enough memory.
@@ -99,7 +99,7 @@ func (b *bench) withMemory(ctx context.Context, model string, stages int, limit 
 // steady is the sentences a second that a cluster answers rightly.
 func (b *bench) steady(ctx context.Context, c *cluster) (float64, error) {
 	o := load.Options{Concurrency: b.clients * len(c.machines), Requests: memoryRequests * len(c.machines), Timeout: timeout}
-	result, err := load.Run(ctx, o, b.target(c.url), b.requests)
+	result, err := load.Run(ctx, o, b.target(c.client), b.requests)
 	if err != nil {
 		return 0, err
 	}

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/load"
 	"github.com/distinfer/distinfer/bench/rig"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 func TestShareLeavesRoomForFrontAndLoad(t *testing.T) {
@@ -145,7 +145,7 @@ func quick(t *testing.T) *load.Latencies {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r, _ := load.Run(ctx, load.Options{Concurrency: 1, Requests: 1, Timeout: time.Second}, load.Front("http://127.0.0.1:1"), []string{"a"})
+	r, _ := load.Run(ctx, load.Options{Concurrency: 1, Requests: 1, Timeout: time.Second}, load.Target{}, []string{"a"})
 	return r.Latency
 }
 

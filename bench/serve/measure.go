@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/load"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 const (

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/load"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 const (
@@ -141,11 +143,13 @@ func ask(ctx context.Context, t load.Target, text string) (load.Verdict, error) 
 	if err != nil {
 		return load.Failed, err
 	}
-	status, body, err := load.Ask(nil, request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return load.Failed, err
 	}
-	return t.Judge(text, status, body), fmt.Errorf("it answers %d: %.200s", status, body)
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	return t.Judge(text, response.StatusCode, body), errors.Join(fmt.Errorf("it answers %d: %.200s", response.StatusCode, body), err)
 }
 
 // ended reports whether a child has ended, and leaves it to be waited for.

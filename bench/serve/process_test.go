@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/load"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 // Not parallel: all that this process starts is taken for the server's.

@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/distinfer/distinfer/bench/load"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 // Where the Makefile's target puts the servers to compare with, and their apps.

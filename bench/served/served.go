@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/distinfer/distinfer/server/client"
 )
 
 // patience is how long a process may take to be ready, and drainTime how long to
@@ -41,7 +43,8 @@ type Options struct {
 
 // A Cluster is the stages of a model in rank order, and their front.
 type Cluster struct {
-	URL    string // of the front
+	URL    string         // of the front
+	Client *client.Client // of it
 	Stages []*Process
 	Front  *Process
 
@@ -79,6 +82,9 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	}
 	front := append([]string{o.Binary, "front", "--bundle", bundle, "--port", "0", "--stages", strings.Join(addresses, ",")}, o.Front...)
 	c.Front, c.URL, err = c.start(ctx, "front", "front listening", front...)
+	if err == nil {
+		c.Client, err = client.New(client.Config{URL: c.URL})
+	}
 	return c, err
 }
 

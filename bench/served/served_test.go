@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/load"
 	"github.com/distinfer/distinfer/bench/served"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 func TestAClusterServesIsMeasuredAndLeavesNothing(t *testing.T) {
@@ -34,7 +34,7 @@ func TestAClusterServesIsMeasuredAndLeavesNothing(t *testing.T) {
 			_ = c.Stop()
 		}
 	}()
-	r, err := load.Run(t.Context(), load.Options{Concurrency: 2, Requests: 20, Timeout: time.Minute}, load.Front(c.URL), []string{"good", "bad"})
+	r, err := load.Run(t.Context(), load.Options{Concurrency: 2, Requests: 20, Timeout: time.Minute}, load.Labels(c.Client), []string{"good", "bad"})
 	if err != nil || r.Right != 20 {
 		t.Errorf("%+v %v", r, err)
 	}
@@ -50,7 +50,7 @@ func TestAClusterServesIsMeasuredAndLeavesNothing(t *testing.T) {
 	if err := c.Stop(); err != nil {
 		t.Error(err)
 	}
-	r, err = load.Run(t.Context(), load.Options{Concurrency: 1, Requests: 1, Timeout: time.Minute}, load.Front(c.URL), []string{"good"})
+	r, err = load.Run(t.Context(), load.Options{Concurrency: 1, Requests: 1, Timeout: time.Minute}, load.Labels(c.Client), []string{"good"})
 	if err != nil || r.Failed != 1 || !strings.Contains(r.Kinds()[0].Example, syscall.ECONNREFUSED.Error()) {
 		t.Errorf("the front still answers: %+v %v", r, err)
 	}

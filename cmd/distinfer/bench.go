@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -15,7 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	loader "github.com/distinfer/distinfer/bench/load"
+	"github.com/distinfer/distinfer/server/client"
+	loader "github.com/distinfer/distinfer/server/load"
 )
 
 // sentences are asked about when there is no file of texts. They are as long as
@@ -60,11 +61,11 @@ The exit code is 1 when no answer was right.`,
 		if err != nil {
 			return err
 		}
-		url := defaultFront
+		front := defaultFront
 		if len(args) > 0 {
-			url = args[0]
+			front = args[0]
 		}
-		b.access, err = b.flags.open(s, "URL", url)
+		b.front, err = b.flags.open(s, client.Config{URL: front})
 		if err != nil {
 			return err
 		}
@@ -93,7 +94,7 @@ type benchmark struct {
 	input   input
 	file    string // of texts; "" for those built in
 	options loader.Options
-	access  access
+	front   *client.Client
 }
 
 func (b *benchmark) addFlags(f *pflag.FlagSet) {
@@ -174,26 +175,14 @@ func (b *benchmark) read(stdin io.Reader) ([]string, error) {
 }
 
 func (b *benchmark) run(ctx context.Context, w io.Writer, texts []string, asJSON bool) error {
-	target := loader.Predict(b.access.url)
-	if b.access.token != "" {
-		plain := target.Request
-		target.Request = func(ctx context.Context, text string) (*http.Request, error) {
-			r, err := plain(ctx, text)
-			if err == nil {
-				r.Header.Set("Authorization", "Bearer "+b.access.token)
-			}
-			return r, err
-		}
-	}
-	o := b.options
-	o.TLS = &tls.Config{RootCAs: b.access.authorities}
-	if err := b.knock(ctx, o, target, texts[0]); err != nil {
+	if err := b.knock(ctx, texts[0]); err != nil {
 		return err
 	}
+	o, front := b.options, b.front.URL()
 	if !asJSON {
-		fmt.Fprintf(w, "%s: %s\n\n", b.access.url, described(o))
+		fmt.Fprintf(w, "%s: %s\n\n", front, described(o))
 	}
-	r, err := loader.Run(ctx, o, target, texts)
+	r, err := loader.Run(ctx, o, loader.Predictions(b.front), texts)
 	if err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -201,7 +190,7 @@ func (b *benchmark) run(ctx context.Context, w io.Writer, texts []string, asJSON
 	if asJSON {
 		write = writeBenchJSON
 	}
-	if err := write(w, b.access.url, o, r); err != nil {
+	if err := write(w, front, o, r); err != nil {
 		return err
 	}
 	if r.Right == 0 {
@@ -211,25 +200,21 @@ func (b *benchmark) run(ctx context.Context, w io.Writer, texts []string, asJSON
 }
 
 // knock asks once, so that it is known before the run whether there is anybody
-// who lets us in.
-func (b *benchmark) knock(ctx context.Context, o loader.Options, target loader.Target, text string) error {
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+// who lets us in. What else the front answers, the run counts.
+func (b *benchmark) knock(ctx context.Context, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, b.options.Timeout)
 	defer cancel()
-	request, err := target.Request(ctx, text)
-	if err != nil {
-		return err
-	}
-	status, _, err := loader.Ask(o.TLS, request)
+	_, err := b.front.Predict(ctx, text)
+	var refused *client.Error
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing listens at %s; start a front, such as with `distinfer up`, or name the URL of one", b.access.url)
+		return fmt.Errorf("nothing listens at %s; start a front, such as with `distinfer up`, or name the URL of one", b.front.URL())
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s did not answer within %s", b.access.url, o.Timeout)
-	case err != nil:
-		return fmt.Errorf("ask the front: %w", err)
-	}
-	if status == http.StatusUnauthorized {
-		return fmt.Errorf("%s wants a token that it knows; name a file that holds one with --token-file", b.access.url)
+		return fmt.Errorf("%s did not answer within %s", b.front.URL(), b.options.Timeout)
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+		return unauthorized(err)
+	case errors.As(err, new(*url.Error)): // no answer at all
+		return err
 	}
 	return nil
 }

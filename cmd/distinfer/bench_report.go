@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode"
 
-	loader "github.com/distinfer/distinfer/bench/load"
+	loader "github.com/distinfer/distinfer/server/load"
 )
 
 // described says in a line how questions are asked.

@@ -91,13 +91,13 @@ func TestBenchAsksAboutTheTextsOfAFile(t *testing.T) {
 	var mu sync.Mutex
 	var asked []string
 	url := answering(t, func(_ int64, w http.ResponseWriter, r *http.Request) {
-		var body struct{ Inputs string }
+		var body struct{ Inputs []string }
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			t.Error(err)
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		asked = append(asked, body.Inputs)
+		asked = append(asked, body.Inputs...)
 		_, _ = io.WriteString(w, positive)
 	})
 	dir := t.TempDir()
@@ -186,8 +186,8 @@ func TestBenchRefusesWhatItCannotUse(t *testing.T) {
 		{"http://127.0.0.1:1", 1, "nothing listens at http://127.0.0.1:1; start a front"},
 		{guarded, 1, "--token-file"},
 		{silent + " --timeout 100ms", 1, "did not answer within 100ms"},
-		{"localhost:8008", 2, `URL is "localhost:8008"; it must be a URL that begins with http`},
-		{"ftp://localhost", 2, "begins with http"},
+		{"localhost:8008", 2, `URL is "localhost:8008"; it must begin with http`},
+		{"ftp://localhost", 2, "begin with http"},
 		{"http://localhost http://localhost", 2, "unexpected argument"},
 		{"--concurrency 0", 2, "--concurrency is 0"},
 		{"--rate -1", 2, "--rate is -1"},

@@ -3,18 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/hashicorp/go-retryablehttp"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -94,7 +89,7 @@ text, or {"error": …, "line": …}.`,
 					return usageError{fmt.Errorf("--%s is the front's own; start it with that, or leave --front out", name)}
 				}
 			}
-			if p.ask, p.task, err = front.asker(cmd.Context()); err != nil {
+			if p.ask, p.task, err = remoteAsker(cmd.Context(), front); err != nil {
 				return err
 			}
 		} else {
@@ -314,159 +309,4 @@ func (p *prediction) write(line int, a reply) error {
 	}
 	_, err := fmt.Fprintf(p.w, "%s\t%.6f\n", a.Results[0].Label, a.Results[0].Score)
 	return err
-}
-
-// A remote asks a front over HTTP. It tries again when the front is overloaded
-// or cannot reach a stage, for as long as the front asks to wait.
-type remote struct {
-	access
-	client *retryablehttp.Client
-}
-
-func newRemote(a access) *remote {
-	client := retryablehttp.NewClient()
-	client.Logger = nil
-	client.RetryWaitMin = 100 * time.Millisecond
-	client.RetryWaitMax = 5 * time.Second
-	client.RetryMax = 5
-	client.CheckRetry = func(ctx context.Context, response *http.Response, err error) (bool, error) {
-		if response != nil && response.StatusCode == http.StatusInternalServerError {
-			return false, nil // a bug does not go away
-		}
-		return retryablehttp.DefaultRetryPolicy(ctx, response, err)
-	}
-	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
-	if a.authorities != nil {
-		client.HTTPClient.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: a.authorities}, ForceAttemptHTTP2: true}
-	}
-	if a.token != "" {
-		// It is for this front only, and not for where that may send us to.
-		client.HTTPClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	}
-	return &remote{access: a, client: client}
-}
-
-// asker asks the front what it answers texts with, and then texts. task reports that it does
-// not label them.
-func (r *remote) asker(ctx context.Context) (ask asker, task bool, err error) {
-	data, _, err := r.answer(ctx, http.MethodGet, "/status", nil)
-	if err != nil {
-		return nil, false, err
-	}
-	var status struct {
-		Task   string `json:"task"`
-		NoText string `json:"no_text"`
-	}
-	switch err := json.Unmarshal(data, &status); {
-	case err != nil || status.Task == "" && status.NoText == "":
-		return nil, false, errcode.Errorf(errcode.Unavailable, "%s/status does not tell a task, as a front's does; is it the URL of one?", r.url)
-	case status.Task == "":
-		return nil, false, errcode.Errorf(errcode.Unavailable, "the front at %s answers no texts: %s", r.url, status.NoText)
-	case status.Task == labelling:
-		return r.labels, false, nil
-	}
-	return r.others, true, nil
-}
-
-// labels has texts labelled.
-func (r *remote) labels(ctx context.Context, texts []string) ([]reply, error) {
-	replies := make([]reply, len(texts))
-	return replies, r.predict(ctx, texts, replies, func(i int, raw json.RawMessage) error {
-		if err := json.Unmarshal(raw, &replies[i].Results); err != nil {
-			return err
-		}
-		if len(replies[i].Results) == 0 {
-			return errors.New("there is no label")
-		}
-		return nil
-	})
-}
-
-// others has texts answered as the front's task does, which is passed on as it is.
-func (r *remote) others(ctx context.Context, texts []string) ([]reply, error) {
-	replies := make([]reply, len(texts))
-	return replies, r.predict(ctx, texts, replies, func(i int, raw json.RawMessage) error {
-		replies[i].other = raw
-		return nil
-	})
-}
-
-// predict asks about texts, notes which of them were cut, and has the answer to each read.
-func (r *remote) predict(ctx context.Context, texts []string, replies []reply, read func(i int, raw json.RawMessage) error) error {
-	body, err := json.Marshal(map[string]any{"inputs": texts})
-	if err != nil {
-		return err
-	}
-	data, header, err := r.answer(ctx, http.MethodPost, "/predict", body)
-	if err != nil {
-		return err
-	}
-	for place := range strings.SplitSeq(header.Get(front.TruncatedHeader), ",") {
-		if i, err := strconv.Atoi(strings.TrimSpace(place)); err == nil && i >= 0 && i < len(replies) {
-			replies[i].Truncated = true
-		}
-	}
-	var results []json.RawMessage
-	if err = json.Unmarshal(data, &results); err == nil && len(results) != len(texts) {
-		return errcode.Errorf(errcode.Unavailable, "the front answered %d texts of %d", len(results), len(texts))
-	}
-	for i := 0; err == nil && i < len(results); i++ {
-		err = read(i, results[i])
-	}
-	if err != nil {
-		return errcode.Errorf(errcode.Unavailable, "%s/predict did not answer as a front does: %w", r.url, err)
-	}
-	return nil
-}
-
-// answer is what the front answers at a path, with which header; body is JSON, or nil.
-func (r *remote) answer(ctx context.Context, method, path string, body []byte) ([]byte, http.Header, error) {
-	url := r.url + path
-	request, err := retryablehttp.NewRequestWithContext(ctx, method, url, body)
-	if err != nil {
-		return nil, nil, errcode.Errorf(errcode.Unavailable, "--front: %w", err)
-	}
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	if r.token != "" {
-		request.Header.Set("Authorization", "Bearer "+r.token)
-	}
-	response, err := r.client.Do(request)
-	if err != nil {
-		return nil, nil, errcode.Errorf(errcode.Unavailable, "ask the front: %w", err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	data, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, nil, errcode.Errorf(errcode.Unavailable, "read the front's answer: %w", err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, nil, refusal(url, response, data)
-	}
-	return data, response.Header, nil
-}
-
-// refusal is the error that the front answered with.
-func refusal(url string, response *http.Response, data []byte) error {
-	var problem struct {
-		Error string `json:"error"`
-	}
-	if json.Unmarshal(data, &problem) != nil || problem.Error == "" {
-		return errcode.Errorf(errcode.Unavailable, "%s answered %s, and not as a front does; is it the URL of one?", url, response.Status)
-	}
-	code := errcode.Unavailable
-	switch response.StatusCode {
-	case http.StatusBadRequest:
-		code = errcode.Invalid
-	case http.StatusInternalServerError:
-		code = errcode.Internal
-	case http.StatusRequestEntityTooLarge:
-		code = errcode.TooLarge
-	case http.StatusUnprocessableEntity:
-		code = errcode.Quarantined
-	case http.StatusUnauthorized:
-		problem.Error = "it wants a token that it knows; name a file that holds one with --token-file"
-	}
-	return errcode.Errorf(code, "the front at %s answered %s: %s", url, response.Status, problem.Error)
 }

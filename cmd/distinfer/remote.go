@@ -1,18 +1,27 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	neturl "net/url"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/server/client"
 	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/watched"
 )
+
+// retries is how often predict sends a request again that a front cannot answer now.
+const retries = 5
 
 // remoteFlags say which front to ask, and how.
 type remoteFlags struct {
@@ -25,26 +34,15 @@ func (r *remoteFlags) add(f *pflag.FlagSet) {
 	r.accessFlags.add(f)
 }
 
-// open makes the remote that the flags name, or none.
-func (r *remoteFlags) open(s *settings) (*remote, error) {
+// open makes the client that the flags name, or none.
+func (r *remoteFlags) open(s *settings) (*client.Client, error) {
 	if r.front == "" {
 		if r.tokenFile != "" || r.ca != "" {
 			return nil, usageError{errors.New("--token-file and --ca are for a front; name it with --front")}
 		}
 		return nil, nil
 	}
-	a, err := r.accessFlags.open(s, "--front", r.front)
-	if err != nil {
-		return nil, err
-	}
-	return newRemote(a), nil
-}
-
-// An access is a front and what it takes to be let in.
-type access struct {
-	url         string
-	token       string         // "" for none
-	authorities *x509.CertPool // nil for those of the system
+	return r.accessFlags.open(s, client.Config{URL: r.front, Retries: retries})
 }
 
 // accessFlags say how to be let in by a front.
@@ -56,18 +54,19 @@ func (a *accessFlags) add(f *pflag.FlagSet) {
 	addInsecureFlag(f)
 }
 
-// open checks a front's URL, which the given argument named, and reads the files.
-func (a *accessFlags) open(s *settings, argument, front string) (access, error) {
-	url, err := neturl.Parse(front)
-	if err != nil || url.Scheme != "http" && url.Scheme != "https" || url.Host == "" {
-		return access{}, usageError{fmt.Errorf("%s is %q; it must be a URL that begins with http:// or https://", argument, front)}
+// open makes a client of a front with the token and the authorities of the files.
+func (a *accessFlags) open(s *settings, c client.Config) (*client.Client, error) {
+	url, err := client.ParseURL(c.URL)
+	if err != nil {
+		return nil, usageError{err}
 	}
-	opened := access{url: strings.TrimSuffix(front, "/")}
-	if opened.token, err = a.token(s, url); err != nil {
-		return access{}, err
+	if c.Token, err = a.token(s, url); err != nil {
+		return nil, err
 	}
-	opened.authorities, err = a.authorities()
-	return opened, err
+	if c.TLS, err = a.authorities(); err != nil {
+		return nil, err
+	}
+	return client.New(c)
 }
 
 func (a *accessFlags) token(s *settings, url *neturl.URL) (string, error) {
@@ -89,7 +88,7 @@ func (a *accessFlags) token(s *settings, url *neturl.URL) (string, error) {
 	return token, s.permit(s.logger(), traffic{"sending the token to", net.JoinHostPort(url.Hostname(), port), url.Scheme == "https", "use an https:// URL"})
 }
 
-func (a *accessFlags) authorities() (*x509.CertPool, error) {
+func (a *accessFlags) authorities() (*tls.Config, error) {
 	if a.ca == "" {
 		return nil, nil
 	}
@@ -101,5 +100,54 @@ func (a *accessFlags) authorities() (*x509.CertPool, error) {
 	if !pool.AppendCertsFromPEM(data) {
 		return nil, fmt.Errorf("--ca: %s holds no certificate in PEM", a.ca)
 	}
-	return pool, nil
+	return &tls.Config{RootCAs: pool}, nil
+}
+
+// unauthorized names the flag that a front's refusal calls for.
+func unauthorized(err error) error {
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
+		return fmt.Errorf("%s answered 401 Unauthorized: it wants a token that it knows; name a file that holds one with --token-file", refused.URL)
+	}
+	return err
+}
+
+// remoteAsker asks the front what it answers texts with, and then texts. task reports that
+// it does not label them.
+func remoteAsker(ctx context.Context, c *client.Client) (ask asker, task bool, err error) {
+	status, err := c.Status(ctx)
+	if err != nil {
+		return nil, false, unauthorized(err)
+	}
+	if status.Task == "" {
+		return nil, false, fmt.Errorf("the front at %s answers no texts: %s", c.URL(), status.NoText)
+	}
+	task = status.Task != labelling
+	return func(ctx context.Context, texts []string) ([]reply, error) {
+		answers, err := c.Predict(ctx, texts...)
+		if err != nil {
+			return nil, unauthorized(err)
+		}
+		replies := make([]reply, len(answers))
+		for i, a := range answers {
+			if replies[i], err = replyOf(a, task); err != nil {
+				return nil, errcode.Errorf(errcode.Unavailable, "%s/predict did not answer as a front does: %w", c.URL(), err)
+			}
+		}
+		return replies, nil
+	}, task, nil
+}
+
+// replyOf reads labels, and passes on what another task answers as it is.
+func replyOf(a client.Answer, task bool) (r reply, err error) {
+	r.Truncated = a.Truncated
+	if task {
+		r.other = a.JSON
+		return r, nil
+	}
+	labels, err := a.Labels()
+	for _, l := range labels {
+		r.Results = append(r.Results, text.Result{Label: l.Name, Score: l.Score})
+	}
+	return r, err
 }

@@ -5,17 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	neturl "net/url"
-	"strings"
+
+	"github.com/distinfer/distinfer/server/client"
 )
 
-// Front asks a front with GET /?text=…, and takes a line with a label for right.
-func Front(url string) Target {
-	url = strings.TrimSuffix(url, "/") + "/?text="
+// Labels asks a front with GET /?text=…, and takes a line with a label for right.
+func Labels(front *client.Client) Target {
 	return Target{
-		Request: func(ctx context.Context, text string) (*http.Request, error) {
-			return http.NewRequestWithContext(ctx, http.MethodGet, url+neturl.QueryEscape(text), nil)
-		},
+		TLS:     front.TLS(),
+		Request: front.LabelRequest,
 		Judge: func(_ string, status int, body []byte) Verdict {
 			label, ended := bytes.CutSuffix(body, []byte("\n"))
 			return verdict(status, ended && len(label) > 0 && !bytes.ContainsRune(label, '\n'))
@@ -23,21 +21,13 @@ func Front(url string) Target {
 	}
 }
 
-// Predict asks a front with POST /predict, and takes a list of labels and scores
+// Predictions asks a front with POST /predict, and takes a list of labels and scores
 // for right.
-func Predict(url string) Target {
-	url = strings.TrimSuffix(url, "/") + "/predict"
+func Predictions(front *client.Client) Target {
 	return Target{
+		TLS: front.TLS(),
 		Request: func(ctx context.Context, text string) (*http.Request, error) {
-			body, err := json.Marshal(map[string]string{"inputs": text})
-			if err != nil {
-				return nil, err
-			}
-			r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-			if err == nil {
-				r.Header.Set("Content-Type", "application/json")
-			}
-			return r, err
+			return front.PredictRequest(ctx, text)
 		},
 		Judge: func(_ string, status int, body []byte) Verdict {
 			return verdict(status, status == http.StatusOK && areResults(body))

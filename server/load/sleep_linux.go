@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// nap sleeps for a time, to within a tenth of a millisecond, or less when a signal
+// sleep waits for a time, to within a tenth of a millisecond, or less when a signal
 // comes.
-func nap(d time.Duration) {
+func sleep(d time.Duration) {
 	t := syscall.NsecToTimespec(d.Nanoseconds())
 	_ = syscall.Nanosleep(&t, nil)
 }

@@ -28,15 +28,6 @@ type line struct {
 	out  *bufio.Writer
 }
 
-// Ask asks once, on a connection of its own.
-func Ask(t *tls.Config, request *http.Request) (status int, answer []byte, err error) {
-	l := &line{tls: t}
-	defer l.close()
-	var body bytes.Buffer
-	status, err = l.exchange(request, &body)
-	return status, body.Bytes(), err
-}
-
 // exchange sends a request and reads the whole answer, up to maxAnswer and one byte.
 // The service may have closed a connection that was idle, just when it was used again;
 // then the request is sent anew.

@@ -7,7 +7,7 @@
 // charged for all who came meanwhile.
 //
 // Only right answers count for throughput and latency; what is right, the caller
-// says. The package must not know which service it asks.
+// says: what a front answers, by Labels and Predictions.
 //
 // The loop is our own: vegeta, which was looked at first, counts from when a
 // request was sent, so that those who wait for one of its workers are not
@@ -39,7 +39,6 @@ type Options struct {
 	Warmup      time.Duration // asked before, and not counted
 	Duration    time.Duration // 0: until there were as many as Requests
 	Timeout     time.Duration // for one request, from when it was due
-	TLS         *tls.Config   // of https; nil: as usual
 }
 
 func (o Options) check() error {
@@ -73,9 +72,10 @@ func (v Verdict) String() string {
 	return [...]string{"failed", "right", "refused", "wrong"}[v]
 }
 
-// A Target is a service that can be asked. Both functions are called by many
+// A Target is a service that can be asked. Its functions are called by many
 // goroutines at a time.
 type Target struct {
+	TLS *tls.Config // of https; nil trusts the system's authorities
 	// Request makes the request that asks about a text. An error ends the run.
 	Request func(ctx context.Context, text string) (*http.Request, error)
 	// Judge says what the answer is worth. It must not keep the body.
@@ -124,7 +124,7 @@ type run struct {
 func (r *run) since() time.Duration { return time.Since(r.schedule.began) }
 
 func (r *run) client(ctx context.Context) {
-	l := &line{tls: r.o.TLS}
+	l := &line{tls: r.target.TLS}
 	defer l.close()
 	var body bytes.Buffer // used again for every answer
 	for {

@@ -78,7 +78,7 @@ func (s *schedule) wait(ctx context.Context, when time.Time) bool {
 		}
 	}
 	for rest := time.Until(when); rest > 0; rest = time.Until(when) {
-		nap(rest)
+		sleep(rest)
 	}
 	return true
 }

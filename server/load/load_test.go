@@ -19,7 +19,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/distinfer/distinfer/bench/load"
+	"github.com/distinfer/distinfer/server/client"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,9 +39,19 @@ func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 
 func label(w http.ResponseWriter) { _, _ = io.WriteString(w, "positive\n") }
 
+// labels asks the front at a URL for labels.
+func labels(t *testing.T, config client.Config) load.Target {
+	t.Helper()
+	c, err := client.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return load.Labels(c)
+}
+
 func measure(t *testing.T, o load.Options, url string) *load.Result {
 	t.Helper()
-	r, err := load.Run(t.Context(), o, load.Front(url), texts)
+	r, err := load.Run(t.Context(), o, labels(t, client.Config{URL: url}), texts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,15 +286,19 @@ func TestAnswersAreCountedApart(t *testing.T) {
 	}
 }
 
-func TestPredictJudgesTheBody(t *testing.T) {
+func TestPredictionsAreJudgedByTheirBody(t *testing.T) {
 	t.Parallel()
-	target := load.Predict("http://front.example/")
+	front, err := client.New(client.Config{URL: "http://front.example/", Token: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := load.Predictions(front)
 	request, err := target.Request(t.Context(), `a "text"`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	body, _ := io.ReadAll(request.Body)
-	if request.URL.String() != "http://front.example/predict" || string(body) != `{"inputs":"a \"text\""}` || request.Header.Get("Content-Type") != "application/json" {
+	if request.URL.String() != "http://front.example/predict" || string(body) != `{"inputs":["a \"text\""]}` || request.Header.Get("Authorization") != "Bearer secret" || request.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%s %s", request.URL, body)
 	}
 	for body, want := range map[string]load.Verdict{
@@ -370,7 +385,7 @@ func TestAConnectionThatWasClosedWhileIdleIsReplaced(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npositive\n")
 		_ = conn.Close() // though it did not say so
 	})
-	r, err := load.Run(t.Context(), load.Options{Concurrency: 2, Requests: 20, Timeout: time.Minute}, load.Front(url.URL), []string{"a"})
+	r, err := load.Run(t.Context(), load.Options{Concurrency: 2, Requests: 20, Timeout: time.Minute}, labels(t, client.Config{URL: url.URL}), []string{"a"})
 	if err != nil || r.Right != 20 || n.Load() != 20 {
 		t.Errorf("%d right of %d answered, %v: %v", r.Right, n.Load(), err, r.Kinds())
 	}
@@ -384,8 +399,8 @@ func TestHTTPSIsAskedWithTheAuthoritiesGiven(t *testing.T) {
 	authorities := x509.NewCertPool()
 	authorities.AddCert(s.Certificate())
 	for known, want := range map[*x509.CertPool]int{authorities: 10, x509.NewCertPool(): 0} {
-		o := load.Options{Concurrency: 2, Requests: 10, Timeout: time.Minute, TLS: &tls.Config{RootCAs: known}}
-		if r, err := load.Run(t.Context(), o, load.Front(s.URL), []string{"a"}); err != nil || r.Right != want {
+		o := load.Options{Concurrency: 2, Requests: 10, Timeout: time.Minute}
+		if r, err := load.Run(t.Context(), o, labels(t, client.Config{URL: s.URL, TLS: &tls.Config{RootCAs: known}}), []string{"a"}); err != nil || r.Right != want {
 			t.Errorf("%d right, %v: %v", r.Right, err, r.Kinds())
 		}
 	}
@@ -447,7 +462,7 @@ func TestCancelledRunReturnsWhatThereIs(t *testing.T) {
 				<-r.Context().Done()
 			})
 			o.Duration, o.Timeout = time.Hour, patient
-			r, err := load.Run(ctx, o, load.Front(s.URL), texts)
+			r, err := load.Run(ctx, o, labels(t, client.Config{URL: s.URL}), texts)
 			if !errors.Is(err, context.Canceled) {
 				t.Fatal(err)
 			}
@@ -460,7 +475,7 @@ func TestCancelledRunReturnsWhatThereIs(t *testing.T) {
 
 func TestRequestThatCannotBeMadeEndsTheRun(t *testing.T) {
 	t.Parallel()
-	_, err := load.Run(t.Context(), load.Options{Concurrency: 2, Duration: time.Hour, Timeout: patient}, load.Front("http://%zz"), texts)
+	_, err := load.Run(t.Context(), load.Options{Concurrency: 2, Duration: time.Hour, Timeout: patient}, load.Target{Request: func(context.Context, string) (*http.Request, error) { return nil, errors.New("boom") }}, texts)
 	if err == nil || !strings.Contains(err.Error(), "make a request") {
 		t.Error(err)
 	}
@@ -478,11 +493,11 @@ func TestOptionsThatSayNothingAreRefused(t *testing.T) {
 	} {
 		o := good
 		change(&o)
-		if _, err := load.Run(t.Context(), o, load.Front("http://localhost"), texts); err == nil || !strings.Contains(err.Error(), why) {
+		if _, err := load.Run(t.Context(), o, labels(t, client.Config{URL: "http://localhost"}), texts); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v", why, err)
 		}
 	}
-	if _, err := load.Run(t.Context(), good, load.Front("http://localhost"), nil); err == nil {
+	if _, err := load.Run(t.Context(), good, labels(t, client.Config{URL: "http://localhost"}), nil); err == nil {
 		t.Error("a run without texts")
 	}
 }

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package load
-
-import "time"
-
-// nap sleeps for a time.
-func nap(d time.Duration) { time.Sleep(d) }
