@@ -275,7 +275,7 @@ func servedModels(t *testing.T, url string) string {
 	return string(list)
 }
 
-// No path is in the document that leads nowhere; that none is missing holds front.Serve.
+// No path is in the document that leads nowhere, and the usual ones are in it.
 func TestTheOpenAPIDocumentNamesOnlyWhatIsAnswered(t *testing.T) {
 	t.Parallel()
 	_, url := serveTask(t, taskModel(t, "embed", nil))

@@ -53,7 +53,7 @@ type Front struct {
 	Config
 	models   models
 	mux      *http.ServeMux
-	patterns []string        // that are answered, but for those of the model's task
+	patterns []string        // see Patterns
 	quiet    map[string]bool // patterns that are logged at debug
 	open     map[string]bool // paths that need no token
 	handler  http.Handler    // mux, with responses compressed
@@ -93,12 +93,16 @@ func New(c Config, m Model) *Front {
 }
 
 // Handle has requests answered by another handler, behind the front's tokens and limits.
-// The pattern is http.ServeMux's. It is called before Serve, which fails when no part that
-// Describe was given describes what is answered.
+// The pattern is http.ServeMux's. It is called before Serve, with a part of the OpenAPI document
+// for Describe.
 func (f *Front) Handle(pattern string, h http.Handler) {
 	f.patterns = append(f.patterns, pattern)
 	f.mux.Handle(pattern, h)
 }
+
+// Patterns are those that Handle was given, the front's own among them. The routes of the model's
+// task are beside them. Tests compare them with the OpenAPI document.
+func (f *Front) Patterns() []string { return f.patterns }
 
 // HandleOpenly is Handle for a path that needs no token, since load balancers have none.
 func (f *Front) HandleOpenly(path string, h http.Handler) {

@@ -4,10 +4,8 @@ import (
 	_ "embed" // the document's own parts
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
@@ -31,20 +29,13 @@ type document struct {
 	parts [][]byte
 
 	mu   sync.Mutex
-	made *written // nil while it is not
-}
-
-// A written document is one as it is answered with, and the paths in it.
-type written struct {
-	http.Handler
-	paths map[string]any
+	made *httpx.Document // nil while it is not
 }
 
 // Describe adds a part to the document that /openapi.json answers with: the paths,
 // and the components they refer to, of an OpenAPI document such as openapi.json beside
 // this file, to whose components it may refer too. It is called before Serve, by who
-// calls Handle; Serve fails with a part that is no JSON, or that describes what is
-// described already.
+// calls Handle.
 func (f *Front) Describe(part []byte) { f.document.parts = append(f.document.parts, part) }
 
 // current is the model's task.
@@ -55,7 +46,7 @@ func (f *Front) current() Task {
 }
 
 // of is the document while the model has the task that current tells.
-func (d *document) of(current func() Task) (*written, error) {
+func (d *document) of(current func() Task) (*httpx.Document, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.made != nil {
@@ -69,8 +60,7 @@ func (d *document) of(current func() Task) (*written, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
 	}
-	paths, _ := whole["paths"].(map[string]any)
-	d.made = &written{httpx.NewDocument(httpx.TypeJSON, append(data, '\n')), paths}
+	d.made = httpx.NewDocument(httpx.TypeJSON, append(data, '\n'))
 	return d.made, nil
 }
 
@@ -130,35 +120,4 @@ func (f *Front) describe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.ServeHTTP(w, r)
-}
-
-// described fails when something is answered that the document does not describe.
-func (f *Front) described() error {
-	d, err := f.document.of(f.current)
-	if err != nil {
-		return err
-	}
-	paths := d.paths
-	for _, pattern := range f.patterns {
-		_, path, found := strings.Cut(pattern, " ")
-		if !found {
-			path = pattern
-		}
-		path = strings.TrimSuffix(path, "{$}")
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(paths)), func(one string) bool {
-			return one == path || path != "/" && strings.HasSuffix(path, "/") && strings.HasPrefix(one, path)
-		}) {
-			return fmt.Errorf("the OpenAPI document does not describe %s; give Describe a part for what is given to Handle", path)
-		}
-	}
-	t := f.current()
-	if t == nil {
-		return nil
-	}
-	for path := range t.Routes() {
-		if paths[path] == nil {
-			return fmt.Errorf("the OpenAPI document does not describe %s, which the task %s answers", path, t.Name())
-		}
-	}
-	return nil
 }

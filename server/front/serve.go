@@ -32,9 +32,6 @@ const (
 // Serve serves HTTP/1 and HTTP/2 on the listener until ctx ends, then finishes the
 // requests under way and returns nil. It closes the listener.
 func (f *Front) Serve(ctx context.Context, l net.Listener) error {
-	if err := f.described(); err != nil {
-		return errors.Join(err, l.Close())
-	}
 	base, err := f.guard(l)
 	if err != nil {
 		return errors.Join(err, l.Close())

@@ -5,6 +5,7 @@ import (
 	_ "embed" // the description
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -32,6 +33,9 @@ func HealthPaths() []string { return []string{livePath, readyPath} }
 
 // ServeHTTP implements http.Handler, for /v2 and all that is below it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Patterns are those of http.ServeMux that are answered. Tests compare them with Description.
+func (s *Server) Patterns() []string { return slices.Collect(maps.Keys(s.routes())) }
 
 // routes are what is answered, by pattern.
 func (s *Server) routes() map[string]http.HandlerFunc {
