@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/server/budget"
 	"github.com/distinfer/distinfer/server/stage"
@@ -51,7 +52,7 @@ func (m stageMemory) forRuns(inUse, resident int64) int64 {
 // memoryShare is how much memory the process of a stage may use: its weights, and a part
 // of what is left beside those of all processes on this machine that hold the bundle or
 // are its front. It is 0 when the system does not tell. root is the root of the file system.
-func (o *stageOptions) memoryShare(ctx context.Context, root string, b *bundle.Bundle, listen string) int64 {
+func (o *stageOptions) memoryShare(ctx context.Context, root host.Root, b *bundle.Bundle, listen string) int64 {
 	if o.MaxMemory > 0 {
 		return o.MaxMemory
 	}
@@ -63,33 +64,25 @@ func (o *stageOptions) memoryShare(ctx context.Context, root string, b *bundle.B
 	if stage.IsLoopback(listen) {
 		processes++ // the front
 	}
-	available := availableMemory(root)
+	available := root.AvailableMemory()
 	if available == 0 {
 		return 0
 	}
 	part := func(of int64) int64 { return max(of-weights, 0)/int64(processes) + own }
 	// Of a group, that of a whole: what its processes use already is theirs.
-	return max(min(available, part(machineMemory(root)), part(groupMemory(root))), 1)
+	return max(min(available, part(root.MachineMemory()), part(root.GroupMemory())), 1)
 }
 
 // stagesHere are the processes of stages on this machine, as far as can be told, and the
 // bytes of their weights.
 func (o *stageOptions) stagesHere(ctx context.Context, b *bundle.Bundle) (processes int, weights int64) {
-	addresses, err := o.Stages.forStages(len(b.Stages))
+	addresses, err := o.Stages.ForStages(len(b.Stages))
 	if err != nil {
 		return 1, b.Stages[o.Rank].ParameterBytes
 	}
-	own, err := localAddresses()
-	if err != nil {
-		return 1, b.Stages[o.Rank].ParameterBytes
-	}
-	for rank, replicas := range addresses {
-		for _, replica := range replicas {
-			if len(ownIPs(ctx, own, replica)) > 0 {
-				processes++
-				weights += b.Stages[rank].ParameterBytes
-			}
-		}
+	for rank, n := range addresses.ReplicasHere(ctx) {
+		processes += n
+		weights += int64(n) * b.Stages[rank].ParameterBytes
 	}
 	return max(processes, 1), max(weights, b.Stages[o.Rank].ParameterBytes)
 }
@@ -103,12 +96,12 @@ type stageBudget struct {
 // newStageBudget makes the arena that the stage's model is to be loaded into; nil when
 // the system does not tell how much memory there is.
 func (o *stageOptions) newStageBudget(ctx context.Context, library *ort.Library, b *bundle.Bundle, listen string) (*stageBudget, error) {
-	share := o.memoryShare(ctx, "/", b, listen)
+	share := o.memoryShare(ctx, host.Here, b, listen)
 	if share == 0 {
 		return nil, nil
 	}
 	debug.FreeOSMemory()
-	m := divideMemory(share, residentMemory("/"), b.Stages[o.Rank].ParameterBytes, int64(o.MaxMessage))
+	m := divideMemory(share, host.Here.ResidentMemory(), b.Stages[o.Rank].ParameterBytes, int64(o.MaxMessage))
 	arena, err := library.NewArena(m.arena)
 	if err != nil {
 		return nil, err
@@ -140,7 +133,7 @@ func (b *stageBudget) apply(c *stage.Config, entry bundle.Stage, log *slog.Logge
 		return nil, err
 	}
 	debug.FreeOSMemory()
-	resident := residentMemory("/")
+	resident := host.Here.ResidentMemory()
 	m := b.memory
 	runs := m.forRuns(inUse, resident)
 	if runs == leastRuns {

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/host/hosttest"
+	"github.com/distinfer/distinfer/server/cluster"
 )
 
 func TestStagesShareTheMemoryThereIs(t *testing.T) {
@@ -22,7 +24,7 @@ func TestStagesShareTheMemoryThereIs(t *testing.T) {
 		"the larger of two":          {map[string]string{"proc/meminfo": meminfo}, func(o *stageOptions) { o.Rank = 1 }, "localhost:2223", (6144<<10-600_000)/3 + 500_000},
 		"in a group":                 {group, nil, "localhost:2222", (3_000_000-600_000)/3 + 100_000},
 		"a machine for itself":       {map[string]string{"proc/meminfo": meminfo}, nil, "198.51.100.1:2222", 6144 << 10},
-		"others are elsewhere":       {map[string]string{"proc/meminfo": meminfo}, func(o *stageOptions) { o.Stages = addresses{{"198.51.100.1:1"}, {"198.51.100.2:1"}} }, "198.51.100.1:2222", 6144 << 10},
+		"others are elsewhere":       {map[string]string{"proc/meminfo": meminfo}, func(o *stageOptions) { o.Stages = cluster.Addresses{{"198.51.100.1:1"}, {"198.51.100.2:1"}} }, "198.51.100.1:2222", 6144 << 10},
 		"what the operator says":     {group, func(o *stageOptions) { o.MaxMemory = 7 }, "localhost:2222", 7},
 		"no more than there is left": {map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "3000000\n", "sys/fs/cgroup/memory.current": "2999000\n"}, nil, "localhost:2222", 1000},
 	} {
@@ -30,7 +32,7 @@ func TestStagesShareTheMemoryThereIs(t *testing.T) {
 		if c.set != nil {
 			c.set(&o)
 		}
-		if got := o.memoryShare(t.Context(), fileSystem(t, c.files), b, c.listen); got != c.want {
+		if got := o.memoryShare(t.Context(), hosttest.FileSystem(t, c.files), b, c.listen); got != c.want {
 			t.Errorf("%s: %d, want %d", what, got, c.want)
 		}
 	}

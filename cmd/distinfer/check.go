@@ -120,6 +120,6 @@ func (s *settings) toCheck(asked bool) (stages [][]string, id bundle.ID, err err
 	if err != nil {
 		return nil, "", err
 	}
-	stages, err = s.Stages.forStages(len(b.Stages))
+	stages, err = s.Stages.ForStages(len(b.Stages))
 	return stages, b.ID, err
 }

@@ -54,7 +54,7 @@ func (c *cutFlags) given(cmd *cobra.Command) string {
 }
 
 // apply writes what the flags say into the options.
-func (c *cutFlags) apply(cmd *cobra.Command, s *settings, o *split.Options) error {
+func (c *cutFlags) apply(cmd *cobra.Command, _ *settings, o *split.Options) error {
 	ways := 0
 	for _, name := range []string{"stages", "at", "layers"} {
 		if cmd.Flags().Changed(name) {

@@ -24,8 +24,10 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
+	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/budget"
+	"github.com/distinfer/distinfer/server/cluster"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/metrics"
@@ -224,7 +226,7 @@ func (o *frontOptions) listenHTTP(ctx context.Context) (net.Listener, error) {
 // A model is a bundle with the stages that compute it.
 type model struct {
 	front.Model
-	addresses [][]string
+	addresses cluster.Addresses
 	wire      string            // the encoding between stages
 	machine   *mtls.Credentials // nil without TLS
 	pipeline  *stage.Pipeline
@@ -245,7 +247,7 @@ func (o *frontOptions) openModel(ctx context.Context, w *frontWatch) (*model, er
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := o.Stages.forStages(len(b.Stages))
+	addresses, err := o.Stages.ForStages(len(b.Stages))
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +257,7 @@ func (o *frontOptions) openModel(ctx context.Context, w *frontWatch) (*model, er
 	return o.connect(b, addresses, w)
 }
 
-func (o *frontOptions) connect(b *bundle.Bundle, addresses [][]string, w *frontWatch) (*model, error) {
+func (o *frontOptions) connect(b *bundle.Bundle, addresses cluster.Addresses, w *frontWatch) (*model, error) {
 	log := o.logger()
 	machine, err := o.stageTLS(log)
 	if err != nil {
@@ -352,8 +354,8 @@ func newFrontProcess(c front.Config, m *model, w *frontWatch) *frontProcess {
 // serve says where, and serves.
 func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
 	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.Bundle.Model.Name, "task", taskName(m.Model), "bundle", m.Bundle.ID.Short(), "stages", len(m.addresses), "wire", m.wire)
-	if addresses(m.addresses).here(ctx) > 0 {
-		leaveProcessors(2)
+	if m.addresses.Here(ctx) > 0 {
+		host.LimitScheduler(2)
 	}
 	f.live(ctx)
 	err := f.watch.serveBeside(ctx, func(ctx context.Context) error { return f.Serve(ctx, l) })

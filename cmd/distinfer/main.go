@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -24,11 +23,6 @@ const (
 	exitUsage  = 2
 	exitSignal = 128 // and the number of the signal that forced the end
 )
-
-// A usageError is a command line that cannot be understood.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -63,10 +57,6 @@ func run(args []string) int {
 	}
 	return exitFailed
 }
-
-// oneLine is an error's message without the line breaks that some libraries put
-// into theirs.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // arguments checks positional arguments: the named ones, all of which must be
 // given, or with optional set may be.

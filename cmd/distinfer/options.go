@@ -10,8 +10,10 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/cluster"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/tracing"
 )
@@ -44,6 +46,14 @@ type threadsOptions struct{ Threads int }
 
 func (o *threadsOptions) AddFlags(f *pflag.FlagSet) {
 	numberVar(f, &o.Threads, "threads", 0, 0, math.MaxInt, "`number` of threads to compute with (default one a processor)")
+}
+
+// threads are how many threads to compute with.
+func (o *threadsOptions) threads() int {
+	if o.Threads > 0 {
+		return o.Threads
+	}
+	return host.Here.Processors().Count
 }
 
 type logOptions struct {
@@ -91,7 +101,7 @@ func (o *textOptions) limits() textmodel.Limits {
 	return textmodel.Limits{MaxTokens: o.MaxTokens, Refuse: o.Truncation == truncationRefuse}
 }
 
-type stagesOptions struct{ Stages addresses }
+type stagesOptions struct{ Stages cluster.Addresses }
 
 func (o *stagesOptions) AddFlags(f *pflag.FlagSet) {
 	addressesVar(f, &o.Stages, "stages", "`addresses` of the stages in rank order, host:port,host:port; replicas of a rank are joined by | (default localhost:2222, localhost:2223, …)")
@@ -126,7 +136,7 @@ type fetchOptions struct {
 var beginOfID = regexp.MustCompile(`^([0-9a-f]{12,64})?$`)
 
 func (o *fetchOptions) AddFlags(f *pflag.FlagSet) {
-	listVar(f, &o.Fetch, "fetch", "`addresses` of machines to fetch what is missing in --bundle from, host:port,host:port", checkAddress)
+	listVar(f, &o.Fetch, "fetch", "`addresses` of machines to fetch what is missing in --bundle from, host:port,host:port", cluster.CheckAddress)
 	stringVar(f, &o.BundleID, "bundle-id", "", "", "`hash` that the bundle's ID has to begin with, of 12 digits or more", func(s string) error {
 		if beginOfID.MatchString(s) {
 			return nil

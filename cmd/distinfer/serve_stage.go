@@ -18,10 +18,12 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/selftest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/cluster"
 	"github.com/distinfer/distinfer/server/listener"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/share"
@@ -124,11 +126,11 @@ func (o *stageOptions) serveStage(ctx context.Context) error {
 			return err
 		}
 	} else if len(o.Stages) > 0 && o.Rank >= len(o.Stages) {
-		return fmt.Errorf("--stages names %d ranks, so there is no rank %d", len(o.Stages), o.Rank)
+		return &cluster.RankError{Rank: o.Rank, Named: len(o.Stages)}
 	}
 	address := o.Listen
 	if address == "" {
-		if address, err = o.Stages.listenAddress(ctx, o.Rank); err != nil {
+		if address, err = o.Stages.ListenAddress(ctx, o.Rank); err != nil {
 			return err
 		}
 	}
@@ -154,14 +156,14 @@ func (o *stageOptions) serveStage(ctx context.Context) error {
 		return err
 	}
 	defer w.close()
-	own, threads := ownProcessors("/"), o.threads()
+	own, threads := host.Here.Processors(), o.threads()
 	config := stage.Config{
 		Rank:  o.Rank,
 		Peers: o.Stages, Next: o.calls(log, machine), MaxMessage: o.MaxMessage, MaxQueue: o.MaxQueue,
 		Instance: instance(),
-		Machine:  own.machine, Processors: own.count, Runs: threads, Threads: threads,
+		Machine:  own.Machine, Processors: own.Count, Runs: threads, Threads: threads,
 		Version: buildVersion(), ONNXRuntime: library.Version(),
-		Memory:  memoryNow("/"),
+		Memory:  host.Here.MemoryNow(),
 		Damaged: library.Damaged,
 		Log:     log,
 	}
@@ -218,7 +220,7 @@ func (o *stageOptions) serveStage(ctx context.Context) error {
 		log.Warn("this machine does not tell its name", "error", err)
 	}
 	log.With(holds...).Info("stage ready", "listen", l.Addr().String(), "tls", machine != nil, "took", time.Since(started).Round(time.Millisecond))
-	leaveProcessors(4)
+	host.LimitScheduler(4)
 	server := stage.NewServer(config)
 	w.metrics.Watch(server, b, load)
 	err = w.serveBeside(ctx, func(ctx context.Context) error { return server.Serve(ctx, l) })
@@ -250,7 +252,7 @@ func (o *stageOptions) openForRank(ctx context.Context) (*bundle.Bundle, error) 
 		return nil, err
 	}
 	if len(o.Stages) > 0 {
-		if _, err := o.Stages.forStages(len(b.Stages)); err != nil {
+		if _, err := o.Stages.ForStages(len(b.Stages)); err != nil {
 			return nil, err
 		}
 	}
@@ -301,7 +303,7 @@ func (o *stageOptions) niceAt(address string) int {
 func (o *stageOptions) helpers(ctx context.Context, pool *ort.Pool, threads, stages int, listen string) func(runs int, alone bool) {
 	part := threads
 	if o.Threads == 0 {
-		part = max(1, threads/o.Stages.ranksHere(ctx, stages, listen))
+		part = max(1, threads/o.Stages.RanksHere(ctx, stages, listen))
 	}
 	return func(runs int, alone bool) {
 		if alone {

@@ -19,6 +19,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/host"
+	"github.com/distinfer/distinfer/server/cluster"
 	"github.com/distinfer/distinfer/server/supervisor"
 	"github.com/distinfer/distinfer/split"
 )
@@ -90,7 +92,7 @@ ports that follow.`,
 				return err
 			}
 			defer remove()
-			how.Out, how.Verify, how.Memory = filepath.Join(temp, "stages"), true, availableMemory("/")
+			how.Out, how.Verify, how.Memory = filepath.Join(temp, "stages"), true, host.Here.AvailableMemory()
 			report, err := s.split(cmd.Context(), args[0], how)
 			if err != nil {
 				return err
@@ -183,7 +185,7 @@ func (o *upOptions) up(ctx context.Context, out io.Writer, config string) error 
 // localStages are the addresses of the stages on this machine: those configured,
 // else the usual ports, else, where these are taken, any that are free. The latter two
 // are kept from other pipelines until release.
-func (o *upOptions) localStages(ctx context.Context, n int) (addresses [][]string, release func(), err error) {
+func (o *upOptions) localStages(ctx context.Context, n int) (addresses cluster.Addresses, release func(), err error) {
 	var kept []io.Closer
 	release = func() {
 		for _, k := range kept {
@@ -191,11 +193,11 @@ func (o *upOptions) localStages(ctx context.Context, n int) (addresses [][]strin
 		}
 	}
 	if len(o.Stages) > 0 {
-		addresses, err = o.Stages.forStages(n)
+		addresses, err = o.Stages.ForStages(n)
 		return addresses, release, err
 	}
 	for rank := range n {
-		port, reservation, err := reserve(ctx, defaultAddress(rank))
+		port, reservation, err := reserve(ctx, cluster.DefaultAddress(rank))
 		for range reserveTries {
 			if err == nil {
 				break
@@ -258,7 +260,7 @@ func (o *upOptions) stageAdmin(number int) (string, error) {
 }
 
 // stageProcesses are the stages as processes that run this same program.
-func (o *upOptions) stageProcesses(addresses addresses, config string) ([]supervisor.Child, error) {
+func (o *upOptions) stageProcesses(addresses cluster.Addresses, config string) ([]supervisor.Child, error) {
 	var children []supervisor.Child
 	for rank, replicas := range addresses {
 		for _, address := range replicas {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/server/cluster"
 	"github.com/distinfer/distinfer/server/hostcheck"
 )
 
@@ -150,8 +151,8 @@ func listVar(f *pflag.FlagSet, to *[]string, name, usage string, check func(stri
 }
 
 // addressesVar adds a flag for the addresses of stages.
-func addressesVar(f *pflag.FlagSet, to *addresses, name, usage string) {
-	f.Var(&value[addresses]{to: to, parse: parseAddresses, format: addresses.String, kind: "addresses", seps: []string{",", "|"}}, name, usage)
+func addressesVar(f *pflag.FlagSet, to *cluster.Addresses, name, usage string) {
+	f.Var(&value[cluster.Addresses]{to: to, parse: cluster.Parse, format: cluster.Addresses.String, kind: "addresses", seps: []string{",", "|"}}, name, usage)
 }
 
 // levelVar adds a flag for the least level to log.

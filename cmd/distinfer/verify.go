@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/split"
 )
 
@@ -130,7 +131,7 @@ func memoryBound(mb int64) (int64, error) {
 		return 0, usageError{fmt.Errorf("--memory is %d; it can be 1 or more, or 0 for what is available", mb)}
 	}
 	if mb == 0 {
-		return availableMemory("/"), nil
+		return host.Here.AvailableMemory(), nil
 	}
 	return mb << 20, nil
 }

@@ -1,9 +1,11 @@
-package main
+package host_test
 
 import (
 	"maps"
 	"runtime"
 	"testing"
+
+	"github.com/distinfer/distinfer/runtime/host/hosttest"
 )
 
 func TestProcessorsAreThoseThatTheTightestQuotaKeepsBusy(t *testing.T) {
@@ -26,8 +28,8 @@ func TestProcessorsAreThoseThatTheTightestQuotaKeepsBusy(t *testing.T) {
 		"a period of nothing":      {map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "100 0\n"}, all},
 		"a file with another line": {map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "100\n"}, all},
 	} {
-		if got := ownProcessors(fileSystem(t, c.files)); got.count != c.want {
-			t.Errorf("%s: %d, want %d", what, got.count, c.want)
+		if got := hosttest.FileSystem(t, c.files).Processors(); got.Count != c.want {
+			t.Errorf("%s: %d, want %d", what, got.Count, c.want)
 		}
 	}
 }
@@ -40,7 +42,7 @@ func TestProcessesKnowWithWhomTheyShareProcessors(t *testing.T) {
 	machine := func(name, data string) uint64 {
 		changed := maps.Clone(files)
 		changed[name] = data
-		return ownProcessors(fileSystem(t, changed)).machine
+		return hosttest.FileSystem(t, changed).Processors().Machine
 	}
 	this := machine("proc/self/cgroup", "0::/a\n")
 	if other := machine("proc/self/cgroup", "0::/b\n"); other != this {
@@ -54,26 +56,6 @@ func TestProcessesKnowWithWhomTheyShareProcessors(t *testing.T) {
 	} {
 		if other == this {
 			t.Errorf("%s is taken for this machine", what)
-		}
-	}
-}
-
-func TestRanksHereAreThoseOnThisMachine(t *testing.T) {
-	t.Parallel()
-	const elsewhere = "192.0.2.1:2222"
-	for _, c := range []struct {
-		stages addresses
-		listen string
-		want   int
-	}{
-		{nil, "localhost:2222", 3},
-		{nil, "127.0.0.1:2222", 3},
-		{nil, elsewhere, 1},
-		{addresses{{"localhost:1"}, {elsewhere}, {elsewhere, "127.0.0.1:3"}}, "localhost:1", 2},
-		{addresses{{elsewhere}, {elsewhere}, {elsewhere}}, elsewhere, 1},
-	} {
-		if got := c.stages.ranksHere(t.Context(), 3, c.listen); got != c.want {
-			t.Errorf("%v, listening on %s: %d, want %d", c.stages, c.listen, got, c.want)
 		}
 	}
 }

@@ -1,4 +1,6 @@
-package main
+// Package host tells how much memory and how many processors this process may use, by what the
+// Linux kernel says of the machine and of the control groups.
+package host
 
 import (
 	"iter"
@@ -11,16 +13,21 @@ import (
 	"time"
 )
 
-// availableMemory is how many bytes this process can have yet: what the machine
-// has available, and what the control groups it is in leave it; 0 when the system
-// does not tell. root is the root of the file system.
-func availableMemory(root string) int64 {
-	least := machineMemory(root)
-	for version, dir := range controlGroups(root, "memory") {
+// A Root is the root of the file system that is read.
+type Root string
+
+// Here is this process's file system.
+const Here Root = "/"
+
+// AvailableMemory is how many bytes this process can have yet: what the machine has available,
+// and what its control groups leave it; 0 when the system does not tell.
+func (root Root) AvailableMemory() int64 {
+	least := root.MachineMemory()
+	for version, dir := range root.controlGroups("memory") {
 		if version == 1 {
-			least = min(least, left(root, dir, "memory.limit_in_bytes", "memory.usage_in_bytes"))
+			least = min(least, root.left(dir, "memory.limit_in_bytes", "memory.usage_in_bytes"))
 		} else {
-			least = min(least, left(root, dir, "memory.max", "memory.current"))
+			least = min(least, root.left(dir, "memory.max", "memory.current"))
 		}
 	}
 	if least == math.MaxInt64 {
@@ -29,10 +36,10 @@ func availableMemory(root string) int64 {
 	return max(least, 1)
 }
 
-// machineMemory is what the machine has available, and groupMemory the limit of the
-// control groups; the largest number when there is none.
-func machineMemory(root string) int64 {
-	for line := range strings.Lines(content(root, "proc/meminfo")) {
+// MachineMemory is what the machine has available, in bytes; the largest number when it does
+// not tell.
+func (root Root) MachineMemory() int64 {
+	for line := range strings.Lines(root.content("proc/meminfo")) {
 		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
 			if kB, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); err == nil {
 				return kB << 10
@@ -42,23 +49,24 @@ func machineMemory(root string) int64 {
 	return math.MaxInt64
 }
 
-func groupMemory(root string) int64 {
+// GroupMemory is the limit of the control groups, in bytes; the largest number when there is none.
+func (root Root) GroupMemory() int64 {
 	least := int64(math.MaxInt64)
-	for version, dir := range controlGroups(root, "memory") {
+	for version, dir := range root.controlGroups("memory") {
 		file := "memory.max"
 		if version == 1 {
 			file = "memory.limit_in_bytes"
 		}
-		if n, err := strconv.ParseInt(strings.TrimSpace(content(root, filepath.Join(dir, file))), 10, 64); err == nil {
+		if n, err := strconv.ParseInt(strings.TrimSpace(root.content(dir, file)), 10, 64); err == nil {
 			least = min(least, n)
 		}
 	}
 	return least
 }
 
-// memoryNow tells what this process has resident and what it could have yet. Whoever
-// asks more often than every second gets the last answer: it takes reading several files.
-func memoryNow(root string) func() (used, available int64) {
+// MemoryNow returns a function that tells what this process has resident and what it could
+// have yet. It reads several files, so it does at most once a second.
+func (root Root) MemoryNow() func() (used, available int64) {
 	var mu sync.Mutex
 	var read time.Time
 	var used, available int64
@@ -66,7 +74,7 @@ func memoryNow(root string) func() (used, available int64) {
 		mu.Lock()
 		defer mu.Unlock()
 		if now := time.Now(); now.Sub(read) > time.Second {
-			used, available, read = residentMemory(root), availableMemory(root), now
+			used, available, read = root.ResidentMemory(), root.AvailableMemory(), now
 		}
 		return used, available
 	}
@@ -76,9 +84,9 @@ func memoryNow(root string) func() (used, available int64) {
 // that may have the controller, each with the version of its hierarchy, from the
 // group itself to the top, since a group is bound by those above it as well. In a
 // container the group's own folder may be the top one.
-func controlGroups(root, controller string) iter.Seq2[int, string] {
+func (root Root) controlGroups(controller string) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
-		for line := range strings.Lines(content(root, "proc/self/cgroup")) {
+		for line := range strings.Lines(root.content("proc/self/cgroup")) {
 			// hierarchy:controllers:path; version 2 has no controllers
 			parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 			if len(parts) != 3 {
@@ -103,10 +111,9 @@ func controlGroups(root, controller string) iter.Seq2[int, string] {
 	}
 }
 
-// residentMemory is how many bytes of memory this process has; 0 when the system
-// does not tell. root is the root of the file system.
-func residentMemory(root string) int64 {
-	fields := strings.Fields(content(root, "proc/self/statm"))
+// ResidentMemory is how many bytes of memory this process has; 0 when the system does not tell.
+func (root Root) ResidentMemory() int64 {
+	fields := strings.Fields(root.content("proc/self/statm"))
 	if len(fields) < 2 {
 		return 0
 	}
@@ -118,16 +125,16 @@ func residentMemory(root string) int64 {
 }
 
 // left is what a control group leaves. Pages of files that it uses can be had back.
-func left(root, dir, limit, usage string) int64 {
-	most, err := strconv.ParseInt(strings.TrimSpace(content(root, dir, limit)), 10, 64)
+func (root Root) left(dir, limit, usage string) int64 {
+	most, err := strconv.ParseInt(strings.TrimSpace(root.content(dir, limit)), 10, 64)
 	if err != nil { // "max", or not there
 		return math.MaxInt64
 	}
-	used, err := strconv.ParseInt(strings.TrimSpace(content(root, dir, usage)), 10, 64)
+	used, err := strconv.ParseInt(strings.TrimSpace(root.content(dir, usage)), 10, 64)
 	if err != nil {
 		return most
 	}
-	for line := range strings.Lines(content(root, dir, "memory.stat")) {
+	for line := range strings.Lines(root.content(dir, "memory.stat")) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if name == "inactive_file" {
 			if n, err := strconv.ParseInt(value, 10, 64); err == nil {
@@ -139,8 +146,8 @@ func left(root, dir, limit, usage string) int64 {
 }
 
 // content is what a file holds, or "".
-func content(parts ...string) string {
-	b, err := os.ReadFile(filepath.Join(parts...))
+func (root Root) content(parts ...string) string {
+	b, err := os.ReadFile(filepath.Join(append([]string{string(root)}, parts...)...))
 	if err != nil {
 		return ""
 	}

@@ -1,11 +1,11 @@
-package main
+// Package cluster reads the addresses of a cluster's stages, and finds this machine among them.
+package cluster
 
 import (
 	"context"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -16,22 +16,22 @@ import (
 // the r-th port after it. The system this one replaces used the same.
 const firstStagePort = 2222
 
-// addresses are the replicas of each rank.
-type addresses [][]string
+// Addresses are the replicas of each rank.
+type Addresses [][]string
 
-// parseAddresses reads "host:port,host:port|host:port": ranks parted by commas,
+// Parse reads "host:port,host:port|host:port": ranks parted by commas,
 // replicas of a rank by bars. dns:///host:port is a replica for each address that
 // the name stands for.
-func parseAddresses(s string) (addresses, error) {
+func Parse(s string) (Addresses, error) {
 	if strings.TrimSpace(s) == "" {
 		return nil, nil
 	}
-	var list addresses
+	var list Addresses
 	for rank, replicas := range strings.Split(s, ",") {
 		var r []string
 		for _, a := range strings.Split(replicas, "|") {
 			a = strings.TrimSpace(a)
-			if err := checkAddress(strings.TrimPrefix(a, stage.ManyReplicas)); err != nil {
+			if err := CheckAddress(strings.TrimPrefix(a, stage.ManyReplicas)); err != nil {
 				return nil, fmt.Errorf("rank %d: %w", rank, err)
 			}
 			r = append(r, a)
@@ -41,7 +41,8 @@ func parseAddresses(s string) (addresses, error) {
 	return list, nil
 }
 
-func checkAddress(a string) error {
+// CheckAddress checks for host:port.
+func CheckAddress(a string) error {
 	host, port, err := net.SplitHostPort(a)
 	if err != nil || host == "" {
 		return fmt.Errorf("%q is not host:port", a)
@@ -52,8 +53,8 @@ func checkAddress(a string) error {
 	return nil
 }
 
-// String is what parseAddresses reads.
-func (a addresses) String() string {
+// String is what Parse reads.
+func (a Addresses) String() string {
 	ranks := make([]string, len(a))
 	for rank, replicas := range a {
 		ranks[rank] = strings.Join(replicas, "|")
@@ -61,51 +62,66 @@ func (a addresses) String() string {
 	return strings.Join(ranks, ",")
 }
 
-// forStages is the addresses of n stages: those configured, or one after the
-// other on this machine.
-func (a addresses) forStages(n int) ([][]string, error) {
+// ForStages are the addresses of n stages: a, or when that is empty one port after the other on
+// this machine. The error is a *CountError.
+func (a Addresses) ForStages(n int) (Addresses, error) {
 	if len(a) == 0 {
-		var list [][]string
+		var list Addresses
 		for rank := range n {
-			list = append(list, []string{defaultAddress(rank)})
+			list = append(list, []string{DefaultAddress(rank)})
 		}
 		return list, nil
 	}
 	if len(a) != n {
-		return nil, fmt.Errorf("the bundle has %d stages, but --stages names %d", n, len(a))
+		return nil, &CountError{Stages: n, Named: len(a)}
 	}
 	return a, nil
 }
 
-func defaultAddress(rank int) string {
+// DefaultAddress is where the stage of a rank is when nothing names another address.
+func DefaultAddress(rank int) string {
 	return net.JoinHostPort("localhost", strconv.Itoa(firstStagePort+rank))
 }
 
-// ranksHere is how many of n stages are on this machine, given where one of them
+// RanksHere is how many of n stages are on this machine, given where one of them
 // listens.
-func (a addresses) ranksHere(ctx context.Context, n int, listen string) int {
+func (a Addresses) RanksHere(ctx context.Context, n int, listen string) int {
 	if len(a) == 0 { // whoever can call it at a loopback address is here as well
 		if stage.IsLoopback(listen) {
 			return n
 		}
 		return 1
 	}
-	return max(a.here(ctx), 1)
+	return max(a.Here(ctx), 1)
 }
 
-// here is how many ranks have a replica on this machine, as far as that can be told.
-func (a addresses) here(ctx context.Context) int {
-	own, err := localAddresses()
-	if err != nil {
-		return 0
-	}
+// Here is how many ranks have a replica on this machine, as far as that can be told.
+func (a Addresses) Here(ctx context.Context) int {
 	n := 0
-	for _, replicas := range a {
-		if slices.ContainsFunc(replicas, func(replica string) bool { return len(ownIPs(ctx, own, replica)) > 0 }) {
+	for _, replicas := range a.ReplicasHere(ctx) {
+		if replicas > 0 {
 			n++
 		}
 	}
 	return n
+}
+
+// ReplicasHere is how many replicas of each rank are on this machine, as far as that can be
+// told: nil when this machine's addresses are not known.
+func (a Addresses) ReplicasHere(ctx context.Context) []int {
+	own, err := localAddresses()
+	if err != nil {
+		return nil
+	}
+	here := make([]int, len(a))
+	for rank, replicas := range a {
+		for _, replica := range replicas {
+			if len(ownIPs(ctx, own, replica)) > 0 {
+				here[rank]++
+			}
+		}
+	}
+	return here
 }
 
 // ownIPs are the addresses of this machine that a replica's address stands for.
@@ -124,14 +140,14 @@ func ownIPs(ctx context.Context, own map[string]bool, replica string) []netip.Ad
 	return found
 }
 
-// listenAddress is where the stage of the given rank listens when --listen does
-// not say: at the one of its configured addresses that is this machine's.
-func (a addresses) listenAddress(ctx context.Context, rank int) (string, error) {
+// ListenAddress is where the stage of the given rank listens: at the one of its addresses that
+// is this machine's. The error is a *RankError or a *HereError.
+func (a Addresses) ListenAddress(ctx context.Context, rank int) (string, error) {
 	if len(a) == 0 {
-		return defaultAddress(rank), nil
+		return DefaultAddress(rank), nil
 	}
 	if rank >= len(a) {
-		return "", fmt.Errorf("--stages names %d ranks, so there is no address for rank %d", len(a), rank)
+		return "", &RankError{Rank: rank, Named: len(a)}
 	}
 	own, err := localAddresses()
 	if err != nil {
@@ -153,9 +169,9 @@ func (a addresses) listenAddress(ctx context.Context, rank int) (string, error) 
 	case 1:
 		return found[0], nil
 	case 0:
-		return "", fmt.Errorf("none of the addresses of rank %d (%s) is this machine's; say where to listen with --listen host:port", rank, strings.Join(a[rank], ", "))
+		return "", &HereError{Rank: rank, Addresses: a[rank]}
 	}
-	return "", fmt.Errorf("several addresses of rank %d (%s) are this machine's; say which with --listen host:port", rank, strings.Join(found, ", "))
+	return "", &HereError{Rank: rank, Addresses: found, Several: true}
 }
 
 func localAddresses() (map[string]bool, error) {

@@ -1,24 +1,10 @@
-package main
+package host_test
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
 	"testing"
-)
 
-// fileSystem makes the root of one that holds the given files.
-func fileSystem(t *testing.T, files map[string]string) (root string) {
-	t.Helper()
-	root = t.TempDir()
-	for name, data := range files {
-		path := filepath.Join(root, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(data), 0o600)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
+	"github.com/distinfer/distinfer/runtime/host/hosttest"
+)
 
 func TestAvailableMemoryIsWhatTheTightestBoundLeaves(t *testing.T) {
 	t.Parallel()
@@ -37,7 +23,7 @@ func TestAvailableMemoryIsWhatTheTightestBoundLeaves(t *testing.T) {
 		"nothing is left":      {map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "10\n", "sys/fs/cgroup/memory.current": "20\n"}, 1},
 		"what is not a number": {map[string]string{"proc/meminfo": "MemAvailable: many kB\n", "proc/self/cgroup": "odd\n"}, 0},
 	} {
-		if got := availableMemory(fileSystem(t, c.files)); got != c.want {
+		if got := hosttest.FileSystem(t, c.files).AvailableMemory(); got != c.want {
 			t.Errorf("%s: %d, want %d", what, got, c.want)
 		}
 	}
