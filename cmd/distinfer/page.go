@@ -28,7 +28,7 @@ func (f *frontProcess) snapshot() page.Snapshot {
 			s.Labels = m.Classifier.Labels()
 		}
 		stats := m.Batcher.Stats()
-		s.Queue = page.Queue{Waiting: stats.Waiting, Busy: stats.Busy, UnderWay: stats.UnderWay, Flight: stats.Flight}
+		s.Queue = page.Queue{Waiting: stats.Waiting, TextsInFlight: stats.Busy, BatchesInFlight: stats.UnderWay, BatchesTarget: stats.Flight}
 	}
 	if err := m.pipeline.Ready(); err != nil {
 		s.NotReady = err.Error()
@@ -41,7 +41,7 @@ func (f *frontProcess) snapshot() page.Snapshot {
 			Cost: part.Cost, BytesOut: part.BytesOut,
 		}
 		for _, r := range replicas {
-			one := page.Replica{Address: r.Address, Condition: r.Condition.String(), Resting: r.Resting, Calls: r.Calls}
+			one := page.Replica{Address: r.Address, Condition: r.Condition.String(), Ejected: r.Resting, Calls: r.Calls}
 			if r.Err != nil {
 				one.Error = r.Err.Error()
 			}

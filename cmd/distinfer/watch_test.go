@@ -354,7 +354,7 @@ func TestFrontAndStagesGiveMetricsAndProfiles(t *testing.T) {
 	has := func(url, line string) { t.Helper(); eventuallyHas(t, url, line) }
 	admin := func(s *server) string { return "http://" + s.entry(t, "metrics and profiles", 1)["listen"].(string) }
 	has(url+"/metrics", `distinfer_http_requests_total{code="200",route="/"} 1`)
-	has(url+"/metrics", fmt.Sprintf(`distinfer_replica_usable{address=%q,rank="0"} 1`, stage))
+	has(url+"/metrics", fmt.Sprintf(`distinfer_replica_healthy{address=%q,rank="0"} 1`, stage))
 	has(admin(f)+"/metrics", `distinfer_texts_answered_total 1`)
 	has(admin(s)+"/metrics", `distinfer_stage_runs_total{outcome="ok",rank="0"} 1`)
 	for _, at := range []string{admin(f), admin(s)} {

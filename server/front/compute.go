@@ -129,7 +129,7 @@ func serverTiming(t batch.Timing) string {
 		var digits [32]byte
 		b.Write(strconv.AppendFloat(digits[:0], float64(max(d, 0).Microseconds())/1000, 'f', -1, 64))
 	}
-	metric("tokenise", t.Encoding)
+	metric("tokenize", t.Encoding)
 	metric("queue", t.Waiting)
 	around := t.Batch // from sending to the stage until its answer was there
 	for i, s := range t.Stages {

@@ -327,7 +327,7 @@ func TestAnswersSayWhereTheTimeWent(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	for _, a := range []answer{s.ask(t, "good"), s.do(t, http.MethodPost, "/predict", `{"inputs": "good"}`), s.do(t, http.MethodPost, "/predict", numbered(t, 30))} {
-		if got := a.header.Get("Server-Timing"); !strings.HasPrefix(got, "tokenise;dur=") || !strings.Contains(got, ", queue;dur=") || !strings.Contains(got, ", compute;dur=") {
+		if got := a.header.Get("Server-Timing"); !strings.HasPrefix(got, "tokenize;dur=") || !strings.Contains(got, ", queue;dur=") || !strings.Contains(got, ", compute;dur=") {
 			t.Errorf("Server-Timing is %q", got)
 		}
 	}

@@ -26,12 +26,12 @@ type Front struct {
 	grpcInFlight prometheus.Gauge
 
 	answered, dropped, failed, padding prometheus.Counter
-	refused                            map[batch.Reason]prometheus.Counter
-	encode, queue, batch               prometheus.Histogram
-	texts, positions                   prometheus.Histogram
+	rejected                           map[batch.Reason]prometheus.Counter
+	tokenize, queue, batch             prometheus.Histogram
+	texts, tokens                      prometheus.Histogram
 
 	wait, compute, network *prometheus.HistogramVec
-	replays                *prometheus.CounterVec
+	retries                *prometheus.CounterVec
 
 	mu    sync.Mutex
 	ranks []ranked
@@ -40,7 +40,7 @@ type Front struct {
 // A ranked is what is measured of a rank, which is looked up once.
 type ranked struct {
 	wait, compute, network prometheus.Observer
-	replays                prometheus.Counter
+	retries                prometheus.Counter
 }
 
 // NewFront makes the metrics of a front of some version of distinfer.
@@ -49,8 +49,8 @@ func NewFront(version string) *Front {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	route, method, rank := []string{"route"}, []string{"method"}, []string{"rank"}
-	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "distinfer_calls_refused_total", Help: "Calls that were not taken in: too many texts are here (queue_full), the wait is too long (wait), or the answer would be too late (deadline).",
+	rejected := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "distinfer_calls_rejected_total", Help: "Calls that were rejected: too many texts wait or are computed (queue_full), the wait is too long (wait), or the answer would be too late (deadline).",
 	}, []string{"reason"})
 	f := &Front{
 		set: newSet(version),
@@ -63,27 +63,27 @@ func NewFront(version string) *Front {
 		grpcDuration: prometheus.NewHistogramVec(seconds("distinfer_grpc_request_duration_seconds", "Time that gRPC requests took."), method),
 		grpcInFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "distinfer_grpc_requests_in_flight", Help: "gRPC requests that are being answered."}),
 
-		answered:  counter("distinfer_texts_answered_total", "Texts that were answered."),
-		dropped:   counter("distinfer_texts_dropped_total", "Texts that were taken in, and had too little time left once it was their turn."),
-		failed:    counter("distinfer_batches_failed_total", "Batches that could not be computed, or that nobody waited for any more."),
-		padding:   counter("distinfer_batch_padding_positions_total", "Positions of batches that were padding."),
-		refused:   map[batch.Reason]prometheus.Counter{},
-		encode:    prometheus.NewHistogram(seconds("distinfer_encode_duration_seconds", "Time that a call's texts took to be tokenised.")),
-		queue:     prometheus.NewHistogram(seconds("distinfer_queue_duration_seconds", "Time that a call waited until its batch began.")),
-		batch:     prometheus.NewHistogram(seconds("distinfer_batch_duration_seconds", "Time from the begin of a batch until it was answered.")),
-		texts:     prometheus.NewHistogram(histogram("distinfer_batch_texts", "Texts in a batch.", textBuckets)),
-		positions: prometheus.NewHistogram(histogram("distinfer_batch_positions", "Positions of a batch: its texts times the longest one's tokens.", positionBuckets)),
+		answered: counter("distinfer_texts_answered_total", "Texts that were answered."),
+		dropped:  counter("distinfer_texts_dropped_total", "Texts that were admitted, and had too little time left once it was their turn."),
+		failed:   counter("distinfer_batches_failed_total", "Batches that could not be computed, or that nobody waited for any more."),
+		padding:  counter("distinfer_batch_padding_tokens_total", "Tokens of batches that were padding."),
+		rejected: map[batch.Reason]prometheus.Counter{},
+		tokenize: prometheus.NewHistogram(seconds("distinfer_tokenize_duration_seconds", "Time to tokenize a call's texts.")),
+		queue:    prometheus.NewHistogram(seconds("distinfer_queue_duration_seconds", "Time that a call waited until its batch began.")),
+		batch:    prometheus.NewHistogram(seconds("distinfer_batch_duration_seconds", "Time from the beginning of a batch until it was answered.")),
+		texts:    prometheus.NewHistogram(histogram("distinfer_batch_texts", "Texts in a batch.", textBuckets)),
+		tokens:   prometheus.NewHistogram(histogram("distinfer_batch_tokens", "Tokens of a batch, padding included: its texts times the longest one's tokens.", tokenBuckets)),
 
-		wait:    prometheus.NewHistogramVec(seconds("distinfer_pipeline_wait_seconds", "Time that a batch waited for its turn on a stage, as that tells."), rank),
-		compute: prometheus.NewHistogramVec(seconds("distinfer_pipeline_compute_seconds", "Time that a stage computed a batch, as that tells."), rank),
-		network: prometheus.NewHistogramVec(seconds("distinfer_pipeline_network_seconds", "Time of a batch on the way to a stage and back: of its caller's call without what the stage tells of."), rank),
-		replays: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "distinfer_pipeline_replays_total", Help: "Calls that a stage made again of the next one, since they failed on the way."}, rank),
+		wait:    prometheus.NewHistogramVec(seconds("distinfer_pipeline_wait_seconds", "Time that a batch waited for its turn on a stage, as the stage measures it."), rank),
+		compute: prometheus.NewHistogramVec(seconds("distinfer_pipeline_compute_seconds", "Time that a stage computed a batch, as the stage measures it."), rank),
+		network: prometheus.NewHistogramVec(seconds("distinfer_pipeline_network_seconds", "Time of a batch on the way to a stage and back: of its caller's call without the stage's own time."), rank),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "distinfer_pipeline_retries_total", Help: "Retries of calls to the next stage, made by this stage."}, rank),
 	}
 	for _, r := range batch.Reasons() {
-		f.refused[r] = refused.WithLabelValues(string(r))
+		f.rejected[r] = rejected.WithLabelValues(string(r))
 	}
-	f.registry.MustRegister(f.requests, f.duration, f.inFlight, f.grpcRequests, f.grpcDuration, f.grpcInFlight, f.answered, f.dropped, f.failed, f.padding, refused,
-		f.encode, f.queue, f.batch, f.texts, f.positions, f.wait, f.compute, f.network, f.replays)
+	f.registry.MustRegister(f.requests, f.duration, f.inFlight, f.grpcRequests, f.grpcDuration, f.grpcInFlight, f.answered, f.dropped, f.failed, f.padding, rejected,
+		f.tokenize, f.queue, f.batch, f.texts, f.tokens, f.wait, f.compute, f.network, f.retries)
 	return f
 }
 
@@ -116,7 +116,7 @@ func (f *Front) Began(method string) (ended func(code string)) {
 }
 
 // route is what the server's mux made of a request. It says "other" for what is
-// nowhere, and what was refused before.
+// nowhere, and what was rejected before.
 func route(r *http.Request) string {
 	_, path, methods := strings.Cut(r.Pattern, " ")
 	if !methods {
@@ -134,7 +134,7 @@ func route(r *http.Request) string {
 // Batches measures what a Batcher does.
 func (f *Front) Batches() batch.Listener {
 	return batch.Listener{
-		Rejected:   func(why batch.Reason) { f.refused[why].Inc() },
+		Rejected:   func(why batch.Reason) { f.rejected[why].Inc() },
 		Dropped:    func(texts int) { f.dropped.Add(float64(texts)) },
 		Answered:   f.callAnswered,
 		BatchEnded: f.batchEnded,
@@ -143,7 +143,7 @@ func (f *Front) Batches() batch.Listener {
 
 func (f *Front) callAnswered(texts int, t batch.Timing) {
 	f.answered.Add(float64(texts))
-	f.encode.Observe(t.Encoding.Seconds())
+	f.tokenize.Observe(t.Encoding.Seconds())
 	f.queue.Observe(t.Waiting.Seconds())
 }
 
@@ -156,7 +156,7 @@ func (f *Front) batchEnded(b batch.Batch) {
 		return
 	}
 	f.texts.Observe(float64(b.Texts))
-	f.positions.Observe(float64(b.Tokens))
+	f.tokens.Observe(float64(b.Tokens))
 	f.padding.Add(float64(b.Padding))
 	f.batch.Observe(b.Took.Seconds())
 	call := b.Took // of the stage, by whoever calls it
@@ -165,7 +165,7 @@ func (f *Front) batchEnded(b batch.Batch) {
 		r.wait.Observe(t.Waited.Seconds())
 		r.compute.Observe(t.Computed.Seconds())
 		r.network.Observe(max(0, call-t.Total).Seconds())
-		r.replays.Add(float64(max(0, t.Replays)))
+		r.retries.Add(float64(max(0, t.Replays)))
 		call = t.Next
 	}
 }
@@ -176,7 +176,7 @@ func (f *Front) first(n int) []ranked {
 	defer f.mu.Unlock()
 	for i := len(f.ranks); i < n; i++ {
 		rank := strconv.Itoa(i)
-		f.ranks = append(f.ranks, ranked{f.wait.WithLabelValues(rank), f.compute.WithLabelValues(rank), f.network.WithLabelValues(rank), f.replays.WithLabelValues(rank)})
+		f.ranks = append(f.ranks, ranked{f.wait.WithLabelValues(rank), f.compute.WithLabelValues(rank), f.network.WithLabelValues(rank), f.retries.WithLabelValues(rank)})
 	}
 	return f.ranks[:n]
 }

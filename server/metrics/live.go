@@ -22,44 +22,44 @@ func (f *Front) Watch(use func() (_ front.Model, done func())) {
 		if m.Batcher != nil {
 			s := m.Batcher.Stats()
 			tell(queueTexts.of(float64(s.Waiting)))
-			tell(textsHere.of(float64(s.Busy)))
+			tell(textsInFlight.of(float64(s.Busy)))
 			tell(batchesInFlight.of(float64(s.UnderWay)))
 			tell(batchesTarget.of(float64(s.Flight)))
 		}
 		for rank, replicas := range m.Replicas() {
 			for _, r := range replicas {
 				at := []string{strconv.Itoa(rank), r.Address}
-				tell(replicaUsable.of(is(r.Condition == replica.Ready && !r.Resting), at...))
-				tell(replicaResting.of(is(r.Resting), at...))
+				tell(replicaHealthy.of(is(r.Condition == replica.Ready && !r.Resting), at...))
+				tell(replicaEjected.of(is(r.Resting), at...))
 				tell(replicaCalls.of(float64(r.Calls), at...))
 			}
 		}
 	}))
 }
 
-// The gauges that are read when they are asked for.
+// The gauges that are read when Prometheus asks.
 var (
-	bundleInfo = newGauge("distinfer_bundle_info", "1, with the begin of the bundle's ID, its model's name and how many stages it has.", "bundle", "model", "stages")
+	bundleInfo = newGauge("distinfer_bundle_info", "1, with the beginning of the bundle's ID, its model's name and how many stages it has.", "bundle", "model", "stages")
 
 	queueTexts      = newGauge("distinfer_queue_texts", "Texts that wait for their batch.")
-	textsHere       = newGauge("distinfer_texts_in_flight", "Texts that wait or are computed.")
+	textsInFlight   = newGauge("distinfer_texts_in_flight", "Texts that wait or are computed.")
 	batchesInFlight = newGauge("distinfer_batches_in_flight", "Batches that are computed.")
 	batchesTarget   = newGauge("distinfer_batches_in_flight_target", "Batches that should be computed at once, when there are enough texts.")
 
-	replicaUsable  = newGauge("distinfer_replica_usable", "Whether the front can use a replica and does: 1 or 0.", "rank", "address")
-	replicaResting = newGauge("distinfer_replica_resting", "Whether the front leaves a replica alone for a while that answers: 1 or 0.", "rank", "address")
-	replicaCalls   = newGauge("distinfer_replica_calls_in_flight", "Calls of a replica that the front waits for.", "rank", "address")
+	replicaHealthy = newGauge("distinfer_replica_healthy", "1 when the replica can be used and is not ejected, else 0.", "rank", "address")
+	replicaEjected = newGauge("distinfer_replica_ejected", "1 while the replica answers and is ejected for a cooldown, else 0.", "rank", "address")
+	replicaCalls   = newGauge("distinfer_replica_calls_in_flight", "Calls to the replica in flight.", "rank", "address")
 
-	stageRuns      = newGauge("distinfer_stage_runs", "Runs that wait, are computed, or are with a later stage.")
+	stageInFlight  = newGauge("distinfer_stage_runs_in_flight", "Runs that wait, are computed, or are with a later stage.")
 	stageComputing = newGauge("distinfer_stage_runs_computing", "Runs that are computed.")
 	stageWaiting   = newGauge("distinfer_stage_runs_waiting", "Runs that wait for their turn.")
-	stageHeld      = newGauge("distinfer_stage_held_bytes", "Memory of the tensors of the runs that are here.")
+	stageBytes     = newGauge("distinfer_stage_in_flight_bytes", "Memory of the tensors of the runs in flight.")
 	stageThreads   = newGauge("distinfer_stage_threads", "Threads that compute.")
 	stageWeights   = newGauge("distinfer_stage_weights_bytes", "Weights of the stage.")
 	stageLoad      = newGauge("distinfer_stage_load_seconds", "Time that it took to check the stage's files and to load them.")
 )
 
-// A gauge is one that is made anew whenever it is asked for.
+// A gauge is made anew whenever it is read.
 type gauge struct{ desc *prometheus.Desc }
 
 func newGauge(name, help string, labels ...string) gauge {

@@ -49,9 +49,9 @@ func (s set) Handler(log *slog.Logger) http.Handler {
 
 // The buckets of those who cannot read native histograms.
 var (
-	secondBuckets   = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-	textBuckets     = prometheus.ExponentialBuckets(1, 2, 8)  // to 128
-	positionBuckets = prometheus.ExponentialBuckets(16, 2, 9) // to 4096
+	secondBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	textBuckets   = prometheus.ExponentialBuckets(1, 2, 8)  // to 128
+	tokenBuckets  = prometheus.ExponentialBuckets(16, 2, 9) // to 4096
 )
 
 // histogram says that one is both native, where a bucket is 10 % wide, and classic.

@@ -19,7 +19,7 @@ type Stage struct {
 
 	runs                    *prometheus.CounterVec
 	wait, compute, next     prometheus.Histogram
-	replays, received, sent prometheus.Counter
+	retries, received, sent prometheus.Counter
 }
 
 // NewStage makes the metrics of a stage of some version of distinfer.
@@ -33,13 +33,13 @@ func NewStage(version string, rank int) *Stage {
 		wait:     prometheus.NewHistogram(seconds("distinfer_stage_wait_seconds", "Time that a run waited for its turn.")),
 		compute:  prometheus.NewHistogram(seconds("distinfer_stage_compute_seconds", "Time that a run was computed.")),
 		next:     prometheus.NewHistogram(seconds("distinfer_stage_next_seconds", "Time from sending to the next stage until its answer was there, what all stages behind do included.")),
-		replays:  counter("distinfer_stage_replays_total", "Calls of the next stage that were made again, since they failed on the way."),
+		retries:  counter("distinfer_stage_retries_total", "Retries of calls to the next stage."),
 		received: counter("distinfer_stage_received_bytes_total", "Memory of the tensors that came."),
 		sent:     counter("distinfer_stage_sent_bytes_total", "Memory of the tensors that were computed and sent on, or back by the last stage."),
 	}
 	s.runs.WithLabelValues(ok)
 	s.ranked = prometheus.WrapRegistererWith(prometheus.Labels{"rank": strconv.Itoa(rank)}, s.registry)
-	s.ranked.MustRegister(s.runs, s.wait, s.compute, s.next, s.replays, s.received, s.sent)
+	s.ranked.MustRegister(s.runs, s.wait, s.compute, s.next, s.retries, s.received, s.sent)
 	return s
 }
 
@@ -57,7 +57,7 @@ func (s *Stage) runEnded(_ context.Context, r stage.Run) {
 	s.runs.WithLabelValues(outcome).Inc()
 	s.received.Add(float64(r.In))
 	s.sent.Add(float64(r.Out))
-	s.replays.Add(float64(r.Timing.Replays))
+	s.retries.Add(float64(r.Timing.Replays))
 	if r.Timing.Computed > 0 {
 		s.wait.Observe(r.Timing.Waited.Seconds())
 		s.compute.Observe(r.Timing.Computed.Seconds())
@@ -72,10 +72,10 @@ func (s *Stage) runEnded(_ context.Context, r stage.Run) {
 func (s *Stage) Watch(server *stage.Server, b *bundle.Bundle, load time.Duration) {
 	s.ranked.MustRegister(collector(func(tell func(prometheus.Metric)) {
 		now := server.Stats()
-		tell(stageRuns.of(float64(now.Here)))
+		tell(stageInFlight.of(float64(now.Here)))
 		tell(stageComputing.of(float64(now.Running)))
 		tell(stageWaiting.of(float64(now.Waiting)))
-		tell(stageHeld.of(float64(now.Held)))
+		tell(stageBytes.of(float64(now.Held)))
 		tell(stageThreads.of(float64(server.Threads)))
 		if b != nil {
 			tell(bundleOf(b))

@@ -138,7 +138,7 @@ func (s *Stage) ready() int {
 // read tells of an answer in milliseconds. What the caller of a stage waited and the stage
 // does not account for was spent on the way.
 func read(a batch.Timing, ago time.Duration) *Last {
-	l := &Last{Ago: ms(ago), Texts: a.Texts, Encoding: ms(a.Encoding), Waiting: ms(a.Waiting), Took: ms(a.Batch)}
+	l := &Last{Ago: ms(ago), Texts: a.Texts, Tokenize: ms(a.Encoding), Waiting: ms(a.Waiting), Took: ms(a.Batch)}
 	caller := a.Batch
 	for rank, t := range a.Stages {
 		transfer := max(0, caller-t.Waited-t.Computed-t.Next)

@@ -35,10 +35,10 @@ type Model struct {
 
 // A Queue says what waits and what is computed.
 type Queue struct {
-	Waiting  int `json:"waiting"`   // texts that wait for their batch
-	Busy     int `json:"busy"`      // texts that wait or are computed
-	UnderWay int `json:"under_way"` // batches that are computed
-	Flight   int `json:"flight"`    // batches that should be, when there are enough texts
+	Waiting         int `json:"waiting"`                  // texts that wait for their batch
+	TextsInFlight   int `json:"texts_in_flight"`          // that wait or are computed
+	BatchesInFlight int `json:"batches_in_flight"`        // that are computed
+	BatchesTarget   int `json:"batches_in_flight_target"` // that should be, when there are enough texts
 }
 
 // Rates say how much is answered.
@@ -68,10 +68,10 @@ type Stage struct {
 // A Replica is one process that computes a stage.
 type Replica struct {
 	Address   string `json:"address"`
-	Condition string `json:"condition"` // ready, down, wrong or unknown
-	Resting   bool   `json:"resting,omitempty"`
-	Calls     int    `json:"calls"`           // under way, from here
-	Error     string `json:"error,omitempty"` // why it is not ready
+	Condition string `json:"condition"`         // ready, down, wrong or unknown
+	Ejected   bool   `json:"ejected,omitempty"` // for a cooldown, while it answers
+	Calls     int    `json:"calls"`             // in flight, from here
+	Error     string `json:"error,omitempty"`   // why it is not ready
 }
 
 // A Last tells where the time of a request went; of one in several batches, with the last
@@ -79,7 +79,7 @@ type Replica struct {
 type Last struct {
 	Ago      float64     `json:"ago_ms"` // since it was answered
 	Texts    int         `json:"texts"`
-	Encoding float64     `json:"encoding_ms"` // of the text's whole request
+	Tokenize float64     `json:"tokenize_ms"` // of the text's whole request
 	Waiting  float64     `json:"waiting_ms"`  // until the batch began
 	Took     float64     `json:"took_ms"`     // the batch
 	Stages   []LastStage `json:"stages,omitempty"`

@@ -9,7 +9,7 @@ const longest = 8; // seconds from try to try, unless the server asks for more
 
 /**
  * Answers rows, objects with a `text`, by giving each to `done(row, answer, error)`.
- * `ask(texts, signal)` asks the server, and `note` is told why it takes longer, if it
+ * `ask(texts, signal)` asks the server, and `note` receives why it takes longer, if it
  * does. It throws when the signal is aborted.
  */
 export async function labelAll(rows, { ask, bytes, done, note, signal }) {

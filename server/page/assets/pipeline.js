@@ -1,4 +1,4 @@
-// The pipeline as it is: every stage and replica, what is under way, and where the time
+// The pipeline as it is: every stage and replica, what is in flight, and where the time
 // of the last answer went.
 import { $, bytes, each, el, milliseconds, percent, rate, show, whole, write } from "./dom.js";
 
@@ -23,7 +23,7 @@ function drawTiles({ rates, queue }) {
     ["Texts in a batch", rates.batches > 0 ? rate(rates.texts / rates.batches) : "–", ""],
     ["Waiting", whole.format(queue.waiting), queue.waiting === 1 ? "text" : "texts"],
     ["Wait for a batch", rates.batches > 0 ? milliseconds(rates.waited_ms) : "–", ""],
-    ["Batches under way", whole.format(queue.under_way), `of ${queue.flight}`],
+    ["Batches in flight", whole.format(queue.batches_in_flight), `of ${queue.batches_in_flight_target}`],
   ];
   each($("tiles"), tiles, makeTile, (node, [name, value, unit, line]) => {
     write(node.children[0], name);
@@ -62,7 +62,7 @@ function drawFlow({ stages, queue }) {
 const makeFront = () => el("li", {}, el("h3", {}, "Front"), el("p", { className: "meta" }, "Tokenises, gathers batches, answers"), el("p", { className: "meta" }));
 
 function drawFront(node, { queue }) {
-  write(node.children[2], queue.busy === 0 ? "Nothing to do" : `${whole.format(queue.busy)} ${queue.busy === 1 ? "text" : "texts"} in work`);
+  write(node.children[2], queue.texts_in_flight === 0 ? "Nothing to do" : `${whole.format(queue.texts_in_flight)} ${queue.texts_in_flight === 1 ? "text" : "texts"} in flight`);
 }
 
 function makeStage() {
@@ -90,16 +90,16 @@ function drawStage(node, stage) {
 const makeReplica = () => el("li", {}, el("span", { className: "dot" }), el("span", { className: "address" }), el("span", { className: "condition" }));
 
 const conditions = {
-  ready: "ready", resting: "resting: slow, used only if there is no other", down: "can't be used", wrong: "serves something else", unknown: "not heard of yet",
+  ready: "ready", ejected: "ejected: slow, used only if there is no other", down: "can't be used", wrong: "serves something else", unknown: "not observed yet",
 };
 
-const conditionOf = (replica) => (replica.resting ? "resting" : replica.condition);
+const conditionOf = (replica) => (replica.ejected ? "ejected" : replica.condition);
 
 function drawReplica(node, replica) {
   const condition = conditionOf(replica);
   node.dataset.condition = condition;
   write(node.children[1], replica.address);
-  const calls = replica.calls === 0 ? "" : replica.calls === 1 ? ", 1 call under way" : `, ${replica.calls} calls under way`;
+  const calls = replica.calls === 0 ? "" : replica.calls === 1 ? ", 1 call in flight" : `, ${replica.calls} calls in flight`;
   write(node.children[2], conditions[condition] + calls + (replica.error ? `: ${replica.error}` : ""));
 }
 
@@ -123,7 +123,7 @@ function drawLast(last) {
   $("last").hidden = !last;
   if (!last) return;
   const lanes = [
-    { name: "Tokenise", parts: [["front", last.encoding_ms]] },
+    { name: "Tokenize", parts: [["front", last.tokenize_ms]] },
     { name: "Queue", parts: [["queue", last.waiting_ms]] },
     ...(last.stages ?? []).map((stage) => ({
       name: `Stage ${stage.rank}`,
@@ -131,7 +131,7 @@ function drawLast(last) {
     })),
   ];
   if (!last.stages) lanes.push({ name: "Stages", parts: [["compute", last.took_ms]] });
-  const total = last.encoding_ms + last.waiting_ms + last.took_ms;
+  const total = last.tokenize_ms + last.waiting_ms + last.took_ms;
   let at = 0;
   each($("waterfall"), lanes, makeLane, (node, { name, parts }) => {
     const [title, lane, time] = node.children;
