@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/memory"
+	"github.com/distinfer/distinfer/runtime/strictjson"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -138,23 +139,9 @@ const (
 // countable fails when JSON holds more than a manifest may. A comma or a bracket
 // stands before each value; those in strings are not counted.
 func countable(b []byte) error {
-	objects, values, inString := 0, 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{':
-			objects++
-			values++
-		case c == '[', c == ',':
-			values++
-		}
-	}
-	if objects > maxObjects || values > maxValues {
-		return fmt.Errorf("it holds %d objects and %d values, more than %d and %d", objects, values, maxObjects, maxValues)
+	s := strictjson.Measure(b)
+	if s.Objects > maxObjects || s.Values > maxValues {
+		return fmt.Errorf("it holds %d objects and %d values, more than %d and %d", s.Objects, s.Values, maxObjects, maxValues)
 	}
 	return nil
 }

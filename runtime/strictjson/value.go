@@ -174,6 +174,14 @@ func (v Value) EachOf(what string, read func(i int, element Value) error) error 
 	return nil
 }
 
+// FirstKind is the kind of a list's first element, or 0.
+func (v Value) FirstKind() jsontext.Kind {
+	if v.Kind() != '[' {
+		return 0
+	}
+	return jsontext.Value(v.raw[1:]).Kind() // ']' is none
+}
+
 // List reads a list.
 func (v Value) List() ([]Value, error) {
 	var list []Value

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/strictjson"
 )
 
 // headerLength is the header that says how much of a body is JSON; binary tensors follow.
@@ -39,18 +40,7 @@ func countable(b []byte) error {
 	if bytes.Count(b, []byte("{")) <= maxObjects {
 		return nil // with those in strings
 	}
-	objects, inString := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case c == '{' && !inString:
-			objects++
-		}
-	}
-	if objects > maxObjects {
+	if objects := strictjson.Measure(b).Objects; objects > maxObjects {
 		return errcode.Errorf(errcode.Invalid, "the JSON has %d objects, more than %d", objects, maxObjects)
 	}
 	return nil

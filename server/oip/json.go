@@ -1,35 +1,36 @@
 package oip
 
 import (
-	"bytes"
 	"encoding/json"
 	"math"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/strictjson"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
 // fromJSON makes a tensor of its form in JSON: a list of its n elements, or lists of
-// lists as its shape has it. The JSON is valid.
-func fromJSON(d tensor.DType, shape []int64, n int64, data []byte) (tensor.Tensor, error) {
+// lists as its shape has it.
+func fromJSON(d tensor.DType, shape []int64, n int64, data strictjson.Value) (tensor.Tensor, error) {
 	if onlyBinary(d) {
 		return tensor.Tensor{}, errcode.Errorf(errcode.Invalid, "%s has no form in JSON; send it as binary data, with the parameter binary_data_size", datatypes[d])
 	}
 	// Each element is a byte, and has a comma or a bracket before it but for a scalar.
-	if n > int64(len(data)) {
+	if n > int64(len(data.Raw())) {
 		return tensor.Tensor{}, errcode.Errorf(errcode.Invalid, "shape %v asks for %d elements, the data has fewer", shape, n)
 	}
-	r := &reader{data: data, elements: newElements(d, shape, n)}
+	r := &reader{data.Decoder(), newElements(d, shape, n)}
 	var err error
 	switch {
-	case !r.next('[') && len(shape) == 0: // a scalar as such
+	case data.Kind() != '[' && len(shape) == 0: // a scalar as such
 		err = r.element()
-	case !r.next('['):
+	case data.Kind() != '[':
 		err = errcode.Errorf(errcode.Invalid, "the data must be a list")
-	case r.nested():
+	case data.FirstKind() == '[':
 		err = r.lists(shape)
 	default:
 		err = r.lists([]int64{n})
@@ -37,33 +38,10 @@ func fromJSON(d tensor.DType, shape []int64, n int64, data []byte) (tensor.Tenso
 	return r.elements.tensor, err
 }
 
-// A reader goes through valid JSON, and gathers the elements.
+// A reader goes through JSON, and gathers the elements.
 type reader struct {
-	data     []byte
-	at       int
+	*jsontext.Decoder
 	elements *elements
-}
-
-// next reports whether the next byte that is no space is c.
-func (r *reader) next(c byte) bool {
-	for r.at < len(r.data) && bytes.IndexByte([]byte(" \t\r\n"), r.data[r.at]) >= 0 {
-		r.at++
-	}
-	return r.at < len(r.data) && r.data[r.at] == c
-}
-
-func (r *reader) skip(c byte) bool {
-	found := r.next(c)
-	if found {
-		r.at++
-	}
-	return found
-}
-
-// nested reports whether the list that comes holds lists.
-func (r *reader) nested() bool {
-	ahead := *r
-	return ahead.skip('[') && ahead.next('[')
 }
 
 // lists reads lists as deep as the shape is long, which has tensor.MaxRank dimensions at most.
@@ -71,43 +49,41 @@ func (r *reader) lists(shape []int64) error {
 	if len(shape) == 0 {
 		return r.element()
 	}
-	if !r.skip('[') {
+	if r.PeekKind() != '[' {
 		return errcode.Errorf(errcode.Invalid, "the data is not nested as its shape %v has it; it can also be one flat list", r.elements.tensor.Shape)
 	}
-	for i := int64(0); ; i++ {
-		if r.next(']') && i == shape[0] {
-			r.at++
-			return nil
-		}
-		if i == shape[0] || r.next(']') || i > 0 && !r.skip(',') {
-			return errcode.Errorf(errcode.Invalid, "the data does not have as many elements as its shape %v", r.elements.tensor.Shape)
+	if _, err := r.ReadToken(); err != nil {
+		return err
+	}
+	for range shape[0] {
+		if r.PeekKind() == ']' {
+			return r.miscounted()
 		}
 		if err := r.lists(shape[1:]); err != nil {
 			return err
 		}
 	}
+	if r.PeekKind() != ']' {
+		return r.miscounted()
+	}
+	_, err := r.ReadToken()
+	return err
+}
+
+func (r *reader) miscounted() error {
+	return errcode.Errorf(errcode.Invalid, "the data does not have as many elements as its shape %v", r.elements.tensor.Shape)
 }
 
 // element reads one element.
 func (r *reader) element() error {
-	if r.next('[') || r.next('{') {
+	if k := r.PeekKind(); k == '[' || k == '{' {
 		return errcode.Errorf(errcode.Invalid, "the data is nested otherwise than its shape %v", r.elements.tensor.Shape)
 	}
-	from := r.at
-	if r.skip('"') {
-		for r.data[r.at] != '"' {
-			if r.data[r.at] == '\\' {
-				r.at++
-			}
-			r.at++
-		}
-		r.at++
-	} else {
-		for r.at < len(r.data) && bytes.IndexByte([]byte(",] \t\r\n"), r.data[r.at]) < 0 {
-			r.at++
-		}
+	text, err := r.ReadValue()
+	if err != nil {
+		return err
 	}
-	return r.elements.add(r.data[from:r.at])
+	return r.elements.add(text)
 }
 
 // Elements are those of a tensor, set one after the other.
@@ -126,14 +102,15 @@ func newElements(d tensor.DType, shape []int64, n int64) *elements {
 			if text[0] != '"' {
 				return strconv.ErrSyntax // or null would be an empty string
 			}
-			return json.Unmarshal(text, &e.tensor.Strs[i])
+			e.tensor.Strs[i] = strictjson.Unquote(text)
+			return nil
 		}
 	case tensor.Bool:
-		set(e, n, func(s string) (bool, error) {
-			if s != "true" && s != "false" {
+		set(e, n, func(text []byte) (bool, error) {
+			if text[0] != 't' && text[0] != 'f' {
 				return false, strconv.ErrSyntax
 			}
-			return s == "true", nil
+			return text[0] == 't', nil
 		})
 	case tensor.Int8:
 		set(e, n, signed[int8](8))
@@ -160,45 +137,32 @@ func newElements(d tensor.DType, shape []int64, n int64) *elements {
 }
 
 // set has elements read by parse. What is no number fails with it, since the JSON is valid.
-func set[T tensor.Element](e *elements, n int64, parse func(string) (T, error)) {
+func set[T tensor.Element](e *elements, n int64, parse func([]byte) (T, error)) {
 	values := make([]T, n)
 	e.tensor = tensor.Of(e.tensor.Shape, values)
 	e.set = func(i int, text []byte) (err error) {
-		values[i], err = parse(string(text))
+		values[i], err = parse(text)
 		return err
 	}
 }
 
-func signed[T int8 | int16 | int32 | int64](bits int) func(string) (T, error) {
-	return func(s string) (T, error) {
-		v, err := strconv.ParseInt(integral(s), 10, bits)
+func signed[T int8 | int16 | int32 | int64](bits int) func([]byte) (T, error) {
+	return func(text []byte) (T, error) {
+		v, err := strconv.ParseInt(strictjson.Whole(string(text)), 10, bits)
 		return T(v), err
 	}
 }
 
-func unsigned[T uint8 | uint16 | uint32 | uint64](bits int) func(string) (T, error) {
-	return func(s string) (T, error) {
-		v, err := strconv.ParseUint(integral(s), 10, bits)
+func unsigned[T uint8 | uint16 | uint32 | uint64](bits int) func([]byte) (T, error) {
+	return func(text []byte) (T, error) {
+		v, err := strconv.ParseUint(strictjson.Whole(string(text)), 10, bits)
 		return T(v), err
 	}
 }
 
-// integral is a number of JSON without a point and an exponent, if it is whole: 3.0 and 3e0
-// are the integer 3 there. From 2^53 on, where floats are not exact, it is as it was.
-func integral(s string) string {
-	if !strings.ContainsAny(s, ".eE") {
-		return s
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) >= 1<<53 {
-		return s
-	}
-	return strconv.FormatInt(int64(f), 10)
-}
-
-func float[T float32 | float64](bits int) func(string) (T, error) {
-	return func(s string) (T, error) {
-		v, err := strconv.ParseFloat(s, bits)
+func float[T float32 | float64](bits int) func([]byte) (T, error) {
+	return func(text []byte) (T, error) {
+		v, err := strconv.ParseFloat(string(text), bits)
 		return T(v), err
 	}
 }

@@ -32,7 +32,7 @@ func BenchmarkParseRequest(b *testing.B) {
 					b.Fatal(err)
 				}
 				for _, i := range in.inputs {
-					if _, err := fromJSON(tensor.Int64, i.shape, 4*128, i.data); err != nil {
+					if _, err := fromJSON(tensor.Int64, i.shape, 4*128, *i.data); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -114,7 +114,7 @@ func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
 		{like(`"x"`, `"x","name":"x"`), `"name" is given twice`, nil},
 		{like(`"data"`, `"Data"`), `the field "Data" of "inputs"[0] is not known; it is spelt "data"`, nil},
 		{like(`"data"`, `"data":[],"data"`), `"data" is given twice`, nil},
-		{like(`"data"`, `"parameters":{"a":1,"a":2},"data"`), `"a" of "parameters" is given twice`, nil},
+		{like(`"data"`, `"parameters":{"a":1,"a":2},"data"`), `"parameters"."a" is given twice`, nil},
 		{asked(`{"name":"y","name":"y"}`), `"name" is given twice`, nil},
 		{inputs(x, names) + `{}`, "something follows", nil},
 		{`[]`, "must not be a list", nil},

@@ -13,9 +13,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/strictjson"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/httpx"
-	"github.com/distinfer/distinfer/server/strict"
 )
 
 // Description is the part of an OpenAPI document for what a Server answers over HTTP.
@@ -123,7 +123,7 @@ func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request) {
 // alone: clients send some.
 type inferRequest struct {
 	id         *string
-	parameters map[string]json.RawMessage
+	parameters parameters
 	inputs     []inferInput
 	outputs    []inferOutput
 }
@@ -131,13 +131,13 @@ type inferRequest struct {
 type inferInput struct {
 	name, datatype *string
 	shape          []int64 // nil when it is missing
-	parameters     map[string]json.RawMessage
-	data           json.RawMessage
+	parameters     parameters
+	data           *strictjson.Value
 }
 
 type inferOutput struct {
 	name       *string
-	parameters map[string]json.RawMessage
+	parameters parameters
 }
 
 // inferForm is what errors say that a request should be of.
@@ -145,67 +145,103 @@ const inferForm = `{"inputs": [{"name": …, "shape": […], "datatype": …, "d
 
 // parseRequest reads the JSON of a request.
 func parseRequest(data []byte) (in inferRequest, err error) {
-	r := strict.New(data, "the body", inferForm)
-	err = r.WholeAmong(strict.Fields{
-		"id":         strict.Value(r, &in.id),
-		"parameters": r.Map(&in.parameters),
-		"inputs": listOf(r, func(where string) error {
-			var i inferInput
-			err := r.FieldsAmong(strict.Fields{
-				"name": strict.Value(r, &i.name), "datatype": strict.Value(r, &i.datatype), "shape": readShape(r, &i.shape),
-				"parameters": r.Map(&i.parameters), "data": r.Raw(&i.data),
-			}, where)
-			in.inputs = append(in.inputs, i)
-			return err
-		}),
-		"outputs": listOf(r, func(where string) error {
-			var o inferOutput
-			err := r.FieldsAmong(strict.Fields{"name": strict.Value(r, &o.name), "parameters": r.Map(&o.parameters)}, where)
-			in.outputs = append(in.outputs, o)
-			return err
-		}),
+	body, err := strictjson.Body(data, "the body", inferForm)
+	if err != nil {
+		return in, err
+	}
+	o, err := body.Among("id", "parameters", "inputs", "outputs")
+	if err != nil {
+		return in, err
+	}
+	in.id = strictjson.ReadOptional(o, "id", strictjson.Value.Text)
+	in.parameters = readParameters(o)
+	readEach(o, "inputs", []string{"name", "datatype", "shape", "parameters", "data"}, func(o *strictjson.Object) {
+		i := inferInput{
+			name:       strictjson.ReadOptional(o, "name", strictjson.Value.Text),
+			datatype:   strictjson.ReadOptional(o, "datatype", strictjson.Value.Text),
+			parameters: readParameters(o),
+			data:       strictjson.ReadOptional(o, "data", func(v strictjson.Value) (strictjson.Value, error) { return v, nil }),
+		}
+		if v, ok := o.Optional("shape"); ok {
+			var err error
+			i.shape, err = readShape(v)
+			o.Fail(err)
+		}
+		in.inputs = append(in.inputs, i)
 	})
-	return in, err
+	readEach(o, "outputs", []string{"name", "parameters"}, func(o *strictjson.Object) {
+		in.outputs = append(in.outputs, inferOutput{strictjson.ReadOptional(o, "name", strictjson.Value.Text), readParameters(o)})
+	})
+	return in, o.Err()
 }
 
-// listOf reads a list of objects, or null, which is as if it were not there. Each is read from
-// behind its brace on.
-func listOf(r *strict.Reader, each func(where string) error) func(where string) error {
-	return func(where string) error {
-		if there, err := r.BeginList("a list", where); err != nil || !there {
+// readEach reads a field that is a list of objects with the known fields, or null.
+func readEach(o *strictjson.Object, name string, known []string, read func(*strictjson.Object)) {
+	list, ok := o.Optional(name)
+	if !ok {
+		return
+	}
+	o.Fail(list.Each(func(_ int, v strictjson.Value) error {
+		inner, err := v.Among(known...)
+		if err != nil {
 			return err
 		}
-		return r.List(func(token json.Token, where string) error {
-			if token != json.Delim('{') {
-				return errcode.Errorf(errcode.Invalid, "%s must be an object, not %s", where, strict.Kind(token))
-			}
-			return each(where)
-		}, where)
-	}
+		read(inner)
+		return inner.Err()
+	}))
 }
 
-// readShape reads whole numbers, of which 3.0 is one.
-func readShape(r *strict.Reader, to *[]int64) func(where string) error {
-	return func(where string) error {
-		if there, err := r.BeginList("a list of whole numbers", where); err != nil || !there {
-			return err
-		}
-		*to = []int64{}
-		return r.List(func(token json.Token, where string) error {
-			number, _ := token.(json.Number)
-			n, err := strconv.ParseInt(integral(string(number)), 10, 64)
-			switch {
-			case number == "":
-				return errcode.Errorf(errcode.Invalid, "%s must be a whole number, not %s", where, strict.Kind(token))
-			case err != nil:
-				return errcode.Errorf(errcode.Invalid, "%s must be a whole number, not %.40s", where, number)
-			case len(*to) == tensor.MaxRank:
-				return errcode.Errorf(errcode.Invalid, "%s: a tensor has %d dimensions at most", where, tensor.MaxRank)
-			}
-			*to = append(*to, n)
-			return nil
-		}, where)
+// readParameters reads the field "parameters". Lists and objects mean nothing here, and are nil.
+func readParameters(o *strictjson.Object) parameters {
+	given := strictjson.ReadOptional(o, "parameters", strictjson.Value.Object)
+	if given == nil || *given == nil {
+		return nil
 	}
+	p := make(parameters, (*given).Len())
+	for name, v := range (*given).Fields() {
+		p[name] = readParameter(v)
+	}
+	return p
+}
+
+func readParameter(v strictjson.Value) any {
+	switch v.Kind() {
+	case '0':
+		if n, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
+			return n
+		}
+		if n, err := strconv.ParseUint(v.String(), 10, 64); err == nil {
+			return n
+		}
+		if f, err := strconv.ParseFloat(v.String(), 64); err == nil {
+			return f
+		}
+	case '"':
+		return strictjson.Unquote(v.Raw())
+	case 't', 'f':
+		return v.Kind() == 't'
+	}
+	return nil
+}
+
+// readShape reads whole numbers; 3.0 is one.
+func readShape(list strictjson.Value) ([]int64, error) {
+	shape := []int64{}
+	err := list.EachOf("a list of whole numbers", func(i int, v strictjson.Value) error {
+		if k := v.Kind(); k != '0' {
+			return v.Want("a whole number")
+		}
+		n, err := strconv.ParseInt(strictjson.Whole(v.String()), 10, 64)
+		switch {
+		case err != nil:
+			return v.Errorf("must be a whole number, not %.40s", v)
+		case i == tensor.MaxRank:
+			return v.Errorf("is too many: a tensor has %d dimensions at most", tensor.MaxRank)
+		}
+		shape = append(shape, n)
+		return nil
+	})
+	return shape, err
 }
 
 func said(s *string) string {
@@ -299,7 +335,7 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 		return nil, err
 	}
 	q := &question{id: said(in.id), inputs: tensor.Bag{}}
-	params := fromRawParameters(in.parameters)
+	params := in.parameters
 	if err := params.check("the request"); err != nil {
 		return nil, err
 	}
@@ -307,7 +343,7 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 		return nil, err
 	}
 	for _, input := range in.inputs {
-		d := declaration{said(input.name), said(input.datatype), input.shape, fromRawParameters(input.parameters)}
+		d := declaration{said(input.name), said(input.datatype), input.shape, input.parameters}
 		if q.inputs[d.name], tail, err = readInput(e, d, q.inputs, input.data, tail); err != nil {
 			return nil, err
 		}
@@ -320,7 +356,7 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 		return nil, err
 	}
 	for _, output := range in.outputs {
-		params := fromRawParameters(output.parameters)
+		params := output.parameters
 		spec, err := e.output(said(output.name), params, q.outputs)
 		if err != nil {
 			return nil, err
@@ -347,7 +383,7 @@ func parseQuestion(e *entry, header, tail []byte, allowed time.Duration) (*quest
 
 // readInput reads an input, of JSON or of the beginning of the binary data, and gives what
 // is left of that.
-func readInput(e *entry, d declaration, before tensor.Bag, data json.RawMessage, tail []byte) (tensor.Tensor, []byte, error) {
+func readInput(e *entry, d declaration, before tensor.Bag, data *strictjson.Value, tail []byte) (tensor.Tensor, []byte, error) {
 	spec, n, err := e.accept(d, before)
 	if err != nil {
 		return tensor.Tensor{}, nil, err
@@ -364,7 +400,7 @@ func readInput(e *entry, d declaration, before tensor.Bag, data json.RawMessage,
 	case !binary && !given:
 		return t, nil, errcode.Errorf(errcode.Invalid, "the input %q has no data; send it as the field data, or as binary data with the parameter binary_data_size", d.name)
 	case given:
-		t, err = fromJSON(spec.DType, d.shape, n, data)
+		t, err = fromJSON(spec.DType, d.shape, n, *data)
 	case size > int64(len(tail)):
 		return t, nil, errcode.Errorf(errcode.Invalid, "the input %q has a binary_data_size of %d, and %d bytes of binary data are left; the header %s says where these begin", d.name, size, len(tail), headerLength)
 	default:
@@ -375,30 +411,6 @@ func readInput(e *entry, d declaration, before tensor.Bag, data json.RawMessage,
 		return t, nil, fmt.Errorf("the input %q: %w", d.name, err)
 	}
 	return t, tail, nil
-}
-
-// fromRawParameters reads parameters that are in JSON. Lists and objects mean nothing
-// here, and are nil.
-func fromRawParameters(raw map[string]json.RawMessage) parameters {
-	p := make(parameters, len(raw))
-	for name, text := range raw {
-		p[name] = fromRawParameter(text)
-	}
-	return p
-}
-
-func fromRawParameter(text json.RawMessage) any {
-	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-		return n
-	}
-	if n, err := strconv.ParseUint(string(text), 10, 64); err == nil {
-		return n
-	}
-	var v any
-	if len(text) > 0 && text[0] != '[' && text[0] != '{' {
-		_ = json.Unmarshal(text, &v) // it was read once, so it is valid
-	}
-	return v
 }
 
 // encode writes an answer: JSON, and binary data.
