@@ -29,7 +29,7 @@ func filled(t *testing.T, library *ort.Library, o ort.Options) *ort.Session {
 	if err := os.WriteFile(path, g.Model(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := library.Open(path, []tensor.Spec{spec("shape", tensor.Int64, tensor.Fixed(1))}, []tensor.Spec{spec("y", tensor.Float32)}, o)
+	s, err := library.Open(path, []tensor.Spec{orttest.Spec("shape", tensor.Int64, tensor.Fixed(1))}, []tensor.Spec{orttest.Spec("y", tensor.Float32)}, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
@@ -30,7 +31,7 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 		says      string
 	}{
 		"an index": {
-			[]tensor.Spec{spec("x", tensor.Int64, n)},
+			[]tensor.Spec{orttest.Spec("x", tensor.Int64, n)},
 			func(g *onnxtest.Graph) {
 				g.Input("x", 7, "n")
 				g.Floats("table", []int64{3}, []float32{1, 2, 3})
@@ -40,7 +41,7 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 			errcode.Invalid, "inputs: Gather: indices element out of data bounds, idx=3 must be within the inclusive range [-3,2]",
 		},
 		"a sum of different lengths": {
-			[]tensor.Spec{spec("x", tensor.Float32, n), spec("z", tensor.Float32, m)},
+			[]tensor.Spec{orttest.Spec("x", tensor.Float32, n), orttest.Spec("z", tensor.Float32, m)},
 			func(g *onnxtest.Graph) {
 				g.Input("x", 1, "n")
 				g.Input("z", 1, "m")
@@ -50,7 +51,7 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 			errcode.Invalid, "inputs: Add: Attempting to broadcast an axis by a dimension other than 1. 2 by 3",
 		},
 		"a shape": {
-			[]tensor.Spec{spec("x", tensor.Float32, n, m)},
+			[]tensor.Spec{orttest.Spec("x", tensor.Float32, n, m)},
 			func(g *onnxtest.Graph) {
 				g.Input("x", 1, "n", "m")
 				g.Ints("shape", []int64{2}, 2, -1)
@@ -60,7 +61,7 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 			errcode.Invalid, "inputs: Reshape: The input tensor cannot be reshaped to the requested shape. Input shape:{1,3}, requested shape:{2,-1}",
 		},
 		"more memory than there is": {
-			[]tensor.Spec{spec("x", tensor.Int64, n)},
+			[]tensor.Spec{orttest.Spec("x", tensor.Int64, n)},
 			func(g *onnxtest.Graph) {
 				g.Input("x", 7, "n")
 				g.Node("ConstantOfShape", []string{"x"}, []string{"y"})
@@ -76,7 +77,7 @@ func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 			g.Output("y", 1, onnxtest.AnyRank)
 			s := open(t, &g, c.inputs, []tensor.Spec{{Name: "y", DType: tensor.Float32, AnyRank: true}})
 			for range 2 {
-				run(t, s, c.good)
+				orttest.Run(t, s, c.good)
 				_, err := s.Run(t.Context(), c.bad)
 				if errcode.Of(err) != c.code || !strings.Contains(err.Error(), c.says) {
 					t.Errorf("%s: %v; want %s, %q", errcode.Of(err), err, c.code, c.says)

@@ -15,6 +15,8 @@ import (
 	"sync"
 
 	binding "github.com/yalue/onnxruntime_go"
+
+	"github.com/distinfer/distinfer/runtime/ort/threads"
 )
 
 // SetupDir is the folder, relative to the module's root, that `make setup`
@@ -29,12 +31,10 @@ const oldest = "1.24"
 // loading is counted, and only the first load chooses the file.
 var process struct {
 	sync.Mutex
-	users  int
-	path   string
-	api    api
-	pooled bool // there is a Pool
-	arena  bool // there is an Arena
-	watch  sync.Once
+	users int
+	path  string
+	api   api
+	arena bool // there is an Arena
 }
 
 // A Library is ONNX Runtime, loaded into this process.
@@ -70,7 +70,7 @@ func Load(explicit string) (*Library, error) {
 		api, err := open(path)
 		if err == nil {
 			process.users, process.path, process.api = 1, path, api
-			process.watch.Do(watchFaults)
+			threads.Watch()
 			return &Library{path: path, api: process.api}, nil
 		}
 		tried = append(tried, fmt.Sprintf("%s (%v)", path, err))
@@ -159,7 +159,7 @@ func (l *Library) Close() error {
 	l.closed.Do(func() {
 		process.Lock()
 		defer process.Unlock()
-		if lost() { // threads that may use it
+		if threads.Lost() { // threads that may use it
 			return
 		}
 		if process.users--; process.users == 0 {

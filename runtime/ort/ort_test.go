@@ -20,10 +20,6 @@ import (
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
-func spec(name string, d tensor.DType, dims ...tensor.Dim) tensor.Spec {
-	return tensor.Spec{Name: name, DType: d, Dims: dims}
-}
-
 func open(t *testing.T, g *onnxtest.Graph, inputs, outputs []tensor.Spec) *ort.Session {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "model.onnx")
@@ -36,15 +32,6 @@ func open(t *testing.T, g *onnxtest.Graph, inputs, outputs []tensor.Spec) *ort.S
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
-}
-
-func run(t testing.TB, s *ort.Session, in tensor.Bag) tensor.Bag {
-	t.Helper()
-	out, err := s.Run(context.Background(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 func values[T tensor.Element](t *testing.T, x tensor.Tensor) []T {
@@ -70,8 +57,8 @@ func cast(t *testing.T, from, to tensor.DType, dims []tensor.Dim, outDims []tens
 	g.Input("x", int64(from), declared...)
 	g.Node("Cast", []string{"x"}, []string{"y"}, onnxtest.IntAttr("to", int64(to)))
 	g.Output("y", int64(to), declared...)
-	s := open(t, &g, []tensor.Spec{spec("x", from, dims...)}, []tensor.Spec{spec("y", to, outDims...)})
-	return run(t, s, tensor.Bag{"x": in})["y"]
+	s := open(t, &g, []tensor.Spec{orttest.Spec("x", from, dims...)}, []tensor.Spec{orttest.Spec("y", to, outDims...)})
+	return orttest.Run(t, s, tensor.Bag{"x": in})["y"]
 }
 
 func TestEveryElementTypeGoesThroughUnchanged(t *testing.T) {
@@ -120,13 +107,13 @@ func TestStringsGoThrough(t *testing.T) {
 	g.Node("Identity", []string{"x"}, []string{"y"})
 	g.Output("y", int64(tensor.String), "n")
 	n := tensor.Named("n")
-	s := open(t, &g, []tensor.Spec{spec("x", tensor.String, n)}, []tensor.Spec{spec("y", tensor.String, n)})
+	s := open(t, &g, []tensor.Spec{orttest.Spec("x", tensor.String, n)}, []tensor.Spec{orttest.Spec("y", tensor.String, n)})
 	in := []string{"", "déjà vu", "日本", "a\x00b"}
-	out := run(t, s, tensor.Bag{"x": {DType: tensor.String, Shape: []int64{4}, Strs: in}})
+	out := orttest.Run(t, s, tensor.Bag{"x": {DType: tensor.String, Shape: []int64{4}, Strs: in}})
 	if !slices.Equal(out["y"].Strs, in) {
 		t.Errorf("%q", out["y"].Strs)
 	}
-	out = run(t, s, tensor.Bag{"x": {DType: tensor.String, Shape: []int64{0}}})
+	out = orttest.Run(t, s, tensor.Bag{"x": {DType: tensor.String, Shape: []int64{0}}})
 	if len(out["y"].Strs) != 0 || !slices.Equal(out["y"].Shape, []int64{0}) {
 		t.Errorf("no strings: %v", out["y"])
 	}
@@ -138,8 +125,8 @@ func TestAModelWithoutInputsRuns(t *testing.T) {
 	g.Floats("w", []int64{2}, []float32{1, 2})
 	g.Node("Neg", []string{"w"}, []string{"y"})
 	g.Output("y", 1, 2)
-	s := open(t, &g, nil, []tensor.Spec{spec("y", tensor.Float32, tensor.Fixed(2))})
-	if y := values[float32](t, run(t, s, nil)["y"]); !slices.Equal(y, []float32{-1, -2}) {
+	s := open(t, &g, nil, []tensor.Spec{orttest.Spec("y", tensor.Float32, tensor.Fixed(2))})
+	if y := values[float32](t, orttest.Run(t, s, nil)["y"]); !slices.Equal(y, []float32{-1, -2}) {
 		t.Errorf("%v", y)
 	}
 }
@@ -150,9 +137,9 @@ func TestAModelThatOnlyPassesOnItsInputsRuns(t *testing.T) {
 	g.Input("x", 1, 1)
 	g.Node("Neg", []string{"x"}, []string{"unused"})
 	g.Output("x", 1, 1)
-	x := spec("x", tensor.Float32, tensor.Fixed(1))
+	x := orttest.Spec("x", tensor.Float32, tensor.Fixed(1))
 	s := open(t, &g, []tensor.Spec{x}, []tensor.Spec{x})
-	if y := values[float32](t, run(t, s, tensor.Bag{"x": tensor.Of([]int64{1}, []float32{7})})["x"]); y[0] != 7 {
+	if y := values[float32](t, orttest.Run(t, s, tensor.Bag{"x": tensor.Of([]int64{1}, []float32{7})})["x"]); y[0] != 7 {
 		t.Errorf("%v", y)
 	}
 }
@@ -176,12 +163,12 @@ func TestOutputsThatAreInputsOrWeightsHoldTheirValues(t *testing.T) {
 	g.Output("w", 1, 2)
 	g.Output("weight_copy", 1, 2)
 	n, two := tensor.Named("n"), tensor.Fixed(2)
-	x := spec("x", tensor.Int64, n)
+	x := orttest.Spec("x", tensor.Int64, n)
 	s := open(t, &g, []tensor.Spec{x}, []tensor.Spec{
-		x, spec("same", tensor.Int64, n), spec("reshaped", tensor.Int64, tensor.Fixed(1), n), spec("negative", tensor.Int64, n),
-		spec("w", tensor.Float32, two), spec("weight_copy", tensor.Float32, two),
+		x, orttest.Spec("same", tensor.Int64, n), orttest.Spec("reshaped", tensor.Int64, tensor.Fixed(1), n), orttest.Spec("negative", tensor.Int64, n),
+		orttest.Spec("w", tensor.Float32, two), orttest.Spec("weight_copy", tensor.Float32, two),
 	})
-	out := run(t, s, tensor.Bag{"x": tensor.Of([]int64{3}, []int64{5, 6, 7})})
+	out := orttest.Run(t, s, tensor.Bag{"x": tensor.Of([]int64{3}, []int64{5, 6, 7})})
 	for _, name := range []string{"x", "same", "reshaped"} {
 		if got := values[int64](t, out[name]); !slices.Equal(got, []int64{5, 6, 7}) {
 			t.Errorf("%s is %v", name, got)
@@ -205,9 +192,9 @@ func TestAnOutputOfAnotherSizeThanForetoldIsStillRight(t *testing.T) {
 	g.Output("y", 7, 1, nil)
 	n := tensor.Named("n")
 	// The manifest says, wrongly, that there are as many as in x.
-	s := open(t, &g, []tensor.Spec{spec("x", tensor.Float32, n)}, []tensor.Spec{spec("y", tensor.Int64, tensor.Fixed(1), n)})
+	s := open(t, &g, []tensor.Spec{orttest.Spec("x", tensor.Float32, n)}, []tensor.Spec{orttest.Spec("y", tensor.Int64, tensor.Fixed(1), n)})
 	for range 2 {
-		out := run(t, s, tensor.Bag{"x": tensor.Of([]int64{4}, []float32{1, 0, 0, 2})})
+		out := orttest.Run(t, s, tensor.Bag{"x": tensor.Of([]int64{4}, []float32{1, 0, 0, 2})})
 		if got := values[int64](t, out["y"]); !slices.Equal(got, []int64{0, 3}) {
 			t.Errorf("%v", got)
 		}
@@ -221,7 +208,7 @@ func TestWhatDoesNotFitTheModelIsInvalid(t *testing.T) {
 	g.Node("Neg", []string{"x"}, []string{"y"})
 	g.Output("y", 1, "n", 2)
 	dims := []tensor.Dim{tensor.Named("n"), tensor.Fixed(2)}
-	s := open(t, &g, []tensor.Spec{spec("x", tensor.Float32, dims...)}, []tensor.Spec{spec("y", tensor.Float32, dims...)})
+	s := open(t, &g, []tensor.Spec{orttest.Spec("x", tensor.Float32, dims...)}, []tensor.Spec{orttest.Spec("y", tensor.Float32, dims...)})
 	for what, in := range map[string]tensor.Bag{
 		"nothing":           {},
 		"another name":      {"z": tensor.Of([]int64{1, 2}, []float32{1, 2})},
@@ -242,7 +229,7 @@ func TestConcurrentRunsKeepTheirAnswersApart(t *testing.T) {
 	g.Node("Neg", []string{"x"}, []string{"y"})
 	g.Output("y", 7, "n")
 	n := tensor.Named("n")
-	s := open(t, &g, []tensor.Spec{spec("x", tensor.Int64, n)}, []tensor.Spec{spec("y", tensor.Int64, n)})
+	s := open(t, &g, []tensor.Spec{orttest.Spec("x", tensor.Int64, n)}, []tensor.Spec{orttest.Spec("y", tensor.Int64, n)})
 	var wg sync.WaitGroup
 	for i := range int64(32) {
 		wg.Go(func() {
@@ -279,7 +266,7 @@ func TestARunStopsWhenItsContextEnds(t *testing.T) {
 	g.Node("Loop", []string{"times", "go", "x"}, []string{"y"}, onnxtest.GraphAttr("body", &body))
 	g.Output("y", 1, 64, 64)
 	d := tensor.Fixed(64)
-	s := open(t, &g, []tensor.Spec{spec("x", tensor.Float32, d, d), spec("go", tensor.Bool)}, []tensor.Spec{spec("y", tensor.Float32, d, d)})
+	s := open(t, &g, []tensor.Spec{orttest.Spec("x", tensor.Float32, d, d), orttest.Spec("go", tensor.Bool)}, []tensor.Spec{orttest.Spec("y", tensor.Float32, d, d)})
 	in := tensor.Bag{"x": tensor.Of([]int64{64, 64}, make([]float32, 64*64)), "go": tensor.Of(nil, []bool{true})}
 
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
@@ -341,7 +328,7 @@ func TestRunsLeaveNoMemoryBehind(t *testing.T) {
 	g.Output("z", 7, "n")
 	n := tensor.Named("n")
 	// y is allocated beforehand, z by ONNX Runtime.
-	s := open(t, &g, []tensor.Spec{spec("x", tensor.Int64, n)}, []tensor.Spec{spec("y", tensor.Int64, n), spec("z", tensor.Int64, tensor.Dim{})})
+	s := open(t, &g, []tensor.Spec{orttest.Spec("x", tensor.Int64, n)}, []tensor.Spec{orttest.Spec("y", tensor.Int64, n), orttest.Spec("z", tensor.Int64, tensor.Dim{})})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	in := tensor.Bag{"x": tensor.Of([]int64{4}, []int64{1, 2, 3, 4})}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/memory"
+	"github.com/distinfer/distinfer/runtime/ort/threads"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
@@ -23,7 +24,7 @@ type Options struct {
 	// processor this process may use.
 	Threads int
 
-	// Pool is whose helpers help the session's runs, instead of threads of its own.
+	// Pool is the intra-op threads that help the session's runs, instead of threads of its own.
 	Pool *Pool
 
 	// Arena is the memory that the session computes in; nil is one of its own that
@@ -42,13 +43,12 @@ type Options struct {
 // A Session is one model, loaded. It implements pipeline.Runner.
 type Session struct {
 	api               api
-	pool              *Pool // nil when its threads are its own
 	session           *binding.DynamicAdvancedSession
 	handle            unsafe.Pointer // of the session
 	inputs, outputs   []tensor.Spec
 	inNames, outNames names
-	runners           runners
-	placed            runners // for runs that belong on the first processor of the pool
+	runners           *threads.Runners
+	closed            func() // called once the model is freed; may be nil
 
 	// passed are outputs that are inputs as they came. ONNX Runtime leaves
 	// memory that was allocated for such an output beforehand untouched, so it
@@ -112,25 +112,21 @@ func (l *Library) open(name string, inputs, outputs []tensor.Spec, o Options,
 	if err != nil {
 		return nil, errors.Join(err, session.Destroy())
 	}
-	first := anyProcessor
-	if o.Pool != nil {
-		first = o.Pool.first
-	}
 	if o.MaxOutput == 0 {
 		o.MaxOutput = math.MaxInt64
 	}
 	return &Session{
 		maxOutput: o.MaxOutput,
-		api:       l.api, pool: o.Pool, session: session, handle: h, inputs: inputs, outputs: computed, passed: passed,
+		api:       l.api, session: session, handle: h, inputs: inputs, outputs: computed, passed: passed,
 		inNames: newNames(tensor.Names(inputs)), outNames: newNames(tensor.Names(computed)),
-		runners: runners{nice: o.Nice, cpu: anyProcessor}, placed: runners{nice: o.Nice, cpu: first},
+		runners: threads.NewRunners(l.api.calls(), o.Pool, o.Nice),
 	}, nil
 }
 
 // Size is how many threads a session has for a run.
 func (o Options) Size() int {
 	if o.Pool != nil {
-		return o.Pool.helpers + 1
+		return o.Pool.Size()
 	}
 	if o.Threads > 0 {
 		return o.Threads
@@ -151,8 +147,8 @@ func (o Options) binding(a api) (*binding.SessionOptions, error) {
 		// sessions of this machine.
 		options.AddSessionConfigEntry("session.force_spinning_stop", "1"),
 	)
-	if err == nil && o.Pool != nil && o.Pool.helpers > 0 {
-		err = a.shareThreads(options)
+	if err == nil && o.Pool != nil && o.Pool.Size() > 1 {
+		err = share(a, options)
 	}
 	if err == nil && o.Arena != nil {
 		err = o.Arena.use(options)
@@ -167,15 +163,18 @@ func (o Options) binding(a api) (*binding.SessionOptions, error) {
 // Close frees the model. No Run may be under way. Where a signal ended one, what its
 // threads may still use is not freed.
 func (s *Session) Close() error {
-	if lost() {
+	if threads.Lost() {
 		return nil
 	}
-	s.runners.free()
-	s.placed.free()
+	s.runners.Close()
 	s.inNames.free()
 	s.outNames.free()
 	s.inNames, s.outNames = nil, nil
-	return s.session.Destroy()
+	err := s.session.Destroy()
+	if s.closed != nil {
+		s.closed()
+	}
+	return err
 }
 
 // Run implements pipeline.Runner. Tensors that the model does not take are
@@ -190,20 +189,15 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (_ tensor.Bag, err err
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := damaged(); err != nil {
+	if err := threads.Damaged(); err != nil {
 		return nil, err
 	}
 	sizes, err := tensor.MatchAll(s.inputs, in)
 	if err != nil {
 		return nil, errcode.Wrap(errcode.Invalid, err)
 	}
-	runners := &s.runners
-	if s.pool != nil {
-		if s.pool.begin() {
-			runners = &s.placed
-		}
-		defer s.pool.end()
-	}
+	lane := s.runners.Begin()
+	defer s.runners.End()
 	held := values{api: s.api}
 	defer func() { held.release(err) }()
 
@@ -215,18 +209,18 @@ func (s *Session) Run(ctx context.Context, in tensor.Bag) (_ tensor.Bag, err err
 	}
 
 	prepared := !s.surprising.Load()
-	out, err := s.run(ctx, runners, args, sizes, prepared)
+	out, err := s.run(ctx, lane, args, sizes, prepared)
 	if err != nil && prepared && ctx.Err() == nil && !errcode.Deadly(err) && !IsMemory(err) {
 		// The model may be one whose output sizes depend on its values. If so,
 		// the run succeeds when nothing is presumed about them.
-		if out, err = s.run(ctx, runners, args, sizes, false); err == nil {
+		if out, err = s.run(ctx, lane, args, sizes, false); err == nil {
 			s.surprising.Store(true)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := damaged(); err != nil { // meanwhile
+	if err := threads.Damaged(); err != nil { // meanwhile
 		return nil, err
 	}
 	for _, name := range s.passed {
@@ -242,7 +236,7 @@ const maxPrepared = 1 << 30
 
 // run computes once. With prepared, outputs whose shapes resolve are allocated
 // beforehand; the others are copied out of ONNX Runtime's memory.
-func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes tensor.Sizes, prepared bool) (_ tensor.Bag, err error) {
+func (s *Session) run(ctx context.Context, lane *threads.Lane, args []value, sizes tensor.Sizes, prepared bool) (_ tensor.Bag, err error) {
 	held := values{api: s.api}
 	defer func() { held.release(err) }()
 
@@ -272,43 +266,34 @@ func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes
 		bag[spec.Name] = t
 	}
 
-	var options *binding.RunOptions
-	if s.shrinks {
-		var err error
-		if options, err = binding.NewRunOptions(); err != nil {
-			return nil, fmt.Errorf("make run options: %w", clean(err))
-		}
-		defer func() { _ = options.Destroy() }()
-		if err := s.api.shrinkArena(options); err != nil {
-			return nil, fmt.Errorf("set run options: %w", err)
-		}
-	} else if ctx.Done() != nil {
-		var err error
-		if options, err = binding.NewRunOptions(); err != nil {
-			return nil, fmt.Errorf("make run options: %w", clean(err))
+	var options runOptions
+	if s.shrinks || ctx.Done() != nil {
+		if options, err = s.api.newRunOptions(s.shrinks); err != nil {
+			return nil, err
 		}
 		terminated := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() {
 			defer close(terminated)
-			_ = options.Terminate()
+			options.terminate()
 		})
 		defer func() {
 			if !stop() {
 				<-terminated // it must not touch the options once they are freed
 			}
 			if !errcode.Deadly(err) {
-				_ = options.Destroy()
+				options.release()
 			}
 		}()
 	}
-	handle, err := handleOfRunOptions(options)
-	if err != nil {
-		return nil, err
+	status, err := lane.Run(threads.Call{
+		Session: s.handle, Options: unsafe.Pointer(options.c), InNames: s.inNames, In: args, OutNames: s.outNames, Out: results,
+	})
+	if err == nil {
+		err = failure(s.api.checkStatus(status))
 	}
-	err = runners.run(s.api, s.handle, handle, s.inNames, args, s.outNames, results)
 	for i, v := range results {
-		if _, ours := bag[s.outputs[i].Name]; !ours && v.c != nil {
-			held.list = append(held.list, v.c)
+		if _, ours := bag[s.outputs[i].Name]; !ours && v != nil {
+			held.list = append(held.list, v)
 		}
 	}
 	if err != nil {
@@ -340,6 +325,57 @@ func (s *Session) run(ctx context.Context, runners *runners, args []value, sizes
 func (s *Session) tooMuch(n int64) error {
 	return &MemoryError{fmt.Sprintf("its outputs have %d bytes, more than %d", n, s.maxOutput)}
 }
+
+// share has sessions that are opened with the options use the environment's threads.
+func share(a api, o *binding.SessionOptions) error {
+	h, err := handle(o, "o")
+	if err != nil {
+		return err
+	}
+	return a.shareThreads(h)
+}
+
+// A Pool is the intra-op threads that sessions share.
+type Pool = threads.Pool
+
+// NewPool makes a pool of intra-op threads; there is at most one fewer than the
+// processors that this process could use when the library was loaded. With none, each
+// run is computed by its caller alone. A process has one pool at a time.
+func (l *Library) NewPool(intraOp int) (*Pool, error) {
+	return threads.NewPool(l.api.calls(), l.api.threads-1, intraOp, l.openGate)
+}
+
+// openGate opens the model of one node whose operator is the pool's gate.
+func (l *Library) openGate(model []byte, operator unsafe.Pointer, input, output tensor.Spec) (threads.Session, error) {
+	var release func()
+	s, err := l.open("the gate", []tensor.Spec{input}, []tensor.Spec{output}, Options{Threads: 1},
+		func(in, out []string, o *binding.SessionOptions) (*binding.DynamicAdvancedSession, error) {
+			h, err := handle(o, "o")
+			if err == nil {
+				err = l.api.shareThreads(h)
+			}
+			if err == nil {
+				release, err = l.api.addOperator(h, operator)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return binding.NewDynamicAdvancedSessionWithONNXData(model, in, out, o)
+		})
+	if err != nil {
+		if release != nil {
+			release()
+		}
+		return nil, err
+	}
+	s.closed = release
+	return s, nil
+}
+
+// Damaged is nil while what is computed can be trusted. Afterwards the process has to end:
+// a run got a signal which says that the memory may be damaged, or too many threads were
+// lost to such runs.
+func (*Library) Damaged() error { return threads.Damaged() }
 
 // Types reports the element type and the dimensions of the graph outputs of
 // the model at path, as ONNX Runtime infers them. Constants are folded first:

@@ -2,11 +2,13 @@
 package orttest
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
 // Library loads the library that `make setup` fetched, or that
@@ -46,4 +48,19 @@ func Root(t testing.TB) string {
 		}
 		dir = filepath.Dir(dir)
 	}
+}
+
+// Spec is what an input or output is.
+func Spec(name string, d tensor.DType, dims ...tensor.Dim) tensor.Spec {
+	return tensor.Spec{Name: name, DType: d, Dims: dims}
+}
+
+// Run is what a session answers.
+func Run(t testing.TB, s *ort.Session, in tensor.Bag) tensor.Bag {
+	t.Helper()
+	out, err := s.Run(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

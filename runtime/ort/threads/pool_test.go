@@ -1,4 +1,4 @@
-package ort_test
+package threads_test
 
 import (
 	"context"
@@ -17,15 +17,16 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/ort/threads"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
 // The tests of this file are not parallel: a process has one pool.
 
-func newPool(t testing.TB, helpers int) *ort.Pool {
+func newPool(t testing.TB, intraOp int) *threads.Pool {
 	t.Helper()
-	p, err := orttest.Library(t).NewPool(helpers)
+	p, err := orttest.Library(t).NewPool(intraOp)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,8 +57,8 @@ func product(t testing.TB, layers int, o ort.Options) *ort.Session {
 	}
 	g.Output(from, 1, "n", width)
 	s, err := orttest.Library(t).OpenBytes("product", g.Model(),
-		[]tensor.Spec{spec("x", tensor.Float32, tensor.Named("n"), tensor.Fixed(width))},
-		[]tensor.Spec{spec(from, tensor.Float32, tensor.Named("n"), tensor.Fixed(width))}, o)
+		[]tensor.Spec{orttest.Spec("x", tensor.Float32, tensor.Named("n"), tensor.Fixed(width))},
+		[]tensor.Spec{orttest.Spec(from, tensor.Float32, tensor.Named("n"), tensor.Fixed(width))}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,10 +78,10 @@ func rows(n int) tensor.Bag {
 
 func TestRunsOfAPoolAnswerAsOthersDo(t *testing.T) {
 	const layers = 4
-	want := run(t, product(t, layers, ort.Options{Threads: 1}), rows(50))
-	for _, helpers := range []int{0, 1, runtime.GOMAXPROCS(0) + 5} {
-		t.Run(strconv.Itoa(helpers), func(t *testing.T) {
-			p := newPool(t, helpers)
+	want := orttest.Run(t, product(t, layers, ort.Options{Threads: 1}), rows(50))
+	for _, intraOp := range []int{0, 1, runtime.GOMAXPROCS(0) + 5} {
+		t.Run(strconv.Itoa(intraOp), func(t *testing.T) {
+			p := newPool(t, intraOp)
 			sessions := []*ort.Session{product(t, layers, ort.Options{Pool: p}), product(t, layers, ort.Options{Pool: p})}
 			seconds := time.Second
 			if testing.Short() {
@@ -163,7 +164,7 @@ func help(t *testing.T, f func()) float64 {
 	return float64(next) / float64(busiest)
 }
 
-func TestALoneRunHasTheHelpThatIsAllowed(t *testing.T) {
+func TestALoneRunHasTheIntraOpThreadsThatAreAllowed(t *testing.T) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		t.Skip("there is one processor")
 	}
@@ -172,27 +173,27 @@ func TestALoneRunHasTheHelpThatIsAllowed(t *testing.T) {
 	in := rows(500)
 	work := func() {
 		for range 20 {
-			run(t, s, in)
+			orttest.Run(t, s, in)
 		}
 	}
 	work()
 	if got := help(t, work); got < 0.2 {
-		t.Errorf("helpers computed %.2f of what the caller did", got)
+		t.Errorf("intra-op threads computed %.2f of what the caller did", got)
 	}
 	p.Allow(0)
 	if got := help(t, work); got > 0.15 {
-		t.Errorf("helpers that are not allowed computed %.2f of what the caller did", got)
+		t.Errorf("intra-op threads that are not allowed computed %.2f of what the caller did", got)
 	}
 	p.Allow(1)
 	if got := help(t, work); got < 0.2 {
-		t.Errorf("helpers that are allowed again computed %.2f of what the caller did", got)
+		t.Errorf("intra-op threads that are allowed again computed %.2f of what the caller did", got)
 	}
 }
 
-func TestHelpersSleepBetweenRuns(t *testing.T) {
+func TestIntraOpThreadsSleepBetweenRuns(t *testing.T) {
 	p := newPool(t, runtime.GOMAXPROCS(0)-1)
 	s := product(t, 1, ort.Options{Pool: p})
-	run(t, s, rows(2000))
+	orttest.Run(t, s, rows(2000))
 	const idle = 200 * time.Millisecond
 	var computed time.Duration
 	for range 50 { // they need a processor to go to sleep
@@ -249,13 +250,13 @@ func TestAProcessHasOnePool(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := library.NewPool(-1); err == nil || !strings.Contains(err.Error(), "-1 helpers") {
-		t.Errorf("a pool of -1 helpers: %v", err)
+	if _, err := library.NewPool(-1); err == nil || !strings.Contains(err.Error(), "-1 intra-op threads") {
+		t.Errorf("a pool of -1 intra-op threads: %v", err)
 	}
 	newPool(t, 1) // there is room for another again
 }
 
-// Layers of this kind hold on to helpers for many loops.
+// Layers of this kind hold on to intra-op threads for many loops.
 func TestARecurrentLayerNeedsNoHelp(t *testing.T) {
 	const hidden = 128
 	var g onnxtest.Graph
@@ -273,14 +274,14 @@ func TestARecurrentLayerNeedsNoHelp(t *testing.T) {
 	g.Output("y", 1, "time", 2, "batch", hidden)
 	dims := []tensor.Dim{tensor.Named("time"), tensor.Named("batch"), tensor.Fixed(width)}
 	p := newPool(t, 1)
-	s, err := orttest.Library(t).OpenBytes("lstm", g.Model(), []tensor.Spec{spec("x", tensor.Float32, dims...)},
-		[]tensor.Spec{spec("y", tensor.Float32, tensor.Named("time"), tensor.Fixed(2), tensor.Named("batch"), tensor.Fixed(hidden))}, ort.Options{Pool: p})
+	s, err := orttest.Library(t).OpenBytes("lstm", g.Model(), []tensor.Spec{orttest.Spec("x", tensor.Float32, dims...)},
+		[]tensor.Spec{orttest.Spec("y", tensor.Float32, tensor.Named("time"), tensor.Fixed(2), tensor.Named("batch"), tensor.Fixed(hidden))}, ort.Options{Pool: p})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
 	in := tensor.Bag{"x": tensor.Of([]int64{20, 8, width}, ones(20*8*width))}
-	want := run(t, s, in)
+	want := orttest.Run(t, s, in)
 	p.Allow(0)
 	var wg sync.WaitGroup
 	for range 2 * runtime.GOMAXPROCS(0) {

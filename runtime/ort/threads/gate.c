@@ -7,21 +7,14 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-// The places of functions in struct OrtApi; see capi.go.
-enum {
-	CREATE_DOMAIN = 26,
-	DOMAIN_ADD = 27,
-	ADD_DOMAIN = 28,
-	CONTEXT_GET_OUTPUT = 91,
-	RELEASE_DOMAIN = 101,
-	PARALLEL_FOR = 274,
-};
+typedef void *ParallelFor(void *context, void (*part)(void *, size_t), size_t total, size_t batches, void *data);
+typedef void *GetOutput(void *context, size_t i, const int64_t *shape, size_t rank, void **out);
 
 // Operator is struct OrtCustomOp of onnxruntime_c_api.h, as of the version that it
 // tells.
 typedef struct {
 	uint32_t version;
-	void *(*create)(const void *op, Api api, const void *info);
+	void *(*create)(const void *op, const void *api, const void *info);
 	const char *(*name)(const void *op);
 	const char *(*provider)(const void *op);
 	int (*input_type)(const void *op, size_t i);
@@ -37,9 +30,9 @@ typedef struct {
 	int (*variadic_input_same)(const void *op);
 	int (*variadic_output_least)(const void *op);
 	int (*variadic_output_same)(const void *op);
-	OrtStatus *(*create_v2)(const void *op, Api api, const void *info, void **kernel);
-	OrtStatus *(*compute_v2)(void *kernel, void *context);
-	OrtStatus *(*infer_shape)(const void *op, void *context);
+	void *(*create_v2)(const void *op, const void *api, const void *info, void **kernel);
+	void *(*compute_v2)(void *kernel, void *context);
+	void *(*infer_shape)(const void *op, void *context);
 	int (*start_version)(const void *op);
 	int (*end_version)(const void *op);
 } Operator;
@@ -50,26 +43,26 @@ enum { OPERATOR_VERSION = 17, INT64 = 7, REQUIRED = 0, MEMORY_DEFAULT = 0 };
 
 struct Gate {
 	Operator op; // the first: a pointer to it is one to the gate
-	Api api;
-	void *domain;
+	ParallelFor *parallel_for;
+	GetOutput *get_output;
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	int shut;
-	size_t keep;      // helpers that are wanted inside
-	size_t inside;    // helpers that are
+	size_t keep;      // intra-op threads that are wanted inside
+	size_t inside;    // intra-op threads that are
 	pthread_t runner; // of the model
 	int entered;      // the runner is inside as well
-	int cpus[GATE_CPUS]; // to keep helpers on
+	int cpus[GATE_CPUS]; // to keep intra-op threads on
 	size_t places;       // how many those are
-	size_t placed;       // helpers that were put on one
+	size_t placed;       // intra-op threads that were put on one
 };
 
-static _Thread_local int placed; // this helper is on a processor of its own
+static _Thread_local int placed; // this intra-op thread is on a processor of its own
 
-// stay is one part of the gate's loop. A thread that sleeps in its part takes no
+// park is one part of the gate's loop. A thread that sleeps in its part takes no
 // other, and none leaves before the runner has its own, so the runner gets one: it
 // would spin without.
-static void stay(void *gate, size_t part) {
+static void park(void *gate, size_t part) {
 	(void)part;
 	Gate *g = gate;
 	pthread_mutex_lock(&g->mutex);
@@ -89,7 +82,7 @@ static void stay(void *gate, size_t part) {
 	pthread_mutex_unlock(&g->mutex);
 }
 
-static OrtStatus *compute(void *gate, void *context) {
+static void *compute(void *gate, void *context) {
 	fault_alone();
 	Gate *g = gate;
 	pthread_mutex_lock(&g->mutex);
@@ -97,14 +90,14 @@ static OrtStatus *compute(void *gate, void *context) {
 	g->runner = pthread_self();
 	g->entered = 0;
 	pthread_mutex_unlock(&g->mutex);
-	OrtStatus *s = ((OrtStatus * (*)(void *, void (*)(void *, size_t), size_t, size_t, void *)) g->api[PARALLEL_FOR])(context, stay, parts, parts, g);
+	void *s = g->parallel_for(context, park, parts, parts, g);
 	if (s != NULL) return s;
 	int64_t shape = 0;
 	void *output = NULL;
-	return ((OrtStatus * (*)(void *, size_t, const int64_t *, size_t, void **)) g->api[CONTEXT_GET_OUTPUT])(context, 0, &shape, 1, &output);
+	return g->get_output(context, 0, &shape, 1, &output);
 }
 
-static OrtStatus *create(const void *op, Api api, const void *info, void **kernel) {
+static void *create(const void *op, const void *api, const void *info, void **kernel) {
 	(void)api, (void)info;
 	*kernel = (void *)op;
 	return NULL;
@@ -119,10 +112,11 @@ static int kind(const void *op, size_t i) { (void)op, (void)i; return REQUIRED; 
 static int memory(const void *op, size_t i) { (void)op, (void)i; return MEMORY_DEFAULT; }
 static void destroy(void *kernel) { (void)kernel; }
 
-Gate *gate_new(Api api) {
+Gate *gate_new(const void *parallel_for, const void *get_output) {
 	Gate *g = calloc(1, sizeof *g);
 	if (g == NULL) return NULL;
-	g->api = api;
+	g->parallel_for = (ParallelFor *)parallel_for;
+	g->get_output = (GetOutput *)get_output;
 	g->op = (Operator){
 		.version = OPERATOR_VERSION,
 		.name = name,
@@ -145,15 +139,7 @@ Gate *gate_new(Api api) {
 	return g;
 }
 
-OrtStatus *gate_add(Gate *g, void *options) {
-	OrtStatus *s = ((OrtStatus * (*)(const char *, void **)) g->api[CREATE_DOMAIN])("distinfer", &g->domain);
-	if (s == NULL) s = ((OrtStatus * (*)(void *, const void *)) g->api[DOMAIN_ADD])(g->domain, &g->op);
-	if (s == NULL) s = ((OrtStatus * (*)(void *, void *)) g->api[ADD_DOMAIN])(options, g->domain);
-	return s;
-}
-
 void gate_free(Gate *g) {
-	if (g->domain != NULL) ((void (*)(void *))g->api[RELEASE_DOMAIN])(g->domain);
 	pthread_cond_destroy(&g->changed);
 	pthread_mutex_destroy(&g->mutex);
 	free(g);

@@ -1,6 +1,6 @@
 //go:build linux
 
-package ort_test
+package threads_test
 
 import (
 	"context"

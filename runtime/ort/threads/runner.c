@@ -10,7 +10,7 @@
 #include "fault.h"
 #include "place.h"
 
-enum { RUN = 9 }; // the place in struct OrtApi; see capi.go
+typedef void *RunFunction(void *session, void *options, void **in_names, void **in, size_t ins, void **out_names, size_t outs, void **out);
 
 struct Runner {
 	pthread_t thread;
@@ -18,7 +18,7 @@ struct Runner {
 	pthread_cond_t changed;
 	int begun, quit, done, nice, cpu;
 	Run what;
-	OrtStatus *status;
+	void *status;
 };
 
 static void *serve(void *runner) {
@@ -37,8 +37,7 @@ static void *serve(void *runner) {
 		pthread_mutex_unlock(&r->mutex);
 		if (quit) return NULL;
 		fault_begin(r->done);
-		OrtStatus *s = ((OrtStatus * (*)(void *, void *, char **, OrtValue **, size_t, char **, size_t, OrtValue **)) w.api[RUN])(
-			w.session, w.options, w.in_names, w.in, w.ins, w.out_names, w.outs, w.out);
+		void *s = ((RunFunction *)w.function)(w.session, w.options, w.in_names, w.in, w.ins, w.out_names, w.outs, w.out);
 		fault_end();
 		pthread_mutex_lock(&r->mutex);
 		r->status = s;
@@ -71,9 +70,9 @@ void runner_start(Runner *r, Run what) {
 	pthread_mutex_unlock(&r->mutex);
 }
 
-OrtStatus *runner_status(Runner *r) {
+void *runner_status(Runner *r) {
 	pthread_mutex_lock(&r->mutex);
-	OrtStatus *s = r->status;
+	void *s = r->status;
 	r->status = NULL;
 	pthread_mutex_unlock(&r->mutex);
 	return s;

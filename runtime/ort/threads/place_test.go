@@ -1,6 +1,6 @@
 //go:build linux
 
-package ort_test
+package threads_test
 
 import (
 	"os"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/ort/orttest"
 )
 
 // kept are the processors that threads of this process are kept on, one for each
@@ -42,14 +43,14 @@ func TestARunThatAllHelpHasAProcessorForEachThread(t *testing.T) {
 	}
 	p := newPool(t, processors-1)
 	s := product(t, 4, ort.Options{Pool: p})
-	before := len(kept(t)) // helpers, which other tests may have placed already
+	before := len(kept(t)) // intra-op threads, which other tests may have placed already
 	p.Allow(0)
-	run(t, s, rows(2000))
+	orttest.Run(t, s, rows(2000))
 	if got := kept(t); len(got) != before {
 		t.Errorf("a run without help is kept on a processor: %q", got)
 	}
 	p.Allow(processors - 1)
-	run(t, s, rows(2000))
+	orttest.Run(t, s, rows(2000))
 	got, seen := kept(t), map[string]bool{}
 	for _, cpu := range got {
 		seen[cpu] = true

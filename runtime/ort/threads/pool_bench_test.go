@@ -1,4 +1,4 @@
-package ort_test
+package threads_test
 
 import (
 	"fmt"
@@ -19,8 +19,8 @@ func openSentences(b *testing.B, o ort.Options) *ort.Session {
 	b.Helper()
 	dims := []tensor.Dim{tensor.Named("batch"), tensor.Named("sequence")}
 	s, err := orttest.Library(b).Open(filepath.Join(orttest.Root(b), "models", "sst2-minilm", "model.onnx"),
-		[]tensor.Spec{spec("input_ids", tensor.Int64, dims...), spec("attention_mask", tensor.Int64, dims...)},
-		[]tensor.Spec{spec("logits", tensor.Float32, tensor.Named("batch"), tensor.Fixed(2))}, o)
+		[]tensor.Spec{orttest.Spec("input_ids", tensor.Int64, dims...), orttest.Spec("attention_mask", tensor.Int64, dims...)},
+		[]tensor.Spec{orttest.Spec("logits", tensor.Float32, tensor.Named("batch"), tensor.Fixed(2))}, o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func BenchmarkAllow(b *testing.B) {
 			case <-done:
 				return
 			default:
-				run(b, s, rows(2000))
+				orttest.Run(b, s, rows(2000))
 			}
 		}
 	})

@@ -76,14 +76,14 @@ static void handle(int sig, siginfo_t *info, void *context) {
 		pass_on(sig, info, context);
 		return;
 	}
-	int helper = p == NULL;
+	int intra_op = p == NULL;
 	uintptr_t at = counter(context);
-	if (helper && (at < own_from || at >= own_to) && atomic_load(&runs) == 1) p = (Place *)atomic_load(&places);
+	if (intra_op && (at < own_from || at >= own_to) && atomic_load(&runs) == 1) p = (Place *)atomic_load(&places);
 	if (p == NULL) {
 		pass_on(sig, info, context);
 		return;
 	}
-	if (sig != SIGFPE || helper || atomic_fetch_add(&lost, 1) + 1 >= MOST_LOST) atomic_store(&damage, sig);
+	if (sig != SIGFPE || intra_op || atomic_fetch_add(&lost, 1) + 1 >= MOST_LOST) atomic_store(&damage, sig);
 	if (atomic_exchange(&p->told, 1) == 0) {
 		char number = (char)sig;
 		(void)!write(p->done, &number, 1);

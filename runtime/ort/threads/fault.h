@@ -12,7 +12,7 @@ void fault_watch(void);
 void fault_begin(int done);
 void fault_end(void);
 
-// fault_alone says that the run of this thread has no part in what helpers compute.
+// fault_alone says that the run of this thread has no part in what intra-op threads compute.
 void fault_alone(void);
 
 // fault_damage is the signal after which the memory of the process cannot be trusted, or
