@@ -36,6 +36,7 @@ import (
 	"github.com/distinfer/distinfer/server/page"
 	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
+	"github.com/distinfer/distinfer/server/task"
 )
 
 // nodeOptions are those of a process that serves: of a front or of a stage.
@@ -241,6 +242,14 @@ func (m *model) serverTLS() *tls.Config {
 	return m.machine.Server()
 }
 
+// task is what the model does with texts.
+func (m *model) task() string {
+	if m.Texts == nil {
+		return "none"
+	}
+	return m.Texts.Task.Name()
+}
+
 // openModel opens the bundle, which it fetches if so configured, and connects to its stages.
 func (o *frontOptions) openModel(ctx context.Context, w *frontWatch) (*model, error) {
 	b, err := o.openBundle(ctx, textFiles)
@@ -278,23 +287,19 @@ func (o *frontOptions) connect(b *bundle.Bundle, addresses cluster.Addresses, w 
 	m.Bundle, m.Runner, m.Replicas = b, guard, pipeline.Replicas
 	m.Ready = func(context.Context) error { return pipeline.Ready() }
 	m.Close = func() { _ = pipeline.Close() }
-	texts, err := openTask(b, guard, o.limits())
+	t, err := task.Open(b, guard, o.limits())
 	switch {
 	case err == nil:
-		m.Classifier, m.Task = texts.classifier, texts.served(b.Model.Name)
-		if e := texts.embedder; e != nil && e.Assumed() {
-			log.Warn("no file says how embeddings are made, so they are the mean of the tokens' vectors; put modules.json and 1_Pooling of sentence-transformers beside the model and split it again", "model", b.Model.Name)
-		}
-		m.Batcher = o.batcher(b, batch.Config{
-			Model: texts.Model, MaxTexts: o.MaxTexts, MaxWait: o.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
+		m.Texts = o.texts(b, t, batch.Config{
+			MaxTexts: o.MaxTexts, MaxWait: o.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
 			Listener: batch.Tee(w.batches(), m.meter.Batches()),
 		})
-		if rows := texts.Beside(); rows.Independent {
+		if rows := t.Model().Beside(); rows.Independent {
 			log.Info("texts are computed together", "model", b.Model.Name, "which", rows.Together(), "why", rows.Reason)
 		}
 	case errors.Is(err, bundle.ErrNoFile):
-		m.NoText = fmt.Sprintf("%v; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
-		log.Warn("no text route: " + m.NoText)
+		m.NoTexts = fmt.Errorf("%w; without it no text can be answered: put tokenizer.json and config.json beside the model and split it again", err)
+		log.Warn("no text route: " + m.NoTexts.Error())
 	default:
 		m.Close()
 		return nil, err
@@ -302,13 +307,16 @@ func (o *frontOptions) connect(b *bundle.Bundle, addresses cluster.Addresses, w 
 	return m, nil
 }
 
-// batcher batches for the bundle's model, and warns where it cannot.
-func (o *logOptions) batcher(b *bundle.Bundle, c batch.Config) *batch.Batcher {
-	c.Log = o.logger()
+// texts answers texts with a bundle's task, in batches. It logs what is unusual.
+func (o *logOptions) texts(b *bundle.Bundle, t task.Task, c batch.Config) *front.Texts {
+	c.Model, c.Log = t.Model(), o.logger()
 	if rows := c.Model.Beside(); !rows.Independent {
 		c.Log.Warn("every text is computed by itself", "model", b.Model.Name, "reason", rows.Reason)
 	}
-	return batch.New(c)
+	if why := t.Warning(); why != "" {
+		c.Log.Warn(why, "model", b.Model.Name)
+	}
+	return &front.Texts{Task: t, Batcher: batch.New(c)}
 }
 
 // A frontProcess is a front that tells what it does.
@@ -353,7 +361,7 @@ func newFrontProcess(c front.Config, m *model, w *frontWatch) *frontProcess {
 
 // serve says where, and serves.
 func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
-	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.Bundle.Model.Name, "task", taskName(m.Model), "bundle", m.Bundle.ID.Short(), "stages", len(m.addresses), "wire", m.wire)
+	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.Bundle.Model.Name, "task", m.task(), "bundle", m.Bundle.ID.Short(), "stages", len(m.addresses), "wire", m.wire)
 	if m.addresses.Here(ctx) > 0 {
 		host.LimitScheduler(2)
 	}

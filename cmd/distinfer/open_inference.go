@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/oip"
 )
@@ -32,13 +33,19 @@ func openInference(f *front.Front, w *frontWatch) *oip.Server {
 func openInferenceModel(m front.Model) oip.Model {
 	o := oip.Model{
 		Name: m.Bundle.Model.Name, Inputs: m.Bundle.Inputs, Outputs: m.Bundle.Outputs, Limits: m.Bundle.Limits,
-		Runner: m.Runner, NoText: m.NoText, Ready: m.Ready,
+		Runner: m.Runner, Ready: m.Ready,
 	}
-	switch {
-	case m.Task != nil:
-		o.NoText = fmt.Sprintf("the model's task is %s, which gives texts no labels; send tensors, or texts to POST /predict", m.Task.Name())
-	case m.Batcher != nil:
-		o.Text = &oip.Text{Labels: m.Classifier.Labels(), Classify: labeller{m.Batcher, m.Classifier}.answer}
+	if m.Texts == nil {
+		o.NoText = m.NoTexts.Error()
+		return o
+	}
+	if l, ok := m.Texts.Task.(front.Labeller); ok {
+		o.Text = &oip.Text{Labels: l.Labels(), Results: l.Results, Answer: func(ctx context.Context, inputs []textmodel.Input) ([]textmodel.Answer, error) {
+			answers, _, err := m.Texts.Batcher.Answer(ctx, inputs)
+			return answers, err
+		}}
+	} else {
+		o.NoText = fmt.Sprintf("the model's task is %s, which gives texts no labels; send tensors, or texts to POST /predict", m.Texts.Task.Name())
 	}
 	return o
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/page"
 )
@@ -19,15 +20,17 @@ func (f *frontProcess) live(ctx context.Context) {
 func (f *frontProcess) snapshot() page.Snapshot {
 	m := f.model.Load()
 	s := page.Snapshot{
-		Model:  page.Model{Name: m.Bundle.Model.Name, Bundle: m.Bundle.ID.Short(), Bytes: m.Bundle.Model.Bytes},
-		NoText: m.NoText, MaxBody: f.MaxBody,
+		Model:   page.Model{Name: m.Bundle.Model.Name, Bundle: m.Bundle.ID.Short(), Bytes: m.Bundle.Model.Bytes},
+		MaxBody: f.MaxBody,
 	}
-	if m.Batcher != nil {
-		s.Task, s.MaxTexts = taskName(m.Model), m.Batcher.MaxTexts()
-		if m.Classifier != nil {
-			s.Labels = m.Classifier.Labels()
+	if m.Texts == nil {
+		s.NoText = m.NoTexts.Error()
+	} else {
+		s.Task, s.MaxTexts = m.Texts.Task.Name(), m.Texts.Batcher.MaxTexts()
+		if l, ok := m.Texts.Task.(front.Labeller); ok {
+			s.Labels = l.Labels()
 		}
-		stats := m.Batcher.Stats()
+		stats := m.Texts.Batcher.Stats()
 		s.Queue = page.Queue{Waiting: stats.Waiting, TextsInFlight: stats.Busy, BatchesInFlight: stats.UnderWay, BatchesTarget: stats.Flight}
 	}
 	if err := m.pipeline.Ready(); err != nil {

@@ -15,13 +15,13 @@ import (
 	"golang.org/x/term"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/task"
 )
 
 // chunk and chunkBytes bound the texts that are classified at a time: enough to
@@ -89,17 +89,17 @@ text, or {"error": …, "line": …}.`,
 					return usageError{fmt.Errorf("--%s is the front's own; start it with that, or leave --front out", name)}
 				}
 			}
-			if p.ask, p.task, err = remoteAsker(cmd.Context(), front); err != nil {
+			if p.ask, p.other, err = remoteAsker(cmd.Context(), front); err != nil {
 				return err
 			}
 		} else {
 			var done func()
-			if p.ask, p.task, done, err = s.localAsker(); err != nil {
+			if p.ask, p.other, done, err = s.localAsker(); err != nil {
 				return err
 			}
 			defer done()
 		}
-		if p.task && p.text {
+		if p.other && p.text {
 			return usageError{errors.New("--output text is for labels; the model's task is another, whose answers are JSON lines: leave it out, or say json")}
 		}
 		return p.run(cmd.Context(), &in, file)
@@ -109,8 +109,8 @@ text, or {"error": …, "line": …}.`,
 
 // localAsker loads every stage of the bundle into this process. It computes as many
 // batches at a time as there are threads, since threads that work on one batch wait
-// for each other. task reports that the model does not label texts.
-func (s *settings) localAsker() (ask asker, task bool, done func(), err error) {
+// for each other. other reports that the model does not label texts.
+func (s *settings) localAsker() (ask asker, other bool, done func(), err error) {
 	b, err := bundle.Open(s.Bundle)
 	if err != nil {
 		return nil, false, nil, err
@@ -127,16 +127,14 @@ func (s *settings) localAsker() (ask asker, task bool, done func(), err error) {
 		closeStages()
 		_ = library.Close()
 	}
-	texts, err := openTask(b, chain, s.limits())
+	t, err := task.Open(b, chain, s.limits())
 	if err != nil {
 		done()
 		return nil, false, nil, err
 	}
-	batcher := s.batcher(b, batch.Config{Model: texts.Model, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads()})
-	if other := texts.served(b.Model.Name); other != nil {
-		return taskAsker(batcher, other), true, done, nil
-	}
-	return labeller{batcher, texts.classifier}.replies, false, done, nil
+	texts := s.texts(b, t, batch.Config{MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads()})
+	_, labels := texts.Task.(front.Labeller)
+	return texts.Ask, !labels, done, nil
 }
 
 // openStages loads every stage of a bundle, to compute with one thread each.
@@ -158,15 +156,18 @@ func openStages(library *ort.Library, b *bundle.Bundle) (chain pipeline.Chain, d
 	return chain, done, nil
 }
 
+// An asker answers texts, one reply each.
+type asker func(ctx context.Context, texts []string) ([]front.Reply, error)
+
 // A prediction labels a stream of texts chunk by chunk.
 type prediction struct {
-	s    *settings
-	ask  asker
-	task bool // the model does not label texts
-	text bool // --output asks for text
-	w    *bufio.Writer
-	errs io.Writer
-	bar  *progressbar.ProgressBar
+	s     *settings
+	ask   asker
+	other bool // the model does not label texts
+	text  bool // --output asks for text
+	w     *bufio.Writer
+	errs  io.Writer
+	bar   *progressbar.ProgressBar
 
 	lines     []textLine
 	bytes     int // of the texts in lines
@@ -227,7 +228,7 @@ func (p *prediction) flush(ctx context.Context) error {
 			texts = append(texts, l.text)
 		}
 	}
-	var answers []reply
+	var answers []front.Reply
 	if len(texts) > 0 {
 		var err error
 		if answers, err = p.answers(ctx, texts); err != nil {
@@ -235,7 +236,7 @@ func (p *prediction) flush(ctx context.Context) error {
 		}
 	}
 	for _, l := range p.lines {
-		a := reply{Answer: classify.Answer{Err: l.err}}
+		a := front.Reply{Err: l.err}
 		if l.err == nil {
 			a, answers = answers[0], answers[1:]
 		}
@@ -249,13 +250,13 @@ func (p *prediction) flush(ctx context.Context) error {
 
 // answers asks about texts. When that fails because of what they are, they are
 // halved until the text that it fails for stands alone, and gets the error.
-func (p *prediction) answers(ctx context.Context, texts []string) ([]reply, error) {
+func (p *prediction) answers(ctx context.Context, texts []string) ([]front.Reply, error) {
 	answers, err := p.ask(ctx, texts)
 	switch code := errcode.Of(err); {
 	case err == nil || ctx.Err() != nil || code != errcode.Invalid && code != errcode.TooLarge && code != errcode.Internal && !errcode.Deadly(err):
 		return answers, err
 	case len(texts) == 1:
-		return []reply{{Answer: classify.Answer{Err: err}}}, nil
+		return []front.Reply{{Err: err}}, nil
 	}
 	half := len(texts) / 2
 	first, err := p.answers(ctx, texts[:half])
@@ -275,7 +276,7 @@ type outcome struct {
 	Error     string             `json:"error,omitempty"`
 }
 
-func (p *prediction) write(line int, a reply) error {
+func (p *prediction) write(line int, a front.Reply) error {
 	p.done++
 	if a.Truncated {
 		p.cut++
@@ -286,18 +287,19 @@ func (p *prediction) write(line int, a reply) error {
 	}
 	e := json.NewEncoder(p.w)
 	e.SetEscapeHTML(false)
+	results, _ := a.Answer.([]text.Result)
 	switch {
-	case a.other != nil:
-		return e.Encode(a.other)
-	case p.task:
+	case p.other && a.Err != nil:
 		return e.Encode(front.LineProblem{Error: a.Err.Error(), Line: line})
+	case p.other:
+		return e.Encode(a.Answer)
 	case p.s.Output == "json":
 		o := outcome{Line: line, Truncated: a.Truncated}
 		if a.Err != nil {
 			o.Error = a.Err.Error()
 		} else {
-			o.Result, o.Scores = &a.Results[0], map[string]float64{}
-			for _, r := range a.Results {
+			o.Result, o.Scores = &results[0], map[string]float64{}
+			for _, r := range results {
 				o.Scores[r.Label] = r.Score
 			}
 		}
@@ -307,6 +309,6 @@ func (p *prediction) write(line int, a reply) error {
 		_, err := fmt.Fprintln(p.w, "-\t-")
 		return err
 	}
-	_, err := fmt.Fprintf(p.w, "%s\t%.6f\n", a.Results[0].Label, a.Results[0].Score)
+	_, err := fmt.Fprintf(p.w, "%s\t%.6f\n", results[0].Label, results[0].Score)
 	return err
 }

@@ -16,7 +16,9 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/server/client"
+	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/httpx"
+	"github.com/distinfer/distinfer/server/task"
 	"github.com/distinfer/distinfer/server/watched"
 )
 
@@ -112,9 +114,9 @@ func unauthorized(err error) error {
 	return err
 }
 
-// remoteAsker asks the front what it answers texts with, and then texts. task reports that
+// remoteAsker asks the front what it answers texts with, and then texts. other reports that
 // it does not label them.
-func remoteAsker(ctx context.Context, c *client.Client) (ask asker, task bool, err error) {
+func remoteAsker(ctx context.Context, c *client.Client) (ask asker, other bool, err error) {
 	status, err := c.Status(ctx)
 	if err != nil {
 		return nil, false, unauthorized(err)
@@ -122,32 +124,32 @@ func remoteAsker(ctx context.Context, c *client.Client) (ask asker, task bool, e
 	if status.Task == "" {
 		return nil, false, fmt.Errorf("the front at %s answers no texts: %s", c.URL(), status.NoText)
 	}
-	task = status.Task != labelling
-	return func(ctx context.Context, texts []string) ([]reply, error) {
+	other = status.Task != (task.Classification{}).Name()
+	return func(ctx context.Context, texts []string) ([]front.Reply, error) {
 		answers, err := c.Predict(ctx, texts...)
 		if err != nil {
 			return nil, unauthorized(err)
 		}
-		replies := make([]reply, len(answers))
+		replies := make([]front.Reply, len(answers))
 		for i, a := range answers {
-			if replies[i], err = replyOf(a, task); err != nil {
+			replies[i] = front.Reply{Answer: a.JSON, Truncated: a.Truncated}
+			if other {
+				continue
+			}
+			if replies[i].Answer, err = results(a); err != nil {
 				return nil, errcode.Errorf(errcode.Unavailable, "%s/predict did not answer as a front does: %w", c.URL(), err)
 			}
 		}
 		return replies, nil
-	}, task, nil
+	}, other, nil
 }
 
-// replyOf reads labels, and passes on what another task answers as it is.
-func replyOf(a client.Answer, task bool) (r reply, err error) {
-	r.Truncated = a.Truncated
-	if task {
-		r.other = a.JSON
-		return r, nil
-	}
+// results are the labels of an answer.
+func results(a client.Answer) ([]text.Result, error) {
 	labels, err := a.Labels()
-	for _, l := range labels {
-		r.Results = append(r.Results, text.Result{Label: l.Name, Score: l.Score})
+	results := make([]text.Result, len(labels))
+	for i, l := range labels {
+		results[i] = text.Result{Label: l.Name, Score: l.Score}
 	}
-	return r, err
+	return results, err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/server/task"
 	"github.com/distinfer/distinfer/split"
 )
 
@@ -76,7 +77,7 @@ func (s *settings) split(ctx context.Context, path string, o split.Options) (*sp
 		return nil, err
 	}
 	defer func() { _ = library.Close() }()
-	o.Texts = answered
+	o.Texts = task.Answered
 	return split.Split(ctx, path, engine{library, s.Threads}, o)
 }
 

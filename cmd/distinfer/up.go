@@ -20,7 +20,9 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/host"
+	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/server/cluster"
+	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/supervisor"
 	"github.com/distinfer/distinfer/split"
 )
@@ -309,7 +311,7 @@ func (f *frontProcess) greet(ctx context.Context, out io.Writer, base, ask strin
 	if f.Tokens != nil {
 		token = ` -H "Authorization: Bearer $TOKEN"`
 	}
-	if m.Task != nil {
+	if m.Texts != nil && !m.labels() {
 		fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl%s %s/predict -d '{\"inputs\": \"%s\"}'\n\n", base, token, base, example)
 		return nil
 	}
@@ -317,20 +319,29 @@ func (f *frontProcess) greet(ctx context.Context, out io.Writer, base, ask strin
 	return nil // that nobody reads it is no reason to stop
 }
 
-// label is the model's answer to one text.
-func (m *model) label(ctx context.Context, text string) (string, error) {
-	switch {
-	case m.Batcher == nil:
-		return "", errors.New(m.NoText)
-	case m.Task != nil:
-		return "", fmt.Errorf("--ask wants a label, and the model's task is %s", m.Task.Name())
+// labels reports whether the model gives texts labels.
+func (m *model) labels() bool {
+	if m.Texts == nil {
+		return false
 	}
-	answers, err := labeller{m.Batcher, m.Classifier}.classify(ctx, []string{text})
+	_, ok := m.Texts.Task.(front.Labeller)
+	return ok
+}
+
+// label is the model's answer to one text.
+func (m *model) label(ctx context.Context, s string) (string, error) {
+	switch {
+	case m.Texts == nil:
+		return "", m.NoTexts
+	case !m.labels():
+		return "", fmt.Errorf("--ask wants a label, and the model's task is %s", m.Texts.Task.Name())
+	}
+	replies, err := m.Texts.Ask(ctx, []string{s})
 	if err == nil {
-		err = answers[0].Err
+		err = replies[0].Err
 	}
 	if err != nil {
 		return "", err
 	}
-	return answers[0].Results[0].Label, nil
+	return replies[0].Answer.([]text.Result)[0].Label, nil
 }

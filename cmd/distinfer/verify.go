@@ -14,6 +14,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/host"
+	"github.com/distinfer/distinfer/server/task"
 	"github.com/distinfer/distinfer/split"
 )
 
@@ -85,7 +86,7 @@ verification: it changes nothing about the exit code.`,
 			return err
 		}
 		defer func() { _ = library.Close() }()
-		o.Texts = answered
+		o.Texts = task.Answered
 		v, err := split.Verify(cmd.Context(), engine{library, s.Threads}, b, o)
 		if err != nil {
 			return err

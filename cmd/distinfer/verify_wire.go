@@ -10,10 +10,13 @@ import (
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/ort"
+	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/task"
 )
 
 // A wireReport says what each encoding between stages changes about the answers to
@@ -53,13 +56,16 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 	var sides []wireSide
 	for _, e := range encoding.Encodings() {
 		chain := encoding.NewChain(stages, e)
-		classifier, err := classify.Open(b, chain)
+		t, err := task.Open(b, chain, textmodel.Limits{})
 		if err != nil {
 			return nil, fmt.Errorf("--texts: %w", err)
 		}
+		if _, ok := t.(front.Labeller); !ok {
+			return nil, fmt.Errorf("--texts: encodings are compared by the labels they give, and the model's task is %s", t.Name())
+		}
 		// Each text by itself: how texts come together is chance, and moves scores too.
-		alone := batch.New(batch.Config{Model: classifier.Model, MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads(), Alone: true, Log: s.logger()})
-		sides = append(sides, wireSide{chain, labeller{alone, classifier}, wireEffect{Encoding: e}})
+		alone := batch.New(batch.Config{Model: t.Model(), MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads(), Alone: true, Log: s.logger()})
+		sides = append(sides, wireSide{chain, front.Texts{Task: t, Batcher: alone}, wireEffect{Encoding: e}})
 	}
 	report := &wireReport{}
 	var lines []textLine
@@ -103,7 +109,7 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 // sum while it does.
 type wireSide struct {
 	chain *encoding.Chain
-	texts labeller
+	texts front.Texts
 	wireEffect
 }
 
@@ -116,9 +122,9 @@ func compareChunk(ctx context.Context, sides []wireSide, lines []textLine) error
 	for i, l := range lines {
 		texts[i] = l.text
 	}
-	var plain []classify.Answer
+	var plain []front.Reply
 	for k := range sides {
-		answers, err := sides[k].texts.classify(ctx, texts)
+		answers, err := sides[k].texts.Ask(ctx, texts)
 		if err != nil {
 			return fmt.Errorf("with %s between the stages: %w", sides[k].Encoding, err)
 		}
@@ -129,23 +135,23 @@ func compareChunk(ctx context.Context, sides []wireSide, lines []textLine) error
 			if a.Err != nil {
 				return fmt.Errorf("line %d, with %s between the stages: %w", lines[i].number, sides[k].Encoding, a.Err)
 			}
-			sides[k].note(plain[i], a)
+			sides[k].note(plain[i].Answer.([]text.Result), a.Answer.([]text.Result))
 		}
 	}
 	return nil
 }
 
 // note compares an answer with that of float32.
-func (e *wireEffect) note(plain, answer classify.Answer) {
-	if answer.Results[0].Label != plain.Results[0].Label {
+func (e *wireEffect) note(plain, answer []text.Result) {
+	if answer[0].Label != plain[0].Label {
 		e.Flips++
 	}
-	scores := make(map[string]float64, len(plain.Results))
-	for _, r := range plain.Results {
+	scores := make(map[string]float64, len(plain))
+	for _, r := range plain {
 		scores[r.Label] = r.Score
 	}
 	move := 0.0
-	for _, r := range answer.Results {
+	for _, r := range answer {
 		move = max(move, math.Abs(r.Score-scores[r.Label]))
 	}
 	e.LargestMove = max(e.LargestMove, move)

@@ -51,7 +51,7 @@ func BenchmarkLabel(b *testing.B) {
 func BenchmarkRefusal(b *testing.B) {
 	j := newJudge()
 	m := judged(b, j)
-	m.Batcher = batcherFor(m.Classifier, 1)
+	takes(&m, 1)
 	f := benchFront(b, m)
 	r := httptest.NewRequest(http.MethodGet, "/?text=block", nil)
 	ctx, leave := context.WithCancel(b.Context())

@@ -6,10 +6,6 @@ import (
 	"github.com/distinfer/distinfer/server/httpx"
 )
 
-// perText is what an input and its answer take in memory, of a list that is longer than the
-// batcher takes at a time.
-const perText = 256
-
 // receive begins to count what a request's body takes.
 func (f *Front) receive(w http.ResponseWriter, r *http.Request) *httpx.Body {
 	return f.bodies.Receive(w, func() string { return f.client(r) })

@@ -31,12 +31,10 @@ const TruncatedHeader = "X-Truncated"
 // pieceSize is how many inputs a piece has.
 func pieceSize(b *batch.Batcher) int { return max(1, b.MaxTexts()/pieces) }
 
-// Compute has inputs answered by the model, in order and within the time that the
+// compute has inputs answered by the model, in order and within the time that the
 // request has, and sets the header Server-Timing. What is wrong with a single input is in
-// its answer. An error is about all of them; httpx.Fail answers with it.
-//
-// It is for handlers beside the front, too.
-func (f *Front) Compute(m Model, w http.ResponseWriter, r *http.Request, inputs []textmodel.Input) ([]textmodel.Answer, error) {
+// its answer. An error is about all of them.
+func (f *Front) compute(b *batch.Batcher, w http.ResponseWriter, r *http.Request, inputs []textmodel.Input) ([]textmodel.Answer, error) {
 	timeout, err := f.timeout(w, r)
 	if err != nil {
 		return nil, err
@@ -44,7 +42,7 @@ func (f *Front) Compute(m Model, w http.ResponseWriter, r *http.Request, inputs 
 	noteTexts(w, len(inputs))
 	ctx, cancel := context.WithTimeout(f.named(r), timeout)
 	defer cancel()
-	answers, timing, err := compute(ctx, m.Batcher, inputs)
+	answers, timing, err := answer(ctx, b, inputs)
 	if err != nil {
 		// The batch may end by the same deadline, a moment before.
 		if r.Context().Err() == nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)) {
@@ -59,9 +57,9 @@ func (f *Front) Compute(m Model, w http.ResponseWriter, r *http.Request, inputs 
 	return answers, nil
 }
 
-// compute answers inputs, piece by piece where they are more than are taken at a time.
+// answer answers inputs, piece by piece where they are more than are taken at a time.
 // The timing is that of the piece that was answered last.
-func compute(ctx context.Context, b *batch.Batcher, inputs []textmodel.Input) ([]textmodel.Answer, batch.Timing, error) {
+func answer(ctx context.Context, b *batch.Batcher, inputs []textmodel.Input) ([]textmodel.Answer, batch.Timing, error) {
 	if len(inputs) <= b.MaxTexts() {
 		return b.Answer(ctx, inputs)
 	}
@@ -74,11 +72,11 @@ func compute(ctx context.Context, b *batch.Batcher, inputs []textmodel.Input) ([
 	for from := 0; from < len(inputs) && ctx.Err() == nil; from += size {
 		to := min(from+size, len(inputs))
 		work.Go(func() error {
-			answer := b.Answer // who comes when there is too much to do is told so at once
+			one := b.Answer // refuses at once when overloaded
 			if from > 0 {
-				answer = patient{b}.Answer
+				one = patient{b}.Answer
 			}
-			part, timing, err := answer(ctx, inputs[from:to])
+			part, timing, err := one(ctx, inputs[from:to])
 			copy(answers[from:to], part)
 			mu.Lock()
 			defer mu.Unlock()

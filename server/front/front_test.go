@@ -27,6 +27,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/task"
 )
 
 // patience bounds waits that end sooner unless something is broken.
@@ -103,15 +104,20 @@ func judged(t testing.TB, j *judge) front.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return front.Model{
-		Batcher:    batcherFor(c, most),
-		Classifier: c,
-		Ready:      func(context.Context) error { return nil },
+	return front.Model{Texts: texts(c, most), Ready: func(context.Context) error { return nil }}
+}
+
+// texts answers texts with a classifier, at most as many at a time.
+func texts(c *classify.Classifier, most int) *front.Texts {
+	return &front.Texts{
+		Task:    task.Classification{Classifier: c},
+		Batcher: batch.New(batch.Config{Model: c.Model, MaxTexts: most, Begin: 4, Log: slog.New(slog.DiscardHandler)}),
 	}
 }
 
-func batcherFor(c *classify.Classifier, maxTexts int) *batch.Batcher {
-	return batch.New(batch.Config{Model: c.Model, MaxTexts: maxTexts, Begin: 4, Log: slog.New(slog.DiscardHandler)})
+// takes makes the model take at most as many texts at a time.
+func takes(m *front.Model, most int) {
+	m.Texts = texts(m.Texts.Task.(task.Classification).Classifier, most)
 }
 
 // logBuffer takes what several goroutines log.
@@ -463,13 +469,13 @@ func TestWrongBodiesAreRefused(t *testing.T) {
 		`{"inputs": ""}`:                `"inputs" is empty`,
 		`{"inputs": []}`:                `"inputs" is an empty list`,
 		`{"inputs": ["good", ""]}`:      `"inputs"[1] is empty`,
-		`{"inputs": [null, "good"]}`:    `"inputs"[0] is null`,
-		`{"inputs": 1}`:                 `"inputs" must be a string or a list of strings`,
+		`{"inputs": [null, "good"]}`:    `"inputs"[0] must be a text, not null`,
+		`{"inputs": 1}`:                 `"inputs" must be a text; token ids are not taken`,
 		`{"inputs": {}}`:                `"inputs" has no text`,
-		`{"inputs": ["good", 1]}`:       `"inputs" must be a string or a list of strings`,
-		`{"inputs": [["good", "bad"]]}`: `"inputs" must be a string or a list of strings`,
+		`{"inputs": ["good", 1]}`:       `"inputs"[1] must be a text; token ids are not taken`,
+		`{"inputs": [["good", "bad"]]}`: `"inputs"[0] is a list; it must be a text`,
 		`{"inputs": ["good", " "]}`:     "text 1: tokenise: the text has no tokens",
-		`{"inputs": true}`:              `"inputs" must be a string or a list of strings`,
+		`{"inputs": true}`:              `"inputs" must be a text, not true or false`,
 		`{"inputs": "good", "parameters": {"top_k": 0}}`:                  "top_k is 0",
 		`{"inputs": "good", "parameters": {"top_k": -1}}`:                 "top_k is -1",
 		`{"inputs": "good", "parameters": {"top_k": 1.5}}`:                "top_k",
@@ -601,7 +607,7 @@ func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 
 func TestFullFrontRefusesUntilThereIsRoom(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *setup, _ *judge) { c.Batcher = batcherFor(c.Classifier, 2) })
+	s := serve(t, func(c *setup, _ *judge) { takes(&c.Model, 2) })
 	first := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
 	receive(t, "the run", s.judge.running)
 	for range 2 { // a request that was refused leaves nothing behind
@@ -763,7 +769,7 @@ func TestUnknownPathsAreNotFound(t *testing.T) {
 func TestWithoutTokenizerTextsAreNotFound(t *testing.T) {
 	t.Parallel()
 	const why = "bundle stages: tokenizer.json: the bundle has no such file"
-	s := serve(t, func(c *setup, _ *judge) { c.Batcher, c.NoText = nil, why })
+	s := serve(t, func(c *setup, _ *judge) { c.Texts, c.NoTexts = nil, errors.New(why) })
 	s.ask(t, "good").wantPlain(t, http.StatusNotFound, why)
 	for _, path := range []string{"/", "/predict"} {
 		s.do(t, http.MethodPost, path, `{"inputs": "good"}`).wantProblem(t, http.StatusNotFound, why)
@@ -903,7 +909,7 @@ func TestServeFailsWithItsListener(t *testing.T) {
 
 func TestConcurrentRequestsGetTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *setup, _ *judge) { c.Batcher = batcherFor(c.Classifier, 64) })
+	s := serve(t, func(c *setup, _ *judge) { takes(&c.Model, 64) })
 	want := map[string]string{"good": "positive\n", "bad": "negative\n"}
 	var wg sync.WaitGroup
 	for i := range 32 {
@@ -982,7 +988,7 @@ func parse(t testing.TB, b []byte) answer {
 func TestOnlyBrowsersGetThePage(t *testing.T) {
 	t.Parallel()
 	shown := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
-	f := front.New(front.Config{MaxBody: 1 << 10, Timeout: patience, Page: shown, Log: slog.New(slog.DiscardHandler)}, front.Model{NoText: "no text"})
+	f := front.New(front.Config{MaxBody: 1 << 10, Timeout: patience, Page: shown, Log: slog.New(slog.DiscardHandler)}, front.Model{})
 	const chromium = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 	for _, c := range []struct {
 		path, accept string
@@ -1015,6 +1021,7 @@ type countedTask struct {
 }
 
 func (*countedTask) Name() string                     { return "counted" }
+func (*countedTask) Ask(string) front.Request         { return front.Request{} }
 func (c *countedTask) Routes() map[string]front.Route { return map[string]front.Route{c.path: {}} }
 
 func (c *countedTask) Describe() []byte {
@@ -1025,7 +1032,7 @@ func (c *countedTask) Describe() []byte {
 func TestTheDocumentIsMadeOnceAModel(t *testing.T) {
 	t.Parallel()
 	before, after := &countedTask{path: "/one"}, &countedTask{path: "/two"}
-	s := serve(t, func(c *setup, _ *judge) { c.Task = before })
+	s := serve(t, func(c *setup, _ *judge) { c.Texts.Task = before })
 	var tags []string
 	get := func(header, value string) answer {
 		t.Helper()
@@ -1051,7 +1058,7 @@ func TestTheDocumentIsMadeOnceAModel(t *testing.T) {
 			t.Errorf("it is made %d times", n)
 		}
 		next := judged(t, newJudge())
-		next.Task = after
+		next.Texts.Task = after
 		s.front.Follow(next)
 	}
 	if slices.Sort(tags); len(slices.Compact(tags)) != 2 || tags[0] == "" {

@@ -1,11 +1,11 @@
 package front
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
-	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/httpx"
 )
 
@@ -13,35 +13,60 @@ import (
 // that accept that and no text.
 func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Accept")
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	texts, given := query["text"]
 	m, done := f.models.use()
 	defer done()
-	switch {
-	case m.Batcher == nil:
-		err = httpx.Errorf(http.StatusNotFound, "%s", m.NoText)
-	case m.Task != nil:
-		err = httpx.Errorf(http.StatusNotFound, "the model's task is %s, which gives texts no labels; send the text with POST /predict", m.Task.Name())
-	case err != nil:
-		err = errcode.Errorf(errcode.Invalid, "the query is not URL-encoded: %w", err)
-	case !given:
-		err = errcode.Errorf(errcode.Invalid, "text is missing; ask for /?text=… with the text URL-encoded")
-	case len(texts) > 1:
-		err = errcode.Errorf(errcode.Invalid, "text is given %d times; send several texts as a list with POST /predict", len(texts))
-	case texts[0] == "":
-		err = errcode.Errorf(errcode.Invalid, "text is empty")
-	}
+	texts, labeller, err := m.labeller()
 	if err != nil {
 		fail(w, r, err)
 		return
 	}
-	results, err := f.classify(m, w, r, &question{inputs: textmodel.Inputs(texts)})
+	text, err := textOf(r.URL.RawQuery)
+	if err != nil {
+		fail(w, r, err)
+		return
+	}
+	answers, err := f.compute(texts.Batcher, w, r, labeller.Ask(text).Inputs)
+	if err != nil {
+		fail(w, r, err)
+		return
+	}
+	results, err := labeller.Results(answers[0])
 	switch {
 	case err != nil:
-		fail(w, r, err)
+		fail(w, r, fmt.Errorf("text 0: %w", err))
 	case !wantsPlain(r):
-		httpx.WriteJSON(w, http.StatusOK, results)
+		httpx.WriteJSON(w, http.StatusOK, [1]any{results})
 	default:
-		httpx.WritePlain(w, http.StatusOK, results[0][0].Label)
+		httpx.WritePlain(w, http.StatusOK, results[0].Label)
 	}
+}
+
+// labeller returns what gives texts labels, or why nothing does.
+func (m Model) labeller() (*Texts, Labeller, error) {
+	texts, err := m.texts()
+	if err != nil {
+		return nil, nil, err
+	}
+	l, ok := texts.Task.(Labeller)
+	if !ok {
+		return nil, nil, httpx.Errorf(http.StatusNotFound, "the model's task is %s, which gives texts no labels; send the text with POST /predict", texts.Task.Name())
+	}
+	return texts, l, nil
+}
+
+// textOf is the text of a query.
+func textOf(query string) (string, error) {
+	values, err := url.ParseQuery(query)
+	texts, given := values["text"]
+	switch {
+	case err != nil:
+		return "", errcode.Errorf(errcode.Invalid, "the query is not URL-encoded: %w", err)
+	case !given:
+		return "", errcode.Errorf(errcode.Invalid, "text is missing; ask for /?text=… with the text URL-encoded")
+	case len(texts) > 1:
+		return "", errcode.Errorf(errcode.Invalid, "text is given %d times; send several texts as a list with POST /predict", len(texts))
+	case texts[0] == "":
+		return "", errcode.Errorf(errcode.Invalid, "text is empty")
+	}
+	return texts[0], nil
 }

@@ -41,28 +41,15 @@ const (
 // errGaveWay ends a stream whose place another client has.
 var errGaveWay = errcode.Errorf(errcode.Overloaded, "%d streams are being answered, which are as many as can be, and other clients have fewer; send the lines from this one on again", streamsAtOnce)
 
-// A line is one that was read. It has a question, or is wrong.
+// A line is one that was read. It has a request with one input, or is wrong.
 type line struct {
-	number int // from 1 on
-	input  textmodel.Input
-	answer func(textmodel.Answer) (any, error)
-	err    error
+	number  int // from 1 on
+	request Request
+	err     error
 }
 
-// A lineParser reads what a line asks, of which errors tell the number.
-type lineParser func(data []byte, number int) (textmodel.Input, func(textmodel.Answer) (any, error), error)
-
-// labels reads lines that ask for labels.
-func (m Model) labels(data []byte, number int) (textmodel.Input, func(textmodel.Answer) (any, error), error) {
-	q, err := parseLine(data, number)
-	if err != nil {
-		return textmodel.Input{}, nil, err
-	}
-	return q.inputs[0], func(a textmodel.Answer) (any, error) {
-		results, err := m.Classifier.Results(a, q.by)
-		return q.top(results), err
-	}, nil
-}
+// A lineParser reads a line, which errors call by a name.
+type lineParser func(line []byte, name string) (Request, error)
 
 // isLines reports whether a request's body is lines of JSON.
 func isLines(r *http.Request) bool {
@@ -107,7 +94,7 @@ func (l *lineReader) piece(most int) (lines []line, err error) {
 		data, err := l.line()
 		if trimmed := trim(data); len(trimmed) > 0 {
 			next := line{number: l.read}
-			next.input, next.answer, next.err = l.parse(trimmed, l.read)
+			next.request, next.err = l.parse(trimmed, "line "+strconv.Itoa(l.read))
 			lines, size = append(lines, next), size+len(data)
 			if next.err == nil {
 				l.empty = 0
@@ -173,7 +160,7 @@ func (l *lineReader) buffered() bool {
 
 // stream answers lines, a line each and in order, while further ones are read. A client
 // has to read while it sends: no more lines are taken than can be answered.
-func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http.Request) {
+func (f *Front) stream(b *batch.Batcher, parse lineParser, w http.ResponseWriter, r *http.Request) {
 	timeout, err := f.timeout(w, r)
 	if err != nil {
 		httpx.Fail(w, err)
@@ -192,7 +179,7 @@ func (f *Front) stream(m Model, parse lineParser, w http.ResponseWriter, r *http
 		return
 	}
 	defer share.Release()
-	s := &stream{model: m, control: control, timeout: timeout, w: w, cancel: cancel, share: share}
+	s := &stream{batcher: b, control: control, timeout: timeout, w: w, cancel: cancel, share: share}
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 	body, err := httpx.Decode(r)
 	if err != nil {
@@ -249,7 +236,7 @@ func after(ctx context.Context, f func()) (stop func()) {
 
 // A stream is a request with lines.
 type stream struct {
-	model   Model
+	batcher *batch.Batcher
 	control *http.ResponseController
 	timeout time.Duration // for each piece
 	w       http.ResponseWriter
@@ -261,7 +248,7 @@ type stream struct {
 // An answered piece is being answered until done.
 type answered struct {
 	lines   []line
-	answers []textmodel.Answer // of the lines with a question
+	answers []textmodel.Answer // of the lines with a request
 	err     error              // of all of them
 	done    chan struct{}
 }
@@ -276,7 +263,7 @@ func (s *stream) read(ctx context.Context, from *lineReader, to chan<- *answered
 			return texts, ctx.Err()
 		}
 		p := &answered{done: make(chan struct{})}
-		p.lines, err = from.piece(pieceSize(s.model.Batcher))
+		p.lines, err = from.piece(pieceSize(s.batcher))
 		texts += len(p.lines)
 		s.share.Progress()
 		go s.answer(ctx, p)
@@ -291,7 +278,7 @@ func (s *stream) answer(ctx context.Context, p *answered) {
 	var inputs []textmodel.Input
 	for _, l := range p.lines {
 		if l.err == nil {
-			inputs = append(inputs, l.input)
+			inputs = append(inputs, l.request.Inputs[0])
 		}
 	}
 	if len(inputs) == 0 {
@@ -299,7 +286,7 @@ func (s *stream) answer(ctx context.Context, p *answered) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
-	p.answers, _, p.err = patient{s.model.Batcher}.Answer(ctx, inputs)
+	p.answers, _, p.err = patient{s.batcher}.Answer(ctx, inputs)
 	if _, refused := batch.IsRefused(p.err); p.err != nil && !refused && ctx.Err() != nil {
 		p.err = errcode.Errorf(errcode.Deadline, "there was no answer within %s", s.timeout)
 	}
@@ -341,7 +328,7 @@ func (s *stream) encode(to *bytes.Buffer, p *answered) {
 		if err == nil {
 			var a textmodel.Answer
 			a, answers = answers[0], answers[1:]
-			v, err = l.answer(a)
+			v, err = l.request.one(0, a)
 			if a.Tokens.Truncated && len(s.cut) < maxListed {
 				s.cut = append(s.cut, strconv.Itoa(l.number))
 			}

@@ -2,12 +2,13 @@ package front
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"sync"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/pipeline"
-	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/replica"
 )
 
@@ -19,19 +20,27 @@ type Model struct {
 	Runner   pipeline.Runner
 	Replicas func() [][]replica.Status
 
-	// Batcher has texts computed, and Classifier reads what comes of it, or Task does
-	// where that is not nil. When Batcher is nil there are no text routes, and NoText says
-	// why.
-	Batcher    *batch.Batcher
-	Classifier *classify.Classifier
-	Task       Task
-	NoText     string
+	// Texts answers texts. It is nil for a model that reads none, and NoTexts says why.
+	Texts   *Texts
+	NoTexts error
 
 	// Ready fails while some stage cannot be used.
 	Ready func(context.Context) error
 
 	// Close is called when the model is used no more; it may be nil.
 	Close func()
+}
+
+// texts returns what answers texts, or why nothing does.
+func (m Model) texts() (*Texts, error) {
+	if m.Texts != nil {
+		return m.Texts, nil
+	}
+	why := m.NoTexts
+	if why == nil {
+		why = errors.New("the model reads no texts")
+	}
+	return nil, httpx.Errorf(http.StatusNotFound, "%s", why)
 }
 
 // models are the model that new requests are answered with, and those before it

@@ -13,14 +13,14 @@ import (
 )
 
 // The parts of the OpenAPI document that describe what the front answers itself: always,
-// where the model labels texts, and where it has a Task.
+// where it labels no texts, and where it answers none.
 var (
 	//go:embed openapi.json
 	alwaysDescribed []byte
-	//go:embed labels.json
-	labelsDescribed []byte
-	//go:embed task.json
-	taskDescribed []byte
+	//go:embed nolabels.json
+	noLabelsDescribed []byte
+	//go:embed notexts.json
+	noTextsDescribed []byte
 )
 
 // A document describes what is answered: an OpenAPI document of several parts. It is made
@@ -38,11 +38,14 @@ type document struct {
 // calls Handle.
 func (f *Front) Describe(part []byte) { f.document.parts = append(f.document.parts, part) }
 
-// current is the model's task.
+// current is the model's task; nil where it answers no texts.
 func (f *Front) current() Task {
 	m, done := f.models.use()
 	defer done()
-	return m.Task
+	if m.Texts == nil {
+		return nil
+	}
+	return m.Texts.Task
 }
 
 // of is the document while the model has the task that current tells.
@@ -71,12 +74,16 @@ func (d *document) forget() {
 	d.made = nil
 }
 
-// merged are the parts, and those for the given task, or where the model labels texts, which
-// is nil.
+// merged are the parts, and those for the given task, which may be nil.
 func merged(parts [][]byte, t Task) (map[string]any, error) {
-	all := slices.Concat(parts, [][]byte{labelsDescribed})
+	all := slices.Clone(parts)
 	if t != nil {
-		all = slices.Concat(parts, [][]byte{taskDescribed, t.Describe()})
+		all = append(all, t.Describe())
+	} else {
+		all = append(all, noTextsDescribed)
+	}
+	if _, labels := t.(Labeller); !labels {
+		all = append(all, noLabelsDescribed)
 	}
 	whole := map[string]any{}
 	for _, part := range all {

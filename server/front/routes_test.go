@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -78,20 +79,21 @@ func whole(t *testing.T, change func(*front.Model)) (f *front.Front, patterns []
 // models are those that a front can have, and the tasks that answer texts.
 var models = map[string]func(*front.Model){
 	"labels":     nil,
-	"entities":   func(m *front.Model) { m.Task = readOnly{task.Entities{}} },
-	"embeddings": func(m *front.Model) { m.Task = readOnly{task.Embeddings{Embedder: &embed.Embedder{}}} },
+	"entities":   func(m *front.Model) { m.Texts.Task = readOnly{task.Entities{}} },
+	"embeddings": func(m *front.Model) { m.Texts.Task = readOnly{task.Embeddings{Embedder: &embed.Embedder{}}} },
+	"no texts":   func(m *front.Model) { m.Texts = nil },
 }
 
-// readOnly is a task that reads its requests, and answers each with an empty list.
+// readOnly is a task that reads its requests, and answers each with a list.
 type readOnly struct{ front.Task }
 
 func (o readOnly) Routes() map[string]front.Route {
 	routes := o.Task.Routes()
 	for path, route := range routes {
-		read := route.Question
-		route.Question = func(body []byte) (front.Question, error) {
-			q, err := read(body)
-			q.Answer = func([]textmodel.Answer) (any, error) { return []int{}, nil }
+		read := route.Body
+		route.Body = func(body []byte, name string) (front.Request, error) {
+			q, err := read(body, name)
+			q.Answer, q.Whole = func(int, textmodel.Answer) (any, error) { return []int{}, nil }, nil
 			return q, err
 		}
 		routes[path] = route
@@ -138,14 +140,11 @@ func TestTheDocumentDescribesWhatIsServedAndNothingElse(t *testing.T) {
 	for name, change := range models {
 		f, patterns := whole(t, change)
 		paths := described(t, f)
-		if m, done := f.Use(); m.Task != nil {
-			for path := range m.Task.Routes() {
-				patterns = append(patterns, path)
-			}
-			done()
-		} else {
-			done()
+		m, done := f.Use()
+		if m.Texts != nil {
+			patterns = slices.AppendSeq(patterns, maps.Keys(m.Texts.Task.Routes()))
 		}
+		done()
 		for _, pattern := range patterns {
 			if paths[pattern] == "" {
 				t.Errorf("%s: %s is served and not described", name, pattern)

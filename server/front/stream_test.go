@@ -51,9 +51,11 @@ func TestLinesAreAnsweredWithLines(t *testing.T) {
 		{`  "good"` + "\r", positive},
 		{`good`, `not JSON`},
 		{`""`, `line 3 is empty`},
-		{`{}`, `has no text`},
-		{`["good"]`, `is a list`},
-		{`{"inputs": ["good"]}`, `is a list`},
+		{`{}`, `"inputs" is missing`},
+		{`["good"]`, `must not be a list`},
+		{`{"inputs": ["good"]}`, positive},
+		{`{"inputs": ["good", "bad"]}`, `line 3: 2 texts; send a line for each`},
+		{`{"inputs": [["good"]]}`, `is a list`},
 		{`{"text": "good", "inputs": "good"}`, `both`},
 		{`{"text": "good", "text_pair": "bad"}`, positive},
 		{`{"text": "good", "text_pair": ""}`, `text_pair`},
@@ -420,7 +422,7 @@ func TestTheQueryIsAnsweredInJSONForThoseWhoAcceptNothingElse(t *testing.T) {
 
 func TestRefusalsAreCountedInTheLog(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *setup, _ *judge) { c.Batcher = batcherFor(c.Classifier, 1) })
+	s := serve(t, func(c *setup, _ *judge) { takes(&c.Model, 1) })
 	first := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
 	receive(t, "the run", s.judge.running)
 	for range 5 {

@@ -5,103 +5,124 @@ import (
 	"net/http"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/httpx"
 )
 
-// A Task is what texts are asked for, where that is not labels: what requests say, and
-// what the model's answers mean to those who sent them. It knows JSON, but not HTTP.
+// A Task is what texts are sent for: what requests say, and what the model's answers mean to
+// those who sent them. It knows JSON, but not HTTP.
 type Task interface {
 	// Name is what the field calls it, such as "token-classification".
 	Name() string
 	// Routes are what can be sent by POST, by path. That of "/predict" is also at "/".
 	Routes() map[string]Route
+	// Ask is the request for one text, with the defaults of "/predict".
+	Ask(text string) Request
 	// Describe is the part of the OpenAPI document for the routes; see Front.Describe.
 	Describe() []byte
 }
 
-// A Route reads requests of one form.
+// A Labeller is a Task that gives texts labels. GET /?text=… answers with the best, as plain text.
+type Labeller interface {
+	Task
+	Labels() []string
+	// Results reads the model's answer to a text: labels and their scores, the best first.
+	Results(textmodel.Answer) ([]text.Result, error)
+}
+
+// A Route reads requests of one form. What is wrong with one is an errcode.Invalid, which
+// calls the whole of it by the given name, such as "the body" or "line 3".
 type Route struct {
-	// Question reads a request's body. What is wrong with it is a errcode.Invalid.
-	Question func(body []byte) (Question, error)
-	// Line reads a line of a stream, which asks about one text; its answer is a line too.
-	// What is wrong with it is a errcode.Invalid. nil: there are no streams.
-	Line func(line []byte) (Question, error)
+	// Body reads a request's body.
+	Body func(body []byte, name string) (Request, error)
+	// Line reads a line of a stream, which has one input; its answer is a line too. nil:
+	// there are no streams.
+	Line func(line []byte, name string) (Request, error)
 	// Problem is the JSON that an error is answered with; nil is {"error": "…"}.
 	Problem func(status int, message string) any
 }
 
-// A Question is a request that was read: the texts that the model is to read, and how
-// the answer is made of what it answers to them. That is given to json.Marshal.
-type Question struct {
-	Texts  []string
-	Cut    bool // texts that are too long are to be cut, also where such texts are refused
-	Answer func(answers []textmodel.Answer) (any, error)
+// A Request is one that was read: the inputs for the model, and how its answers are told.
+type Request struct {
+	Inputs []textmodel.Input
+	// Answer makes the answer to the input at a place of what the model gave for it, which
+	// has no Err.
+	Answer func(place int, a textmodel.Answer) (any, error)
+	// Whole makes the answer to a body of those to its inputs; nil: it is their list.
+	Whole func(answers []any) any
+	// InputBytes is what an input and its answer take in memory, about. 0 is for not known:
+	// then there may be no more inputs than the batcher takes at a time.
+	InputBytes int64
 }
 
-func (q Question) inputs() []textmodel.Input {
-	inputs := textmodel.Inputs(q.Texts)
-	for i := range inputs {
-		inputs[i].Cut = q.Cut
+// one makes the answer to an input.
+func (q Request) one(place int, a textmodel.Answer) (any, error) {
+	if a.Err != nil {
+		return nil, a.Err
 	}
-	return inputs
+	return q.Answer(place, a)
+}
+
+// whole makes the answer to a body.
+func (q Request) whole(answers []textmodel.Answer) (any, error) {
+	list := make([]any, len(answers))
+	for i, a := range answers {
+		var err error
+		if list[i], err = q.one(i, a); err != nil {
+			return nil, fmt.Errorf("text %d: %w", i, err)
+		}
+	}
+	if q.Whole != nil {
+		return q.Whole(list), nil
+	}
+	return list, nil
+}
+
+// predict answers POST as the model's task does.
+func (f *Front) predict(w http.ResponseWriter, r *http.Request) {
+	m, done := f.models.use()
+	defer done()
+	texts, err := m.texts()
+	if err != nil {
+		httpx.Fail(w, err)
+		return
+	}
+	f.post(texts, texts.Task.Routes()["/predict"], w, r)
 }
 
 // other answers at the paths that are not the front's own.
 func (f *Front) other(w http.ResponseWriter, r *http.Request) {
-	if f.route(w, r, r.URL.Path) {
+	m, done := f.models.use()
+	defer done()
+	texts, err := m.texts()
+	if err != nil {
+		httpx.NotFound(w, r, err.Error())
 		return
 	}
-	m, done := f.models.use()
-	defer done()
-	where := "texts go to /?text=… or, as JSON, to POST /predict"
-	if m.Task != nil {
-		where = fmt.Sprintf("the model's task is %s, and texts go, as JSON, to POST /predict", m.Task.Name())
+	if route, ok := texts.Task.Routes()[r.URL.Path]; ok {
+		httpx.Post(func(w http.ResponseWriter, r *http.Request) { f.post(texts, route, w, r) })(w, r)
+		return
 	}
-	httpx.NotFound(w, r, where)
+	httpx.NotFound(w, r, fmt.Sprintf("the model's task is %s, and texts go, as JSON, to POST /predict", texts.Task.Name()))
 }
 
-// route answers a request if the model's task has a route for the path.
-func (f *Front) route(w http.ResponseWriter, r *http.Request, path string) bool {
-	m, done := f.models.use()
-	defer done()
-	if m.Batcher == nil || m.Task == nil {
-		return false
+// post answers a body, or a stream of lines, that is sent to a route.
+func (f *Front) post(texts *Texts, route Route, w http.ResponseWriter, r *http.Request) {
+	if route.Line != nil && isLines(r) {
+		f.stream(texts.Batcher, route.Line, w, r)
+		return
 	}
-	route, ok := m.Task.Routes()[path]
-	if !ok {
-		return false
-	}
-	httpx.Post(func(w http.ResponseWriter, r *http.Request) {
-		if route.Line != nil && isLines(r) {
-			f.stream(m, route.line, w, r)
-			return
-		}
-		held := f.receive(w, r)
-		defer held.Release()
-		answer, err := f.question(m, route, w, r, held)
-		if err != nil {
-			status := httpx.PrepareError(w, err)
-			httpx.WriteJSON(w, status, route.problem(status, err.Error()))
-			return
-		}
-		httpx.WriteJSON(w, http.StatusOK, answer)
-	})(w, r)
-	return true
-}
-
-// line is Line as a stream wants it.
-func (r Route) line(data []byte, number int) (textmodel.Input, func(textmodel.Answer) (any, error), error) {
-	q, err := r.Line(data)
+	held := f.receive(w, r)
+	defer held.Release()
+	answer, err := f.answer(texts.Batcher, route, w, r, held)
 	if err != nil {
-		return textmodel.Input{}, nil, fmt.Errorf("line %d: %w", number, err)
+		status := httpx.PrepareError(w, err)
+		httpx.WriteJSON(w, status, route.problem(status, err.Error()))
+		return
 	}
-	return q.inputs()[0], func(a textmodel.Answer) (any, error) {
-		if a.Err != nil {
-			return nil, a.Err
-		}
-		return q.Answer([]textmodel.Answer{a})
-	}, nil
+	httpx.WriteJSON(w, http.StatusOK, answer)
 }
 
 func (r Route) problem(status int, message string) any {
@@ -111,26 +132,28 @@ func (r Route) problem(status int, message string) any {
 	return r.Problem(status, message)
 }
 
-func (f *Front) question(m Model, route Route, w http.ResponseWriter, r *http.Request, held *httpx.Body) (any, error) {
-	data, err := held.Read(r)
+// answer makes the answer to a body.
+func (f *Front) answer(b *batch.Batcher, route Route, w http.ResponseWriter, r *http.Request, held *httpx.Body) (any, error) {
+	body, err := held.Read(r)
 	if err != nil {
 		return nil, err
 	}
-	q, err := route.Question(data)
+	q, err := route.Body(body, "the body")
 	if err != nil {
 		return nil, err
 	}
-	if n := len(q.Texts); n > m.Batcher.MaxTexts() {
-		return nil, errcode.Errorf(errcode.TooLarge, "%d texts are more than the %d that can be taken at a time", n, m.Batcher.MaxTexts())
-	}
-	answers, err := f.Compute(m, w, r, q.inputs())
-	if err != nil {
-		return nil, err
-	}
-	for i, a := range answers {
-		if a.Err != nil {
-			return nil, fmt.Errorf("text %d: %w", i, a.Err)
+	switch n := len(q.Inputs); {
+	case n <= b.MaxTexts():
+	case q.InputBytes == 0:
+		return nil, errcode.Errorf(errcode.TooLarge, "%d texts are more than the %d that can be taken at a time", n, b.MaxTexts())
+	default:
+		if err := held.Grow(q.InputBytes * int64(n)); err != nil {
+			return nil, err
 		}
 	}
-	return q.Answer(answers)
+	answers, err := f.compute(b, w, r, q.Inputs)
+	if err != nil {
+		return nil, err
+	}
+	return q.whole(answers)
 }

@@ -2,7 +2,6 @@ package front_test
 
 import (
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
-	"github.com/distinfer/distinfer/server/batch"
 )
 
 // short is a front whose model reads two tokens.
@@ -33,8 +31,7 @@ func short(t *testing.T, refuse bool) *site {
 			t.Fatal(err)
 		}
 		s.MaxBody = 1 << 20
-		s.Classifier = c
-		s.Batcher = batch.New(batch.Config{Model: c.Model, MaxTexts: most, Begin: 4, Log: slog.New(slog.DiscardHandler)})
+		s.Texts = texts(c, most)
 	})
 }
 

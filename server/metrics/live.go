@@ -19,8 +19,8 @@ func (f *Front) Watch(use func() (_ front.Model, done func())) {
 			return
 		}
 		tell(bundleOf(m.Bundle))
-		if m.Batcher != nil {
-			s := m.Batcher.Stats()
+		if m.Texts != nil {
+			s := m.Texts.Batcher.Stats()
 			tell(queueTexts.of(float64(s.Waiting)))
 			tell(textsInFlight.of(float64(s.Busy)))
 			tell(batchesInFlight.of(float64(s.UnderWay)))

@@ -67,8 +67,8 @@ func aFront(t *testing.T) map[string]*dto.MetricFamily {
 	m := metrics.NewFront("v1")
 	m.Watch(func() (front.Model, func()) {
 		return front.Model{
-			Bundle:  held,
-			Batcher: batcher(t),
+			Bundle: held,
+			Texts:  &front.Texts{Batcher: batcher(t)},
 			Replicas: func() [][]replica.Status {
 				return [][]replica.Status{{{Address: "a:1", Condition: replica.Ready, Calls: 3}}, {{Address: "b:1", Condition: replica.Ready, Resting: true}, {Address: "c:1"}}}
 			},

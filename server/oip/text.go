@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
@@ -22,8 +22,10 @@ const textSuffix = "-text"
 // texts, BYTES [n, 2], it makes "label", BYTES [n], and its "score", FP32 [n], and for each of "labels", BYTES [k],
 // its score in "scores", FP32 [n, k].
 type Text struct {
-	Labels   []string
-	Classify func(context.Context, []textmodel.Input) ([]classify.Answer, error)
+	Labels []string
+	// Answer has inputs computed, and Results reads an answer as labels and scores, the best first.
+	Answer  func(context.Context, []textmodel.Input) ([]textmodel.Answer, error)
+	Results func(textmodel.Answer) ([]text.Result, error)
 }
 
 func (t *Text) inputs() []tensor.Spec {
@@ -70,7 +72,7 @@ func (t *Text) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	if err != nil {
 		return nil, err
 	}
-	answers, err := t.Classify(ctx, texts)
+	answers, err := t.Answer(ctx, texts)
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +83,12 @@ func (t *Text) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	n, k := len(texts), len(t.Labels)
 	label, score, scores := make([]string, n), make([]float32, n), make([]float32, n*k)
 	for i, a := range answers {
-		if a.Err != nil {
-			return nil, fmt.Errorf("text %d: %w", i, a.Err)
+		results, err := t.Results(a)
+		if err != nil {
+			return nil, fmt.Errorf("text %d: %w", i, err)
 		}
-		label[i], score[i] = a.Results[0].Label, float32(a.Results[0].Score)
-		for _, r := range a.Results {
+		label[i], score[i] = results[0].Label, float32(results[0].Score)
+		for _, r := range results {
 			scores[i*k+place[r.Label]] = float32(r.Score)
 		}
 	}
@@ -96,7 +99,7 @@ func (t *Text) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 		"scores": tensor.Of([]int64{rows, columns}, scores),
 		"labels": {DType: tensor.String, Shape: []int64{columns}, Strs: t.Labels},
 	}
-	if cut := textmodel.Truncated(n, func(i int) bool { return answers[i].Truncated }); cut != "" {
+	if cut := textmodel.Truncated(n, func(i int) bool { return answers[i].Tokens.Truncated }); cut != "" {
 		bag[truncatedParameter] = tensor.Tensor{DType: tensor.String, Shape: []int64{1}, Strs: []string{cut}}
 	}
 	return bag, nil

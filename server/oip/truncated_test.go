@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/oip"
@@ -16,13 +15,13 @@ import (
 func TestAResponseNamesTheTextsThatWereCut(t *testing.T) {
 	t.Parallel()
 	m := model()
-	m.Text = &oip.Text{Labels: []string{"a"}, Classify: func(_ context.Context, inputs []textmodel.Input) ([]classify.Answer, error) {
-		answers := make([]classify.Answer, len(inputs))
+	m.Text = &oip.Text{Labels: []string{"a"}, Answer: func(_ context.Context, inputs []textmodel.Input) ([]textmodel.Answer, error) {
+		answers := make([]textmodel.Answer, len(inputs))
 		for i, in := range inputs {
-			answers[i] = classify.Answer{Results: []text.Result{{Label: "a", Score: 1}}, Truncated: in.Text == "long"}
+			answers[i].Tokens.Truncated = in.Text == "long"
 		}
 		return answers, nil
-	}}
+	}, Results: func(textmodel.Answer) ([]text.Result, error) { return []text.Result{{Label: "a", Score: 1}}, nil }}
 	s := oip.New(config(m))
 	ask := func(texts string) string {
 		w := post(s, "/v2/models/m-text/infer", `{"inputs":[{"name":"text","datatype":"BYTES","shape":[3],"data":[`+texts+`]}]}`)

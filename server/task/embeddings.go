@@ -12,10 +12,10 @@ import (
 	"github.com/distinfer/distinfer/server/front"
 )
 
-// Embeddings gives texts vectors.
+// Embeddings gives texts vectors: answers are []float32.
 type Embeddings struct {
-	Embedder *embed.Embedder
-	Model    string // the name that answers of OpenAI's form tell
+	Embedder  *embed.Embedder
+	ModelName string // in answers of OpenAI's form
 }
 
 // Name implements front.Task.
@@ -27,84 +27,118 @@ var embeddingsDescribed []byte
 // Describe implements front.Task.
 func (Embeddings) Describe() []byte { return embeddingsDescribed }
 
+// Model implements Task.
+func (e Embeddings) Model() *textmodel.Model { return e.Embedder.Model }
+
+// Answered implements Task.
+func (e Embeddings) Answered() *textmodel.Model { return e.Embedder.Answered() }
+
+// Warning implements Task.
+func (e Embeddings) Warning() string {
+	if !e.Embedder.Assumed() {
+		return ""
+	}
+	return "no file says how embeddings are made, so they are the mean of the tokens' vectors; put modules.json and 1_Pooling of sentence-transformers beside the model and split it again"
+}
+
 // Routes implements front.Task.
 func (e Embeddings) Routes() map[string]front.Route {
-	asIs := func(data []byte, whole string) (front.Question, error) { return e.question(data, whole, false) }
-	unit := func(data []byte, whole string) (front.Question, error) { return e.question(data, whole, true) }
 	return map[string]front.Route{
-		"/predict":       {Question: reading(asIs).body, Line: lineOf(asIs, first[[]float32])},
-		"/embed":         {Question: reading(unit).body, Line: lineOf(unit, first[[]float32])},
-		"/v1/embeddings": {Question: reading(e.openAI).body, Problem: openAIProblem},
+		"/predict":       e.reader(vectorOptions{}).route(),
+		"/embed":         e.reader(vectorOptions{unit: true}).route(),
+		"/v1/embeddings": {Body: e.readOpenAI, Problem: openAIProblem},
 	}
 }
 
-// question reads what text-embeddings-inference takes, which is also what Hugging Face's
-// clients send for feature extraction. Where it does not say whether vectors are to be
-// of length 1, they are as the model's files say, or where always is set they are.
-func (e Embeddings) question(data []byte, whole string, always bool) (front.Question, error) {
-	body, err := strictjson.Body(data, whole, `{"inputs": "…", "normalize": true, "truncate": true, "prompt_name": "…"}`)
-	if err != nil {
-		return front.Question{}, err
+// Ask implements front.Task.
+func (e Embeddings) Ask(s string) front.Request {
+	in := &texts{inputs: textmodel.Inputs([]string{s})}
+	_ = e.prompt(in, nil) // the default prompt is there
+	return e.request(in, vectorOptions{})
+}
+
+// vectorOptions say what vectors are wanted.
+type vectorOptions struct {
+	unit       bool         // of length 1, unless normalize says otherwise
+	normalize  *bool        // nil: as unit says, or the model's files
+	dimensions *json.Number // that they should have; nil: any
+}
+
+func (e Embeddings) request(in *texts, o vectorOptions) front.Request {
+	return front.Request{Inputs: in.inputs, Answer: func(_ int, a textmodel.Answer) (any, error) { return e.vector(a, o) }}
+}
+
+// prompt puts the prompt of a name before texts; nil is the default one.
+func (e Embeddings) prompt(in *texts, name *string) error {
+	if name == nil {
+		name = new(string)
 	}
-	o, err := body.Only("inputs", "normalize", "truncate", "truncation_direction", "prompt_name", "dimensions", "encoding_format",
-		"options") // of the hosted API; they ask for nothing here
-	if err != nil {
-		return front.Question{}, err
+	prompt, err := e.Embedder.Prompt(*name)
+	for i := range in.inputs {
+		in.inputs[i].Text = prompt + in.inputs[i].Text
 	}
-	var in texts
-	in.read(o, "inputs")
-	normalize := strictjson.ReadOptional(o, "normalize", strictjson.Value.Bool)
-	truncate := strictjson.ReadOptional(o, "truncate", strictjson.Value.Bool)
-	direction := strictjson.ReadOptional(o, "truncation_direction", strictjson.Value.Text)
-	named := strictjson.ReadOptional(o, "prompt_name", strictjson.Value.Text)
-	dimensions := strictjson.ReadOptional(o, "dimensions", strictjson.Value.Number)
-	format := strictjson.ReadOptional(o, "encoding_format", strictjson.Value.Text)
-	if err := cmp.Or(o.Err(), in.given("inputs"), oneOf("truncation_direction", direction, "right", "Right"), oneOf("encoding_format", format, "float")); err != nil {
-		return front.Question{}, err
+	return err
+}
+
+var vectorForm = form{example: `{"inputs": "…", "normalize": true, "truncate": true, "prompt_name": "…"}`, field: "inputs", others: []string{
+	"normalize", "truncate", "truncation_direction", "prompt_name", "dimensions", "encoding_format", "options",
+}}
+
+// reader reads what text-embeddings-inference takes, which is also what Hugging Face's
+// clients send for feature extraction.
+func (e Embeddings) reader(o vectorOptions) reader {
+	return func(data []byte, name string, line bool) (front.Request, error) {
+		o := o
+		in, request, err := vectorForm.read(data, name, line)
+		if err != nil {
+			return front.Request{}, err
+		}
+		o.normalize = strictjson.ReadOptional(request, "normalize", strictjson.Value.Bool)
+		o.dimensions = strictjson.ReadOptional(request, "dimensions", strictjson.Value.Number)
+		truncate := strictjson.ReadOptional(request, "truncate", strictjson.Value.Bool)
+		direction := strictjson.ReadOptional(request, "truncation_direction", strictjson.Value.Text)
+		prompt := strictjson.ReadOptional(request, "prompt_name", strictjson.Value.Text)
+		format := strictjson.ReadOptional(request, "encoding_format", strictjson.Value.Text)
+		err = cmp.Or(request.Err(), oneOf("truncation_direction", direction, "right", "Right"), oneOf("encoding_format", format, "float"), e.prompt(in, prompt))
+		switch {
+		case err != nil || truncate == nil:
+		case *truncate:
+			in.cut()
+		default:
+			err = e.short(in)
+		}
+		return e.request(in, o), err
 	}
-	if named == nil {
-		named = new(string)
-	}
-	prompt, err := e.Embedder.Prompt(*named)
-	if err != nil {
-		return front.Question{}, err
-	}
-	for i := range in.list {
-		in.list[i] = prompt + in.list[i]
-		if truncate != nil && !*truncate {
-			if long, err := e.Embedder.Truncates(in.list[i]); err != nil || long {
-				return front.Question{}, errcode.Errorf(errcode.Invalid, `"inputs"[%d] is longer than the model reads, and truncate is false`, i)
-			}
+}
+
+// short fails when a text is longer than the model reads.
+func (e Embeddings) short(in *texts) error {
+	for i, input := range in.inputs {
+		if long, err := e.Embedder.Truncates(input.Text); err != nil || long {
+			return errcode.Errorf(errcode.Invalid, `"inputs"[%d] is longer than the model reads, and truncate is false`, i)
 		}
 	}
-	return front.Question{Texts: in.list, Cut: truncate != nil && *truncate, Answer: func(answers []textmodel.Answer) (any, error) {
-		return e.vectors(answers, always, normalize, dimensions)
-	}}, nil
+	return nil
 }
 
-// vectors are those of the answers, of length 1 as wanted. There is no cutting them
-// shorter, since only models that were trained for it have meaning in the first
-// dimensions alone.
-func (e Embeddings) vectors(answers []textmodel.Answer, always bool, normalize *bool, dimensions *json.Number) ([][]float32, error) {
+// vector is that of an answer. It cannot be cut shorter: only models that were trained for it
+// have meaning in the first dimensions alone.
+func (e Embeddings) vector(a textmodel.Answer, o vectorOptions) ([]float32, error) {
 	read := e.Embedder.Vector
-	if normalize != nil && !*normalize {
+	if o.normalize != nil && !*o.normalize {
 		read = e.Embedder.Pooled
 	}
-	all := make([][]float32, len(answers))
-	for i, a := range answers {
-		v, err := read(a)
-		if err != nil {
-			return nil, err
-		}
-		if dimensions != nil && !isWhole(*dimensions, len(v)) {
-			return nil, errcode.Errorf(errcode.Invalid, "dimensions is %.40s, and the model's embeddings have %d", *dimensions, len(v))
-		}
-		if normalize == nil && always || normalize != nil && *normalize {
-			embed.Normalize(v)
-		}
-		all[i] = v
+	v, err := read(a)
+	if err != nil {
+		return nil, err
 	}
-	return all, nil
+	if o.dimensions != nil && !isWhole(*o.dimensions, len(v)) {
+		return nil, errcode.Errorf(errcode.Invalid, "dimensions is %.40s, and the model's embeddings have %d", *o.dimensions, len(v))
+	}
+	if o.normalize == nil && o.unit || o.normalize != nil && *o.normalize {
+		embed.Normalize(v)
+	}
+	return v, nil
 }
 
 // isWhole reports whether a number of JSON is n, as 32.0 is 32.

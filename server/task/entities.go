@@ -1,7 +1,6 @@
 package task
 
 import (
-	"cmp"
 	_ "embed" // the description
 	"slices"
 
@@ -12,7 +11,7 @@ import (
 	"github.com/distinfer/distinfer/server/front"
 )
 
-// Entities finds entities in texts.
+// Entities finds entities in texts: answers are []tokenclass.Entity.
 type Entities struct{ Tagger *tokenclass.Tagger }
 
 // Name implements front.Task.
@@ -24,41 +23,45 @@ var entitiesDescribed []byte
 // Describe implements front.Task.
 func (Entities) Describe() []byte { return entitiesDescribed }
 
+// Model implements Task.
+func (e Entities) Model() *textmodel.Model { return e.Tagger.Model }
+
+// Answered implements Task.
+func (e Entities) Answered() *textmodel.Model { return e.Tagger.Answered() }
+
+// Warning implements Task.
+func (Entities) Warning() string { return "" }
+
 // Routes implements front.Task.
 func (e Entities) Routes() map[string]front.Route {
-	return map[string]front.Route{"/predict": {Question: reading(e.question).body, Line: lineOf(e.question, first[[]tokenclass.Entity])}}
+	return map[string]front.Route{"/predict": reader(e.read).route()}
 }
 
-// question reads what the token-classification API of Hugging Face takes. A text is
-// answered with a list of entities, a list of texts with one for each.
-func (e Entities) question(data []byte, whole string) (front.Question, error) {
-	body, err := strictjson.Body(data, whole, `{"inputs": "…", "parameters": {"aggregation_strategy": "simple", "ignore_labels": ["O"]}}`)
+// Ask implements front.Task.
+func (e Entities) Ask(s string) front.Request {
+	return e.request(&texts{inputs: textmodel.Inputs([]string{s})}, tokenclass.DefaultOptions())
+}
+
+// request answers a text with a list of entities, a list of texts with one for each.
+func (e Entities) request(in *texts, o tokenclass.Options) front.Request {
+	q := front.Request{Inputs: in.inputs, Answer: func(i int, a textmodel.Answer) (any, error) {
+		return e.Tagger.Entities(in.inputs[i].Text, a, o)
+	}}
+	if in.single {
+		q.Whole = func(answers []any) any { return answers[0] }
+	}
+	return q
+}
+
+var entitiesForm = form{example: `{"inputs": "…", "parameters": {"aggregation_strategy": "simple", "ignore_labels": ["O"]}}`, field: "inputs", others: []string{"parameters", "options"}}
+
+// read reads what the token-classification API of Hugging Face takes.
+func (e Entities) read(data []byte, name string, line bool) (front.Request, error) {
+	in, request, err := entitiesForm.read(data, name, line)
 	if err != nil {
-		return front.Question{}, err
+		return front.Request{}, err
 	}
-	request, err := body.Only("inputs", "parameters", "options") // options of the hosted API ask for nothing here
-	if err != nil {
-		return front.Question{}, err
-	}
-	var in texts
-	in.read(request, "inputs")
-	o := readOptions(request)
-	if err := cmp.Or(request.Err(), in.given("inputs")); err != nil {
-		return front.Question{}, err
-	}
-	return front.Question{Texts: in.list, Answer: func(answers []textmodel.Answer) (any, error) {
-		all := make([][]tokenclass.Entity, len(answers))
-		for i, a := range answers {
-			var err error
-			if all[i], err = e.Tagger.Entities(in.list[i], a, o); err != nil {
-				return nil, err
-			}
-		}
-		if in.single {
-			return all[0], nil
-		}
-		return all, nil
-	}}, nil
+	return e.request(in, readOptions(request)), request.Err()
 }
 
 // readOptions reads the parameters of a request.

@@ -14,10 +14,10 @@ import (
 
 // An openAIList is what OpenAI answers to a request for embeddings.
 type openAIList struct {
-	Object string            `json:"object"`
-	Data   []openAIEmbedding `json:"data"`
-	Model  string            `json:"model"`
-	Usage  openAIUsage       `json:"usage"`
+	Object string      `json:"object"`
+	Data   []any       `json:"data"` // openAIEmbedding
+	Model  string      `json:"model"`
+	Usage  openAIUsage `json:"usage"`
 }
 
 type openAIEmbedding struct {
@@ -25,6 +25,7 @@ type openAIEmbedding struct {
 	Index     int    `json:"index"`
 	Embedding any    `json:"embedding"`           // []float32, or as base64 their little-endian bytes
 	Truncated bool   `json:"truncated,omitempty"` // which OpenAI has not: it refuses such texts
+	tokens    int    // of the text
 }
 
 type openAIUsage struct {
@@ -32,51 +33,43 @@ type openAIUsage struct {
 	TotalTokens  int `json:"total_tokens"`
 }
 
-// openAI reads what OpenAI's /v1/embeddings takes, and as that does refuses what it does not
-// know. The vectors have length 1, as OpenAI's have.
-func (e Embeddings) openAI(data []byte, whole string) (front.Question, error) {
-	body, err := strictjson.Body(data, whole, `{"input": "…", "model": "…", "encoding_format": "float"}`)
+var openAIForm = form{example: `{"input": "…", "model": "…", "encoding_format": "float"}`, field: "input", others: []string{"model", "encoding_format", "dimensions", "user"}}
+
+// readOpenAI reads what OpenAI's /v1/embeddings takes, and as that does refuses what it does
+// not know. The vectors have length 1, as OpenAI's have.
+func (e Embeddings) readOpenAI(data []byte, name string) (front.Request, error) {
+	in, request, err := openAIForm.read(data, name, false)
 	if err != nil {
-		return front.Question{}, err
+		return front.Request{}, err
 	}
-	o, err := body.Only("input", "model", "encoding_format", "dimensions", "user")
-	if err != nil {
-		return front.Question{}, err
-	}
-	var in texts
-	in.read(o, "input")
-	format := strictjson.ReadOptional(o, "encoding_format", strictjson.Value.Text)
-	dimensions := strictjson.ReadOptional(o, "dimensions", strictjson.Value.Number)
+	format := strictjson.ReadOptional(request, "encoding_format", strictjson.Value.Text)
+	o := vectorOptions{unit: true, dimensions: strictjson.ReadOptional(request, "dimensions", strictjson.Value.Number)}
 	for _, unused := range []string{"model", "user"} {
-		o.OptionalText(unused)
+		request.OptionalText(unused)
 	}
-	if err := cmp.Or(o.Err(), in.given("input"), oneOf("encoding_format", format, "float", "base64")); err != nil {
-		return front.Question{}, err
-	}
-	prompt, err := e.Embedder.Prompt("")
-	if err != nil {
-		return front.Question{}, err
-	}
-	for i := range in.list {
-		in.list[i] = prompt + in.list[i]
-	}
-	return front.Question{Texts: in.list, Answer: func(answers []textmodel.Answer) (any, error) {
-		vectors, err := e.vectors(answers, true, nil, dimensions)
-		if err != nil {
-			return nil, err
-		}
-		list := openAIList{Object: "list", Model: e.Model}
-		for i, v := range vectors {
-			list.Usage.PromptTokens += len(answers[i].Tokens.IDs)
-			one := openAIEmbedding{Object: "embedding", Index: i, Embedding: v, Truncated: answers[i].Tokens.Truncated}
-			if format != nil && *format == "base64" {
+	err = cmp.Or(request.Err(), oneOf("encoding_format", format, "float", "base64"), e.prompt(in, nil))
+	pack := format != nil && *format == "base64"
+	return front.Request{
+		Inputs: in.inputs,
+		Answer: func(i int, a textmodel.Answer) (any, error) {
+			v, err := e.vector(a, o)
+			one := openAIEmbedding{Object: "embedding", Index: i, Embedding: v, Truncated: a.Tokens.Truncated, tokens: len(a.Tokens.IDs)}
+			if pack {
 				one.Embedding = packed(v)
 			}
-			list.Data = append(list.Data, one)
-		}
-		list.Usage.TotalTokens = list.Usage.PromptTokens
-		return list, nil
-	}}, nil
+			return one, err
+		},
+		Whole: func(answers []any) any { return openAIList{"list", answers, e.ModelName, usage(answers)} },
+	}, err
+}
+
+// usage counts the tokens of answers.
+func usage(answers []any) openAIUsage {
+	n := 0
+	for _, a := range answers {
+		n += a.(openAIEmbedding).tokens
+	}
+	return openAIUsage{n, n}
 }
 
 func packed(v []float32) string {

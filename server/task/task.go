@@ -1,117 +1,109 @@
-// Package task says what a front's clients can ask of models that do not label texts:
-// what requests look like, and how the model's answers are told. The forms are those of
-// Hugging Face's inference API, text-embeddings-inference and OpenAI, so that their
-// clients work as they are.
+// Package task opens what a bundle's model does with texts, and says what a front's clients
+// can send for it and what they get: labels, entities or vectors. The forms are those of
+// Hugging Face's inference API, text-embeddings-inference and OpenAI, so that their clients
+// work as they are.
 //
-// It knows JSON and statuses, and no more of HTTP.
+// It knows JSON and statuses, and no more of HTTP; nor what computes.
 package task
 
 import (
-	"slices"
+	"fmt"
 	"strings"
 
-	"github.com/distinfer/distinfer/runtime/errcode"
-	"github.com/distinfer/distinfer/runtime/strictjson"
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/embed"
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/runtime/tokenclass"
 	"github.com/distinfer/distinfer/server/front"
 )
 
-// texts are the text or the list of texts that a body has.
-type texts struct {
-	list   []string
-	single bool
+// A Task is a front's, with the model whose answers it reads. It is safe for concurrent use.
+type Task interface {
+	front.Task
+	// Model is to compute texts with.
+	Model() *textmodel.Model
+	// Answered is the model with answers of all numbers that a client can get of a text, to
+	// compare them.
+	Answered() *textmodel.Model
+	// Warning is what the operator should know of the model's files; "" is nothing.
+	Warning() string
 }
 
-// read reads the field with them.
-func (t *texts) read(o *strictjson.Object, field string) {
-	v, ok := o.Optional(field)
+// Open finds out what the bundle's model does with texts. It fails with bundle.ErrNoFile
+// when a text file is missing. The runner computes the bundle's model.
+func Open(b *bundle.Bundle, runner pipeline.Runner, limits textmodel.Limits) (Task, error) {
+	files, err := textmodel.Read(b)
+	if err != nil {
+		return nil, err
+	}
+	files.Limits = limits
+	name, err := nameOf(b.Outputs, files.Config.Architecture())
+	if err != nil {
+		return nil, err
+	}
+	switch name {
+	case Entities{}.Name():
+		t, err := tokenclass.New(b, files, runner)
+		return Entities{t}, err
+	case Embeddings{}.Name():
+		e, err := embed.New(b, files, runner)
+		return Embeddings{e, b.Model.Name}, err
+	}
+	c, err := classify.New(b, files, runner)
+	return Classification{c}, err
+}
+
+// Answered is the model of a bundle's Task without a runner, with answers of all numbers that
+// a client can get.
+func Answered(b *bundle.Bundle) (*textmodel.Model, error) {
+	t, err := Open(b, nil, textmodel.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	return t.Answered(), nil
+}
+
+// nameOf tells the task by what the model gives and by the first of the architectures
+// in config.json, which may be "". Outputs count for more: a model that was trained for
+// something else may have been exported for its vectors.
+func nameOf(outputs []tensor.Spec, architecture string) (string, error) {
+	logits, hasLogits := tensor.Find(outputs, "logits")
+	for _, name := range []string{"sentence_embedding", "last_hidden_state", "token_embeddings"} {
+		if _, ok := tensor.Find(outputs, name); ok && !hasLogits {
+			return Embeddings{}.Name(), nil
+		}
+	}
+	_, purpose, isFor := strings.Cut(architecture, "For")
 	switch {
-	case !ok:
-	case v.Kind() == '[':
-		o.Fail(v.Each(func(_ int, v strictjson.Value) error { return t.add(v) }))
-		if o.Err() == nil && len(t.list) == 0 {
-			o.Fail(v.Errorf("is an empty list"))
-		}
-	default:
-		t.single = true
-		o.Fail(t.add(v))
+	case purpose == "SequenceClassification":
+		return Classification{}.Name(), nil
+	case purpose == "TokenClassification":
+		return Entities{}.Name(), nil
+	case isFor:
+		return "", fmt.Errorf("config.json names the architecture %s, and the model's outputs are %s; what can be served are …ForSequenceClassification, …ForTokenClassification, and models with an output last_hidden_state or sentence_embedding", architecture, list(outputs))
 	}
+	if !hasLogits {
+		if len(outputs) != 1 {
+			return "", fmt.Errorf("the model's outputs are %s, by which its task cannot be told; name its class under architectures in config.json, such as BertForSequenceClassification, and split the model again", list(outputs))
+		}
+		logits = outputs[0]
+	}
+	switch {
+	case !hasLogits && architecture != "" && len(logits.Dims) == 3:
+		return Embeddings{}.Name(), nil
+	case len(logits.Dims) == 3:
+		return Entities{}.Name(), nil
+	}
+	return Classification{}.Name(), nil
 }
 
-// add adds the text that a value is.
-func (t *texts) add(v strictjson.Value) error {
-	switch v.Kind() {
-	case '"':
-		text, err := v.Text()
-		if err == nil && text == "" {
-			err = v.Errorf("is empty")
-		}
-		t.list = append(t.list, text)
-		return err
-	case '0':
-		return v.Errorf("must be a text; token ids are not taken")
-	case '[':
-		if v.FirstKind() == '0' {
-			return v.Errorf("must be a text; token ids are not taken")
-		}
-		return v.Errorf("is a list; it must be a text")
+func list(outputs []tensor.Spec) string {
+	var list []string
+	for _, o := range outputs {
+		list = append(list, o.String())
 	}
-	return v.Want("a text")
-}
-
-// given fails when there are none in the field.
-func (t *texts) given(field string) error {
-	if len(t.list) == 0 {
-		return errcode.Errorf(errcode.Invalid, "%q is missing; it takes a text or a list of texts", field)
-	}
-	return nil
-}
-
-// oneOf refuses what is none of the values that a field can have; nil is not given.
-func oneOf(field string, value *string, can ...string) error {
-	if value == nil || slices.Contains(can, *value) {
-		return nil
-	}
-	return errcode.Errorf(errcode.Invalid, "%s is %.40q; it can be %s", field, *value, strings.Join(can, " or "))
-}
-
-// A reading reads a body, or a line, which errors call whole.
-type reading func(data []byte, whole string) (front.Question, error)
-
-// body reads bodies.
-func (read reading) body(data []byte) (front.Question, error) { return read(data, "the body") }
-
-// lineOf makes a reader of a stream's lines of that of bodies: a line is a body with one
-// text, or the text alone. only is the answer to it, of those to the list.
-func lineOf(question reading, only func(answer any) any) func(line []byte) (front.Question, error) {
-	return func(line []byte) (front.Question, error) {
-		if line[0] == '"' {
-			if _, err := strictjson.Body(line, "the line", `"…"`); err != nil {
-				return front.Question{}, err
-			}
-			line = slices.Concat([]byte(`{"inputs": [`), line, []byte("]}"))
-		}
-		q, err := question(line, "the line")
-		if err == nil && len(q.Texts) != 1 {
-			err = errcode.Errorf(errcode.Invalid, "%d texts; send a line for each", len(q.Texts))
-		}
-		if err != nil {
-			return front.Question{}, err
-		}
-		return front.Question{Texts: q.Texts, Cut: q.Cut, Answer: func(answers []textmodel.Answer) (any, error) {
-			answer, err := q.Answer(answers)
-			if err != nil {
-				return nil, err
-			}
-			return only(answer), nil
-		}}, nil
-	}
-}
-
-// first is the only answer of a list; what is none stays as it is.
-func first[T any](answer any) any {
-	if list, ok := answer.([]T); ok {
-		return list[0]
-	}
-	return answer
+	return strings.Join(list, ", ")
 }

@@ -19,8 +19,8 @@ import (
 // not in it.
 func TestEveryRouteOfATaskIsDescribed(t *testing.T) {
 	t.Parallel()
-	for _, task := range []front.Task{Entities{}, Embeddings{}} {
-		f := front.New(front.Config{Log: slog.New(slog.DiscardHandler)}, front.Model{Task: task, Bundle: &bundle.Bundle{}})
+	for _, task := range []front.Task{Classification{}, Entities{}, Embeddings{}} {
+		f := front.New(front.Config{Log: slog.New(slog.DiscardHandler)}, front.Model{Texts: &front.Texts{Task: task}, Bundle: &bundle.Bundle{}})
 		w := httptest.NewRecorder()
 		f.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
 		var whole, own struct{ Paths map[string]map[string]any }
@@ -52,16 +52,16 @@ var embedder = Embeddings{Embedder: &embed.Embedder{}}
 func TestEveryRouteReadsItsBodyStrictly(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		read func([]byte) (front.Question, error)
+		read func([]byte, string) (front.Request, error)
 		in   string // the field with the texts
 		more string // a field that takes true, a number or a string
 	}{
-		"entities":       {Entities{}.Routes()["/predict"].Question, "inputs", `"parameters": {"ignore_labels": []}`},
+		"entities":       {Entities{}.Routes()["/predict"].Body, "inputs", `"parameters": {"ignore_labels": []}`},
 		"a line":         {Entities{}.Routes()["/predict"].Line, "inputs", `"parameters": {"ignore_labels": []}`},
-		"/predict":       {embedder.Routes()["/predict"].Question, "inputs", `"normalize": true`},
-		"/embed":         {embedder.Routes()["/embed"].Question, "inputs", `"normalize": true`},
+		"/predict":       {embedder.Routes()["/predict"].Body, "inputs", `"normalize": true`},
+		"/embed":         {embedder.Routes()["/embed"].Body, "inputs", `"normalize": true`},
 		"/embed, a line": {embedder.Routes()["/embed"].Line, "inputs", `"normalize": true`},
-		"/v1/embeddings": {embedder.Routes()["/v1/embeddings"].Question, "input", `"dimensions": 32.0`},
+		"/v1/embeddings": {embedder.Routes()["/v1/embeddings"].Body, "input", `"dimensions": 32.0`},
 	} {
 		fill := strings.NewReplacer("$in", `"`+c.in+`"`, "$more", c.more)
 		for body, want := range map[string]string{
@@ -92,7 +92,7 @@ func TestEveryRouteReadsItsBodyStrictly(t *testing.T) {
 			`{$in: "a",` + deep:            "is not JSON of the form",
 			`{$in: [` + manyTexts + `""]}`: "has more than 65536 elements",
 		} {
-			_, err := c.read([]byte(fill.Replace(body)))
+			_, err := c.read([]byte(fill.Replace(body)), "the body")
 			code := errcode.Invalid
 			if strings.Contains(want, "65536") {
 				code = errcode.TooLarge
@@ -101,8 +101,8 @@ func TestEveryRouteReadsItsBodyStrictly(t *testing.T) {
 				t.Errorf("%s: %.80s: %v, want %q", name, fill.Replace(body), err, fill.Replace(want))
 			}
 		}
-		if q, err := c.read([]byte(fill.Replace(`{$in: ["a"], $more}`))); err != nil || len(q.Texts) != 1 {
-			t.Errorf("%s: %q, %v", name, q.Texts, err)
+		if q, err := c.read([]byte(fill.Replace(`{$in: ["a"], $more}`)), "the body"); err != nil || len(q.Inputs) != 1 {
+			t.Errorf("%s: %v, %v", name, q.Inputs, err)
 		}
 	}
 }
@@ -114,10 +114,10 @@ var (
 
 func TestBodiesSayWhatIsWrongWithThem(t *testing.T) {
 	t.Parallel()
-	embed, openAI := embedder.Routes()["/embed"].Question, embedder.Routes()["/v1/embeddings"].Question
-	entities := Entities{}.Routes()["/predict"].Question
+	embed, openAI := embedder.Routes()["/embed"].Body, embedder.Routes()["/v1/embeddings"].Body
+	entities := Entities{}.Routes()["/predict"].Body
 	for _, c := range []struct {
-		read       func([]byte) (front.Question, error)
+		read       func([]byte, string) (front.Request, error)
 		body, want string
 	}{
 		{entities, ``, "the body is not JSON"},
@@ -138,18 +138,18 @@ func TestBodiesSayWhatIsWrongWithThem(t *testing.T) {
 		{openAI, `{"input": "a", "user": 1}`, `"user" must be a string`},
 		{openAI, `{"input": "a", "truncate": true}`, `known are dimensions, encoding_format, input, model, user`},
 	} {
-		if _, err := c.read([]byte(c.body)); err == nil || errcode.Of(err) != errcode.Invalid || !strings.Contains(err.Error(), c.want) {
+		if _, err := c.read([]byte(c.body), "the body"); err == nil || errcode.Of(err) != errcode.Invalid || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.80s: %v, want %q", c.body, err, c.want)
 		}
 	}
 	for body, want := range map[string]int{`{"inputs": "a"}`: 1, `{"inputs": ["a", "b"], "options": {"x": [1]}}`: 2, `{"inputs": ["a"], "parameters": {"ignore_labels": []}}`: 1, `{"inputs": "a", "parameters": null}`: 1} {
-		if q, err := entities([]byte(body)); err != nil || len(q.Texts) != want {
-			t.Errorf("%s: %q, %v", body, q.Texts, err)
+		if q, err := entities([]byte(body), "the body"); err != nil || len(q.Inputs) != want {
+			t.Errorf("%s: %v, %v", body, q.Inputs, err)
 		}
 	}
 	for _, body := range []string{`{"input": "a", "model": "b", "encoding_format": "base64", "dimensions": 32, "user": "c"}`, `{"input": ["a"], "model": null, "encoding_format": null, "dimensions": null, "user": null}`} {
-		if q, err := openAI([]byte(body)); err != nil || len(q.Texts) != 1 {
-			t.Errorf("%s: %q, %v", body, q.Texts, err)
+		if q, err := openAI([]byte(body), "the body"); err != nil || len(q.Inputs) != 1 {
+			t.Errorf("%s: %v, %v", body, q.Inputs, err)
 		}
 	}
 }
@@ -157,21 +157,22 @@ func TestBodiesSayWhatIsWrongWithThem(t *testing.T) {
 // A line that is a string is that text, and cannot say what only a body can.
 func TestALineIsATextOrABody(t *testing.T) {
 	t.Parallel()
-	read := embedder.Routes()["/embed"].Line
+	read := func(line string) (front.Request, error) {
+		return embedder.Routes()["/embed"].Line([]byte(line), "line 7")
+	}
 	for line, want := range map[string]string{
-		`"a`:       "is not JSON of the form",
-		`"a", "b"`: "something follows",
+		`"a", "b"`: "something follows the JSON in line 7",
 		`"a"], "normalize": false, "options": ["b"`: "something follows",
 		`{"inputs": ["a", "b"]}`:                    "2 texts; send a line for each",
-		`{"text": "a"}`:                             `the field "text" of the line is not known`,
+		`{"text": "a"}`:                             `the field "text" of line 7 is not known`,
 		`""`:                                        "is empty",
 	} {
-		if q, err := read([]byte(line)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %q, %v, want %q", line, q.Texts, err, want)
+		if q, err := read(line); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v, want %q", line, q.Inputs, err, want)
 		}
 	}
-	if q, err := read([]byte(`"a \"]"`)); err != nil || len(q.Texts) != 1 || q.Texts[0] != `a "]` {
-		t.Errorf("%q, %v", q.Texts, err)
+	if q, err := read(`"a \"]"`); err != nil || len(q.Inputs) != 1 || q.Inputs[0].Text != `a "]` {
+		t.Errorf("%v, %v", q.Inputs, err)
 	}
 }
 
@@ -182,18 +183,18 @@ func FuzzEntitiesBody(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		q, err := Entities{}.question(body, "the body")
+		q, err := Entities{}.read(body, "the body", false)
 		if err != nil {
 			if errcode.Of(err) != errcode.Invalid {
 				t.Errorf("%q: %v is %s", body, err, errcode.Of(err))
 			}
 			return
 		}
-		if len(q.Texts) == 0 {
+		if len(q.Inputs) == 0 {
 			t.Errorf("%q has no text", body)
 		}
-		for _, s := range q.Texts {
-			if s == "" {
+		for _, in := range q.Inputs {
+			if in.Text == "" {
 				t.Errorf("%q has an empty text", body)
 			}
 		}

@@ -1,4 +1,4 @@
-package front
+package task
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ func BenchmarkParseBody(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if q, err := parseBody(body); err != nil || len(q.inputs) != 64 {
+		if q, err := (Classification{}).read(body, "the body", false); err != nil || len(q.Inputs) != 64 {
 			b.Fatal(err)
 		}
 	}
@@ -24,7 +24,7 @@ func BenchmarkParseLine(b *testing.B) {
 	line := fmt.Appendf(nil, `{"text": %q}`, strings.Repeat("good ", 20))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := parseLine(line, 1); err != nil {
+		if _, err := (Classification{}).read(line, "line 1", true); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package task
 
 import (
 	"strings"
@@ -32,7 +32,7 @@ func TestTheTaskFollowsFromOutputsAndArchitecture(t *testing.T) {
 		"another head":                      {[]tensor.Spec{spec("logits", 3)}, "BertForMaskedLM", "", "BertForMaskedLM"},
 		"nothing to go by":                  {[]tensor.Spec{spec("a", 2), spec("b", 2)}, "", "", "cannot be told"},
 	} {
-		got, err := taskOf(c.outputs, c.architecture)
+		got, err := nameOf(c.outputs, c.architecture)
 		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}

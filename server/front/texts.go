@@ -1,0 +1,41 @@
+package front
+
+import (
+	"context"
+
+	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/batch"
+)
+
+// Texts answers texts: the Task says what is asked and answered, the Batcher has it computed.
+type Texts struct {
+	Task    Task
+	Batcher *batch.Batcher
+}
+
+// A Reply is the answer to one text.
+type Reply struct {
+	Answer    any // as the Task gives it
+	Truncated bool
+	Err       error // why there is no Answer
+}
+
+// Ask answers texts with the Task's defaults, in order. An error is about all of them.
+func (t Texts) Ask(ctx context.Context, texts []string) ([]Reply, error) {
+	requests := make([]Request, len(texts))
+	inputs := make([]textmodel.Input, len(texts))
+	for i, s := range texts {
+		requests[i] = t.Task.Ask(s)
+		inputs[i] = requests[i].Inputs[0]
+	}
+	answers, _, err := t.Batcher.Answer(ctx, inputs)
+	if err != nil {
+		return nil, err
+	}
+	replies := make([]Reply, len(texts))
+	for i, a := range answers {
+		replies[i].Truncated = a.Tokens.Truncated
+		replies[i].Answer, replies[i].Err = requests[i].one(0, a)
+	}
+	return replies, nil
+}
