@@ -58,7 +58,7 @@ func TestAWebPageOfAStrangerReadsNothing(t *testing.T) {
 		for _, path := range list {
 			for _, host := range []string{"evil.example", "evil.example:" + port, "127.1", "0x7f000001:" + port, "192.168.0.8", "[::2]:" + port, ""} {
 				status, body := named(t, address, path, host, "Accept: text/html", "X-Forwarded-Host: localhost")
-				if status != http.StatusForbidden || strings.Contains(body, "distinfer_") || host != "" && !strings.Contains(body, "--allowed-hosts") {
+				if status != http.StatusForbidden || strings.Contains(body, "distinfer_") || host != "" && !strings.Contains(body, "allowed hosts") {
 					t.Errorf("%s under %q: %d %.300s", path, host, status, body)
 				}
 			}
@@ -70,7 +70,7 @@ func TestAWebPageOfAStrangerReadsNothing(t *testing.T) {
 		}
 		// What a page of a stranger posts without being able to read the answer.
 		for _, path := range []string{"POST /predict", "POST /v2/models/seed-rnn/infer", "POST /debug/pprof/symbol"} {
-			if status, body := named(t, address, path, "localhost:"+port, "Sec-Fetch-Site: cross-site", "Content-Length: 0"); status != http.StatusForbidden || !strings.Contains(body, "--cors-origins") {
+			if status, body := named(t, address, path, "localhost:"+port, "Sec-Fetch-Site: cross-site", "Content-Length: 0"); status != http.StatusForbidden || !strings.Contains(body, "CORS origins") {
 				t.Errorf("%s of another page: %d %s", path, status, body)
 			}
 		}

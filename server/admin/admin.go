@@ -1,6 +1,5 @@
-// Package admin answers those who run a process and not those who use it: metrics,
-// whether it lives, and profiles, on a listener of its own. It knows nothing of what the
-// process does.
+// Package admin serves metrics, liveness and profiles to operators, on a listener of its own. It
+// must not know what the process does.
 package admin
 
 import (
@@ -16,9 +15,9 @@ import (
 	"github.com/distinfer/distinfer/server/httpx"
 )
 
-// Handler answers /metrics with the given handler, /healthz, and, with profiles set, what
-// net/http/pprof has at /debug/pprof/. Profiles show what is in memory, and cost time: they are for
-// listeners that only this machine reaches.
+// Handler answers /metrics with the given handler, /healthz and, with profiles set, /debug/pprof/
+// of net/http/pprof. Profiles show memory and cost time: they are for listeners that only this
+// machine reaches.
 func Handler(metrics http.Handler, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", httpx.Compress(httpx.Get(metrics.ServeHTTP)))
@@ -36,7 +35,7 @@ func Handler(metrics http.Handler, profiles bool) http.Handler {
 	return mux
 }
 
-// longest is how long an answer may take, such as a profile of a minute.
+// longest is how long a response may take, such as a profile of a minute.
 const longest = 2 * time.Minute
 
 // Serve serves on the listener until ctx ends, and then returns nil at once. It closes the

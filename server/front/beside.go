@@ -8,17 +8,15 @@ import (
 	"github.com/distinfer/distinfer/server/httpx"
 )
 
-// What handlers beside the front's own, given to Handle, need of it.
+// What handlers that were given to Handle need from the front.
 
-// TimeAllowed is how long a request may take: as long as every other, or what its client
-// says it waits for.
+// TimeAllowed is how long a request may take: Config.Timeout, or as long as its client waits.
 func (f *Front) TimeAllowed(w http.ResponseWriter, r *http.Request) (time.Duration, error) {
 	return f.timeout(w, r)
 }
 
-// Body reads a request's body without its Content-Encoding, within MaxBody. What it takes
-// of the memory for bodies is given back by release. It fails when too much is being
-// received.
+// Body reads a request's body without its content coding, within MaxBody. release gives its memory
+// back. It fails when too much is being received.
 func (f *Front) Body(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
 	held := f.receive(w, r)
 	body, err = held.Read(r)
@@ -28,8 +26,8 @@ func (f *Front) Body(w http.ResponseWriter, r *http.Request) (body []byte, relea
 	return body, held.Release, err
 }
 
-// Lasting is a handler whose responses last for as long as their clients listen, of which there
-// are few at a time. When there are as many as may be, one of the client with the most ends.
+// Lasting bounds responses that last as long as their clients listen. When there are too many, one
+// of the client with the most ends.
 func (f *Front) Lasting(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancel(r.Context())
@@ -44,5 +42,5 @@ func (f *Front) Lasting(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// listenersAtOnce is how many Lasting responses there are at a time.
+// listenersAtOnce is the most concurrent Lasting responses.
 const listenersAtOnce = 32

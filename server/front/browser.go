@@ -7,8 +7,8 @@ import (
 	"github.com/distinfer/distinfer/server/httpx"
 )
 
-// wantsPage reports whether a request is a browser's for the page or its files. Asking
-// / for a label is not: the answer to that is the same for everybody.
+// wantsPage reports whether a request is a browser's for the page or its files. A request for a
+// label is not: every client gets the same response to it.
 func wantsPage(r *http.Request) bool {
 	if strings.HasPrefix(r.URL.Path, "/page/") {
 		return true
@@ -17,9 +17,8 @@ func wantsPage(r *http.Request) bool {
 	return get && r.URL.Path == "/" && !strings.Contains(r.URL.RawQuery, "text=") && prefersHTML(r)
 }
 
-// prefersHTML reports whether a request names HTML among what it accepts, and nothing
-// that the other clients are answered with before it. That is what browsers do; others
-// accept anything.
+// prefersHTML reports whether a client accepts HTML by name, and no less than plain text and JSON.
+// Browsers do; other clients accept anything.
 func prefersHTML(r *http.Request) bool {
 	accept := r.Header["Accept"]
 	html := httpx.Accepted(accept, "text/html")

@@ -11,8 +11,8 @@ import (
 	"github.com/distinfer/distinfer/server/batch"
 )
 
-// client names whom a request counts for: who bears its token, or else the address that it
-// comes from.
+// client names whom a request counts for: the owner of its token, or else the address it comes
+// from.
 func (f *Front) client(r *http.Request) string {
 	if f.Tokens != nil {
 		if token, ok := bearer(r.Header["Authorization"]); ok && f.Tokens.Allow(r.Header["Authorization"]) {
@@ -23,8 +23,8 @@ func (f *Front) client(r *http.Request) string {
 	return clientAddress(r.RemoteAddr)
 }
 
-// named is a request's context, in which texts count for its client. Of an address its
-// connection has it so already.
+// named is a request's context, in which texts count for its client. Its connection's context
+// names the address already.
 func (f *Front) named(r *http.Request) context.Context {
 	if f.Tokens == nil {
 		return r.Context()
@@ -32,8 +32,8 @@ func (f *Front) named(r *http.Request) context.Context {
 	return batch.WithClient(r.Context(), f.client(r))
 }
 
-// clientAddress is the part of host:port by which clients are told apart. Of IPv6 that
-// is the network of 64 bits, of which one client has all addresses.
+// clientAddress is the part of host:port that tells clients apart. For IPv6 it is the /64 network:
+// one client has all addresses of it.
 func clientAddress(remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {
@@ -52,7 +52,7 @@ func clientAddress(remote string) string {
 	return ip.String()
 }
 
-// bearer is the token of the only one of the headers Authorization.
+// bearer is the token of the header Authorization, when there is exactly one.
 func bearer(headers []string) (token string, ok bool) {
 	if len(headers) != 1 {
 		return "", false

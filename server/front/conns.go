@@ -12,10 +12,10 @@ import (
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
-// connections bounds how many there are. When there are too many, one that waits for its
-// client gives way: one without a request, or one whose request is still being sent, of the
-// client with the most the one that has sent nothing for longest. So those that only sit there, or send
-// headers or bodies byte by byte, keep nobody out.
+// connections bounds how many there are. When there are too many, one that waits for its client
+// is closed: one without a request, or whose request is still being sent. It is the one of the
+// client with the most that has sent nothing for longest. So clients that are idle, or send byte
+// by byte, keep nobody out.
 type connections struct {
 	shares *limiter.Shares // nil is no bound
 
@@ -35,13 +35,13 @@ type connection struct {
 	holding *limiter.Holding
 
 	mu   sync.Mutex
-	ours int // requests that are here and not answered yet
+	ours int // requests that are received and not answered
 }
 
 type connectionKey struct{}
 
-// context has requests know their connection, for use; it is an
-// http.Server's ConnContext, which is called before the first state.
+// context puts the connection into the context of its requests, for use. It is an http.Server's
+// ConnContext, which is called before the first state.
 func (c *connections) context(ctx context.Context, conn net.Conn) context.Context {
 	address := clientAddress(conn.RemoteAddr().String())
 	ctx = batch.WithClient(ctx, address)
@@ -50,7 +50,7 @@ func (c *connections) context(ctx context.Context, conn net.Conn) context.Contex
 	}
 	raw := conn
 	if secure, ok := conn.(*tls.Conn); ok {
-		raw = secure.NetConn() // to close it is not to wait for the client
+		raw = secure.NetConn() // closing it does not wait for the client
 	}
 	holding, err := c.shares.Acquire(address, 1, func() { _ = raw.Close() })
 	if err != nil {
@@ -78,8 +78,8 @@ func (c *connections) state(conn net.Conn, s http.ConnState) {
 	}
 }
 
-// use keeps the request's connection from giving way once all of the request is here, and
-// until done is called.
+// use keeps the request's connection open from when all of the request is received until done is
+// called.
 func use(r *http.Request) (done func()) {
 	known, ok := r.Context().Value(connectionKey{}).(*connection)
 	if !ok {
@@ -102,14 +102,14 @@ func (k *connection) add(n int) {
 	k.holding.Keep(k.ours > 0)
 }
 
-// progressBytes are as many as have to come for a connection to count as one that sends.
+// progressBytes is how much a connection must send to count as one that makes progress.
 const progressBytes = 4 << 10
 
 // A sentBody is a request's body while it is sent.
 type sentBody struct {
 	io.ReadCloser
 	over *connection
-	came int // since the last progress
+	came int // bytes since the last progress
 
 	mu           sync.Mutex
 	whole, ended bool

@@ -1,9 +1,9 @@
-// Package front answers HTTP: it takes texts in, has them answered, and maps what
-// comes back, or what went wrong, to responses.
+// Package front is the HTTP server: it reads texts from requests, has a model answer them, and
+// writes responses.
 //
-// It does not know which texts are computed together, nor whether that is done in
-// this process or on ten machines. Clients are untrusted: what they send is bounded in size and number,
-// and what is wrong with it is said in the answer.
+// It must not know which texts are computed together, nor whether this process or ten machines
+// compute them. Clients are untrusted: what they send is bounded in size and number, and a
+// response says what is wrong with a request.
 package front
 
 import (
@@ -26,23 +26,22 @@ type Config struct {
 	// TLS makes it HTTPS; nil is plain HTTP.
 	TLS *tls.Config
 
-	// Tokens are those of which a request needs one, but for what HandleOpenly was given;
-	// nil is for anybody.
+	// Tokens are the bearer tokens that are accepted. Nil means no authentication. What
+	// HandleOpenly was given needs none.
 	Tokens *Tokens
 
-	// Origins are the web pages whose scripts may read the answers, beside the front's
-	// own; none by default.
+	// Origins are the web pages, beside the front's own, whose scripts may read responses.
 	Origins httpx.Origins
 
-	// AllowedHosts are the names, beside localhost and loopback addresses, under which a front
-	// on a loopback address without Tokens answers (see package hostcheck).
+	// AllowedHosts are the hosts, beside localhost and loopback addresses, that a front at a
+	// loopback address without Tokens answers for (see package hostcheck).
 	AllowedHosts []string
 
-	// Page answers GET / of those that prefer HTML and ask for no text, and everything
-	// below /page/, without a token; nil is none.
+	// Page answers GET / for clients that prefer HTML and send no text, and everything below
+	// /page/, without a token. It may be nil.
 	Page http.Handler
 
-	// Wrap puts a handler around the front that Serve serves; nil is none.
+	// Wrap puts a handler around the front that Serve serves. It may be nil.
 	Wrap func(http.Handler) http.Handler
 
 	Log *slog.Logger
@@ -51,30 +50,30 @@ type Config struct {
 // A Front is an http.Handler.
 type Front struct {
 	Config
-	models   models
-	mux      *http.ServeMux
-	patterns []string        // see Patterns
-	quiet    map[string]bool // patterns that are logged at debug
-	open     map[string]bool // paths that need no token
-	handler  http.Handler    // mux, with responses compressed
-	page     http.Handler    // the same of Page
-	document document
-	refusals refusals
+	models     models
+	mux        *http.ServeMux
+	patterns   []string        // see Patterns
+	quiet      map[string]bool // patterns logged at debug
+	open       map[string]bool // paths that need no token
+	handler    http.Handler    // mux, with responses compressed
+	page       http.Handler    // the same of Page
+	document   document
+	rejections rejections
 
 	connections *connections
 	bodies      *httpx.Bodies
 	listeners   *limiter.Shares // Lasting responses
-	streams     *limiter.Shares // under way
+	streams     *limiter.Shares // in flight
 	stopping    context.Context
 	endStreams  context.CancelFunc
 }
 
-// New makes a front that answers with the given model.
+// New makes a front for a model.
 func New(c Config, m Model) *Front {
-	f := &Front{Config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, open: map[string]bool{}, refusals: refusals{log: c.Log}}
+	f := &Front{Config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, open: map[string]bool{}, rejections: rejections{log: c.Log}}
 	f.connections = newConnections(c.MaxConnections)
 	f.bodies = httpx.NewBodies(c.MaxBody)
-	f.listeners = limiter.NewShares(listenersAtOnce, time.Hour) // those that listen send nothing
+	f.listeners = limiter.NewShares(listenersAtOnce, time.Hour) // listeners send nothing
 	f.streams = limiter.NewShares(streamsAtOnce, stalledStream)
 	f.stopping, f.endStreams = context.WithCancel(context.Background())
 	f.models.follow(m)
@@ -92,7 +91,7 @@ func New(c Config, m Model) *Front {
 	return f
 }
 
-// Handle has requests answered by another handler, behind the front's tokens and limits.
+// Handle mounts another handler behind the front's tokens and limits.
 // The pattern is http.ServeMux's. It is called before Serve, with a part of the OpenAPI document
 // for Describe.
 func (f *Front) Handle(pattern string, h http.Handler) {
@@ -110,40 +109,40 @@ func (f *Front) HandleOpenly(path string, h http.Handler) {
 	f.Handle(path, h)
 }
 
-// HandleQuietly is Handle for what is asked every few seconds: it is logged at debug.
+// HandleQuietly is Handle for routes that are polled: requests are logged at debug.
 func (f *Front) HandleQuietly(pattern string, h http.Handler) {
 	f.quiet[pattern] = true
 	f.Handle(pattern, h)
 }
 
-// Follow has requests that come from now on answered with another model. Those
-// under way are answered with the one they began with, which is closed after them.
+// Follow makes another model answer all requests from now on. Requests in flight end with the
+// model that they began with, which is closed after them.
 func (f *Front) Follow(m Model) {
 	f.models.follow(m)
 	f.document.forget()
 }
 
-// Close closes the model, after the requests under way.
+// Close closes the model, after the requests in flight.
 func (f *Front) Close() {
 	f.endStreams()
 	f.models.follow(Model{})
 }
 
-// ServeHTTP implements http.Handler, and logs a line a request.
+// ServeHTTP implements http.Handler, and logs one line a request.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer use(r)()
 	started := time.Now()
 	rec := &recorder{StatusWriter: httpx.StatusWriter{ResponseWriter: w, Status: http.StatusOK}, id: httpx.RequestID(r)}
 	w.Header()["X-Request-Id"] = []string{rec.id}
 	switch {
-	case strange(rec, r):
+	case rejected(rec, r):
 	case f.Origins.Allow(rec, r):
 	case f.page != nil && wantsPage(r):
 		f.page.ServeHTTP(rec, r)
 	case f.Tokens == nil || f.open[r.URL.Path] || f.Tokens.Allow(r.Header["Authorization"]):
 		f.handler.ServeHTTP(rec, r)
 	default:
-		refuse(rec, r)
+		unauthorized(rec, r)
 	}
 	f.log(r, rec, started)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/distinfer/distinfer/server/httpx"
 )
 
-// A recorder remembers what the log line tells.
+// A recorder remembers what the log line of a request says.
 type recorder struct {
 	httpx.StatusWriter
 	id    string // of the request
@@ -28,15 +28,15 @@ func noteTexts(w http.ResponseWriter, texts int) {
 	}
 }
 
-// log logs a line a request. Of refusals there are most when there is least time: they
-// get a line a second together, and lines of their own only at the level debug.
+// log logs one line a request. Rejections are most frequent when there is least time: together
+// they get one line a second, and lines of their own only at debug.
 func (f *Front) log(r *http.Request, rec *recorder, started time.Time) {
 	level := slog.LevelInfo
 	switch {
 	case rec.Status >= http.StatusInternalServerError:
 		level = slog.LevelError
 	case rec.Status == http.StatusTooManyRequests:
-		f.refusals.add(rec.err)
+		f.rejections.add(rec.err)
 		level = slog.LevelDebug
 	case f.quiet[r.Pattern]:
 		level = slog.LevelDebug
@@ -56,11 +56,11 @@ func (f *Front) log(r *http.Request, rec *recorder, started time.Time) {
 	f.Log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
-// refusalsTime is how long refusals are counted before a line tells of them.
-const refusalsTime = time.Second
+// rejectionsTime is how long rejections are counted before they are logged.
+const rejectionsTime = time.Second
 
-// refusals are requests that were refused since a line told of them.
-type refusals struct {
+// rejections are requests that were rejected since the last line about them.
+type rejections struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
@@ -68,17 +68,17 @@ type refusals struct {
 	last  error
 }
 
-func (r *refusals) add(err error) {
+func (r *rejections) add(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = err
 	if r.count++; r.count == 1 {
-		time.AfterFunc(refusalsTime, r.tell)
+		time.AfterFunc(rejectionsTime, r.write)
 	}
 }
 
-// tell logs what was counted.
-func (r *refusals) tell() {
+// write logs what was counted.
+func (r *rejections) write() {
 	r.mu.Lock()
 	count, last := r.count, r.last
 	r.count, r.last = 0, nil
@@ -87,5 +87,5 @@ func (r *refusals) tell() {
 	if last != nil {
 		attrs = append(attrs, slog.String("last", last.Error()))
 	}
-	r.log.LogAttrs(context.Background(), slog.LevelInfo, "requests refused", attrs...)
+	r.log.LogAttrs(context.Background(), slog.LevelInfo, "requests rejected", attrs...)
 }

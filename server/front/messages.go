@@ -14,16 +14,17 @@ import (
 	"github.com/distinfer/distinfer/server/httpx"
 )
 
-// gRPC has a message begin with a byte that says whether it is compressed, and its length.
+// messageHeader is the length of what begins each gRPC message: a byte that says whether it is
+// compressed, and its length.
 const messageHeader = 5
 
-// maxStream bounds what a client may send on a stream of messages, which are short ones.
+// maxStream bounds what a client may send on a stream of messages, in bytes. They are short.
 const maxStream = 1 << 20
 
-// ServeMessages serves gRPC by an http.Handler on a listener of its own, within the front's
-// bounds of connections and bodies, until ctx ends; then it finishes the calls under way and
-// returns nil. It closes the listener. Calls at the paths that unary tells have one message,
-// which Received waits for.
+// ServeMessages serves gRPC by an http.Handler on a listener of its own, within the front's bounds
+// of connections and bodies, until ctx ends. Then it finishes the calls in flight and returns nil.
+// It closes the listener. Calls to paths for which unary is true have one message, which Received
+// waits for.
 func (f *Front) ServeMessages(ctx context.Context, l net.Listener, h http.Handler, unary func(path string) bool) error {
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
@@ -47,9 +48,9 @@ func (f *Front) ServeMessages(ctx context.Context, l net.Listener, h http.Handle
 
 type messageKey struct{}
 
-// Received waits until the message of a unary call is here, which ServeMessages has handled,
-// or fails with the reason why it does not come. ctx is the call's. What the message takes of
-// the memory for bodies is given back by release, or with the call.
+// Received waits until the message of a unary call that ServeMessages handles is received, or
+// fails with the reason why it does not come. ctx is the call's. release gives the memory of the
+// message back; the end of the call does so too.
 func (f *Front) Received(ctx context.Context) (release func(), err error) {
 	m, ok := ctx.Value(messageKey{}).(*message)
 	if !ok {
@@ -63,8 +64,8 @@ func (f *Front) Received(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// A message is the body of a gRPC call while it is received. Whoever reads it keeps all of it,
-// in pieces that are as large as what it reads into, however little is read.
+// A message is the body of a gRPC call while it is received. Its reader keeps all of it, in pieces
+// as large as the buffers it reads into, however little is read.
 type message struct {
 	io.ReadCloser
 	held  *httpx.Body
@@ -75,13 +76,13 @@ type message struct {
 	read   int64
 
 	once  sync.Once
-	whole chan struct{} // closed once the message is here, or never will be
+	whole chan struct{} // closed once the message is received, or never will be
 	err   error         // then
 }
 
 func (m *message) Read(p []byte) (n int, err error) {
 	if left, known := m.left(); known && m.unary && m.read+left > m.most {
-		m.end(nil) // who reads it knows from the header, too
+		m.end(nil) // its reader knows from the header, too
 		return 0, io.EOF
 	}
 	if m.read > httpx.FreeBody || !m.unary && m.read > 0 {
@@ -124,7 +125,7 @@ func (m *message) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// left is how much of the message is yet to come.
+// left is how many bytes of the message are missing.
 func (m *message) left() (n int64, known bool) {
 	if m.read < messageHeader {
 		return 0, false

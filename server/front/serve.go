@@ -18,19 +18,19 @@ const (
 	idleTime   = 2 * time.Minute  // between requests
 	maxHeader  = 64 << 10         // bytes
 
-	// Of HTTP/2: requests at once on a connection, and bytes that may be on their way
-	// before they are read.
+	// HTTP/2: concurrent requests on a connection, and bytes that may be sent before they are
+	// read.
 	maxStreams          = 100
 	streamWindow        = 64 << 10
 	connectionWindow    = 256 << 10
 	lostConnectionAfter = 30 * time.Second
 
-	// drainTime is how long requests under way may take when the front is to stop.
+	// drainTime is how long requests in flight may take when the front stops.
 	drainTime = 30 * time.Second
 )
 
-// Serve serves HTTP/1 and HTTP/2 on the listener until ctx ends, then finishes the
-// requests under way and returns nil. It closes the listener.
+// Serve serves HTTP/1 and HTTP/2 on the listener until ctx ends, then finishes the requests in
+// flight and returns nil. It closes the listener.
 func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 	base, err := f.guard(l)
 	if err != nil {
@@ -47,7 +47,7 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 	return f.serve(ctx, l, "HTTP", &http.Server{Handler: handler, Protocols: &protocols, BaseContext: base})
 }
 
-// serve serves what a server has within the front's bounds.
+// serve serves the handler, protocols and contexts of a server within the front's bounds.
 func (f *Front) serve(ctx context.Context, l net.Listener, name string, of *http.Server) error {
 	server := &http.Server{
 		Handler:           of.Handler,

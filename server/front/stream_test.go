@@ -431,7 +431,7 @@ func TestRefusalsAreCountedInTheLog(t *testing.T) {
 	counted := func() (n int) {
 		for line := range strings.SplitSeq(s.log.String(), "\n") {
 			var one int
-			if _, after, is := strings.Cut(line, `msg="requests refused" count=`); is && strings.Contains(line, "too many texts") {
+			if _, after, is := strings.Cut(line, `msg="requests rejected" count=`); is && strings.Contains(line, "too many texts") {
 				_, _ = fmt.Sscan(after, &one)
 			}
 			n += one

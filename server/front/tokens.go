@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// MinToken is the least length of a token: what is shorter can be guessed.
+	// MinToken is the least length of a token: a shorter one can be guessed.
 	MinToken = 16
 
 	maxTokens = 64 << 10 // bytes of a file of tokens
 )
 
-// Tokens are the bearer tokens of those who may ask. Only their hashes are kept.
+// Tokens are the bearer tokens that are accepted. Only their hashes are kept.
 type Tokens struct {
 	hashes *watched.Value[[][sha256.Size]byte]
 }
 
-// LoadTokens reads a file with a token a line. Blank lines and those that begin
-// with # are skipped. The file is read again when it changes: a token that is no
-// longer there is refused from then on, at the latest after a second.
+// LoadTokens reads a file with one token a line. Blank lines and lines that begin with # are
+// skipped. The file is read again when it changes: a token that was removed is rejected after a
+// second at the latest.
 func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
 	hashes, err := watched.Open(log, maxTokens, func(files [][]byte) ([][sha256.Size]byte, error) {
 		if watched.Exposed(path) {
@@ -37,8 +37,8 @@ func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if len(list) == 0 {
-			// Whoever took the last token out wants it refused.
-			log.Warn("there is no token left, so nobody may ask", "file", path)
+			// Whoever removed the last token wants it rejected.
+			log.Warn("there is no token left, so every request is rejected", "file", path)
 		}
 		return list, nil
 	}, path)
@@ -51,7 +51,7 @@ func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
 	return &Tokens{hashes}, nil
 }
 
-// parseTokens hashes the tokens of a file. Its errors do not repeat what is in it.
+// parseTokens hashes the tokens of a file. Its errors do not repeat its content.
 func parseTokens(data []byte) ([][sha256.Size]byte, error) {
 	var list [][sha256.Size]byte
 	for i, line := range bytes.Split(data, []byte("\n")) {
@@ -70,16 +70,15 @@ func parseTokens(data []byte) ([][sha256.Size]byte, error) {
 	return list, nil
 }
 
-// Allow reports whether a request bears one of the tokens, in the only one of its headers
-// Authorization.
+// Allow reports whether a request bears one of the tokens, in exactly one header Authorization.
 func (t *Tokens) Allow(headers []string) bool {
 	token, ok := bearer(headers)
 	if !ok {
 		return false
 	}
 	sum := sha256.Sum256([]byte(token))
-	// Hashes are compared, and all of them, so that the time tells nothing of how
-	// much of which token was right.
+	// Comparing hashes, and all of them, keeps the time from showing how much of which token was
+	// right.
 	found := 0
 	for _, h := range t.hashes.Get() {
 		found |= subtle.ConstantTimeCompare(sum[:], h[:])
@@ -87,12 +86,12 @@ func (t *Tokens) Allow(headers []string) bool {
 	return found == 1
 }
 
-// refuse answers a request without a token.
-func refuse(w http.ResponseWriter, r *http.Request) {
+// unauthorized answers a request without a token.
+func unauthorized(w http.ResponseWriter, r *http.Request) {
 	challenge, why := `Bearer realm="distinfer"`, "a token is needed; send it as the header Authorization: Bearer TOKEN"
 	if r.Header.Get("Authorization") != "" {
 		challenge += `, error="invalid_token"`
-		why = "the token is not one that is known here; send another as the header Authorization: Bearer TOKEN"
+		why = "the token is not accepted; send another as the header Authorization: Bearer TOKEN"
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
 	fail(w, r, httpx.Errorf(http.StatusUnauthorized, "%s", why))

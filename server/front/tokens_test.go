@@ -152,8 +152,8 @@ func TestATokenThatIsTakenOutOfTheFileIsRevoked(t *testing.T) {
 	}
 	tokensFile(t, path, "# nobody\n")
 	eventually(t, "the last token is revoked", func() bool { return !may(carol) })
-	if !logged("nobody may ask")() {
-		t.Error("that nobody may ask is not logged")
+	if !logged("every request is rejected")() {
+		t.Error("that every request is rejected is not logged")
 	}
 }
 

@@ -1,9 +1,9 @@
-// Package hostcheck refuses requests that the web page of a stranger has a browser send to a
-// server meant for its own machine. Such a page reaches a loopback address in two ways: its
-// own name is made to resolve to 127.0.0.1 (DNS rebinding), which the Host of the request
-// tells, or it posts without being able to read the answer, which Sec-Fetch-Site and Origin tell.
+// Package hostcheck rejects requests that a foreign web page has a browser send to a server meant
+// for its own machine. Such a page reaches a loopback address in two ways. It makes its own name
+// resolve to 127.0.0.1 (DNS rebinding), which the header Host shows. Or it posts without being
+// able to read the answer, which Sec-Fetch-Site and Origin show.
 //
-// It knows HTTP requests, and nothing of what is served.
+// It knows HTTP requests. It must not know what is served.
 package hostcheck
 
 import (
@@ -18,10 +18,10 @@ import (
 	"github.com/distinfer/distinfer/server/httpx"
 )
 
-// Config says which requests a Guard lets pass.
+// Config says which requests pass a Guard.
 type Config struct {
-	// Listener is the address that is served. On a loopback address only localhost and loopback
-	// addresses pass as Host, elsewhere localhost and every address: only names can be rebound.
+	// Listener is the server's address. At a loopback address only localhost and loopback
+	// addresses pass as Host. Elsewhere localhost and every address pass: only names can be rebound.
 	Listener net.Addr
 
 	// Hosts are names and addresses that pass too, without ports.
@@ -40,7 +40,7 @@ type Guard struct {
 	anyOrigin bool
 }
 
-// New makes a Guard. It fails with hosts or origins that are none.
+// New makes a Guard. It fails when one of the hosts or origins is not valid.
 func New(c Config) (*Guard, error) {
 	g := &Guard{local: IsLoopback(c.Listener), hosts: map[string]bool{}, origins: http.NewCrossOriginProtection(), anyOrigin: slices.Contains(c.Origins, "*")}
 	for _, h := range c.Hosts {
@@ -67,8 +67,8 @@ func IsLoopback(a net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// ParseHost checks a host that is to pass, a name or an address without a port, and gives
-// the form that is compared.
+// ParseHost parses a host for Config.Hosts, a name or an address without a port. It returns the
+// form that is compared.
 func ParseHost(s string) (string, error) {
 	text := s
 	if a, err := netip.ParseAddr(s); err == nil && a.Is6() {
@@ -94,9 +94,9 @@ type host struct {
 	ported bool       // a port is there, if an empty one
 }
 
-// parse reads a Host. Names are compared in small letters and without the dot of the root,
-// addresses as package netip writes them. Numbers that only some read as an address, such as
-// 127.1 or 0x7f.1, are names.
+// parse parses a Host. Names are compared in lower case and without the dot of the root, addresses
+// as package netip writes them. What only some programs read as an address, such as 127.1 or
+// 0x7f.1, is a name.
 func parse(s string) (h host, ok bool) {
 	var port string
 	if rest, bracketed := strings.CutPrefix(s, "["); bracketed {
@@ -138,8 +138,8 @@ func (g *Guard) passes(s string) bool {
 	return h.addr.IsValid() && (h.addr.IsLoopback() || !g.local)
 }
 
-// Check says in one line why a request does not pass, and what to do; nil when it does. The
-// error is a httpx.Error, with the status 403.
+// Check returns nil for a request that passes. Else the error, a httpx.Error with status 403, says
+// in one line why not, and what to do.
 func (g *Guard) Check(r *http.Request) error {
 	if why := g.check(r); why != "" {
 		return &httpx.Error{Status: http.StatusForbidden, Message: why}
@@ -158,17 +158,17 @@ func (g *Guard) check(r *http.Request) (why string) {
 		if !g.local {
 			own = "localhost and addresses are"
 		}
-		return fmt.Sprintf("the request is for the host %.100q, which is not known here: %s answered, so that no web page can have its own name stand for this machine; if the name is yours, have the server started with --allowed-hosts %.100s", r.Host, own, named(r.Host))
+		return fmt.Sprintf("the host %.100q is not allowed: only %s, so that no web page can have its own name stand for this machine; if the name is yours, add %.100s to the allowed hosts of the server", r.Host, own, named(r.Host))
 	case g.anyOrigin:
 		return ""
 	}
 	if err := g.origins.Check(r); err != nil && !g.behindProxy(r) {
-		return fmt.Sprintf("the request comes from the web page of another origin (%.100q), which may not use this server; if the page is yours, have the server started with --cors-origins and its origin", r.Header.Get("Origin"))
+		return fmt.Sprintf("the request comes from a web page of another origin (%.100q), which may not use this server; if the page is yours, add its origin to the CORS origins of the server", r.Header.Get("Origin"))
 	}
 	return ""
 }
 
-// named is a Host as it would be given to --allowed-hosts.
+// named is a Host as Config.Hosts takes it.
 func named(s string) string {
 	if h, ok := parse(s); ok && isName(h.form) {
 		return h.form
@@ -177,8 +177,8 @@ func named(s string) string {
 }
 
 // behindProxy reports whether a request without Sec-Fetch-Site comes from a page at one of
-// the hosts that were named: a proxy may put its own name for the server into Host, and browsers tell
-// Sec-Fetch-Site only where there is HTTPS or localhost.
+// Config.Hosts. A proxy may put its own name for the server into Host, and browsers send
+// Sec-Fetch-Site only to HTTPS or localhost.
 func (g *Guard) behindProxy(r *http.Request) bool {
 	if r.Header.Get("Sec-Fetch-Site") != "" {
 		return false
@@ -191,7 +191,7 @@ func (g *Guard) behindProxy(r *http.Request) bool {
 	return ok && g.hosts[h.form]
 }
 
-// Wrap puts the Guard before a handler: what does not pass gets a 403.
+// Wrap puts the Guard before a handler. A request that does not pass gets a 403.
 func (g *Guard) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.Check(r); err != nil {

@@ -1,5 +1,5 @@
-// Package listener has it logged when connections cannot be accepted: whoever serves on a
-// listener tries again, and says nothing of it. It knows no protocol.
+// Package listener logs when connections cannot be accepted: servers retry without a word. It must
+// not know any protocol.
 package listener
 
 import (
@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// logEvery is how much time is between two lines of one listener.
+// logEvery is the least time between two log lines of one listener.
 const logEvery = 10 * time.Second
 
-// Logged is the listener, and logs what goes wrong when it accepts, at most every ten
-// seconds.
+// Logged wraps a listener to log errors of Accept, at most every ten seconds.
 func Logged(l net.Listener, log *slog.Logger) net.Listener {
 	return &logged{Listener: l, log: log, now: time.Now}
 }
@@ -25,7 +24,7 @@ type logged struct {
 	now func() time.Time
 
 	mu    sync.Mutex
-	last  time.Time // that a line was logged
+	last  time.Time // when a line was logged
 	count int       // of errors since
 }
 

@@ -111,7 +111,7 @@ func (s *Server) allow(ctx context.Context) error {
 	case len(values) == 0:
 		return status.Error(codes.Unauthenticated, "a token is needed; send it as the metadata authorization: Bearer TOKEN")
 	}
-	return status.Error(codes.Unauthenticated, "the token is not one that is known here; send another as the metadata authorization: Bearer TOKEN")
+	return status.Error(codes.Unauthenticated, "the token is not accepted; send another as the metadata authorization: Bearer TOKEN")
 }
 
 // toStatus makes a gRPC status of an error, unless it is one.

@@ -19,14 +19,14 @@ import (
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
-// A Model is what requests are answered with.
+// A Model answers requests.
 type Model struct {
 	Name            string
 	Inputs, Outputs []tensor.Spec
 	Limits          *tensor.Limits // of the inputs; nil when none are known
 	Runner          pipeline.Runner
 
-	// Text is what the model makes of texts. When it is nil, NoText says why.
+	// Text answers texts. When it is nil, NoText says why.
 	Text   *Text
 	NoText string
 
@@ -38,23 +38,23 @@ type Model struct {
 type Host interface {
 	// TimeAllowed is how long a request may take.
 	TimeAllowed(http.ResponseWriter, *http.Request) (time.Duration, error)
-	// Body reads a request's body without its Content-Encoding, within the bounds of the
-	// server. What it takes of the memory is given back by release.
+	// Body reads a request's body without its content coding, within the bounds of the server.
+	// release gives its memory back.
 	Body(http.ResponseWriter, *http.Request) (body []byte, release func(), err error)
-	// ServeMessages serves gRPC by a handler, within the bounds of the server, until ctx
-	// ends. Calls at the paths that unary tells have one message, which Received waits for.
+	// ServeMessages serves gRPC by a handler, within the bounds of the server, until ctx ends.
+	// Calls to paths for which unary is true have one message, which Received waits for.
 	ServeMessages(ctx context.Context, l net.Listener, h http.Handler, unary func(path string) bool) error
 	Received(ctx context.Context) (release func(), err error)
 }
 
 // Config says how a Server serves.
 type Config struct {
-	// Use gives the current model, which can be used until done is called.
+	// Use returns the current model, which is not closed before done is called.
 	Use func() (_ Model, done func())
 
 	Host Host
 
-	// Version is the program's, told to those who ask.
+	// Version is the program's, which the server's metadata names.
 	Version string
 
 	// MaxBody bounds a request, in bytes: the body over HTTP, also once it is
@@ -68,11 +68,11 @@ type Config struct {
 	// "authorization" may be answered; nil is for anybody. Over HTTP the Host decides.
 	Allow func(authorization []string) bool
 
-	// Began is told of each gRPC call, and what it returns how the call ended, as the name
-	// of a gRPC code; nil is for nobody. Over HTTP the Host is watched.
+	// Began is called when a gRPC call begins, and the function it returns when the call ends,
+	// with the name of a gRPC code. It may be nil. The Host observes HTTP.
 	Began func(method string) (ended func(code string))
 
-	// Stats is told of gRPC calls as gRPC has it; nil is for nobody.
+	// Stats observes gRPC calls; it may be nil.
 	Stats stats.Handler
 
 	// TLS secures the gRPC listener; nil is plain text.
@@ -102,13 +102,13 @@ func New(c Config) *Server {
 // serverName is what the metadata calls the server.
 const serverName = "distinfer"
 
-// extensions of the protocol that are spoken.
+// extensions are those of the protocol that the server has.
 var extensions = []string{"binary_tensor_data"}
 
 // The only version of a model that there is.
 const version = "1"
 
-// An entry is a model as clients see it, computed by whatever.
+// An entry is a model as clients see it.
 type entry struct {
 	name, platform  string
 	inputs, outputs []tensor.Spec
@@ -146,14 +146,14 @@ func notFound(why string) error { return &httpx.Error{Status: http.StatusNotFoun
 
 func isNotFound(err error) bool { return httpx.Status(err) == http.StatusNotFound }
 
-// A tensorMetadata is what the protocol tells of an input or output.
+// A tensorMetadata describes an input or output.
 type tensorMetadata struct {
 	Name     string  `json:"name"`
 	Datatype string  `json:"datatype"`
 	Shape    []int64 `json:"shape"` // -1 where it is not fixed
 }
 
-// A modelMetadata is what the protocol tells of a model.
+// A modelMetadata describes a model.
 type modelMetadata struct {
 	Name     string           `json:"name"`
 	Versions []string         `json:"versions"`
@@ -193,19 +193,18 @@ func describeAll(specs []tensor.Spec) ([]tensorMetadata, error) {
 	return list, nil
 }
 
-// stringBytes is what a string takes in memory besides its bytes. An empty one takes four
-// bytes of a body.
+// stringBytes is the memory of a string besides its bytes. An empty one takes four bytes of a body.
 const stringBytes = 16
 
-// A declaration is what a client says of a tensor that it sends.
+// A declaration describes a tensor that a client sends.
 type declaration struct {
 	name, datatype string
 	shape          []int64
 	params         parameters
 }
 
-// accept checks an input against the model, and those before it. It gives the number of
-// elements that the data has to have.
+// accept checks an input against the model and the inputs before it. It returns how many elements
+// the data must have.
 func (e *entry) accept(d declaration, before tensor.Bag) (spec tensor.Spec, n int64, err error) {
 	spec, known := tensor.Find(e.inputs, d.name)
 	if !known {
@@ -232,7 +231,7 @@ func (e *entry) accept(d declaration, before tensor.Bag) (spec tensor.Spec, n in
 		return spec, 0, errcode.Errorf(errcode.Invalid, "the input %q: %w", d.name, err)
 	}
 	if spec.DType == tensor.String && n > e.maxBytes/stringBytes {
-		return spec, 0, errcode.Errorf(errcode.TooLarge, "the input %q has %d elements, and %d are taken at a time; send fewer, or raise --max-body, of which each takes %d bytes", d.name, n, e.maxBytes/stringBytes, stringBytes)
+		return spec, 0, errcode.Errorf(errcode.TooLarge, "the input %q has %d elements, and a request can have %d; send fewer at a time", d.name, n, e.maxBytes/stringBytes)
 	}
 	return spec, n, d.params.check("the input " + quote(d.name))
 }
@@ -249,7 +248,7 @@ func (e *entry) output(name string, params parameters, before []tensor.Spec) (te
 	return spec, params.check("the output " + quote(name))
 }
 
-// run computes outputs, in their order, of checked inputs, within the time that is allowed.
+// run computes outputs, in their order, from checked inputs, within the allowed time.
 func (e *entry) run(ctx context.Context, allowed time.Duration, in tensor.Bag, outputs []tensor.Spec) (answer []tensor.Tensor, truncated string, err error) {
 	for _, spec := range outputs {
 		if _, err := datatypeOf(spec); err != nil {

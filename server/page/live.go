@@ -10,20 +10,20 @@ import (
 )
 
 const (
-	// every is the time from one snapshot of a stream to the next.
+	// every is the time between two snapshots of a stream.
 	every = time.Second
-	// patience is how long a listener may take to accept a snapshot.
-	patience = 10 * time.Second
+	// sendTimeout is how long a client may take to receive a snapshot.
+	sendTimeout = 10 * time.Second
 )
 
-// A Live gives snapshots away, one at a time or as a stream.
+// A Live serves snapshots, one at a time or as a stream.
 type Live struct {
 	snapshot func() Snapshot
 	done     <-chan struct{}
 }
 
-// NewLive makes a Live. Streams end when done is closed, so that they do not hold up a
-// server that is to stop.
+// NewLive makes a Live. Streams end when done is closed, so that they do not keep a server from
+// stopping.
 func NewLive(done <-chan struct{}, snapshot func() Snapshot) *Live {
 	return &Live{snapshot, done}
 }
@@ -33,16 +33,16 @@ func (l *Live) Status(w http.ResponseWriter, _ *http.Request) {
 	httpx.WriteJSON(w, http.StatusOK, l.snapshot())
 }
 
-// Events answers with a snapshot a second, as server-sent events, while its client listens.
-// How many may is for the server to bound.
+// Events answers with a snapshot a second, as server-sent events, until its client leaves. The
+// server bounds how many clients listen.
 func (l *Live) Events(w http.ResponseWriter, r *http.Request) {
 	httpx.SetHeaders(w.Header(), httpx.TypeEvents)
-	w.Header().Set("X-Accel-Buffering", "no") // a proxy is not to gather events
+	w.Header().Set("X-Accel-Buffering", "no") // proxies must not buffer events
 	if r.Method == http.MethodHead {
 		return
 	}
 	control := http.NewResponseController(w)
-	// A stream lasts for longer than the server lets a request take.
+	// A stream lasts longer than the server allows a request.
 	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return
 	}
@@ -63,7 +63,7 @@ func (l *Live) Events(w http.ResponseWriter, r *http.Request) {
 }
 
 func (l *Live) send(w http.ResponseWriter, control *http.ResponseController) error {
-	if err := control.SetWriteDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := control.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	data, err := httpx.Marshal(l.snapshot()) // which ends the line

@@ -1,9 +1,9 @@
-// Package page is what a person sees of the front in a browser: a page that labels
-// texts and shows the pipeline at work, and the live data it is drawn from.
+// Package page is the web page of a front: it answers texts and shows the pipeline at work. The
+// package also serves the live data that the page draws.
 //
-// It knows HTTP and what it is told; not what a front, a batch or a stage is. The page
-// is plain HTML, CSS and ES modules in one folder, without a build step, and nothing of
-// it is loaded from elsewhere. It holds no data: that comes by the front's own routes.
+// The page is plain HTML, CSS and ES modules in one folder, without a build step. It loads nothing
+// from elsewhere and holds no data: that comes from the front's other routes. The package must not
+// know what a front or a stage is.
 package page
 
 import (

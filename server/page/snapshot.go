@@ -1,12 +1,12 @@
 package page
 
-// A Snapshot is what there is to see at a moment. Times are in milliseconds, rates are
-// those of the last five seconds.
+// A Snapshot is the state of a front at a moment. Times are in milliseconds, rates are means of
+// the last five seconds.
 type Snapshot struct {
 	Model Model `json:"model"`
 
-	// Task says what is answered to a text, as Hugging Face names tasks. It is empty when
-	// texts cannot be answered, and NoText says why.
+	// Task is what the model does with a text, as Hugging Face names tasks. It is empty when
+	// the model reads no texts, and NoText says why.
 	Task   string   `json:"task,omitempty"`
 	NoText string   `json:"no_text,omitempty"`
 	Labels []string `json:"labels,omitempty"`
@@ -14,7 +14,7 @@ type Snapshot struct {
 	MaxTexts int   `json:"max_texts"` // of all requests together
 	MaxBody  int64 `json:"max_body"`  // bytes of a request
 
-	// Ready is whether every stage can be used, and NotReady what is wrong otherwise.
+	// Ready is whether every stage has a replica that can be used; NotReady says what is wrong.
 	Ready    bool   `json:"ready"`
 	NotReady string `json:"not_ready,omitempty"`
 
@@ -22,18 +22,18 @@ type Snapshot struct {
 	Rates  Rates   `json:"rates"`
 	Stages []Stage `json:"stages"` // by rank
 
-	// Last tells where the time of the last answer went, once there was one.
+	// Last is where the time of the last request went; nil before the first.
 	Last *Last `json:"last,omitempty"`
 }
 
-// A Model says what is served.
+// A Model is what the front serves.
 type Model struct {
 	Name   string `json:"name"`
-	Bundle string `json:"bundle"` // the beginning of its id
+	Bundle string `json:"bundle"` // the beginning of its ID
 	Bytes  int64  `json:"bytes"`  // of the model before it was split
 }
 
-// A Queue says what waits and what is computed.
+// A Queue is what waits and what is computed.
 type Queue struct {
 	Waiting         int `json:"waiting"`                  // texts that wait for their batch
 	TextsInFlight   int `json:"texts_in_flight"`          // that wait or are computed
@@ -41,7 +41,7 @@ type Queue struct {
 	BatchesTarget   int `json:"batches_in_flight_target"` // that should be, when there are enough texts
 }
 
-// Rates say how much is answered.
+// Rates are how much is answered.
 type Rates struct {
 	Texts   float64 `json:"texts"`     // a second
 	Batches float64 `json:"batches"`   // a second
@@ -74,8 +74,8 @@ type Replica struct {
 	Error     string `json:"error,omitempty"`   // why it is not ready
 }
 
-// A Last tells where the time of a request went; of one in several batches, with the last
-// of them. The times of the stages add up to Took.
+// A Last is where the time of a request went: of one in several batches, that of the last batch.
+// The times of the stages add up to Took.
 type Last struct {
 	Ago      float64     `json:"ago_ms"` // since it was answered
 	Texts    int         `json:"texts"`
@@ -85,7 +85,7 @@ type Last struct {
 	Stages   []LastStage `json:"stages,omitempty"`
 }
 
-// A LastStage is where the time went on one stage and on the way to it and back.
+// A LastStage is where the time went at one stage, and on the way to it and back.
 type LastStage struct {
 	Rank     int     `json:"rank"`
 	Transfer float64 `json:"transfer_ms"` // network, and reading and writing messages

@@ -10,9 +10,9 @@ import (
 
 type guardKey struct{}
 
-// guard has requests that come in by a listener know whether they may be a stranger's web page's. Of
-// such pages only this machine has to be kept: what listens elsewhere others reach anyway, and
-// no page has a token.
+// guard puts a hostcheck.Guard into the context of a listener's requests, when one is needed: at a
+// loopback address without tokens. Other machines reach other addresses anyway, and a foreign page
+// has no token.
 func (f *Front) guard(l net.Listener) (func(net.Listener) context.Context, error) {
 	ctx := context.Background()
 	if f.Tokens == nil && hostcheck.IsLoopback(l.Addr()) {
@@ -25,8 +25,8 @@ func (f *Front) guard(l net.Listener) (func(net.Listener) context.Context, error
 	return func(net.Listener) context.Context { return ctx }, nil
 }
 
-// strange answers a request that may be a stranger's web page's, and reports whether it did.
-func strange(w http.ResponseWriter, r *http.Request) bool {
+// rejected answers a request that the Guard rejects, and reports whether it did.
+func rejected(w http.ResponseWriter, r *http.Request) bool {
 	g, _ := r.Context().Value(guardKey{}).(*hostcheck.Guard)
 	err := g.Check(r)
 	if err == nil {

@@ -120,7 +120,7 @@ func TestAFrontOfThisMachineAnswersThisMachine(t *testing.T) {
 		if status != want {
 			t.Errorf("%q: %d, want %d: %s", request, status, want, body)
 		}
-		if status == 403 && !strings.HasPrefix(request, "HEAD") && !strings.Contains(body, "start") && !strings.Contains(body, "header Host") {
+		if status == 403 && !strings.HasPrefix(request, "HEAD") && !strings.Contains(body, "of the server") && !strings.Contains(body, "header Host") {
 			t.Errorf("%q: %q does not say what to do", request, body)
 		}
 	}
@@ -147,7 +147,7 @@ func TestAFrontOfThisMachineAnswersThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Host = "evil.example"
-	s.send(t, r).wantProblem(t, http.StatusForbidden, "--allowed-hosts evil.example")
+	s.send(t, r).wantProblem(t, http.StatusForbidden, "add evil.example to the allowed hosts")
 }
 
 // Who has tokens knows its callers, and who listens elsewhere is asked under any name.
