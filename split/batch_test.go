@@ -3,6 +3,7 @@ package split
 import (
 	"testing"
 
+	"github.com/distinfer/distinfer/split/enginetest"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
@@ -22,7 +23,7 @@ func quantized(g *onnxtest.Graph, in, w, out string) {
 // in the manifest of the bundle.
 func TestWhatDependsOnTheBatchIsFound(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
+	e := enginetest.New(t)
 	const dynamic = "DynamicQuantizeLinear"
 	for _, c := range []struct {
 		name  string
@@ -115,7 +116,7 @@ func TestWhatDependsOnTheBatchIsFound(t *testing.T) {
 			g.Input("x", f32, "batch", 3)
 			g.Output("y", f32, "batch", 3)
 			model := c.build(&g)
-			report, b := split(t, e, write(t, model), 1)
+			report, b := split(t, e, enginetest.Write(t, model), 1)
 			if report.Verification.Runs == 0 {
 				t.Error("it was not run")
 			}

@@ -16,25 +16,26 @@ const (
 )
 
 // nodeCost is the time one run of node i takes at the reference shape.
-func (g *graph) nodeCost(i int, v *values) int64 {
-	flops, bytes := g.work(i, v)
+func (p *planner) nodeCost(i int) int64 {
+	flops, bytes := p.work(i)
 	return flops*picosecondsPerFLOP + bytes*picosecondsPerByte
 }
 
 // work is what node i computes and touches at the reference shape: floating
 // point operations and bytes. Where shapes are unknown it counts what is known.
-func (g *graph) work(i int, v *values) (flops, bytes int64) {
-	n := g.nodes[i]
+func (p *planner) work(i int) (flops, bytes int64) {
+	g, v := p.g, p.v
+	n := g.Nodes[i]
 	var out, outBytes int64 // of the first output; of all
 	for k, name := range n.Outputs {
-		outBytes += v.sizes[name]
+		outBytes += v.Sizes[name]
 		if k == 0 {
-			out = elements(v.shape[name])
+			out = elements(v.Shapes[name])
 		}
 	}
 	in := func(k int) []int64 {
 		if k < len(n.Inputs) {
-			return v.shape[n.Inputs[k]]
+			return v.Shapes[n.Inputs[k]]
 		}
 		return nil
 	}
@@ -42,8 +43,8 @@ func (g *graph) work(i int, v *values) (flops, bytes int64) {
 		return 0, 2 * outBytes // reads no more of its table than it gives
 	}
 	bytes = outBytes
-	for _, name := range g.deps[i] {
-		bytes += v.sizes[name]
+	for _, name := range g.Deps[i] {
+		bytes += v.Sizes[name]
 	}
 	switch n.OpType {
 	case "MatMul", "MatMulInteger", "QLinearMatMul", "FusedMatMul":
@@ -53,7 +54,7 @@ func (g *graph) work(i int, v *values) (flops, bytes int64) {
 	case "Gemm":
 		if a := in(0); len(a) == 2 {
 			inner := a[1]
-			if g.attrInt(i, "transA", 0) != 0 {
+			if n.Int("transA", 0) != 0 {
 				inner = a[0]
 			}
 			return 2 * out * inner, bytes
@@ -85,20 +86,12 @@ func elements(shape []int64) int64 {
 	return n
 }
 
-func (g *graph) attrInt(i int, name string, missing int64) int64 {
-	for _, a := range g.nodes[i].Attributes {
-		if a.Name == name {
-			return a.I
-		}
-	}
-	return missing
-}
-
 // isLayer reports whether node i is a layer: an anchored node with a weight of
 // its own that is a matrix or more (a linear or convolutional layer, a table of
 // embeddings, a recurrent cell).
-func (g *graph) isLayer(i int, v *values) bool {
-	return slices.ContainsFunc(g.deps[i], func(name string) bool {
-		return g.isConstant(name) && len(v.specs[name].Dims) >= 2 && elements(v.shape[name]) > 1
+func (p *planner) isLayer(i int) bool {
+	g, v := p.g, p.v
+	return slices.ContainsFunc(g.Deps[i], func(name string) bool {
+		return g.IsConstant(name) && len(v.Specs[name].Dims) >= 2 && elements(v.Shapes[name]) > 1
 	})
 }

@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/graph"
 	"github.com/distinfer/distinfer/split/plan"
+	"github.com/distinfer/distinfer/split/types"
 )
 
 // A cut is a place between two anchored nodes: the first `at` of them are
@@ -24,8 +26,8 @@ type cut struct {
 
 // A planner prices the places where a graph can be cut.
 type planner struct {
-	g        *graph
-	v        *values
+	g        *graph.Graph
+	v        *types.Values
 	position map[string]int // how many anchored nodes are done once the value is there
 	uses     [][]string     // per anchored position: the values the node uses, constants left out
 	needed   []string       // the model's outputs, constants left out
@@ -39,25 +41,25 @@ type planner struct {
 // (A transformer of 265 nodes takes some hundred.)
 const maxEffort = 4_000_000
 
-func newPlanner(g *graph, v *values) *planner {
+func newPlanner(g *graph.Graph, v *types.Values) *planner {
 	p := &planner{g: g, v: v, position: map[string]int{}, made: map[string][]string{}}
-	for _, in := range g.inputs {
+	for _, in := range g.Inputs {
 		p.position[in.Name] = 0
 	}
 	anchor := 0
-	for i, n := range g.nodes {
+	for i, n := range g.Nodes {
 		at := 0
-		switch g.roles[i] {
-		case constant:
+		switch g.Roles[i] {
+		case graph.Constant:
 			continue
-		case cheap:
-			for _, name := range g.deps[i] {
+		case graph.Cheap:
+			for _, name := range g.Deps[i] {
 				at = max(at, p.position[name])
 			}
-		case anchored:
+		case graph.Anchored:
 			anchor++
 			at = anchor
-			p.uses = append(p.uses, p.variable(g.deps[i]))
+			p.uses = append(p.uses, p.variable(g.Deps[i]))
 		}
 		for _, name := range n.Outputs {
 			if name != "" {
@@ -65,13 +67,13 @@ func newPlanner(g *graph, v *values) *planner {
 			}
 		}
 	}
-	p.needed = p.variable(g.outputs)
+	p.needed = p.variable(g.Outputs)
 	return p
 }
 
 // variable drops the constants from a list of values.
 func (p *planner) variable(names []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), p.g.isConstant)
+	return slices.DeleteFunc(slices.Clone(names), p.g.IsConstant)
 }
 
 // littleLarger is how many more bytes may cross a cut to have a cheap value
@@ -119,8 +121,8 @@ func (p *planner) repeated(at int, used *live) []string {
 			return list
 		}
 		var list []string
-		if p.g.isCheap(name) {
-			for _, dep := range p.variable(p.g.deps[p.g.producer[name]]) {
+		if p.g.IsCheap(name) {
+			for _, dep := range p.variable(p.g.Deps[p.g.Producer[name]]) {
 				for _, s := range carry(dep) {
 					if !slices.Contains(list, s) {
 						list = append(list, s)
@@ -130,14 +132,14 @@ func (p *planner) repeated(at int, used *live) []string {
 		} else if p.position[name] <= at {
 			list = []string{name}
 		}
-		if p.g.isCheap(name) && p.position[name] <= at {
+		if p.g.IsCheap(name) && p.position[name] <= at {
 			var more int64
 			for _, s := range list {
 				if !sent[s] && !used.plain[s] {
-					more += p.v.sizes[s]
+					more += p.v.Sizes[s]
 				}
 			}
-			if more > p.v.sizes[name]+littleLarger {
+			if more > p.v.Sizes[name]+littleLarger {
 				list = []string{name}
 			}
 		}
@@ -165,12 +167,12 @@ func (p *planner) repeated(at int, used *live) []string {
 // cuts prices every place, from before the first anchored node to behind the
 // last.
 func (p *planner) cuts() []cut {
-	n := len(p.g.anchors)
+	n := len(p.g.Anchors)
 	cuts := make([]cut, n+1)
-	for at, i := range p.g.anchors {
+	for at, i := range p.g.Anchors {
 		c := cuts[at]
-		c.cost += p.g.nodeCost(i, p.v)
-		if p.g.isLayer(i, p.v) {
+		c.cost += p.nodeCost(i)
+		if p.isLayer(i) {
 			c.layers++
 		}
 		cuts[at+1] = c
@@ -193,8 +195,8 @@ func (p *planner) cuts() []cut {
 			repeated = p.repeated(at, used)
 		}
 		for _, name := range repeated {
-			c.bytes += p.v.sizes[name]
-			if p.v.specs[name].DType == tensor.Undefined {
+			c.bytes += p.v.Sizes[name]
+			if p.v.Specs[name].DType == tensor.Undefined {
 				banned = append(banned, name)
 			}
 		}
@@ -204,9 +206,9 @@ func (p *planner) cuts() []cut {
 	})
 	// What quantises stays with what it quantises.
 	for k := 1; k < n; k++ {
-		i := p.g.anchors[k]
-		if p.g.quantizes(i) {
-			made := p.position[p.g.nodes[i].Inputs[0]]
+		i := p.g.Anchors[k]
+		if p.g.Quantizes(i) {
+			made := p.position[p.g.Nodes[i].Inputs[0]]
 			cuts[k].glued = made == k || cuts[k-1].glued && made < k
 		}
 	}
@@ -244,17 +246,17 @@ func (l *live) changed(name string) {
 
 func (l *live) add(p *planner, name string) {
 	switch {
-	case p.g.isCheap(name):
+	case p.g.IsCheap(name):
 		if !l.cheap[name] {
 			l.cheap[name] = true
-			l.cheapBytes += p.v.sizes[name]
+			l.cheapBytes += p.v.Sizes[name]
 			l.last = nil
 		}
 	case !l.plain[name]:
 		l.plain[name] = true
-		l.bytes += p.v.sizes[name]
+		l.bytes += p.v.Sizes[name]
 		l.changed(name)
-		if p.v.specs[name].DType == tensor.Undefined {
+		if p.v.Specs[name].DType == tensor.Undefined {
 			l.banned[name] = true
 		}
 	}
@@ -265,7 +267,7 @@ func (l *live) drop(p *planner, name string) {
 		delete(l.plain, name)
 		delete(l.banned, name)
 		l.changed(name)
-		l.bytes -= p.v.sizes[name]
+		l.bytes -= p.v.Sizes[name]
 	}
 }
 
@@ -276,13 +278,13 @@ func (p *planner) backwards(visit func(at int, used *live)) {
 	for _, name := range p.needed {
 		used.add(p, name)
 	}
-	for at := len(p.g.anchors); at >= 0; at-- {
+	for at := len(p.g.Anchors); at >= 0; at-- {
 		visit(at, used)
 		if at > 0 {
 			for _, name := range p.uses[at-1] {
 				used.add(p, name)
 			}
-			for _, name := range p.g.nodes[p.g.anchors[at-1]].Outputs {
+			for _, name := range p.g.Nodes[p.g.Anchors[at-1]].Outputs {
 				used.drop(p, name)
 			}
 		}
@@ -301,7 +303,7 @@ type layout struct {
 // set, as they are in memory once constants are computed.
 func (p *planner) layout(cuts []cut, loaded bool) *layout {
 	l := &layout{cuts: cuts[:1:1]}
-	l.work.Cross = []int64{p.v.bytes(tensor.Names(p.g.inputs))}
+	l.work.Cross = []int64{p.v.Bytes(tensor.Names(p.g.Inputs))}
 	ids := map[string]int32{}
 	var segment plan.Segment
 	seen := map[int32]bool{}
@@ -323,10 +325,10 @@ func (p *planner) layout(cuts []cut, loaded bool) *layout {
 		before := cuts[k]
 		segment.Time += c.cost - before.cost
 		segment.Layers += c.layers - before.layers
-		use(p.g.deps[p.g.anchors[k]])
+		use(p.g.Deps[p.g.Anchors[k]])
 		last := k+2 == len(cuts)
 		if last {
-			use(p.g.outputs)
+			use(p.g.Outputs)
 		}
 		if !last {
 			if c.banned != "" {
@@ -338,7 +340,7 @@ func (p *planner) layout(cuts []cut, loaded bool) *layout {
 		}
 		crossing := c.bytes
 		if last {
-			crossing = p.v.bytes(p.g.outputs)
+			crossing = p.v.Bytes(p.g.Outputs)
 		}
 		l.cuts = append(l.cuts, c)
 		l.work.Segments = append(l.work.Segments, segment)
@@ -355,7 +357,7 @@ func (p *planner) weights(names []string, loaded bool) []string {
 	var list []string
 	for _, name := range names {
 		switch {
-		case !p.g.isConstant(name):
+		case !p.g.IsConstant(name):
 		case loaded:
 			list = append(list, name)
 		default:
@@ -370,13 +372,13 @@ func (p *planner) madeOf(name string) []string {
 	if list, known := p.made[name]; known {
 		return list
 	}
-	producer := p.g.producer[name]
-	if producer == fromInitializer || len(p.g.deps[producer]) == 0 || p.effort > maxEffort {
+	producer := p.g.Producer[name]
+	if producer == graph.FromInitializer || len(p.g.Deps[producer]) == 0 || p.effort > maxEffort {
 		return []string{name}
 	}
 	var list []string
 	seen := map[string]bool{}
-	for _, dep := range p.g.deps[producer] {
+	for _, dep := range p.g.Deps[producer] {
 		for _, w := range p.madeOf(dep) {
 			if !seen[w] {
 				seen[w] = true
@@ -390,10 +392,10 @@ func (p *planner) madeOf(name string) []string {
 }
 
 func (p *planner) weightBytes(name string) int64 {
-	if i, ok := p.g.initializer[name]; ok {
-		return p.g.model.Graph.Initializers[i].Bytes()
+	if i, ok := p.g.Initializer[name]; ok {
+		return p.g.Model.Graph.Initializers[i].Bytes()
 	}
-	return p.v.sizes[name]
+	return p.v.Sizes[name]
 }
 
 // borders are the cuts of a plan, the outermost included.
@@ -465,11 +467,11 @@ func (p *planner) at(cuts []cut, names []string) ([]cut, error) {
 
 // place is how many anchored nodes there are up to the given value or node.
 func (p *planner) place(name string) (int, error) {
-	if _, ok := p.g.producer[name]; ok {
+	if _, ok := p.g.Producer[name]; ok {
 		return p.position[name], nil
 	}
 	found, at := 0, 0
-	for _, n := range p.g.nodes {
+	for _, n := range p.g.Nodes {
 		if n.Name == name && name != "" {
 			found++
 			for _, out := range n.Outputs {
@@ -489,7 +491,7 @@ func (p *planner) place(name string) (int, error) {
 // similar suggests names that hold the one that was not found.
 func (p *planner) similar(name string) string {
 	var list []string
-	for _, n := range p.g.nodes {
+	for _, n := range p.g.Nodes {
 		for _, candidate := range append([]string{n.Name}, n.Outputs...) {
 			if candidate != "" && strings.Contains(strings.ToLower(candidate), strings.ToLower(name)) && !slices.Contains(list, candidate) {
 				list = append(list, candidate)

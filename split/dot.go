@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/distinfer/distinfer/split/graph"
 	"github.com/dustin/go-humanize"
 )
 
@@ -27,7 +28,7 @@ func (r *Report) Dot(w io.Writer) error {
 	line("  rankdir=TB; node [shape=box, fontname=sans]; edge [fontname=sans];")
 
 	source := map[string]string{} // the picture's node that a value comes from
-	for _, in := range p.g.inputs {
+	for _, in := range p.g.Inputs {
 		id := quote("input " + in.Name)
 		source[in.Name] = id
 		line("  %s [shape=ellipse, label=%s];", id, quote(in.String()))
@@ -42,14 +43,14 @@ func (r *Report) Dot(w io.Writer) error {
 		line("    label=%s;", quote(fmt.Sprintf("stage %d: %s of weights, %.1f%% of the cost", rank, humanize.Bytes(uint64(s.ParameterBytes)), 100*s.Cost)))
 		made := map[string]string{}
 		for _, i := range part.sub.Nodes {
-			n := p.g.nodes[i]
+			n := p.g.Nodes[i]
 			id := quote(fmt.Sprintf("%d %d", rank, i))
 			label := n.OpType
 			if n.Name != "" {
 				label += "\n" + n.Name
 			}
 			style := ""
-			if p.g.roles[i] != anchored {
+			if p.g.Roles[i] != graph.Anchored {
 				style = ", style=dashed" // it may stand in several stages
 			}
 			line("    %s [label=%s%s];", id, quote(label), style)
@@ -60,14 +61,14 @@ func (r *Report) Dot(w io.Writer) error {
 		line("  }")
 		for _, i := range part.sub.Nodes {
 			id := quote(fmt.Sprintf("%d %d", rank, i))
-			for _, name := range p.g.deps[i] {
+			for _, name := range p.g.Deps[i] {
 				switch {
 				case made[name] != "":
 					line("  %s -> %s;", made[name], id)
-				case arrived[name] && p.g.producer[name] == fromInput:
+				case arrived[name] && p.g.Producer[name] == graph.FromInput:
 					line("  %s -> %s;", source[name], id)
 				case arrived[name]:
-					label := fmt.Sprintf("%s\n%s", p.v.specs[name], humanize.Bytes(uint64(p.v.sizes[name])))
+					label := fmt.Sprintf("%s\n%s", p.v.Specs[name], humanize.Bytes(uint64(p.v.Sizes[name])))
 					line("  %s -> %s [penwidth=3, label=%s];", source[name], id, quote(label))
 				}
 			}
@@ -76,9 +77,9 @@ func (r *Report) Dot(w io.Writer) error {
 			source[name] = made[name]
 		}
 	}
-	for _, name := range p.g.outputs {
+	for _, name := range p.g.Outputs {
 		id := quote("output " + name)
-		line("  %s [shape=ellipse, label=%s];", id, quote(p.v.specs[name].String()))
+		line("  %s [shape=ellipse, label=%s];", id, quote(p.v.Specs[name].String()))
 		if source[name] != "" {
 			line("  %s -> %s;", source[name], id)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/distinfer/distinfer/split/enginetest"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
@@ -39,7 +40,7 @@ func externalModel(t *testing.T) (path string) {
 	g.Node("Add", []string{"h1", "bias"}, []string{"h2"})
 	g.Node("MatMul", []string{"h2", "w0"}, []string{"y"})
 	g.Output("y", 1, "batch", n)
-	path = write(t, g.Model())
+	path = enginetest.Write(t, g.Model())
 	dir := filepath.Dir(path)
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "weights.bin"), littleEndian(weights...), 0o600),
@@ -53,7 +54,7 @@ func externalModel(t *testing.T) (path string) {
 
 func TestExternalDataGoesBesideTheStageThatNeedsIt(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
+	e := enginetest.New(t)
 	path := externalModel(t)
 	for n := 1; n <= 3; n++ {
 		report, b := split(t, e, path, n)
@@ -90,7 +91,7 @@ func TestExternalDataGoesBesideTheStageThatNeedsIt(t *testing.T) {
 
 func TestExternalDataIsReadInsideTheModelsFolderOnly(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
+	e := enginetest.New(t)
 	secret := filepath.Join(t.TempDir(), "secret.bin")
 	nine := littleEndian(make([]float32, 9)...)
 	if err := os.WriteFile(secret, nine, 0o600); err != nil {
@@ -127,7 +128,7 @@ func TestExternalDataIsReadInsideTheModelsFolderOnly(t *testing.T) {
 		g.External("w", 1, []int64{3, 3}, c.location, c.offset, c.length)
 		g.Node("MatMul", []string{"x", "w"}, []string{"y"})
 		g.Output("y", 1, "batch", 3)
-		path := write(t, g.Model())
+		path := enginetest.Write(t, g.Model())
 		if c.prepare != nil {
 			if err := c.prepare(filepath.Dir(path)); err != nil {
 				t.Fatal(err)
@@ -171,11 +172,11 @@ func TestExternalDataInBodiesAttributesAndFunctions(t *testing.T) {
 	g.Node("Add", []string{"h3", "c"}, []string{"h4"})
 	g.Node("MatMul", []string{"h4", "w0"}, []string{"y"})
 	g.Output("y", 1, "batch", 3)
-	path := write(t, g.Model().WithFunction("local", "Twice", []string{"a"}, []string{"b"}, &twice))
+	path := enginetest.Write(t, g.Model().WithFunction("local", "Twice", []string{"a"}, []string{"b"}, &twice))
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "w.bin"), littleEndian(1, 2, 3, 4, 5, 6, 7, 8, 9), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := engine(t)
+	e := enginetest.New(t)
 	for n := 1; n <= 3; n++ {
 		report, b := split(t, e, path, n)
 		if v := report.Verification; v.Runs == 0 || v.MaxAbsolute > 1e-5 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/enginetest"
 	"github.com/distinfer/distinfer/split/onnxfile"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 	"github.com/distinfer/distinfer/split/plan"
@@ -275,7 +276,7 @@ func TestTheWholeOfONNX(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			e := engine(t)
+			e := enginetest.New(t)
 			g := &layered{}
 			g.Input("x", f32, "batch", 3)
 			c.build(g)
@@ -284,7 +285,7 @@ func TestTheWholeOfONNX(t *testing.T) {
 			if c.model != nil {
 				data = c.model(g)
 			}
-			path := write(t, data)
+			path := enginetest.Write(t, data)
 			for n := 1; n <= 4; n++ {
 				var limit *plan.LimitError
 				if _, err := Split(t.Context(), path, e, Options{Stages: n, DryRun: true}); n > 2 && errors.As(err, &limit) {
@@ -316,7 +317,7 @@ func TestTheWholeOfONNX(t *testing.T) {
 // elements as well.
 func TestEveryElementTypeCrossesACut(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
+	e := enginetest.New(t)
 	for d := tensor.Float32; d <= tensor.Int2; d++ {
 		if d == tensor.Complex64 || d == tensor.Complex128 || d == tensor.Float4E2M1 {
 			continue // ONNX Runtime casts to and from none of these
@@ -340,7 +341,7 @@ func TestEveryElementTypeCrossesACut(t *testing.T) {
 			g.Node("Concat", []string{"sum", "empty_back"}, []string{"rows"}, onnxtest.IntAttr("axis", 0))
 			g.Node("Identity", []string{g.layer("rows")}, []string{"y"})
 			g.Output("y", f32, onnxtest.AnyRank)
-			path := write(t, g.ModelAt(13, 25))
+			path := enginetest.Write(t, g.ModelAt(13, 25))
 			out := filepath.Join(t.TempDir(), "stages")
 			report, err := Split(t.Context(), path, e, Options{At: []string{"empty"}, Out: out, Verify: true})
 			if err != nil {
@@ -370,16 +371,16 @@ func TestAModelThatIsNewerThanTheRuntimeIsCut(t *testing.T) {
 	g.Input("x", f32, "batch", 3)
 	g.Node("Identity", []string{g.layer(g.layer("x"))}, []string{"y"})
 	g.Output("y", f32, "batch", 3)
-	path := write(t, g.ModelAt(99, 17))
+	path := enginetest.Write(t, g.ModelAt(99, 17))
 	out := filepath.Join(t.TempDir(), "stages")
-	report, err := Split(t.Context(), path, engine(t), Options{Stages: 2, Out: out})
+	report, err := Split(t.Context(), path, enginetest.New(t), Options{Stages: 2, Out: out})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if report.Manifest.Model.IRVersion != 99 || len(report.Manifest.Stages) != 2 {
 		t.Errorf("%+v", report.Manifest)
 	}
-	if _, err := Split(t.Context(), path, engine(t), Options{Stages: 2, Out: out, Force: true, Verify: true}); err == nil || !strings.Contains(err.Error(), "IR version") {
+	if _, err := Split(t.Context(), path, enginetest.New(t), Options{Stages: 2, Out: out, Force: true, Verify: true}); err == nil || !strings.Contains(err.Error(), "IR version") {
 		t.Errorf("verified: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(out, bundle.ManifestName)); err != nil {

@@ -13,7 +13,10 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/generate"
 	"github.com/distinfer/distinfer/split/onnxfile"
+	"github.com/distinfer/distinfer/split/types"
 )
 
 // A profiler measures what the layers of a model cost on this machine. Each runs as
@@ -21,7 +24,7 @@ import (
 // more than one layer is in memory.
 type profiler struct {
 	planner   *planner
-	engine    Engine
+	engine    engine.Engine
 	data      *onnxfile.DataFolder
 	reference tensor.Sizes
 	dir       string
@@ -33,7 +36,7 @@ const maxProfiled = 256
 
 // measure replaces the reckoned costs of cuts by measured ones. Between two places
 // that were measured they are in proportion to what was reckoned.
-func (p *planner) measure(ctx context.Context, e Engine, data *onnxfile.DataFolder, reference tensor.Sizes, cuts []cut) ([]cut, error) {
+func (p *planner) measure(ctx context.Context, e engine.Engine, data *onnxfile.DataFolder, reference tensor.Sizes, cuts []cut) ([]cut, error) {
 	l := p.layout(cuts, false)
 	borders, err := l.divide(min(l.parts(), maxProfiled), 0)
 	if err != nil {
@@ -73,11 +76,11 @@ func (p *planner) measure(ctx context.Context, e Engine, data *onnxfile.DataFold
 // takes.
 func (p *profiler) times(ctx context.Context, parts []part) ([]time.Duration, error) {
 	g := p.planner.g
-	manifest := &bundle.Manifest{Inputs: g.inputs, Outputs: p.planner.v.list(g.outputs), Reference: p.reference}
-	generator := newGenerator(manifest, []*onnxfile.Graph{&g.model.Graph})
+	manifest := &bundle.Manifest{Inputs: g.Inputs, Outputs: p.planner.v.List(g.Outputs), Reference: p.reference}
+	generator := generate.New(manifest, []*onnxfile.Graph{&g.Model.Graph})
 	var refused error
-	for _, m := range generator.manners(manifest) {
-		in, err := generator.make(g.inputs, trial{sizes: p.reference, lead: referenceBatch, other: referenceBatch}, m, 1)
+	for _, m := range generator.Manners() {
+		in, err := generator.Make(g.Inputs, generate.Trial{Sizes: p.reference, Lead: types.ReferenceBatch, Other: types.ReferenceBatch}, m, 1)
 		if err != nil {
 			refused = err
 			continue
@@ -118,16 +121,16 @@ const (
 // else the machine does can only make one longer.
 func (p *profiler) time(ctx context.Context, part part, in tensor.Bag) (_ time.Duration, out tensor.Bag, err error) {
 	part.sub.Data = "layer.data"
-	laid, err := p.planner.g.model.Part(part.sub)
+	laid, err := p.planner.g.Model.Part(part.sub)
 	if err != nil {
 		return 0, nil, err
 	}
 	path := filepath.Join(p.dir, "layer.onnx")
-	if err := writePart(path, laid, part.sub.Data, p.data); err != nil {
+	if err := laid.WriteTemp(path, part.sub.Data, p.data); err != nil {
 		return 0, nil, err
 	}
 	v := p.planner.v
-	session, err := p.engine.Open(path, v.list(part.inputs), v.list(part.outputs))
+	session, err := p.engine.Open(path, v.List(part.inputs), v.List(part.outputs))
 	if err != nil {
 		return 0, nil, err
 	}

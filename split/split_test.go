@@ -13,24 +13,13 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/ort"
-	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/enginetest"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
+	"github.com/distinfer/distinfer/split/verify"
 )
-
-type realEngine struct{ *ort.Library }
-
-func (e realEngine) Open(path string, inputs, outputs []tensor.Spec) (Session, error) {
-	return e.Library.Open(path, inputs, outputs, ort.Options{Threads: 1})
-}
-
-func engine(t testing.TB) Engine { return realEngine{orttest.Library(t)} }
-
-func modelPath(t testing.TB, name string) string {
-	return filepath.Join(orttest.Root(t), "models", name, "model.onnx")
-}
 
 func floatOf(v float32) []float32 {
 	return []float32{v, -v, v + 1, v + 2, 0.5, -0.25, v * 2, 1, 1}[:9]
@@ -85,16 +74,7 @@ func tricky() []byte {
 	return g.Model()
 }
 
-func write(t testing.TB, data []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "model.onnx")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func split(t testing.TB, e Engine, path string, n int) (*Report, *bundle.Bundle) {
+func split(t testing.TB, e engine.Engine, path string, n int) (*Report, *bundle.Bundle) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "stages")
 	report, err := Split(context.Background(), path, e, Options{Stages: n, Out: out, Verify: true})
@@ -110,15 +90,15 @@ func split(t testing.TB, e Engine, path string, n int) (*Report, *bundle.Bundle)
 
 func TestSplitEqualsWhole(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
-	tricky := write(t, tricky())
+	e := enginetest.New(t)
+	tricky := enginetest.Write(t, tricky())
 	for _, c := range []struct {
 		name, path string
 		stages     []int
 	}{
-		{"sst2-minilm", modelPath(t, "sst2-minilm"), []int{1, 2, 3, 6}},
-		{"sst2-minilm-int8", modelPath(t, "sst2-minilm-int8"), []int{1, 2, 3, 6}},
-		{"seed-rnn", modelPath(t, "seed-rnn"), []int{1, 2, 3}},
+		{"sst2-minilm", enginetest.Model(t, "sst2-minilm"), []int{1, 2, 3, 6}},
+		{"sst2-minilm-int8", enginetest.Model(t, "sst2-minilm-int8"), []int{1, 2, 3, 6}},
+		{"seed-rnn", enginetest.Model(t, "seed-rnn"), []int{1, 2, 3}},
 		{"tricky", tricky, []int{1, 2, 3, 4}},
 	} {
 		for _, n := range c.stages {
@@ -181,8 +161,8 @@ func TestBodiesAndFunctionsAreSplitRight(t *testing.T) {
 	g.Output("y", 1, onnxtest.AnyRank)
 	g.Output("last", 1, onnxtest.AnyRank)
 
-	e := engine(t)
-	path := write(t, g.Model().WithFunction("local", "Twice", []string{"a"}, []string{"b"}, &twice))
+	e := enginetest.New(t)
+	path := enginetest.Write(t, g.Model().WithFunction("local", "Twice", []string{"a"}, []string{"b"}, &twice))
 	for n := 1; n <= 4; n++ {
 		report, _ := split(t, e, path, n)
 		if v := report.Verification; v.Runs == 0 || v.MaxAbsolute > 1e-4 {
@@ -194,10 +174,10 @@ func TestBodiesAndFunctionsAreSplitRight(t *testing.T) {
 // A verification that cannot fail is worth nothing.
 func TestVerificationNoticesAWrongStage(t *testing.T) {
 	t.Parallel()
-	real := engine(t)
+	real := enginetest.New(t)
 	out := filepath.Join(t.TempDir(), "stages")
 	for _, change := range []float32{1e-2, float32(math.NaN())} {
-		_, err := Split(context.Background(), modelPath(t, "seed-rnn"), tampering{real, "stage-1.onnx", change}, Options{Stages: 2, Out: out, Verify: true})
+		_, err := Split(context.Background(), enginetest.Model(t, "seed-rnn"), tampering{real, "stage-1.onnx", change}, Options{Stages: 2, Out: out, Verify: true})
 		if err == nil || !strings.Contains(err.Error(), "the split is wrong") {
 			t.Fatalf("changed by %g: %v", change, err)
 		}
@@ -209,12 +189,12 @@ func TestVerificationNoticesAWrongStage(t *testing.T) {
 
 // tampering changes what the model in one file answers.
 type tampering struct {
-	Engine
+	engine.Engine
 	name string
 	by   float32
 }
 
-func (e tampering) Open(path string, inputs, outputs []tensor.Spec) (Session, error) {
+func (e tampering) Open(path string, inputs, outputs []tensor.Spec) (engine.Session, error) {
 	s, err := e.Engine.Open(path, inputs, outputs)
 	if filepath.Base(path) != e.name || err != nil {
 		return s, err
@@ -223,7 +203,7 @@ func (e tampering) Open(path string, inputs, outputs []tensor.Spec) (Session, er
 }
 
 type changed struct {
-	Session
+	engine.Session
 	by float32
 }
 
@@ -238,8 +218,8 @@ func (c changed) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 
 func TestEverySplitOfTheTrickyGraphIsItsOwnBytes(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
-	path := write(t, tricky())
+	e := enginetest.New(t)
+	path := enginetest.Write(t, tricky())
 	for n := 1; n <= 4; n++ {
 		_, a := split(t, e, path, n)
 		_, b := split(t, e, path, n)
@@ -258,7 +238,7 @@ func TestEverySplitOfTheTrickyGraphIsItsOwnBytes(t *testing.T) {
 
 func TestATransformersCutCarriesTheHiddenStateAndTheRawMask(t *testing.T) {
 	t.Parallel()
-	_, b := split(t, engine(t), modelPath(t, "sst2-minilm"), 6)
+	_, b := split(t, enginetest.New(t), enginetest.Model(t, "sst2-minilm"), 6)
 	for rank, s := range b.Stages[1:] {
 		var got []string
 		for _, in := range s.Inputs {
@@ -277,8 +257,8 @@ func TestATransformersCutCarriesTheHiddenStateAndTheRawMask(t *testing.T) {
 // Any tool can chain the stage files by name, in rank order.
 func TestStagesChainByName(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
-	_, b := split(t, e, write(t, tricky()), 3)
+	e := enginetest.New(t)
+	_, b := split(t, e, enginetest.Write(t, tricky()), 3)
 	var chain pipeline.Chain
 	for rank, s := range b.Stages {
 		path, err := b.StagePath(rank)
@@ -319,8 +299,8 @@ func TestStagesChainByName(t *testing.T) {
 
 func TestWhatCannotBeSplitIsRefusedAndLeavesNothing(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
-	whole, err := os.ReadFile(modelPath(t, "seed-rnn"))
+	e := enginetest.New(t)
+	whole, err := os.ReadFile(enginetest.Model(t, "seed-rnn"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,7 +352,7 @@ func TestWhatCannotBeSplitIsRefusedAndLeavesNothing(t *testing.T) {
 		}), 3, "more than the model has layers"},
 	} {
 		out := filepath.Join(t.TempDir(), "stages")
-		_, err := Split(context.Background(), write(t, c.data), e, Options{Stages: c.stages, Out: out, Verify: true})
+		_, err := Split(context.Background(), enginetest.Write(t, c.data), e, Options{Stages: c.stages, Out: out, Verify: true})
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", c.what, err)
 			continue
@@ -405,8 +385,8 @@ func TestASequenceNeverCrossesACut(t *testing.T) {
 	g.Node("Sum", []string{"c", "a"}, []string{"d"})
 	g.Output("c", 1, onnxtest.AnyRank)
 	g.Output("a2", 1, onnxtest.AnyRank)
-	e := engine(t)
-	path := write(t, g.Model())
+	e := enginetest.New(t)
+	path := enginetest.Write(t, g.Model())
 	_, b := split(t, e, path, 2)
 	for _, s := range b.Stages {
 		for _, out := range s.Outputs {
@@ -422,7 +402,7 @@ func TestACancelledSplitLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	out := filepath.Join(t.TempDir(), "stages")
-	_, err := Split(ctx, modelPath(t, "seed-rnn"), engine(t), Options{Stages: 2, Out: out, Verify: true})
+	_, err := Split(ctx, enginetest.Model(t, "seed-rnn"), enginetest.New(t), Options{Stages: 2, Out: out, Verify: true})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
@@ -433,8 +413,8 @@ func TestACancelledSplitLeavesNothing(t *testing.T) {
 
 func TestCostsFollowTheSizesAskedFor(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
-	path := modelPath(t, "sst2-minilm")
+	e := enginetest.New(t)
+	path := enginetest.Model(t, "sst2-minilm")
 	plan := func(dims map[string]int64) *bundle.Manifest {
 		r, err := Split(context.Background(), path, e, Options{Stages: 2, DryRun: true, Dims: dims})
 		if err != nil {
@@ -465,11 +445,11 @@ func TestAModelOfCheapNodesOnlyIsDividedAllTheSame(t *testing.T) {
 	constant.Floats("w", []int64{1}, []float32{2})
 	constant.Node("Neg", []string{"w"}, []string{"y"})
 	constant.Output("y", 1, 1)
-	e := engine(t)
+	e := enginetest.New(t)
 	for n := 1; n <= 2; n++ {
-		split(t, e, write(t, g.Model()), n)
+		split(t, e, enginetest.Write(t, g.Model()), n)
 	}
-	split(t, e, write(t, constant.Model()), 1)
+	split(t, e, enginetest.Write(t, constant.Model()), 1)
 }
 
 // An export with few positions, and shapes that are computed from shapes.
@@ -495,8 +475,8 @@ func TestAModelWithFewPositionsAndComputedShapesIsSplit(t *testing.T) {
 	g.Node("Cast", []string{"h3"}, []string{"half"}, onnxtest.IntAttr("to", int64(tensor.Float16)))
 	g.Node("Reshape", []string{"half", "full"}, []string{"y"})
 	g.Output("y", int64(tensor.Float16), "batch", "sequence", 3)
-	e := engine(t)
-	path := write(t, g.Model())
+	e := enginetest.New(t)
+	path := enginetest.Write(t, g.Model())
 	for n := 1; n <= 2; n++ {
 		report, b := split(t, e, path, n)
 		if report.Verification.Runs == 0 || b.Reference["sequence"] != 8 {
@@ -518,7 +498,7 @@ func TestALimitOnTheWeightsOfAStageDecidesHowManyThereAre(t *testing.T) {
 	}
 	g.Node("Identity", []string{last}, []string{"y"})
 	g.Output("y", f32, "batch", 3)
-	path, e := write(t, g.Model()), engine(t)
+	path, e := enginetest.Write(t, g.Model()), enginetest.New(t)
 	for limit, want := range map[int64]int{36: 5, 72: 3, 108: 2, 1000: 2} {
 		report, err := Split(context.Background(), path, e, Options{Stages: 2, More: true, MaxStageBytes: limit, DryRun: true})
 		if err != nil {
@@ -541,5 +521,55 @@ func TestALimitOnTheWeightsOfAStageDecidesHowManyThereAre(t *testing.T) {
 		if _, err := Split(context.Background(), path, e, o); err == nil || !strings.Contains(err.Error(), "the limit is") {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+func TestABundleIsCheckedLater(t *testing.T) {
+	t.Parallel()
+	e := enginetest.New(t)
+	path := enginetest.Write(t, tricky())
+	_, b := split(t, e, path, 3)
+	v, err := verify.Verify(context.Background(), e, b, verify.Options{Model: path})
+	if err != nil || v.Runs < 2 || v.Against != verify.AgainstWhole || len(v.Unverified)+len(v.Extra) != 0 {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	// Values that are passed on by the stages in between are there even when the
+	// first stage is not.
+	v, err = verify.Verify(context.Background(), e, b, verify.Options{})
+	if err != nil || v.StagesRun != 3 || v.Against != verify.AgainstNothing {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if _, err := verify.Verify(context.Background(), e, b, verify.Options{Model: enginetest.Model(t, "seed-rnn")}); err == nil || !strings.Contains(err.Error(), "was not made from") || !strings.Contains(err.Error(), b.Model.SHA256) {
+		t.Errorf("another model: %v", err)
+	}
+	for _, name := range []string{"stage-0.onnx", "stage-1.onnx", "stage-2.onnx"} {
+		if _, err := verify.Verify(context.Background(), tampering{e, name, 1}, b, verify.Options{Model: path}); err == nil || !strings.Contains(err.Error(), "the split is wrong") {
+			t.Errorf("%s answers wrongly: %v", name, err)
+		}
+	}
+	extra := filepath.Join(b.Dir, "notes.txt")
+	if err := os.WriteFile(extra, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if v, err = verify.Verify(context.Background(), e, b, verify.Options{}); err != nil || !slices.Equal(v.Extra, []string{"notes.txt"}) {
+		t.Errorf("%+v, %v", v, err)
+	}
+	stage := filepath.Join(b.Dir, "stage-1.onnx")
+	data, err := os.ReadFile(stage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(stage, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify.Verify(context.Background(), e, b, verify.Options{}); err == nil || !strings.Contains(err.Error(), "mixed files") {
+		t.Errorf("a changed file: %v", err)
+	}
+	if err := os.Remove(stage); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify.Verify(context.Background(), e, b, verify.Options{}); err == nil || !strings.Contains(err.Error(), "stage-1.onnx is missing") {
+		t.Errorf("a missing file: %v", err)
 	}
 }

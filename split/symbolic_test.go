@@ -18,8 +18,11 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/graph"
 	"github.com/distinfer/distinfer/split/onnxfile"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
+	"github.com/distinfer/distinfer/split/types"
 )
 
 // symbolicEngine knows no operators: every value is like the first input, and those
@@ -58,7 +61,7 @@ func (symbolicEngine) Types(path string) ([]tensor.Spec, error) {
 	return specs, nil
 }
 
-func (symbolicEngine) Open(string, []tensor.Spec, []tensor.Spec) (Session, error) {
+func (symbolicEngine) Open(string, []tensor.Spec, []tensor.Spec) (engine.Session, error) {
 	return nil, errors.New("nothing is computed here")
 }
 
@@ -120,12 +123,12 @@ func sameAsWhole(data []byte, stages []symbolicStage) error {
 	if err != nil {
 		return err
 	}
-	g, err := newGraph(whole) // puts the nodes into an order
+	g, err := graph.New(whole) // puts the nodes into an order
 	if err != nil {
 		return err
 	}
 	there := map[string]term{}
-	for _, in := range g.inputs {
+	for _, in := range g.Inputs {
 		there[in.Name] = sha256.Sum256(fmt.Appendf(nil, "input %q", in.Name))
 	}
 	want := maps.Clone(there)
@@ -153,7 +156,7 @@ func sameAsWhole(data []byte, stages []symbolicStage) error {
 		}
 		there = next
 	}
-	for _, name := range g.outputs {
+	for _, name := range g.Outputs {
 		if there[name] != want[name] {
 			return fmt.Errorf("output %q is another value in the stages", name)
 		}
@@ -168,18 +171,18 @@ func symbolicSplit(data []byte, o Options) ([]symbolicStage, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := newGraph(model)
+	g, err := graph.New(model)
 	if err != nil {
 		return nil, err
 	}
-	v := &values{specs: map[string]tensor.Spec{}, sizes: map[string]int64{}, shape: map[string][]int64{}}
-	for name, producer := range g.producer {
+	v := types.NewValues(g)
+	for name, producer := range g.Producer {
 		spec := tensor.Spec{Name: name, DType: tensor.Float32, Dims: []tensor.Dim{tensor.Fixed(2), tensor.Fixed(2)}}
-		if producer >= 0 && strings.HasPrefix(g.nodes[producer].OpType, "Sequence") {
+		if producer >= 0 && strings.HasPrefix(g.Nodes[producer].OpType, "Sequence") {
 			spec.DType = tensor.Undefined
 		}
-		v.specs[name] = spec
-		v.note(spec, []int64{2, 2})
+		v.Specs[name] = spec
+		v.Add(spec, []int64{2, 2})
 	}
 	planner := newPlanner(g, v)
 	parts, _, err := planner.choose(planner.cuts(), o)

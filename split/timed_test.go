@@ -9,7 +9,9 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/enginetest"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
+	"github.com/distinfer/distinfer/split/verify"
 )
 
 // endless is a model with a loop, which has no end when more says so: it depends on nothing.
@@ -43,7 +45,7 @@ func endless(t *testing.T, more bool) string {
 // A loop without an end is not waited for, and it is said what is not known then.
 func TestAModelThatDoesNotEndIsSplitAndNotVerified(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
+	e := enginetest.New(t)
 	for _, o := range []Options{{Stages: 1}, {Stages: 2}} {
 		o.Out, o.Verify, o.RunTime = filepath.Join(t.TempDir(), "stages"), true, 300*time.Millisecond
 		began := time.Now()
@@ -54,14 +56,14 @@ func TestAModelThatDoesNotEndIsSplitAndNotVerified(t *testing.T) {
 		if took := time.Since(began); took > time.Minute {
 			t.Errorf("it took %s", took)
 		}
-		if v := r.Verification; v.Runs > 0 || v.Against != AgainstNothing || !strings.Contains(strings.Join(v.Unverified, " "), "did not end within 300ms") || !strings.Contains(strings.Join(v.Unverified, " "), "--verify-timeout") {
+		if v := r.Verification; v.Runs > 0 || v.Against != verify.AgainstNothing || !strings.Contains(strings.Join(v.Unverified, " "), "did not end within 300ms") {
 			t.Errorf("what is said of it: %+v", v)
 		}
 		b, err := bundle.Open(o.Out)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := Verify(t.Context(), e, b, VerifyOptions{RunTime: 300 * time.Millisecond})
+		v, err := verify.Verify(t.Context(), e, b, verify.Options{RunTime: 300 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +76,7 @@ func TestAModelThatDoesNotEndIsSplitAndNotVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := r.Verification; v.Against != AgainstWhole || v.Runs == 0 || len(v.Unverified) > 0 {
+	if v := r.Verification; v.Against != verify.AgainstWhole || v.Runs == 0 || len(v.Unverified) > 0 {
 		t.Errorf("of one that ends: %+v", v)
 	}
 }
@@ -82,26 +84,8 @@ func TestAModelThatDoesNotEndIsSplitAndNotVerified(t *testing.T) {
 // It is not measured either.
 func TestAModelThatDoesNotEndIsNotMeasured(t *testing.T) {
 	t.Parallel()
-	_, err := Split(t.Context(), endless(t, true), engine(t), Options{Stages: 2, DryRun: true, Profile: true, RunTime: 100 * time.Millisecond})
+	_, err := Split(t.Context(), endless(t, true), enginetest.New(t), Options{Stages: 2, DryRun: true, Profile: true, RunTime: 100 * time.Millisecond})
 	if err == nil || !strings.Contains(err.Error(), "did not end within") {
 		t.Errorf("the error is %v", err)
-	}
-}
-
-// What runs took that did not end counts for those that follow, but not so that none could.
-func TestRunsShareTheTimeTheyLose(t *testing.T) {
-	t.Parallel()
-	e := &timed{limit: 10 * time.Second}
-	for _, c := range []struct{ lost, longest, want time.Duration }{
-		{0, 0, 10 * time.Second},
-		{4 * time.Second, 0, 6 * time.Second},
-		{20 * time.Second, 0, time.Second},
-		{20 * time.Second, time.Second, 5 * time.Second},
-		{20 * time.Second, 9 * time.Second, 10 * time.Second},
-	} {
-		e.lost, e.longest = c.lost, c.longest
-		if got := e.left(); got != c.want {
-			t.Errorf("after %s lost and a run of %s there are %s, want %s", c.lost, c.longest, got, c.want)
-		}
 	}
 }

@@ -78,7 +78,7 @@ func (s *settings) split(ctx context.Context, path string, o split.Options) (*sp
 	}
 	defer func() { _ = library.Close() }()
 	o.Texts = task.Answered
-	return split.Split(ctx, path, engine{library, s.Threads}, o)
+	return split.Split(ctx, path, ortEngine{library, s.Threads}, o)
 }
 
 func printReport(w io.Writer, format string, r *split.Report, o split.Options) error {

@@ -15,11 +15,12 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/server/task"
-	"github.com/distinfer/distinfer/split"
+	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/verify"
 )
 
 func newVerify() *cobra.Command {
-	var o split.VerifyOptions
+	var o verify.Options
 	var memory int64
 	var texts string
 	var in input
@@ -87,7 +88,7 @@ verification: it changes nothing about the exit code.`,
 		}
 		defer func() { _ = library.Close() }()
 		o.Texts = task.Answered
-		v, err := split.Verify(cmd.Context(), engine{library, s.Threads}, b, o)
+		v, err := verify.Verify(cmd.Context(), ortEngine{library, s.Threads}, b, o)
 		if err != nil {
 			return err
 		}
@@ -116,7 +117,7 @@ func addVerifyFlags(f *pflag.FlagSet, inputs *[]string, memory *int64) {
 
 // addRunTimeFlag adds the flag of all commands that run a model to look at it.
 func addRunTimeFlag(f *pflag.FlagSet, limit *time.Duration) {
-	f.DurationVar(limit, "verify-timeout", split.DefaultRunTime, "longest `time` that a run of the model or of a stage may take to verify it; what does not end by then is said not to be verified")
+	f.DurationVar(limit, "verify-timeout", engine.DefaultRunTime, "longest `time` that a run of the model or of a stage may take to verify it; what does not end by then is said not to be verified")
 }
 
 func checkRunTime(limit time.Duration) error {
@@ -137,13 +138,13 @@ func memoryBound(mb int64) (int64, error) {
 	return mb << 20, nil
 }
 
-func printVerified(w io.Writer, format string, b *bundle.Bundle, v *split.Verification, wires *wireReport) error {
+func printVerified(w io.Writer, format string, b *bundle.Bundle, v *verify.Result, wires *wireReport) error {
 	if format == "json" {
 		return json.NewEncoder(w).Encode(struct {
-			Dir          string              `json:"dir"`
-			Bundle       bundle.ID           `json:"bundle"`
-			Verification *split.Verification `json:"verification"`
-			Wire         *wireReport         `json:"wire,omitempty"`
+			Dir          string         `json:"dir"`
+			Bundle       bundle.ID      `json:"bundle"`
+			Verification *verify.Result `json:"verification"`
+			Wire         *wireReport    `json:"wire,omitempty"`
 		}{b.Dir, b.ID, v, wires})
 	}
 	fmt.Fprintf(w, "%s: %s in %s (bundle %s); every file is the one the manifest speaks of\n", b.Dir, b.Model.Name, stages(len(b.Stages)), b.ID.Short())
@@ -155,12 +156,12 @@ func printVerified(w io.Writer, format string, b *bundle.Bundle, v *split.Verifi
 }
 
 // printVerification says what was verified, and what was not.
-func printVerification(w io.Writer, v *split.Verification) {
+func printVerification(w io.Writer, v *verify.Result) {
 	differences := fmt.Sprintf("(largest difference %.1e absolute, %.1e relative)", v.MaxAbsolute, v.MaxRelative)
 	switch {
-	case v.Against == split.AgainstWhole:
+	case v.Against == verify.AgainstWhole:
 		fmt.Fprintf(w, "verified: chain equals whole on %d inputs %s\n", v.Runs, differences)
-	case v.Against == split.AgainstExpected:
+	case v.Against == verify.AgainstExpected:
 		fmt.Fprintf(w, "verified: the stages give the expected outputs, on %d inputs in all %s\n", v.Runs, differences)
 	case v.StagesRun > 0:
 		fmt.Fprintf(w, "verified: %s, loaded and run, with the declared types and shapes\n", stages(v.StagesRun))

@@ -1,10 +1,14 @@
 package onnxfile
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"unsafe"
 
@@ -41,22 +45,33 @@ func Open(path string) (*File, error) {
 	return &File{Model: *m, Data: data, unmap: true}, nil
 }
 
+// SHA256 is the hash of the file in hexadecimal digits.
+func (f *File) SHA256() string {
+	h := sha256.New()
+	_, _ = f.WriteTo(h) // a hash never fails
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // mapFile maps a file that holds something into memory.
 func mapFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
+	info, err := os.Stat(path) // before it is opened: to open a pipe would wait for a writer
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no file %s", path)
 	case err != nil:
 		return nil, err
+	case info.IsDir():
+		return nil, fmt.Errorf("%s is a folder; give the model file in it, such as %s", path, filepath.Join(path, "model.onnx"))
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	case info.Size() == 0:
 		return nil, fmt.Errorf("%s is not an ONNX model: the file is empty", path)
 	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
 	data, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", path, err)
@@ -176,6 +191,35 @@ type Node struct {
 	calls    []operator // what the nodes of its bodies call
 	external bool       // a tensor in it has its data in another file
 	raw      []byte
+}
+
+// String names a node for a person.
+func (n Node) String() string {
+	if n.Name != "" {
+		return fmt.Sprintf("node %q (%s)", n.Name, n.OpType)
+	}
+	return fmt.Sprintf("node %d (%s)", n.Index, n.OpType)
+}
+
+// Standard reports whether the node's operator is one of ONNX's own.
+func (n Node) Standard() bool { return n.Domain == "" || n.Domain == "ai.onnx" }
+
+// FullName is the node's operator, with its domain unless that is ONNX's own.
+func (n Node) FullName() string {
+	if n.Standard() {
+		return n.OpType
+	}
+	return n.Domain + "." + n.OpType
+}
+
+// Int is an attribute of the node that is an integer, or what is given when it is missing.
+func (n Node) Int(attribute string, missing int64) int64 {
+	for _, a := range n.Attributes {
+		if a.Name == attribute {
+			return a.I
+		}
+	}
+	return missing
 }
 
 // An Attribute is an AttributeProto. I is decoded, since costs need it; tensors and

@@ -2,9 +2,12 @@ package onnxfile
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -346,6 +349,25 @@ func (p *Part) WriteData(w io.Writer, from *DataFolder) error {
 		}
 	}
 	return nil
+}
+
+// WriteTemp writes the model to a temporary file, and its external data beside it under the
+// name that the part was laid out with.
+func (p *Part) WriteTemp(path, dataName string, from *DataFolder) error {
+	write := func(path string, write func(io.Writer) error) error {
+		f, err := os.Create(path)
+		if err == nil {
+			err = errors.Join(write(f), f.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
+		}
+		return nil
+	}
+	if err := write(path, p.WriteModel); err != nil || !p.HasData() {
+		return err
+	}
+	return write(filepath.Join(filepath.Dir(path), dataName), func(w io.Writer) error { return p.WriteData(w, from) })
 }
 
 // as is the value info as a field of the given number.

@@ -1,22 +1,19 @@
-package split
+package activations_test
 
 import (
-	"os"
-	"path/filepath"
 	"reflect"
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/memory"
+	"github.com/distinfer/distinfer/split"
+	"github.com/distinfer/distinfer/split/enginetest"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
 func activationsOf(t *testing.T, g *onnxtest.Graph) memory.Estimate {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "model.onnx")
-	if err := os.WriteFile(path, g.Model(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	report, err := Split(t.Context(), path, engine(t), Options{Stages: 1, DryRun: true})
+	path := enginetest.Write(t, g.Model())
+	report, err := split.Split(t.Context(), path, enginetest.New(t), split.Options{Stages: 1, DryRun: true})
 	if err != nil {
 		t.Fatal(err)
 	}

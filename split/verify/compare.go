@@ -1,4 +1,4 @@
-package split
+package verify
 
 import (
 	"errors"
@@ -111,39 +111,9 @@ func floats(t tensor.Tensor) (values []float64, ok bool) {
 		return values, err == nil
 	case tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ:
 		for _, bits := range t.Data {
-			values = append(values, fromFloat8(t.DType, bits))
+			values = append(values, tensor.FromFloat8(t.DType, bits))
 		}
 		return values, true
 	}
 	return nil, false
-}
-
-// fromFloat8 widens a float of 8 bits, as onnx.proto describes the four kinds.
-func fromFloat8(d tensor.DType, bits uint8) float64 {
-	mantissa, bias, special := 3, 7, uint8(0x7f) // Float8E4M3FN: one NaN, no infinity
-	switch d {
-	case tensor.Float8E4M3FNUZ:
-		bias = 8
-	case tensor.Float8E5M2:
-		mantissa, bias, special = 2, 15, 0x7c
-	case tensor.Float8E5M2FNUZ:
-		mantissa, bias = 2, 16
-	}
-	sign := 1.0
-	if bits&0x80 != 0 {
-		sign = -1
-	}
-	magnitude := bits & 0x7f
-	switch unsignedZero := d == tensor.Float8E4M3FNUZ || d == tensor.Float8E5M2FNUZ; {
-	case unsignedZero && bits == 0x80, !unsignedZero && magnitude > special, d == tensor.Float8E4M3FN && magnitude == special:
-		return math.NaN()
-	case d == tensor.Float8E5M2 && magnitude == special:
-		return math.Inf(int(sign))
-	}
-	exponent := int(magnitude >> mantissa)
-	fraction := float64(magnitude&(1<<mantissa-1)) / float64(int(1)<<mantissa)
-	if exponent == 0 {
-		return sign * math.Ldexp(fraction, 1-bias)
-	}
-	return sign * math.Ldexp(1+fraction, exponent-bias)
 }

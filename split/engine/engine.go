@@ -1,23 +1,45 @@
-package split
+// Package engine is what cutting a model needs of a runtime: to ask for types, and to run.
+//
+// It knows no runtime. Whoever has one implements Engine.
+package engine
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
+	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
+
+// An Engine is a runtime that reads models.
+type Engine interface {
+	// Types infers the element types and dimensions of the graph outputs of the
+	// model at path. A value that is no dense tensor has DType Undefined. One of
+	// unknown rank may be reported like a scalar.
+	Types(path string) ([]tensor.Spec, error)
+	// Open loads the model at path.
+	Open(path string, inputs, outputs []tensor.Spec) (Session, error)
+}
+
+// A Session is a loaded model.
+type Session interface {
+	pipeline.Runner
+	io.Closer
+}
 
 // DefaultRunTime is how long a run of a model may take when a limit is not named.
 const DefaultRunTime = time.Minute
 
-// A slowError is of a run that did not end in time: of a loop without an end, or of a model
+// A SlowError is of a run that did not end in time: of a loop without an end, or of a model
 // that is large for its machine.
-type slowError struct{ limit time.Duration }
+type SlowError struct{ Limit time.Duration }
 
-func (e *slowError) Error() string {
-	return fmt.Sprintf("a run did not end within %s, as with a loop that has no end; if it needs longer, allow that with --verify-timeout", e.limit.Round(time.Millisecond))
+// Error implements error.
+func (e *SlowError) Error() string {
+	return fmt.Sprintf("a run did not end within %s, as with a loop that has no end; if it needs longer, allow it more time", e.Limit.Round(time.Millisecond))
 }
 
 // timed has runs of an Engine's models end. What runs took that did not end in time counts
@@ -32,8 +54,8 @@ type timed struct {
 	longest time.Duration // of those that did
 }
 
-// withRunTime bounds the runs of an engine; 0 is the usual limit.
-func withRunTime(e Engine, limit time.Duration) Engine {
+// WithRunTime bounds the runs of an engine; 0 is the usual limit.
+func WithRunTime(e Engine, limit time.Duration) Engine {
 	if limit == 0 {
 		limit = DefaultRunTime
 	}
@@ -78,7 +100,7 @@ func (s *timedSession) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, erro
 		s.of.longest = max(s.of.longest, took)
 	case limited.Err() != nil && ctx.Err() == nil:
 		s.of.lost += took
-		return nil, &slowError{limit}
+		return nil, &SlowError{limit}
 	}
 	return out, err
 }

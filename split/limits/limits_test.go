@@ -1,16 +1,17 @@
-package split
+package limits_test
 
 import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split"
+	"github.com/distinfer/distinfer/split/enginetest"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
@@ -181,12 +182,9 @@ func TestTheLimitsOfAModelAreFound(t *testing.T) {
 			if name == "fused" {
 				model = model.Embed(8, onnxtest.Message{}.Text(1, ms).Int(2, 1))
 			}
-			path := filepath.Join(t.TempDir(), "model.onnx")
-			if err := os.WriteFile(path, model, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			path := enginetest.Write(t, model)
 			out := filepath.Join(t.TempDir(), "stages")
-			if _, err := Split(t.Context(), path, engine(t), Options{Stages: 1, Out: out}); err != nil {
+			if _, err := split.Split(t.Context(), path, enginetest.New(t), split.Options{Stages: 1, Out: out}); err != nil {
 				t.Fatal(err)
 			}
 			b, err := bundle.Open(out)
@@ -201,7 +199,7 @@ func TestTheLimitsOfAModelAreFound(t *testing.T) {
 				got.Tokens != c.want.Tokens || len(got.Sizes) != len(c.want.Sizes) || len(got.Sizes) == 1 && (got.Sizes[0].Max != c.want.Sizes[0].Max || !slices.Equal(got.Sizes[0].Dims, []string{"sequence"})) {
 				t.Fatalf("%+v, want %+v", got, c.want)
 			}
-			session, err := engine(t).Open(path, b.Inputs, b.Outputs)
+			session, err := enginetest.New(t).Open(path, b.Inputs, b.Outputs)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -238,7 +236,7 @@ func TestTheLimitsOfRealModels(t *testing.T) {
 		"sst2-minilm": "{[{input_ids -30522 30521 bert.embeddings.word_embeddings.weight (30522 rows)}] [{[sequence] 512}] 512}",
 		"seed-rnn":    "{[{input_ids -3366 3365 embedding (3366 rows)}] [] 0}",
 	} {
-		report, err := Split(t.Context(), modelPath(t, name), engine(t), Options{Stages: 1, DryRun: true})
+		report, err := split.Split(t.Context(), enginetest.Model(t, name), enginetest.New(t), split.Options{Stages: 1, DryRun: true})
 		if err != nil {
 			t.Fatal(err)
 		}

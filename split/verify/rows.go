@@ -1,4 +1,4 @@
-package split
+package verify
 
 import (
 	"context"
@@ -77,17 +77,6 @@ func largest(data []byte, width int64) []int64 {
 		return nil
 	}
 	return ids[:]
-}
-
-// findRows makes the test by itself, for a bundle that is not verified.
-func findRows(ctx context.Context, e Engine, b *bundle.Bundle, paths []string, memory int64, test *rows.Test) error {
-	v := &verifier{e: e, b: b, paths: paths, o: VerifyOptions{Memory: memory}, rows: test}
-	for rank := range b.Stages {
-		if err := v.runRows(ctx, rank); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // runRows has the texts alone computed by a stage.

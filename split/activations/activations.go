@@ -1,4 +1,8 @@
-package split
+// Package activations estimates the memory that a run takes for what its nodes compute, by the
+// sizes of its inputs.
+//
+// It knows shapes, and neither stages nor the memory of a machine.
+package activations
 
 import (
 	"cmp"
@@ -8,6 +12,8 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/graph"
+	"github.com/distinfer/distinfer/split/types"
 )
 
 // That ONNX Runtime overwrites an input that nobody needs any more is not counted on: it does
@@ -46,15 +52,14 @@ func (m moment) below(other moment) bool {
 	return true
 }
 
-// activations estimates what a run of a part takes for what its nodes compute, by walking
-// through them as they are computed and adding up what is live. There is no estimate when
+// Estimate walks through nodes as they are computed, of which some values leave at the end, and
+// adds up what is live. There is no estimate when
 // the size of some value is not known.
-func (p *planner) activations(part part) memory.Estimate {
-	fits := newFits(p.v)
-	nodes := slices.Sorted(slices.Values(part.sub.Nodes))
-	leaving := map[string]bool{}
-	for _, name := range part.leaving {
-		leaving[name] = true
+func Estimate(g *graph.Graph, v *types.Values, nodes []int, leaving []string) memory.Estimate {
+	fits := newFits(v)
+	leaves := map[string]bool{}
+	for _, name := range leaving {
+		leaves[name] = true
 	}
 	// A buffer is what values that are views of one another share.
 	type buffer struct {
@@ -66,7 +71,7 @@ func (p *planner) activations(part part) memory.Estimate {
 	buffers := map[string]*buffer{}
 	uses := map[string]int{}
 	for _, i := range nodes {
-		for _, name := range p.g.deps[i] {
+		for _, name := range g.Deps[i] {
 			uses[name]++
 		}
 	}
@@ -82,8 +87,8 @@ func (p *planner) activations(part part) memory.Estimate {
 		peaks = pareto(peaks, m)
 	}
 	for _, i := range nodes {
-		n := p.g.nodes[i]
-		if p.g.roles[i] == constant {
+		n := g.Nodes[i]
+		if g.Roles[i] == graph.Constant {
 			continue
 		}
 		if n.Bodies > 0 {
@@ -98,9 +103,9 @@ func (p *planner) activations(part part) memory.Estimate {
 			if k == 0 && len(n.Inputs) > 0 {
 				first = buffers[n.Inputs[0]]
 			}
-			if standard(n) && views[n.OpType] && first != nil {
+			if n.Standard() && views[n.OpType] && first != nil {
 				first.uses += uses[out]
-				if leaving[out] {
+				if leaves[out] {
 					first.uses++
 				}
 				buffers[out] = first
@@ -110,7 +115,7 @@ func (p *planner) activations(part part) memory.Estimate {
 			if !ok {
 				return nil
 			}
-			if workspace := recurrent[n.OpType] * size; standard(n) && workspace > extra[of] {
+			if workspace := recurrent[n.OpType] * size; n.Standard() && workspace > extra[of] {
 				// The last state alone has one step of what the sequence takes.
 				if k > 0 && len(n.Inputs) > 0 && n.Outputs[0] == "" {
 					if in, inSize, ok := fits.of(n.Inputs[0]); ok && in != of {
@@ -120,7 +125,7 @@ func (p *planner) activations(part part) memory.Estimate {
 				extra.add(of, workspace)
 			}
 			b := &buffer{of: of, size: size, uses: uses[out], ours: true}
-			if leaving[out] {
+			if leaves[out] {
 				b.uses++
 			}
 			buffers[out] = b
@@ -137,7 +142,7 @@ func (p *planner) activations(part part) memory.Estimate {
 				now.add(b.of, -b.size)
 			}
 		}
-		for _, in := range p.g.deps[i] {
+		for _, in := range g.Deps[i] {
 			free(in)
 		}
 		for _, out := range n.Outputs { // that nobody needs
@@ -169,7 +174,7 @@ func pareto(peaks []moment, m moment) []moment {
 
 // fits tell the size of values as monomials.
 type fits struct {
-	v         *values
+	v         *types.Values
 	monomials []monomial
 	at        [][]float64 // each monomial at each point
 }
@@ -178,10 +183,10 @@ type fits struct {
 // more there are those of two.
 const maxNames = 8
 
-func newFits(v *values) *fits {
+func newFits(v *types.Values) *fits {
 	f := &fits{v: v}
 	degree := 3
-	if len(v.names) > maxNames {
+	if len(v.Dims) > maxNames {
 		degree = 2
 	}
 	var grow func(m monomial, from int)
@@ -190,7 +195,7 @@ func newFits(v *values) *fits {
 		if len(m) == degree || len(f.monomials) > 1<<12 {
 			return
 		}
-		for i := from; i < len(v.names) && i < 256; i++ {
+		for i := from; i < len(v.Dims) && i < 256; i++ {
 			grow(m+monomial([]byte{byte(i)}), i)
 		}
 	}
@@ -198,11 +203,11 @@ func newFits(v *values) *fits {
 	// The simplest that fits is meant.
 	slices.SortStableFunc(f.monomials, func(a, b monomial) int { return cmp.Compare(len(a), len(b)) })
 	for _, m := range f.monomials {
-		row := make([]float64, len(v.points))
-		for k, point := range v.points {
+		row := make([]float64, len(v.Points))
+		for k, point := range v.Points {
 			row[k] = 1
 			for i := range len(m) {
-				row[k] *= float64(point.sizes[v.names[m[i]]])
+				row[k] *= float64(point.Sizes[v.Dims[m[i]]])
 			}
 		}
 		f.at = append(f.at, row)
@@ -217,16 +222,16 @@ const stringBytes = 32
 // of is the size of a value: a monomial, and so many bytes of it, rounded up where it is
 // nearly one.
 func (f *fits) of(name string) (monomial, int64, bool) {
-	if len(f.v.names) > 0 && len(f.v.points) < 2 {
+	if len(f.v.Dims) > 0 && len(f.v.Points) < 2 {
 		return "", 0, false
 	}
-	sizes := make([]float64, len(f.v.points))
-	for k, point := range f.v.points {
-		spec, known := point.specs[name]
+	sizes := make([]float64, len(f.v.Points))
+	for k, point := range f.v.Points {
+		spec, known := point.Specs[name]
 		if !known {
-			spec = f.v.specs[name]
+			spec = f.v.Specs[name]
 		}
-		shape, ok := spec.Resolve(point.sizes)
+		shape, ok := spec.Resolve(point.Sizes)
 		if !ok || spec.DType == tensor.Undefined {
 			return "", 0, false
 		}
@@ -270,7 +275,7 @@ func (f *fits) estimate(peaks []moment) memory.Estimate {
 		for of, n := range m {
 			t := memory.Term{Bytes: n}
 			for i := range len(of) {
-				t.Dims = append(t.Dims, f.v.names[of[i]])
+				t.Dims = append(t.Dims, f.v.Dims[of[i]])
 			}
 			sum = append(sum, t)
 		}

@@ -1,4 +1,8 @@
-package split
+// Package graph is a model's graph with names resolved: which node makes a value, which use it,
+// in which order they run, and whether a node is computed once or may be repeated.
+//
+// It knows the file, and neither shapes, costs nor stages.
+package graph
 
 import (
 	"container/heap"
@@ -13,76 +17,78 @@ import (
 
 // Where a value comes from, for values that no node computes.
 const (
-	fromInput       = -1 // a graph input that the caller has to give
-	fromInitializer = -2 // a weight, or a graph input that has one as default
+	FromInput       = -1 // a graph input that the caller has to give
+	FromInitializer = -2 // a weight, or a graph input that has one as default
 )
 
-// How a node takes part in a cut.
-type role uint8
+// A Role is how a node takes part in a cut.
+type Role uint8
 
+// The roles.
 const (
-	// anchored nodes compute: each is in exactly one stage.
-	anchored role = iota
-	// constant nodes depend on weights only (such as the dequantisation of a
+	// Anchored nodes compute: each is in exactly one stage.
+	Anchored Role = iota
+	// Constant nodes depend on weights only (such as the dequantisation of a
 	// weight): they go along with every stage that needs them.
-	constant
-	// cheap nodes are chains of shape arithmetic and element-wise operators that
+	Constant
+	// Cheap nodes are chains of shape arithmetic and element-wise operators that
 	// start at model inputs or at the shape of a value, such as the expansion of
 	// an attention mask. A stage may repeat them when that costs the network
 	// less than sending their result.
-	cheap
+	Cheap
 )
 
-// A graph is a model's graph with names resolved.
-type graph struct {
-	model *onnxfile.Model
-	nodes []onnxfile.Node
+// A Graph is a model's graph with names resolved.
+type Graph struct {
+	Model *onnxfile.Model
+	Nodes []onnxfile.Node
 
-	producer    map[string]int // index of the node that makes a value, or fromInput, fromInitializer
-	initializer map[string]int // index of an initializer
-	deps        [][]string     // what a node uses, with captures, without ""; each name once
-	roles       []role
+	Producer    map[string]int // index of the node that makes a value, or FromInput, FromInitializer
+	Initializer map[string]int // index of an initializer
+	Deps        [][]string     // what a node uses, with captures, without ""; each name once
+	Roles       []Role
 	weights     []int64       // bytes of the weights that a constant node reads, at most a little over maxCheapWeight
-	anchors     []int         // the anchored nodes, in the file's order
-	inputs      []tensor.Spec // those a caller has to give
-	outputs     []string
-	declared    map[string]onnxfile.ValueInfo // the inputs and outputs as the model has them
+	Anchors     []int         // the anchored nodes, in the file's order
+	Inputs      []tensor.Spec // those a caller has to give
+	Outputs     []string
+	Declared    map[string]onnxfile.ValueInfo // the inputs and outputs as the model has them
 }
 
-func newGraph(m *onnxfile.Model) (*graph, error) {
-	g := &graph{
-		model:       m,
-		nodes:       m.Graph.Nodes,
-		producer:    map[string]int{},
-		initializer: map[string]int{},
-		inputs:      []tensor.Spec{},
-		declared:    map[string]onnxfile.ValueInfo{},
+// New resolves the names of a model's graph, and fails when it cannot be computed.
+func New(m *onnxfile.Model) (*Graph, error) {
+	g := &Graph{
+		Model:       m,
+		Nodes:       m.Graph.Nodes,
+		Producer:    map[string]int{},
+		Initializer: map[string]int{},
+		Inputs:      []tensor.Spec{},
+		Declared:    map[string]onnxfile.ValueInfo{},
 	}
 	for i, t := range m.Graph.Initializers {
 		if t.Name == "" {
 			return nil, fmt.Errorf("initializer %d has no name", i)
 		}
-		if _, twice := g.initializer[t.Name]; twice {
+		if _, twice := g.Initializer[t.Name]; twice {
 			return nil, fmt.Errorf("two initializers are named %q", t.Name)
 		}
-		g.initializer[t.Name] = i
-		g.producer[t.Name] = fromInitializer
+		g.Initializer[t.Name] = i
+		g.Producer[t.Name] = FromInitializer
 	}
 	for _, v := range m.Graph.Inputs {
 		name := v.Spec.Name
-		g.declared[name] = v
-		switch p, taken := g.producer[name]; {
+		g.Declared[name] = v
+		switch p, taken := g.Producer[name]; {
 		case name == "":
 			return nil, fmt.Errorf("an input of the graph has no name")
-		case taken && p == fromInitializer: // a default value for it
+		case taken && p == FromInitializer: // a default value for it
 			continue
 		case taken:
 			return nil, fmt.Errorf("two inputs of the graph are named %q", name)
 		case !v.Tensor:
 			return nil, fmt.Errorf("input %q is not a dense tensor; sequences, maps and optionals cannot be given to a stage", name)
 		}
-		g.producer[name] = fromInput
-		g.inputs = append(g.inputs, named(v.Spec))
+		g.Producer[name] = FromInput
+		g.Inputs = append(g.Inputs, named(v.Spec))
 	}
 	if err := g.resolve(); err != nil {
 		return nil, err
@@ -90,7 +96,7 @@ func newGraph(m *onnxfile.Model) (*graph, error) {
 	outputs := map[string]bool{}
 	for _, v := range m.Graph.Outputs {
 		name := v.Spec.Name
-		switch _, made := g.producer[name]; {
+		switch _, made := g.Producer[name]; {
 		case !made:
 			return nil, fmt.Errorf("output %q is made by no node", name)
 		case outputs[name]:
@@ -99,12 +105,12 @@ func newGraph(m *onnxfile.Model) (*graph, error) {
 			return nil, fmt.Errorf("output %q is not a dense tensor; sequences, maps and optionals cannot leave a stage", name)
 		}
 		outputs[name] = true
-		g.outputs = append(g.outputs, name)
-		if g.producer[name] >= 0 { // else what the model says of an input or a weight counts
-			g.declared[name] = v
+		g.Outputs = append(g.Outputs, name)
+		if g.Producer[name] >= 0 { // else what the model says of an input or a weight counts
+			g.Declared[name] = v
 		}
 	}
-	if len(g.outputs) == 0 {
+	if len(g.Outputs) == 0 {
 		return nil, fmt.Errorf("it has no outputs")
 	}
 	g.classify()
@@ -118,7 +124,7 @@ func named(s tensor.Spec) tensor.Spec {
 	s.Dims = slices.Clone(s.Dims)
 	for i, d := range s.Dims {
 		if !d.IsFixed() && isPlaceholder(d.Name) {
-			s.Dims[i] = tensor.Named(unnamed(s.Name, i))
+			s.Dims[i] = tensor.Named(UnnamedDim(s.Name, i))
 		}
 	}
 	return s
@@ -134,31 +140,31 @@ func isPlaceholder(name string) bool {
 
 // resolve finds the producer of every value, and puts the nodes into an order in
 // which they can be computed.
-func (g *graph) resolve() error {
-	for i, n := range g.nodes {
+func (g *Graph) resolve() error {
+	for i, n := range g.Nodes {
 		for _, name := range n.Outputs {
 			if name == "" {
 				continue
 			}
-			if _, twice := g.producer[name]; twice {
-				return fmt.Errorf("%s makes %q, which is made already", describe(n), name)
+			if _, twice := g.Producer[name]; twice {
+				return fmt.Errorf("%s makes %q, which is made already", n, name)
 			}
-			g.producer[name] = i
+			g.Producer[name] = i
 		}
 	}
-	g.deps = make([][]string, len(g.nodes))
+	g.Deps = make([][]string, len(g.Nodes))
 	lastUser := map[string]int{} // of a value, plus one
-	for i, n := range g.nodes {
+	for i, n := range g.Nodes {
 		for _, names := range [][]string{n.Inputs, n.Captures} {
 			for _, name := range names {
 				if name == "" || lastUser[name] == i+1 {
 					continue
 				}
 				lastUser[name] = i + 1
-				if _, ok := g.producer[name]; !ok {
-					return fmt.Errorf("%s uses %q, which nothing makes", describe(n), name)
+				if _, ok := g.Producer[name]; !ok {
+					return fmt.Errorf("%s uses %q, which nothing makes", n, name)
 				}
-				g.deps[i] = append(g.deps[i], name)
+				g.Deps[i] = append(g.Deps[i], name)
 			}
 		}
 	}
@@ -168,27 +174,27 @@ func (g *graph) resolve() error {
 	}
 	nodes, deps := make([]onnxfile.Node, len(order)), make([][]string, len(order))
 	for at, i := range order {
-		nodes[at], deps[at] = g.nodes[i], g.deps[i]
-		for _, name := range g.nodes[i].Outputs {
+		nodes[at], deps[at] = g.Nodes[i], g.Deps[i]
+		for _, name := range g.Nodes[i].Outputs {
 			if name != "" {
-				g.producer[name] = at
+				g.Producer[name] = at
 			}
 		}
 	}
-	g.nodes, g.deps = nodes, deps
-	g.model.Graph.Nodes = nodes
+	g.Nodes, g.Deps = nodes, deps
+	g.Model.Graph.Nodes = nodes
 	return nil
 }
 
 // order sorts the nodes topologically, by Kahn's algorithm. The file's own order is
 // kept where it is one, but for nodes that quantise: they directly follow the
 // node whose result they take, with which ONNX Runtime fuses them.
-func (g *graph) order() ([]int, error) {
-	users := make([][]int, len(g.nodes))
-	missing := make([]int, len(g.nodes))
-	for i, deps := range g.deps {
+func (g *Graph) order() ([]int, error) {
+	users := make([][]int, len(g.Nodes))
+	missing := make([]int, len(g.Nodes))
+	for i, deps := range g.Deps {
 		for _, name := range deps {
-			if p := g.producer[name]; p >= 0 {
+			if p := g.Producer[name]; p >= 0 {
 				users[p] = append(users[p], i)
 				missing[i]++
 			}
@@ -200,7 +206,7 @@ func (g *graph) order() ([]int, error) {
 			heap.Push(ready, i)
 		}
 	}
-	order := make([]int, 0, len(g.nodes))
+	order := make([]int, 0, len(g.Nodes))
 	var quantizing []int // ready, and to be taken first
 	for len(quantizing) > 0 || ready.Len() > 0 {
 		var i int
@@ -214,35 +220,35 @@ func (g *graph) order() ([]int, error) {
 			if missing[user]--; missing[user] > 0 {
 				continue
 			}
-			if g.quantizes(user) && g.producer[g.nodes[user].Inputs[0]] == i {
+			if g.Quantizes(user) && g.Producer[g.Nodes[user].Inputs[0]] == i {
 				quantizing = append(quantizing, user)
 			} else {
 				heap.Push(ready, user)
 			}
 		}
 	}
-	if len(order) < len(g.nodes) {
+	if len(order) < len(g.Nodes) {
 		return nil, g.cycle(missing)
 	}
 	return order, nil
 }
 
 // cycle names nodes that need each other, given how many values each node misses.
-func (g *graph) cycle(missing []int) error {
+func (g *Graph) cycle(missing []int) error {
 	i := slices.IndexFunc(missing, func(n int) bool { return n > 0 })
 	seen := map[int]bool{}
 	var last string
 	for !seen[i] { // every node that misses values misses one of such a node
 		seen[i] = true
-		for _, name := range g.deps[i] {
-			if p := g.producer[name]; p >= 0 && missing[p] > 0 {
+		for _, name := range g.Deps[i] {
+			if p := g.Producer[name]; p >= 0 && missing[p] > 0 {
 				last = name
 				i = p
 				break
 			}
 		}
 	}
-	return fmt.Errorf("its nodes form a cycle: %s makes %q and needs it, directly or through others", describe(g.nodes[i]), last)
+	return fmt.Errorf("its nodes form a cycle: %s makes %q and needs it, directly or through others", g.Nodes[i], last)
 }
 
 // An intHeap is a heap.Interface, the smallest first.
@@ -263,69 +269,58 @@ func (h *intHeap) Pop() any {
 	return x
 }
 
-// standard reports whether a node's operator is one of ONNX's own.
-func standard(n onnxfile.Node) bool { return n.Domain == "" || n.Domain == "ai.onnx" }
-
 // quantization reports whether a node's operator is the given one of quantisation,
 // which ONNX Runtime has in a domain of its own, too.
 func quantization(n onnxfile.Node, op string) bool {
-	return n.OpType == op && (standard(n) || n.Domain == "com.microsoft") && len(n.Inputs) > 0
+	return n.OpType == op && (n.Standard() || n.Domain == "com.microsoft") && len(n.Inputs) > 0
 }
 
-// quantizes reports whether node i turns a computed value into integers.
-func (g *graph) quantizes(i int) bool {
-	n := g.nodes[i]
-	return quantization(n, "QuantizeLinear") && g.producer[n.Inputs[0]] >= 0
-}
-
-// describe names a node for a person.
-func describe(n onnxfile.Node) string {
-	if n.Name != "" {
-		return fmt.Sprintf("node %q (%s)", n.Name, n.OpType)
-	}
-	return fmt.Sprintf("node %d (%s)", n.Index, n.OpType)
+// Quantizes reports whether node i turns a computed value into integers.
+func (g *Graph) Quantizes(i int) bool {
+	n := g.Nodes[i]
+	return quantization(n, "QuantizeLinear") && g.Producer[n.Inputs[0]] >= 0
 }
 
 // classify gives every node its role.
-func (g *graph) classify() {
-	g.roles = make([]role, len(g.nodes))
-	g.weights = make([]int64, len(g.nodes))
-	for i, n := range g.nodes {
-		g.roles[i] = g.roleOf(i, n)
+func (g *Graph) classify() {
+	g.Roles = make([]Role, len(g.Nodes))
+	g.weights = make([]int64, len(g.Nodes))
+	for i, n := range g.Nodes {
+		g.Roles[i] = g.roleOf(i, n)
 	}
-	if !slices.Contains(g.roles, anchored) {
+	if !slices.Contains(g.Roles, Anchored) {
 		// Nothing else is there to be divided.
-		for i, r := range g.roles {
-			if r == cheap {
-				g.roles[i] = anchored
+		for i, r := range g.Roles {
+			if r == Cheap {
+				g.Roles[i] = Anchored
 			}
 		}
 	}
-	for i, r := range g.roles {
-		if r == anchored {
-			g.anchors = append(g.anchors, i)
+	for i, r := range g.Roles {
+		if r == Anchored {
+			g.Anchors = append(g.Anchors, i)
 		}
 	}
 }
 
-func (g *graph) roleOf(i int, n onnxfile.Node) role {
+func (g *Graph) roleOf(i int, n onnxfile.Node) Role {
 	// A value is dequantised again where it is needed: what crosses a cut is the
 	// integers, a quarter of the bytes.
 	dequantizes := quantization(n, "DequantizeLinear")
-	if !dequantizes && (!standard(n) || randomOps[n.OpType] || n.Bodies > 0) {
-		return anchored // not known to give the same result when it runs twice
+	if !dequantizes && (!n.Standard() || randomOps[n.OpType] || n.Bodies > 0) {
+		return Anchored // not known to give the same result when it runs twice
 	}
 	free, repeatable := true, cheapOps[n.OpType] || dequantizes
 	var weight int64
-	for k, name := range g.deps[i] {
-		if g.isConstant(name) {
+	for k, name := range g.Deps[i] {
+		if g.IsConstant(name) {
 			weight = min(weight+g.constantBytes(name), maxCheapWeight+1)
 			continue
 		}
 		free = false
-		p := g.producer[name]
+		p := g.Producer[name]
 		fromAnywhere := shapeOps[n.OpType] || dequantizes && k == 0
-		if p != fromInput && !fromAnywhere && (g.roles[p] != cheap || quantization(g.nodes[p], "DequantizeLinear")) {
+		if p != FromInput && !fromAnywhere && (g.Roles[p] != Cheap || quantization(g.Nodes[p], "DequantizeLinear")) {
 			repeatable = false
 		}
 	}
@@ -335,11 +330,11 @@ func (g *graph) roleOf(i int, n onnxfile.Node) role {
 		for _, a := range n.Attributes {
 			g.weights[i] += int64(len(a.Tensor))
 		}
-		return constant
+		return Constant
 	case repeatable && weight <= maxCheapWeight:
-		return cheap
+		return Cheap
 	}
-	return anchored
+	return Anchored
 }
 
 // maxCheapWeight bounds the weights a cheap node may read, in bytes, so that
@@ -347,31 +342,31 @@ func (g *graph) roleOf(i int, n onnxfile.Node) role {
 const maxCheapWeight = 4 << 10
 
 // constantBytes is the size of the weights that a constant is made of.
-func (g *graph) constantBytes(name string) int64 {
-	if p := g.producer[name]; p >= 0 {
+func (g *Graph) constantBytes(name string) int64 {
+	if p := g.Producer[name]; p >= 0 {
 		return g.weights[p]
 	}
-	return g.model.Graph.Initializers[g.initializer[name]].Bytes()
+	return g.Model.Graph.Initializers[g.Initializer[name]].Bytes()
 }
 
-// isConstant reports whether a value depends on weights only.
-func (g *graph) isConstant(name string) bool {
-	p := g.producer[name]
-	return p == fromInitializer || p >= 0 && g.roles[p] == constant
+// IsConstant reports whether a value depends on weights only.
+func (g *Graph) IsConstant(name string) bool {
+	p := g.Producer[name]
+	return p == FromInitializer || p >= 0 && g.Roles[p] == Constant
 }
 
-// constantNode is the value that node i makes of nothing but its attributes, or "".
-func (g *graph) constantNode(i int) string {
-	if g.roles[i] == constant && len(g.deps[i]) == 0 && len(g.nodes[i].Outputs) > 0 {
-		return g.nodes[i].Outputs[0]
+// ConstantNode is the value that node i makes of nothing but its attributes, or "".
+func (g *Graph) ConstantNode(i int) string {
+	if g.Roles[i] == Constant && len(g.Deps[i]) == 0 && len(g.Nodes[i].Outputs) > 0 {
+		return g.Nodes[i].Outputs[0]
 	}
 	return ""
 }
 
-// isCheap reports whether a stage may compute the value again.
-func (g *graph) isCheap(name string) bool {
-	p := g.producer[name]
-	return p >= 0 && g.roles[p] == cheap
+// IsCheap reports whether a stage may compute the value again.
+func (g *Graph) IsCheap(name string) bool {
+	p := g.Producer[name]
+	return p >= 0 && g.Roles[p] == Cheap
 }
 
 // Operators whose result depends on the shape of their input only.
@@ -394,4 +389,34 @@ var cheapOps = map[string]bool{
 var randomOps = map[string]bool{
 	"RandomNormal": true, "RandomNormalLike": true, "RandomUniform": true, "RandomUniformLike": true,
 	"Multinomial": true, "Bernoulli": true, "Dropout": true,
+}
+
+// Random reports whether an operator may give another result every time.
+func Random(op string) bool { return randomOps[op] }
+
+// ShapeOnly reports whether an operator depends on the shape of its input only.
+func ShapeOnly(op string) bool { return shapeOps[op] }
+
+// CheapOp reports whether an operator may be repeated.
+func CheapOp(op string) bool { return cheapOps[op] }
+
+// UnnamedDim is the name of an input's i-th dimension that the model gives none.
+func UnnamedDim(input string, i int) string { return fmt.Sprintf("%s.%d", input, i) }
+
+// DimNames are the names of the inputs' dimensions, in order of appearance;
+// leading[name] is set where the name is the first dimension of an input.
+func DimNames(specs []tensor.Spec) (names []string, leading map[string]bool) {
+	leading = map[string]bool{}
+	for _, s := range specs {
+		for i, d := range s.Dims {
+			if d.Name == "" {
+				continue
+			}
+			if !slices.Contains(names, d.Name) {
+				names = append(names, d.Name)
+			}
+			leading[d.Name] = leading[d.Name] || i == 0
+		}
+	}
+	return names, leading
 }

@@ -1,11 +1,15 @@
-package split
+// Package types asks an engine.Engine for the types and shapes of all values of a graph. The graph is
+// written without its weights and with every value as an output, at several sizes of its inputs.
+//
+// It does not know what the answers are for: neither costs nor stages.
+package types
 
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +19,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/graph"
 	"github.com/distinfer/distinfer/split/onnxfile"
 )
 
@@ -27,13 +33,15 @@ const (
 )
 
 // Values are what is known of every value of a graph.
-type values struct {
-	specs map[string]tensor.Spec
-	sizes map[string]int64 // bytes at the reference shape; 0 when unknown
-	shape map[string][]int64
+type Values struct {
+	Specs  map[string]tensor.Spec
+	Sizes  map[string]int64 // bytes at the reference shape; 0 when unknown
+	Shapes map[string][]int64
 
-	names  []string // of the inputs' dimensions
-	points []asked  // what was answered at several sizes, the reference first
+	Dims   []string // the names of the inputs' dimensions
+	Points []Point  // what was answered at several sizes, the reference first
+
+	g *graph.Graph
 }
 
 // keptWhole reports whether an initializer stays in a skeleton.
@@ -49,9 +57,9 @@ func keptWhole(t onnxfile.Initializer) bool {
 
 // smallExternal reads the data of the initializers that stay in a skeleton and
 // have it in another file.
-func (g *graph) smallExternal(from *onnxfile.DataFolder) (map[string][]byte, error) {
+func smallExternal(g *graph.Graph, from *onnxfile.DataFolder) (map[string][]byte, error) {
 	small := map[string][]byte{}
-	for _, t := range g.model.Graph.Initializers {
+	for _, t := range g.Model.Graph.Initializers {
 		if t.External == nil {
 			continue
 		}
@@ -69,38 +77,20 @@ func (g *graph) smallExternal(from *onnxfile.DataFolder) (map[string][]byte, err
 	return small, nil
 }
 
-// dimNames are the names of the inputs' dimensions, in order of appearance;
-// leading[name] is set where the name is the first dimension of an input.
-func dimNames(specs []tensor.Spec) (names []string, leading map[string]bool) {
-	leading = map[string]bool{}
-	for _, s := range specs {
-		for i, d := range s.Dims {
-			if d.Name == "" {
-				continue
-			}
-			if !slices.Contains(names, d.Name) {
-				names = append(names, d.Name)
-			}
-			leading[d.Name] = leading[d.Name] || i == 0
-		}
-	}
-	return names, leading
-}
-
-// referenceBatch and referenceOthers are the sizes at which costs are reckoned,
+// ReferenceBatch and referenceOthers are the sizes at which costs are reckoned,
 // unless told otherwise: one item of a batch, and of everything else (tokens, for
 // a text model) the first number that the model takes; one with few positions
 // does not take many.
-const referenceBatch = 1
+const ReferenceBatch = 1
 
 func referenceOthers() []int64 { return []int64{128, 64, 32, 16, 8, 4, 2, 1, 256, 512} }
 
 // maxReference bounds the sizes that costs can be reckoned at.
 const maxReference = 1 << 20
 
-// references are the sizes to reckon costs at, in order of preference.
-func (g *graph) references(given map[string]int64) ([]tensor.Sizes, error) {
-	names, leading := dimNames(g.inputs)
+// References are the sizes to reckon costs at, in order of preference.
+func References(g *graph.Graph, given map[string]int64) ([]tensor.Sizes, error) {
+	names, leading := graph.DimNames(g.Inputs)
 	for n := range given {
 		if !slices.Contains(names, n) {
 			return nil, fmt.Errorf("the model has no dimension %q; it has %q", n, names)
@@ -118,7 +108,7 @@ func (g *graph) references(given map[string]int64) ([]tensor.Sizes, error) {
 			case told:
 				sizes[n] = size
 			case leading[n]:
-				sizes[n] = referenceBatch
+				sizes[n] = ReferenceBatch
 			default:
 				sizes[n], free = other, true
 			}
@@ -131,17 +121,17 @@ func (g *graph) references(given map[string]int64) ([]tensor.Sizes, error) {
 	return list, nil
 }
 
-// infer asks the engine for the types of all values, and for their shapes at
+// Infer asks the engine for the types of all values, and for their shapes at
 // the first of the reference sizes that the model takes, which it returns. Which
 // dimension of a value follows which dimension of the inputs is found by asking
 // again, at other sets of sizes.
-func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.Sizes) (*values, tensor.Sizes, error) {
-	q, err := g.newInference(e, data)
+func Infer(g *graph.Graph, e engine.Engine, data *onnxfile.DataFolder, references []tensor.Sizes) (*Values, tensor.Sizes, error) {
+	q, err := NewInference(g, e, data)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() { _ = os.RemoveAll(q.dir) }()
-	names, _ := dimNames(g.inputs)
+	defer q.Close()
+	names, _ := graph.DimNames(g.Inputs)
 	// The probes do not depend on the reference.
 	var at map[string]tensor.Spec
 	var reference tensor.Sizes
@@ -159,28 +149,28 @@ func (g *graph) infer(e Engine, data *onnxfile.DataFolder, references []tensor.S
 		return nil, nil, err
 	}
 
-	v := &values{specs: map[string]tensor.Spec{}, sizes: map[string]int64{}, shape: map[string][]int64{}, names: names}
-	v.points = append([]asked{{reference, at}}, found.asked...)
-	for _, spec := range g.inputs {
-		v.specs[spec.Name] = spec
+	v := NewValues(g)
+	v.Points = append([]Point{{reference, at}}, found.points...)
+	for _, spec := range g.Inputs {
+		v.Specs[spec.Name] = spec
 		if shape, ok := spec.Resolve(reference); ok {
-			v.note(spec, shape)
+			v.Add(spec, shape)
 		}
 	}
-	for _, t := range g.model.Graph.Initializers {
+	for _, t := range g.Model.Graph.Initializers {
 		spec := specOf(t)
-		v.specs[t.Name] = spec
-		v.note(spec, t.Dims)
+		v.Specs[t.Name] = spec
+		v.Add(spec, t.Dims)
 	}
 	for name, spec := range at {
-		if g.producer[name] < 0 {
+		if g.Producer[name] < 0 {
 			continue
 		}
 		if shape, ok := spec.Resolve(nil); ok {
-			v.note(spec, shape)
+			v.Add(spec, shape)
 		}
 		spec.Dims = found.follow(spec, names, reference)
-		v.specs[name] = spec
+		v.Specs[name] = spec
 	}
 	return v, reference, nil
 }
@@ -193,13 +183,13 @@ func specOf(t onnxfile.Initializer) tensor.Spec {
 	return spec
 }
 
-// An inference asks the engine for types and shapes, a slice of the nodes at a
+// An Inference asks the engine for types and shapes, a slice of the nodes at a
 // time: the time it takes for one question grows with the square of the values.
 // Deep models repeat themselves: what is the same question but for the names is
 // asked once.
-type inference struct {
-	g      *graph
-	engine Engine
+type Inference struct {
+	g      *graph.Graph
+	engine engine.Engine
 	small  map[string][]byte // external data of initializers that stay
 	data   *onnxfile.DataFolder
 	dir    string
@@ -218,8 +208,9 @@ const sliceNodes = 720
 // that a model may be newer than the runtime.
 const skeletonIR = 10
 
-func (g *graph) newInference(e Engine, data *onnxfile.DataFolder) (*inference, error) {
-	small, err := g.smallExternal(data)
+// NewInference makes an Inference; Close removes what it wrote.
+func NewInference(g *graph.Graph, e engine.Engine, data *onnxfile.DataFolder) (*Inference, error) {
+	small, err := smallExternal(g, data)
 	if err != nil {
 		return nil, err
 	}
@@ -227,12 +218,12 @@ func (g *graph) newInference(e Engine, data *onnxfile.DataFolder) (*inference, e
 	if err != nil {
 		return nil, fmt.Errorf("make a temporary folder: %w; choose another place with TMPDIR", err)
 	}
-	return &inference{g: g, engine: e, small: small, data: data, dir: dir, answered: map[[sha256.Size]byte][]tensor.Spec{}}, nil
+	return &Inference{g: g, engine: e, small: small, data: data, dir: dir, answered: map[[sha256.Size]byte][]tensor.Spec{}}, nil
 }
 
 // firstAccepted asks at one set of sizes after the other, and at last without
 // sizes, until the model is accepted. The error is that of the first.
-func (q *inference) firstAccepted(references []tensor.Sizes) (at map[string]tensor.Spec, reference tensor.Sizes, err error) {
+func (q *Inference) firstAccepted(references []tensor.Sizes) (at map[string]tensor.Spec, reference tensor.Sizes, err error) {
 	for _, sizes := range append(slices.Clone(references), tensor.Sizes{}) {
 		at, errAt := q.at(sizes, true)
 		if errAt == nil {
@@ -247,35 +238,35 @@ func (q *inference) firstAccepted(references []tensor.Sizes) (at map[string]tens
 
 // probed is what was found at other sizes than the reference.
 type probed struct {
-	asked []asked // at two sets of sizes, or none when the model does not take them
+	points []Point // at two sets of sizes, or none when the model does not take them
 	// symbolic is what is known without sizes. It is nil when that is not needed to
 	// tell which dimensions are fixed, since one of the sets has large sizes.
 	symbolic map[string]tensor.Spec
 	declared map[string]tensor.Spec // what the model itself says
 }
 
-// asked are the specs of all values at some sizes.
-type asked struct {
-	sizes tensor.Sizes
-	specs map[string]tensor.Spec
+// A Point is the specs of all values at some sizes of the inputs' dimensions.
+type Point struct {
+	Sizes tensor.Sizes
+	Specs map[string]tensor.Spec
 }
 
 // probe asks at two sets of sizes, small ones and large ones if the model takes
 // them: a dimension may stay the same over many sizes (behind a convolution with a
 // stride), or stop to follow another (at a limit on positions).
-func (q *inference) probe(names []string) probed {
+func (q *Inference) probe(names []string) probed {
 	if len(names) == 0 {
 		return probed{} // all is fixed
 	}
 	ask := func(p *probed, sizes tensor.Sizes) bool {
 		specs, err := q.at(sizes, false)
 		if err == nil {
-			p.asked = append(p.asked, asked{sizes, specs})
+			p.points = append(p.points, Point{sizes, specs})
 		}
 		return err == nil
 	}
 	p := probed{declared: map[string]tensor.Spec{}}
-	for _, list := range [][]onnxfile.ValueInfo{q.g.model.Graph.Values, q.g.model.Graph.Outputs} {
+	for _, list := range [][]onnxfile.ValueInfo{q.g.Model.Graph.Values, q.g.Model.Graph.Outputs} {
 		for _, v := range list {
 			p.declared[v.Spec.Name] = v.Spec
 		}
@@ -292,8 +283,8 @@ func (q *inference) probe(names []string) probed {
 			ask(&p, next)
 		}
 	}
-	if len(p.asked) < 2 {
-		p.asked = nil
+	if len(p.points) < 2 {
+		p.points = nil
 	}
 	var err error
 	if p.symbolic, err = q.at(nil, false); err != nil {
@@ -305,12 +296,12 @@ func (q *inference) probe(names []string) probed {
 // at asks for the types of all values at the given sizes of the inputs'
 // dimensions. Unless ranks is set, values of unknown rank may be reported as
 // scalars.
-func (q *inference) at(sizes tensor.Sizes, ranks bool) (map[string]tensor.Spec, error) {
+func (q *Inference) at(sizes tensor.Sizes, ranks bool) (map[string]tensor.Spec, error) {
 	specs := q.inputsAt(sizes)
 	// What one slice leaves open is an input of the next.
-	ranks = ranks || len(q.g.nodes) > sliceNodes
-	for start := 0; start < len(q.g.nodes); start += sliceNodes {
-		if err := q.slice(start, min(start+sliceNodes, len(q.g.nodes)), specs, ranks); err != nil {
+	ranks = ranks || len(q.g.Nodes) > sliceNodes
+	for start := 0; start < len(q.g.Nodes); start += sliceNodes {
+		if err := q.slice(start, min(start+sliceNodes, len(q.g.Nodes)), specs, ranks); err != nil {
 			return nil, err
 		}
 	}
@@ -318,9 +309,9 @@ func (q *inference) at(sizes tensor.Sizes, ranks bool) (map[string]tensor.Spec, 
 }
 
 // inputsAt are the types of the inputs at the given sizes.
-func (q *inference) inputsAt(sizes tensor.Sizes) map[string]tensor.Spec {
-	specs := make(map[string]tensor.Spec, len(q.g.producer))
-	for _, spec := range q.g.inputs {
+func (q *Inference) inputsAt(sizes tensor.Sizes) map[string]tensor.Spec {
+	specs := make(map[string]tensor.Spec, len(q.g.Producer))
+	for _, spec := range q.g.Inputs {
 		if shape, ok := spec.Resolve(sizes); ok {
 			spec.Dims = make([]tensor.Dim, len(shape))
 			for i, n := range shape {
@@ -333,7 +324,7 @@ func (q *inference) inputsAt(sizes tensor.Sizes) map[string]tensor.Spec {
 }
 
 // slice adds the types of what the nodes from start up to end make.
-func (q *inference) slice(start, end int, specs map[string]tensor.Spec, ranks bool) error {
+func (q *Inference) slice(start, end int, specs map[string]tensor.Spec, ranks bool) error {
 	skeleton := q.skeleton(start, end, specs)
 	answers, err := q.types(skeleton)
 	if err != nil {
@@ -356,7 +347,7 @@ func (q *inference) slice(start, end int, specs map[string]tensor.Spec, ranks bo
 // settleRanks tells scalars from values of unknown rank, which the engine
 // reports alike: the shape of a scalar has no elements, that of a value of
 // unknown rank an unknown number of them.
-func (q *inference) settleRanks(skeleton onnxfile.Subgraph, unsure []string, specs map[string]tensor.Spec) error {
+func (q *Inference) settleRanks(skeleton onnxfile.Subgraph, unsure []string, specs map[string]tensor.Spec) error {
 	if len(unsure) == 0 {
 		return nil
 	}
@@ -388,9 +379,9 @@ const rankSuffix = "/rank of it"
 // What the nodes need of those before them are typed inputs, too, but constants
 // and cheap values, on whose contents shapes may depend, are made again, and so is
 // what cannot be an input since it is no tensor.
-func (q *inference) skeleton(start, end int, specs map[string]tensor.Spec) onnxfile.Subgraph {
+func (q *Inference) skeleton(start, end int, specs map[string]tensor.Spec) onnxfile.Subgraph {
 	g := q.g
-	s := onnxfile.Subgraph{Inline: q.small, Data: "skeleton.data", IRVersion: min(g.model.IRVersion, skeletonIR)}
+	s := onnxfile.Subgraph{Inline: q.small, Data: "skeleton.data", IRVersion: min(g.Model.IRVersion, skeletonIR)}
 	again := map[int]bool{}
 	declared := map[string]bool{}
 	var weights []int
@@ -398,22 +389,22 @@ func (q *inference) skeleton(start, end int, specs map[string]tensor.Spec) onnxf
 	budget := sliceNodes
 	var need func(name string)
 	need = func(name string) {
-		p := g.producer[name]
+		p := g.Producer[name]
 		if p >= start || p >= 0 && again[p] || declared[name] {
 			return
 		}
-		if p >= 0 && (specs[name].DType == tensor.Undefined || g.roles[p] != anchored && budget > 0) {
+		if p >= 0 && (specs[name].DType == tensor.Undefined || g.Roles[p] != graph.Anchored && budget > 0) {
 			again[p] = true
 			budget--
-			for _, dep := range g.deps[p] {
+			for _, dep := range g.Deps[p] {
 				need(dep)
 			}
 			return
 		}
 		declared[name] = true
-		if p == fromInitializer {
-			i := g.initializer[name]
-			if t := g.model.Graph.Initializers[i]; keptWhole(t) {
+		if p == graph.FromInitializer {
+			i := g.Initializer[name]
+			if t := g.Model.Graph.Initializers[i]; keptWhole(t) {
 				weights = append(weights, i)
 			} else {
 				s.Inputs = append(s.Inputs, onnxfile.Declare(specOf(t)))
@@ -423,16 +414,16 @@ func (q *inference) skeleton(start, end int, specs map[string]tensor.Spec) onnxf
 		s.Inputs = append(s.Inputs, onnxfile.Declare(specs[name]))
 	}
 	for i := start; i < end; i++ {
-		for _, dep := range g.deps[i] {
+		for _, dep := range g.Deps[i] {
 			need(dep)
 		}
 	}
 	slices.Sort(weights)
 	s.Initializers = weights
-	s.Nodes = sortedKeys(again)
+	s.Nodes = slices.Sorted(maps.Keys(again))
 	for i := start; i < end; i++ {
 		s.Nodes = append(s.Nodes, i)
-		for _, name := range g.nodes[i].Outputs {
+		for _, name := range g.Nodes[i].Outputs {
 			if name != "" {
 				s.Outputs = append(s.Outputs, onnxfile.Declare(tensor.Spec{Name: name}))
 			}
@@ -443,7 +434,7 @@ func (q *inference) skeleton(start, end int, specs map[string]tensor.Spec) onnxf
 
 // question identifies a skeleton but for the names in it: each stands for the place
 // where it first occurs.
-func (q *inference) question(s onnxfile.Subgraph) [sha256.Size]byte {
+func (q *Inference) question(s onnxfile.Subgraph) [sha256.Size]byte {
 	places := map[string]int{}
 	var text []byte
 	name := func(n string) {
@@ -466,7 +457,7 @@ func (q *inference) question(s onnxfile.Subgraph) [sha256.Size]byte {
 		text = append(append(text, spec.String()...), 0)
 	}
 	name("") // an input that is left out is always the first
-	graph := &q.g.model.Graph
+	graph := &q.g.Model.Graph
 	for _, v := range s.Inputs {
 		name(v.Spec.Name)
 		value(v)
@@ -503,7 +494,7 @@ func (q *inference) question(s onnxfile.Subgraph) [sha256.Size]byte {
 }
 
 // types asks for the types of a skeleton's outputs.
-func (q *inference) types(skeleton onnxfile.Subgraph) ([]tensor.Spec, error) {
+func (q *Inference) types(skeleton onnxfile.Subgraph) ([]tensor.Spec, error) {
 	question := q.question(skeleton)
 	q.mutex.Lock()
 	answer, known := q.answered[question]
@@ -528,8 +519,8 @@ func (q *inference) types(skeleton onnxfile.Subgraph) ([]tensor.Spec, error) {
 }
 
 // ask writes a skeleton and has the engine read it.
-func (q *inference) ask(skeleton onnxfile.Subgraph) (map[string]tensor.Spec, error) {
-	part, err := q.g.model.Part(skeleton)
+func (q *Inference) ask(skeleton onnxfile.Subgraph) (map[string]tensor.Spec, error) {
+	part, err := q.g.Model.Part(skeleton)
 	if err != nil {
 		return nil, err
 	}
@@ -539,7 +530,7 @@ func (q *inference) ask(skeleton onnxfile.Subgraph) (map[string]tensor.Spec, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "skeleton.onnx")
-	if err := writePart(path, part, skeleton.Data, q.data); err != nil {
+	if err := part.WriteTemp(path, skeleton.Data, q.data); err != nil {
 		return nil, err
 	}
 	specs, err := q.engine.Types(path)
@@ -558,29 +549,17 @@ func (q *inference) ask(skeleton onnxfile.Subgraph) (map[string]tensor.Spec, err
 	return byName, nil
 }
 
-// writePart writes a temporary model file, and beside it its external data under
-// the name that the part was laid out with.
-func writePart(path string, part *onnxfile.Part, dataName string, from *onnxfile.DataFolder) error {
-	write := func(path string, write func(io.Writer) error) error {
-		f, err := os.Create(path)
-		if err == nil {
-			err = errors.Join(write(f), f.Close())
-		}
-		if err != nil {
-			return fmt.Errorf("write to the temporary folder: %w; choose another with TMPDIR", err)
-		}
-		return nil
-	}
-	if err := write(path, part.WriteModel); err != nil || !part.HasData() {
-		return err
-	}
-	return write(filepath.Join(filepath.Dir(path), dataName), func(w io.Writer) error { return part.WriteData(w, from) })
+// NewValues makes Values of a graph of which nothing is known.
+func NewValues(g *graph.Graph) *Values {
+	names, _ := graph.DimNames(g.Inputs)
+	return &Values{Specs: map[string]tensor.Spec{}, Sizes: map[string]int64{}, Shapes: map[string][]int64{}, Dims: names, g: g}
 }
 
-func (v *values) note(spec tensor.Spec, shape []int64) {
-	v.shape[spec.Name] = shape
+// Add notes the shape of a value at the reference.
+func (v *Values) Add(spec tensor.Spec, shape []int64) {
+	v.Shapes[spec.Name] = shape
 	if n, err := tensor.Elements(shape); err == nil {
-		v.sizes[spec.Name] = max(spec.DType.Bytes(n), 0)
+		v.Sizes[spec.Name] = max(spec.DType.Bytes(n), 0)
 	}
 }
 
@@ -649,8 +628,8 @@ func (p probed) fixed(name string, i int, d tensor.Dim) bool {
 	if !d.IsFixed() {
 		return false
 	}
-	for _, a := range p.asked {
-		if dims := a.specs[name].Dims; i >= len(dims) || dims[i] != d {
+	for _, a := range p.points {
+		if dims := a.Specs[name].Dims; i >= len(dims) || dims[i] != d {
 			return false
 		}
 	}
@@ -668,10 +647,63 @@ func (p probed) fixed(name string, i int, d tensor.Dim) bool {
 // follows reports whether dimension i of a value was that of the given name at all
 // sizes that were asked.
 func (p probed) follows(name string, i int, dim string) bool {
-	for _, a := range p.asked {
-		if dims := a.specs[name].Dims; i >= len(dims) || dims[i] != tensor.Fixed(a.sizes[dim]) {
+	for _, a := range p.points {
+		if dims := a.Specs[name].Dims; i >= len(dims) || dims[i] != tensor.Fixed(a.Sizes[dim]) {
 			return false
 		}
 	}
-	return len(p.asked) > 0
+	return len(p.points) > 0
+}
+
+// Accepts reports whether the operators of the first nodes accept inputs of some sizes.
+func (q *Inference) Accepts(sizes tensor.Sizes, nodes int) bool {
+	return q.slice(0, min(len(q.g.Nodes), nodes), q.inputsAt(sizes), false) == nil
+}
+
+// Close removes the temporary files.
+func (q *Inference) Close() { _ = os.RemoveAll(q.dir) }
+
+// List is the specs of some values.
+func (v *Values) List(names []string) []tensor.Spec {
+	specs := make([]tensor.Spec, len(names))
+	for i, name := range names {
+		specs[i] = v.Specs[name]
+	}
+	return specs
+}
+
+// Bytes is the size of some values at the reference shape.
+func (v *Values) Bytes(names []string) int64 {
+	var sum int64
+	for _, name := range names {
+		sum += v.Sizes[name]
+	}
+	return sum
+}
+
+// Subgraph is a part of the graph, by the indices of its nodes and initializers and the names of
+// its inputs and outputs.
+func (v *Values) Subgraph(nodes, weights []int, inputs, outputs []string) onnxfile.Subgraph {
+	s := onnxfile.Subgraph{Nodes: nodes, Initializers: weights}
+	for _, name := range inputs {
+		s.Inputs = append(s.Inputs, v.Info(name))
+	}
+	// Initializers that callers of the whole model may override stay so.
+	for _, i := range weights {
+		if info, ok := v.g.Declared[v.g.Model.Graph.Initializers[i].Name]; ok {
+			s.Inputs = append(s.Inputs, info)
+		}
+	}
+	for _, name := range outputs {
+		s.Outputs = append(s.Outputs, v.Info(name))
+	}
+	return s
+}
+
+// Info is what the model declares of an input or output, or else what was inferred.
+func (v *Values) Info(name string) onnxfile.ValueInfo {
+	if info, ok := v.g.Declared[name]; ok {
+		return info
+	}
+	return onnxfile.Declare(v.Specs[name])
 }

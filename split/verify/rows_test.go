@@ -1,4 +1,4 @@
-package split
+package verify_test
 
 import (
 	"context"
@@ -12,7 +12,10 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/split"
+	"github.com/distinfer/distinfer/split/enginetest"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
+	"github.com/distinfer/distinfer/split/verify"
 )
 
 // labels opens the text model of a bundle of a classifier.
@@ -40,7 +43,7 @@ func textModel(t *testing.T, model []byte, tokenizer string) string {
 // several, with and without verification.
 func TestWhichTextsMayBeComputedTogetherIsFoundOut(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
+	e := enginetest.New(t)
 	const none, right, left, any = "none", "right", "left", "right left"
 	for kind, want := range map[string]struct{ sides, reason string }{
 		"nothing":                           {any, ""},
@@ -53,12 +56,12 @@ func TestWhichTextsMayBeComputedTogetherIsFoundOut(t *testing.T) {
 		"one id of many in the batch":       {none, "of texts of equal length computed together, some have another answer than alone"},
 		"the largest of the batch":          {none, "of texts of equal length computed together, some have another answer than alone"},
 	} {
-		for _, verify := range []bool{true, false} {
+		for _, verified := range []bool{true, false} {
 			t.Run(kind, func(t *testing.T) {
 				t.Parallel()
 				path := textModel(t, onnxtest.TextModel(kind), onnxtest.TextTokenizer("null"))
-				o := Options{Stages: 2, Out: filepath.Join(t.TempDir(), "stages"), Verify: verify, Texts: labels}
-				report, err := Split(context.Background(), path, e, o)
+				o := split.Options{Stages: 2, Out: filepath.Join(t.TempDir(), "stages"), Verify: verified, Texts: labels}
+				report, err := split.Split(context.Background(), path, e, o)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -78,7 +81,7 @@ func TestWhichTextsMayBeComputedTogetherIsFoundOut(t *testing.T) {
 				if _, err := json.Marshal(report); err != nil {
 					t.Error(err)
 				}
-				v, err := Verify(context.Background(), e, b, VerifyOptions{Model: path, Texts: labels})
+				v, err := verify.Verify(context.Background(), e, b, verify.Options{Model: path, Texts: labels})
 				if err != nil || want.sides != none && !slices.Equal(v.Rows.Padding, b.Rows.Padding) {
 					t.Errorf("verified later: %+v, %v", v, err)
 				}
@@ -90,14 +93,14 @@ func TestWhichTextsMayBeComputedTogetherIsFoundOut(t *testing.T) {
 // A bundle that lets more be computed together than may be is refused by verify.
 func TestVerifyHoldsABundleToWhatItSaysOfRows(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
+	e := enginetest.New(t)
 	for kind, claims := range map[string]bundle.Rows{
 		"rows by an id": {Independent: true},
 		"a place":       {Independent: true, Padding: []string{bundle.Right, bundle.Left}},
 	} {
 		path := textModel(t, onnxtest.TextModel(kind), onnxtest.TextTokenizer("null"))
 		out := filepath.Join(t.TempDir(), "stages")
-		if _, err := Split(context.Background(), path, e, Options{Stages: 1, Out: out, Texts: labels}); err != nil {
+		if _, err := split.Split(context.Background(), path, e, split.Options{Stages: 1, Out: out, Texts: labels}); err != nil {
 			t.Fatal(err)
 		}
 		b, err := bundle.Open(out)
@@ -105,7 +108,7 @@ func TestVerifyHoldsABundleToWhatItSaysOfRows(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.Rows = &claims
-		if _, err := Verify(context.Background(), e, b, VerifyOptions{Texts: labels}); err == nil || !strings.Contains(err.Error(), "the bundle lets be computed together texts of") {
+		if _, err := verify.Verify(context.Background(), e, b, verify.Options{Texts: labels}); err == nil || !strings.Contains(err.Error(), "the bundle lets be computed together texts of") {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
@@ -114,18 +117,18 @@ func TestVerifyHoldsABundleToWhatItSaysOfRows(t *testing.T) {
 // What cannot be tried is not trusted, and the reason says why.
 func TestWhatCannotBeTriedIsComputedAlone(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
+	e := enginetest.New(t)
 	path := textModel(t, onnxtest.TextModel("nothing"), onnxtest.TextTokenizer("null"))
 	for name, c := range map[string]struct {
-		change func(*Options)
+		change func(*split.Options)
 		want   string
 	}{
-		"no memory":                       {func(o *Options) { o.Memory = 1 << 20 }, "not tested: loading stage 0 takes about"},
-		"no memory, without verification": {func(o *Options) { o.Memory, o.Verify = 1<<20, false }, "not tested: loading stage 0 takes about"},
+		"no memory":                       {func(o *split.Options) { o.Memory = 1 << 20 }, "not tested: loading stage 0 takes about"},
+		"no memory, without verification": {func(o *split.Options) { o.Memory, o.Verify = 1<<20, false }, "not tested: loading stage 0 takes about"},
 	} {
-		o := Options{Stages: 1, Out: filepath.Join(t.TempDir(), "stages"), Verify: true, Texts: labels}
+		o := split.Options{Stages: 1, Out: filepath.Join(t.TempDir(), "stages"), Verify: true, Texts: labels}
 		c.change(&o)
-		report, err := Split(context.Background(), path, e, o)
+		report, err := split.Split(context.Background(), path, e, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,8 +142,8 @@ func TestWhatCannotBeTriedIsComputedAlone(t *testing.T) {
 // is that of every text: only other texts are another matter then.
 func TestRowsWhosePaddingIsPartOfTheText(t *testing.T) {
 	t.Parallel()
-	e := engine(t)
-	report, err := Split(context.Background(), modelPath(t, "seed-rnn"), e, Options{Stages: 2, Out: filepath.Join(t.TempDir(), "stages"), Texts: labels})
+	e := enginetest.New(t)
+	report, err := split.Split(context.Background(), enginetest.Model(t, "seed-rnn"), e, split.Options{Stages: 2, Out: filepath.Join(t.TempDir(), "stages"), Texts: labels})
 	if err != nil {
 		t.Fatal(err)
 	}

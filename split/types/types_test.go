@@ -1,20 +1,22 @@
-package split
+package types
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/enginetest"
+	"github.com/distinfer/distinfer/split/graph"
 	"github.com/distinfer/distinfer/split/onnxfile"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
 // asking counts the questions to an engine.
 type asking struct {
-	Engine
+	engine.Engine
 	questions atomic.Int64
 }
 
@@ -61,16 +63,13 @@ func TestDeepModelsAreAskedAboutSliceBySlice(t *testing.T) {
 	}
 	g.Node("ReduceSum", []string{last}, []string{"scalar"}, onnxtest.IntAttr("keepdims", 0))
 	g.Output("scalar", 1)
-	path := filepath.Join(t.TempDir(), "model.onnx")
-	if err := os.WriteFile(path, g.Model(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := enginetest.Write(t, g.Model())
 	file, err := onnxfile.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
-	gr, err := newGraph(&file.Model)
+	gr, err := graph.New(&file.Model)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,27 +78,27 @@ func TestDeepModelsAreAskedAboutSliceBySlice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = data.Close() }()
-	references, err := gr.references(nil)
+	references, err := References(gr, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &asking{Engine: engine(t)}
-	v, _, err := gr.infer(e, data, references)
+	e := &asking{Engine: enginetest.New(t)}
+	v, _, err := Infer(gr, e, data, references)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range blocks {
 		for part, want := range map[string]string{"product": "float32[batch,8]", "shape": "int64[2]", "shaped": "float32[batch,8]", "sum": "float32[batch,8]"} {
 			name := fmt.Sprintf("block%d/%s", i, part)
-			if got := v.specs[name].String(); got != name+" "+want {
+			if got := v.Specs[name].String(); got != name+" "+want {
 				t.Fatalf("%s, want %s", got, want)
 			}
 		}
 	}
-	if got := v.specs["scalar"].String(); got != "scalar float32[]" {
+	if got := v.Specs["scalar"].String(); got != "scalar float32[]" {
 		t.Errorf("%s", got)
 	}
-	slices := int64(len(gr.nodes)+sliceNodes-1) / sliceNodes
+	slices := int64(len(gr.Nodes)+sliceNodes-1) / sliceNodes
 	if n := e.questions.Load(); n >= 3*slices {
 		t.Errorf("%d questions for %d slices at three sizes", n, slices)
 	}

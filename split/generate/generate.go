@@ -1,4 +1,8 @@
-package split
+// Package generate makes inputs that a model is likely to take, from what its operators take them
+// for. A table says it for each input of an operator: places along an axis, lengths, shapes, …
+//
+// It knows the graph's operators, and nothing of cutting or comparing.
+package generate
 
 import (
 	"fmt"
@@ -9,6 +13,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/graph"
 	"github.com/distinfer/distinfer/split/onnxfile"
 )
 
@@ -16,19 +21,19 @@ import (
 type sense uint8
 
 const (
-	index    sense = iota + 1 // places along the axis of the data (of any axis, without an attribute axis)
-	length                    // at least 1 and at most the axis of the data
-	count                     // 1, 2 or 3
-	none                      // 0
-	single                    // 1
-	large                     // more than any axis is long, or as much as a signal needs
-	ordinals                  // 0, 1, 2, …
-	ones                      // axes of the data that are 1
-	shape                     // -1, 1, 1, …, which any data can be given
-	like                      // the dimensions of the data, and 1 behind them
-	last                      // the last dimension of the data, and 1 behind it
-	parts                     // as many numbers that add up to the axis of the data
-	positive                  // above 0
+	placeOnAxis  sense = iota + 1 // places along the axis of the data (of any axis, without an attribute axis)
+	lengthOnAxis                  // at least 1 and at most as long as the axis of the data
+	smallCount                    // 1, 2 or 3
+	zero                          // 0
+	one                           // 1
+	beyondAxes                    // more than any axis is long, or as much as a signal needs
+	axisNumbers                   // 0, 1, 2, …
+	unitAxes                      // axes of the data that are 1
+	anyShape                      // -1, 1, 1, …, which any data can be given
+	sameDims                      // the dimensions of the data, and 1 behind them
+	lastDim                       // the last dimension of the data, and 1 behind it
+	partsOfAxis                   // as many numbers that add up to the axis of the data
+	aboveZero                     // above 0
 )
 
 // A use is one input of an operator: its sense, which other input of the operator
@@ -44,67 +49,67 @@ const anyAxis = math.MinInt64
 
 // uses are the inputs, by operator and position, that do not take just any value.
 var uses = map[string]map[int]use{
-	"Gather":                    {1: {index, 0, 0}},
-	"GatherElements":            {1: {index, 0, 0}},
-	"GatherND":                  {1: {index, 0, anyAxis}},
-	"Scatter":                   {1: {index, 0, 0}},
-	"ScatterElements":           {1: {index, 0, 0}},
-	"ScatterND":                 {1: {index, 0, anyAxis}},
-	"TensorScatter":             {2: {none, 0, 0}},
-	"RoiAlign":                  {2: {index, 0, 0}},
-	"MaxUnpool":                 {1: {index, 0, anyAxis}, 2: {like, 0, 0}},
-	"Attention":                 {6: {length, 1, -2}},
-	"RotaryEmbedding":           {3: {index, 1, 0}},
-	"NegativeLogLikelihoodLoss": {1: {index, 0, 1}},
-	"SoftmaxCrossEntropyLoss":   {1: {index, 0, 1}},
-	"Reshape":                   {1: {shape, 0, 0}},
-	"Expand":                    {1: {single, 0, 0}},
-	"Tile":                      {1: {count, 0, 0}},
-	"ConstantOfShape":           {0: {count, 0, 0}},
-	"AffineGrid":                {1: {like, 0, 0}},
-	"CenterCropPad":             {1: {count, 0, 0}},
-	"Col2Im":                    {1: {last, 0, 0}, 2: {single, 0, 0}},
-	"Slice":                     {1: {none, 0, 0}, 2: {large, 0, 0}, 3: {ordinals, 0, 0}, 4: {single, 0, 0}},
-	"Pad":                       {1: {none, 0, 0}, 3: {ordinals, 0, 0}},
-	"Resize":                    {1: {none, 0, 0}, 2: {single, 0, 0}, 3: {like, 0, 0}},
-	"Upsample":                  {1: {single, 0, 0}},
-	"Unsqueeze":                 {1: {ordinals, 0, 0}},
-	"Squeeze":                   {1: {ones, 0, 0}},
-	"Split":                     {1: {parts, 0, 0}},
-	"SplitToSequence":           {1: {parts, 0, 0}},
-	"SequenceAt":                {1: {none, 0, 0}},
-	"TopK":                      {1: {single, 0, 0}},
-	"OneHot":                    {1: {count, 0, 0}},
-	"Range":                     {0: {none, 0, 0}, 1: {count, 0, 0}, 2: {single, 0, 0}},
-	"Trilu":                     {1: {none, 0, 0}},
-	"CumSum":                    {1: {none, 0, 0}},
-	"CumProd":                   {1: {none, 0, 0}},
-	"Loop":                      {0: {count, 0, 0}},
-	"RNN":                       {4: {length, 0, 0}},
-	"GRU":                       {4: {length, 0, 0}},
-	"LSTM":                      {4: {length, 0, 0}},
-	"ReverseSequence":           {1: {single, 0, 0}},
-	"NonMaxSuppression":         {2: {count, 0, 0}, 3: {positive, 0, 0}, 4: {positive, 0, 0}},
-	"Dropout":                   {1: {positive, 0, 0}},
-	"BatchNormalization":        {4: {positive, 0, 0}},
-	"Bernoulli":                 {0: {positive, 0, 0}},
-	"Clip":                      {1: {none, 0, 0}, 2: {count, 0, 0}},
-	"Div":                       {1: {positive, 0, 0}}, // integers cannot be divided by 0
-	"Mod":                       {1: {positive, 0, 0}},
-	"QuantizeLinear":            {1: {positive, 0, 0}},
-	"DequantizeLinear":          {1: {positive, 0, 0}, 2: {none, 0, 0}},
-	"QLinearMatMul":             {1: {positive, 0, 0}, 4: {positive, 0, 0}, 6: {positive, 0, 0}},
-	"QLinearConv":               {1: {positive, 0, 0}, 4: {positive, 0, 0}, 6: {positive, 0, 0}},
-	"DFT":                       {1: {count, 0, 0}, 2: {single, 0, 0}},
-	"STFT":                      {1: {count, 0, 0}, 3: {count, 0, 0}},
-	"HannWindow":                {0: {count, 0, 0}},
-	"HammingWindow":             {0: {count, 0, 0}},
-	"BlackmanWindow":            {0: {count, 0, 0}},
-	"MelWeightMatrix":           {0: {count, 0, 0}, 1: {large, 0, 0}, 2: {large, 0, 0}, 3: {none, 0, 0}, 4: {count, 0, 0}},
+	"Gather":                    {1: {placeOnAxis, 0, 0}},
+	"GatherElements":            {1: {placeOnAxis, 0, 0}},
+	"GatherND":                  {1: {placeOnAxis, 0, anyAxis}},
+	"Scatter":                   {1: {placeOnAxis, 0, 0}},
+	"ScatterElements":           {1: {placeOnAxis, 0, 0}},
+	"ScatterND":                 {1: {placeOnAxis, 0, anyAxis}},
+	"TensorScatter":             {2: {zero, 0, 0}},
+	"RoiAlign":                  {2: {placeOnAxis, 0, 0}},
+	"MaxUnpool":                 {1: {placeOnAxis, 0, anyAxis}, 2: {sameDims, 0, 0}},
+	"Attention":                 {6: {lengthOnAxis, 1, -2}},
+	"RotaryEmbedding":           {3: {placeOnAxis, 1, 0}},
+	"NegativeLogLikelihoodLoss": {1: {placeOnAxis, 0, 1}},
+	"SoftmaxCrossEntropyLoss":   {1: {placeOnAxis, 0, 1}},
+	"Reshape":                   {1: {anyShape, 0, 0}},
+	"Expand":                    {1: {one, 0, 0}},
+	"Tile":                      {1: {smallCount, 0, 0}},
+	"ConstantOfShape":           {0: {smallCount, 0, 0}},
+	"AffineGrid":                {1: {sameDims, 0, 0}},
+	"CenterCropPad":             {1: {smallCount, 0, 0}},
+	"Col2Im":                    {1: {lastDim, 0, 0}, 2: {one, 0, 0}},
+	"Slice":                     {1: {zero, 0, 0}, 2: {beyondAxes, 0, 0}, 3: {axisNumbers, 0, 0}, 4: {one, 0, 0}},
+	"Pad":                       {1: {zero, 0, 0}, 3: {axisNumbers, 0, 0}},
+	"Resize":                    {1: {zero, 0, 0}, 2: {one, 0, 0}, 3: {sameDims, 0, 0}},
+	"Upsample":                  {1: {one, 0, 0}},
+	"Unsqueeze":                 {1: {axisNumbers, 0, 0}},
+	"Squeeze":                   {1: {unitAxes, 0, 0}},
+	"Split":                     {1: {partsOfAxis, 0, 0}},
+	"SplitToSequence":           {1: {partsOfAxis, 0, 0}},
+	"SequenceAt":                {1: {zero, 0, 0}},
+	"TopK":                      {1: {one, 0, 0}},
+	"OneHot":                    {1: {smallCount, 0, 0}},
+	"Range":                     {0: {zero, 0, 0}, 1: {smallCount, 0, 0}, 2: {one, 0, 0}},
+	"Trilu":                     {1: {zero, 0, 0}},
+	"CumSum":                    {1: {zero, 0, 0}},
+	"CumProd":                   {1: {zero, 0, 0}},
+	"Loop":                      {0: {smallCount, 0, 0}},
+	"RNN":                       {4: {lengthOnAxis, 0, 0}},
+	"GRU":                       {4: {lengthOnAxis, 0, 0}},
+	"LSTM":                      {4: {lengthOnAxis, 0, 0}},
+	"ReverseSequence":           {1: {one, 0, 0}},
+	"NonMaxSuppression":         {2: {smallCount, 0, 0}, 3: {aboveZero, 0, 0}, 4: {aboveZero, 0, 0}},
+	"Dropout":                   {1: {aboveZero, 0, 0}},
+	"BatchNormalization":        {4: {aboveZero, 0, 0}},
+	"Bernoulli":                 {0: {aboveZero, 0, 0}},
+	"Clip":                      {1: {zero, 0, 0}, 2: {smallCount, 0, 0}},
+	"Div":                       {1: {aboveZero, 0, 0}}, // integers cannot be divided by 0
+	"Mod":                       {1: {aboveZero, 0, 0}},
+	"QuantizeLinear":            {1: {aboveZero, 0, 0}},
+	"DequantizeLinear":          {1: {aboveZero, 0, 0}, 2: {zero, 0, 0}},
+	"QLinearMatMul":             {1: {aboveZero, 0, 0}, 4: {aboveZero, 0, 0}, 6: {aboveZero, 0, 0}},
+	"QLinearConv":               {1: {aboveZero, 0, 0}, 4: {aboveZero, 0, 0}, 6: {aboveZero, 0, 0}},
+	"DFT":                       {1: {smallCount, 0, 0}, 2: {one, 0, 0}},
+	"STFT":                      {1: {smallCount, 0, 0}, 3: {smallCount, 0, 0}},
+	"HannWindow":                {0: {smallCount, 0, 0}},
+	"HammingWindow":             {0: {smallCount, 0, 0}},
+	"BlackmanWindow":            {0: {smallCount, 0, 0}},
+	"MelWeightMatrix":           {0: {smallCount, 0, 0}, 1: {beyondAxes, 0, 0}, 2: {beyondAxes, 0, 0}, 3: {zero, 0, 0}, 4: {smallCount, 0, 0}},
 
-	"com.microsoft.RotaryEmbedding":         {1: {index, 2, 0}},
-	"com.microsoft.EmbedLayerNormalization": {0: {index, 2, 0}, 1: {index, 4, 0}, 8: {index, 3, 0}},
-	"com.microsoft.GatherBlockQuantized":    {1: {index, 0, 0}},
+	"com.microsoft.RotaryEmbedding":         {1: {placeOnAxis, 2, 0}},
+	"com.microsoft.EmbedLayerNormalization": {0: {placeOnAxis, 2, 0}, 1: {placeOnAxis, 4, 0}, 8: {placeOnAxis, 3, 0}},
+	"com.microsoft.GatherBlockQuantized":    {1: {placeOnAxis, 0, 0}},
 }
 
 // useOf looks up the k-th input of a node.
@@ -113,10 +118,20 @@ func useOf(n onnxfile.Node, k int) (use, bool) {
 	if n.Domain != "" && n.Domain != "ai.onnx" {
 		op = n.Domain + "." + op
 	} else if strings.HasPrefix(op, "Reduce") && k == 1 {
-		return use{ordinals, 0, 0}, true
+		return use{axisNumbers, 0, 0}, true
 	}
 	u, ok := uses[op][k]
 	return u, ok
+}
+
+// PlacesIn reports whether a node takes the values of its k-th input for places along an axis of
+// another input, the data.
+func PlacesIn(n onnxfile.Node, k int) (data int, axis int64, ok bool) {
+	u, ok := useOf(n, k)
+	if !ok || u.sense != placeOnAxis {
+		return 0, 0, false
+	}
+	return u.data, n.Int("axis", u.axis), true
 }
 
 // Operators whose result has the values of their first input, and those whose
@@ -129,13 +144,16 @@ var (
 	keepAll = map[string]bool{"Concat": true, "Where": true, "Max": true, "Min": true}
 )
 
-// A generator makes inputs that a model is likely to take, from what its operators
+// A Generator makes inputs that a model is likely to take, from what its operators
 // take them for. The same sizes and manner give the same inputs.
-type generator struct {
-	specs   []tensor.Spec      // all that inputs may be made for
-	weights map[string][]int64 // dimensions
-	random  bool               // some operator may give another result every time
-	uses    map[string][]usage // of a value, directly or through nodes that keep values
+type Generator struct {
+	Specs  []tensor.Spec // all values that inputs can be made for
+	Random bool          // some operator may give another result every time
+
+	inputs    []tensor.Spec // the model's
+	reference tensor.Sizes
+	weights   map[string][]int64 // dimensions
+	uses      map[string][]usage // of a value, directly or through nodes that keep values
 }
 
 // A usage is a use by a node.
@@ -144,34 +162,34 @@ type usage struct {
 	data string // the name of the data
 }
 
-// newGenerator reads what the graphs, which share the names of their values, do
-// with them.
-func newGenerator(m *bundle.Manifest, graphs []*onnxfile.Graph) *generator {
-	g := &generator{specs: slices.Clone(m.Inputs), weights: map[string][]int64{}, uses: map[string][]usage{}}
+// New makes a Generator of what the graphs, which share the names of their values, do
+// with the values.
+func New(m *bundle.Manifest, graphs []*onnxfile.Graph) *Generator {
+	g := &Generator{Specs: slices.Clone(m.Inputs), inputs: m.Inputs, reference: m.Reference, weights: map[string][]int64{}, uses: map[string][]usage{}}
 	for _, s := range m.Stages {
 		for _, spec := range slices.Concat(s.Inputs, s.Outputs) {
-			if _, known := tensor.Find(g.specs, spec.Name); !known {
-				g.specs = append(g.specs, spec)
+			if _, known := tensor.Find(g.Specs, spec.Name); !known {
+				g.Specs = append(g.Specs, spec)
 			}
 		}
 	}
 	origins := map[string][]string{} // of a value: the values it holds the elements of
-	for _, s := range g.specs {
+	for _, s := range g.Specs {
 		origins[s.Name] = []string{s.Name}
 	}
-	for _, graph := range graphs {
-		for _, t := range graph.Initializers {
+	for _, part := range graphs {
+		for _, t := range part.Initializers {
 			g.weights[t.Name] = t.Dims
 		}
-		for _, n := range graph.Nodes {
-			g.random = g.random || randomOps[n.OpType] || n.Bodies > 0 || n.Domain != "" && n.Domain != "ai.onnx"
+		for _, n := range part.Nodes {
+			g.Random = g.Random || graph.Random(n.OpType) || n.Bodies > 0 || n.Domain != "" && n.Domain != "ai.onnx"
 			g.note(n, origins)
 		}
 	}
 	return g
 }
 
-func (g *generator) note(n onnxfile.Node, origins map[string][]string) {
+func (g *Generator) note(n onnxfile.Node, origins map[string][]string) {
 	var kept []string
 	for k, name := range n.Inputs {
 		if keepAll[n.OpType] || keepFirst[n.OpType] && k == 0 {
@@ -182,7 +200,7 @@ func (g *generator) note(n onnxfile.Node, origins map[string][]string) {
 			continue
 		}
 		if u.axis != anyAxis {
-			u.axis = attrOf(n, "axis", u.axis)
+			u.axis = n.Int("axis", u.axis)
 		}
 		used := usage{use: u}
 		if u.data < len(n.Inputs) {
@@ -203,77 +221,64 @@ func (g *generator) note(n onnxfile.Node, origins map[string][]string) {
 	}
 }
 
-func attrOf(n onnxfile.Node, name string, missing int64) int64 {
-	for _, a := range n.Attributes {
-		if a.Name == name {
-			return a.I
-		}
-	}
-	return missing
+// A Trial is one set of sizes.
+type Trial struct {
+	Sizes       tensor.Sizes
+	Lead, Other int64 // of dimensions that have no name: the first of an input, and the others
+	Late        bool  // to be tried only when the model accepts no other
+	Empty       bool  // inputs without elements
 }
 
-// A trial is one set of sizes.
-type trial struct {
-	sizes       tensor.Sizes
-	lead, other int64 // of dimensions that have no name
-	late        bool  // to be tried only when no other was taken
-	empty       bool  // one without elements
-}
-
-// trials are the sizes that inputs are generated at: single items, odd ones, and
+// Trials are the sizes that inputs are generated at: single items, odd ones, and
 // the sizes in between; large ones, as some models take only those, such as of
 // images; those that the costs were reckoned at; and none at all.
-func (g *generator) trials(m *bundle.Manifest) []trial {
-	names, leading := dimNames(m.Inputs)
-	var list []trial
-	add := func(t trial, except func(name string) bool) {
-		t.sizes = tensor.Sizes{}
+func (g *Generator) Trials() []Trial {
+	names, leading := graph.DimNames(g.inputs)
+	var list []Trial
+	add := func(t Trial, except func(name string) bool) {
+		t.Sizes = tensor.Sizes{}
 		for _, n := range names {
-			t.sizes[n] = t.other
+			t.Sizes[n] = t.Other
 			if leading[n] || except(n) {
-				t.sizes[n] = t.lead
+				t.Sizes[n] = t.Lead
 			}
 		}
-		addUp(t.sizes)
+		addUp(t.Sizes)
 		list = append(list, t)
 	}
-	none := func(string) bool { return false }
-	for _, t := range []trial{{lead: 1, other: 1}, {lead: 2, other: 7}, {lead: 3, other: 16}, {lead: 1, other: 33}, {lead: 5, other: 12}, {lead: 2, other: 64}} {
-		add(t, none)
+	nothing := func(string) bool { return false }
+	for _, t := range []Trial{{Lead: 1, Other: 1}, {Lead: 2, Other: 7}, {Lead: 3, Other: 16}, {Lead: 1, Other: 33}, {Lead: 5, Other: 12}, {Lead: 2, Other: 64}} {
+		add(t, nothing)
 	}
 	// Sound and images of usual sizes, to models that take nothing smaller; at last
 	// with what is not of the first input (such as a state) as small as can be.
-	others, _ := dimNames(m.Inputs[min(1, len(m.Inputs)):])
-	for _, except := range []func(string) bool{none, func(n string) bool { return slices.Contains(others, n) }} {
+	others, _ := graph.DimNames(g.inputs[min(1, len(g.inputs)):])
+	for _, except := range []func(string) bool{nothing, func(n string) bool { return slices.Contains(others, n) }} {
 		for _, size := range []int64{224, 512, 576, 16000} {
-			add(trial{lead: 1, other: size, late: true}, except)
+			add(Trial{Lead: 1, Other: size, Late: true}, except)
 		}
 	}
-	if len(names) == 0 && !anyRank(m.Inputs) {
+	if len(names) == 0 && !anyRank(g.inputs) {
 		return list[:2] // twice at the only size there is
 	}
-	if len(m.Reference) > 0 {
-		list = append(list, trial{sizes: m.Reference, lead: 1, other: 4})
+	if len(g.reference) > 0 {
+		list = append(list, Trial{Sizes: g.reference, Lead: 1, Other: 4})
 	}
 	// A size of 0 in the file means that the size is not known; to some models it
 	// means 0.
-	empty := trial{sizes: tensor.Sizes{}, lead: 1, other: 1, late: true, empty: true}
+	empty := Trial{Sizes: tensor.Sizes{}, Lead: 1, Other: 1, Late: true, Empty: true}
 	for _, n := range names {
-		empty.sizes[n] = 1
+		empty.Sizes[n] = 1
 	}
-	for _, s := range m.Inputs {
+	for _, s := range g.inputs {
 		for i, d := range s.Dims {
-			if d.Name == unnamed(s.Name, i) {
-				empty.sizes[d.Name] = 0
+			if d.Name == graph.UnnamedDim(s.Name, i) {
+				empty.Sizes[d.Name] = 0
 			}
 		}
 	}
 	return append(list, empty)
 }
-
-// unnamed is the name that the i-th dimension of an input is given when the model
-// gives none.
-func unnamed(input string, i int) string { return fmt.Sprintf("%s.%d", input, i) }
 
 func anyRank(specs []tensor.Spec) bool {
 	return slices.ContainsFunc(specs, func(s tensor.Spec) bool { return s.AnyRank })
@@ -302,15 +307,15 @@ func addUp(sizes tensor.Sizes) {
 	}
 }
 
-// A manner is how values are made that nothing is known of.
-type manner struct {
+// A Manner is how to make values that nothing is known of.
+type Manner struct {
 	integers func(r *rand.Rand, width int64) func(i int64) int64
 	low      float64 // floats are between low and 1
 	rank     int     // of inputs whose rank is not known
 }
 
-// manners are tried one after the other until the model takes one.
-func (g *generator) manners(m *bundle.Manifest) []manner {
+// Manners are to be tried in turn until the model accepts one.
+func (g *Generator) Manners() []Manner {
 	constant := func(n int64) func(*rand.Rand, int64) func(int64) int64 {
 		return func(*rand.Rand, int64) func(int64) int64 { return func(int64) int64 { return n } }
 	}
@@ -319,14 +324,14 @@ func (g *generator) manners(m *bundle.Manifest) []manner {
 	}
 	rising := func(*rand.Rand, int64) func(int64) int64 { return func(i int64) int64 { return i } }
 	ranks := []int{2}
-	if anyRank(m.Inputs) {
+	if anyRank(g.inputs) {
 		ranks = []int{2, 1, 3, 0, 4}
 	}
-	var list []manner
+	var list []Manner
 	for _, rank := range ranks {
 		list = append(list,
-			manner{mask, -1, rank}, manner{mask, 0.05, rank}, manner{small, -1, rank}, manner{constant(0), 0.05, rank},
-			manner{constant(1), 0.05, rank}, manner{rising, 0.05, rank}, manner{small, 0.999, rank})
+			Manner{mask, -1, rank}, Manner{mask, 0.05, rank}, Manner{small, -1, rank}, Manner{constant(0), 0.05, rank},
+			Manner{constant(1), 0.05, rank}, Manner{rising, 0.05, rank}, Manner{small, 0.999, rank})
 	}
 	return list
 }
@@ -349,8 +354,8 @@ func mask(r *rand.Rand, width int64) func(int64) int64 {
 // file decides.
 const maxGenerated = 1 << 26
 
-// make makes tensors for the given specs.
-func (g *generator) make(specs []tensor.Spec, t trial, m manner, seed uint64) (tensor.Bag, error) {
+// Make makes tensors for the given specs.
+func (g *Generator) Make(specs []tensor.Spec, t Trial, m Manner, seed uint64) (tensor.Bag, error) {
 	bag := tensor.Bag{}
 	for i, spec := range specs {
 		x, err := g.tensor(spec, t, m, rand.New(rand.NewPCG(seed, uint64(i))))
@@ -364,29 +369,29 @@ func (g *generator) make(specs []tensor.Spec, t trial, m manner, seed uint64) (t
 
 // shapeAt is the shape of a value at the sizes of a trial. What has no name takes
 // the trial's sizes by its place.
-func shapeAt(s tensor.Spec, t trial, m manner) []int64 {
+func shapeAt(s tensor.Spec, t Trial, m Manner) []int64 {
 	dims := s.Dims
 	if s.AnyRank {
 		dims = make([]tensor.Dim, m.rank)
 	}
 	shape := make([]int64, len(dims))
 	for i, d := range dims {
-		n, named := t.sizes[d.Name]
+		n, named := t.Sizes[d.Name]
 		switch {
 		case d.IsFixed():
 			shape[i] = d.Size
 		case named:
 			shape[i] = n
 		case i == 0:
-			shape[i] = t.lead
+			shape[i] = t.Lead
 		default:
-			shape[i] = t.other
+			shape[i] = t.Other
 		}
 	}
 	return shape
 }
 
-func (g *generator) tensor(spec tensor.Spec, t trial, m manner, r *rand.Rand) (tensor.Tensor, error) {
+func (g *Generator) tensor(spec tensor.Spec, t Trial, m Manner, r *rand.Rand) (tensor.Tensor, error) {
 	shape := shapeAt(spec, t, m)
 	n, err := tensor.Elements(shape)
 	if err == nil && n > maxGenerated {
@@ -415,23 +420,23 @@ func (g *generator) tensor(spec tensor.Spec, t trial, m manner, r *rand.Rand) (t
 	if f := g.meant(spec.Name, n, t, m, r); f != nil {
 		integer = f
 		float = func(i int64) float64 { return float64(f(i)) }
-	} else if g.has(spec.Name, positive) {
+	} else if g.has(spec.Name, aboveZero) {
 		integer = func(int64) int64 { return 1 + r.Int64N(3) }
 		float = func(int64) float64 { return 0.05 + 0.9*r.Float64() }
 	}
-	return x, fill(x, integer, float)
+	return x, Fill(x, integer, float)
 }
 
-func (g *generator) has(name string, s sense) bool {
+func (g *Generator) has(name string, s sense) bool {
 	return slices.ContainsFunc(g.uses[name], func(u usage) bool { return u.sense == s })
 }
 
 // dims are the dimensions of a value, if they are known.
-func (g *generator) dims(name string, t trial, m manner) []int64 {
+func (g *Generator) dims(name string, t Trial, m Manner) []int64 {
 	if dims, ok := g.weights[name]; ok {
 		return dims
 	}
-	if spec, ok := tensor.Find(g.specs, name); ok {
+	if spec, ok := tensor.Find(g.Specs, name); ok {
 		return shapeAt(spec, t, m)
 	}
 	return nil
@@ -439,17 +444,17 @@ func (g *generator) dims(name string, t trial, m manner) []int64 {
 
 // meant makes the i-th of n values of an input that is used in a sense, or is nil.
 // Of several uses the first counts, but of indices the one with the least bound.
-func (g *generator) meant(name string, n int64, t trial, m manner, r *rand.Rand) func(i int64) int64 {
+func (g *Generator) meant(name string, n int64, t Trial, m Manner, r *rand.Rand) func(i int64) int64 {
 	var first usage
 	var dims []int64
 	bound := int64(math.MaxInt64)
 	for _, u := range g.uses[name] {
-		if u.sense == positive || first.sense == index && u.sense != index {
+		if u.sense == aboveZero || first.sense == placeOnAxis && u.sense != placeOnAxis {
 			continue
 		}
 		d := g.dims(u.data, t, m)
 		switch {
-		case u.sense == index:
+		case u.sense == placeOnAxis:
 			first, dims = u, d
 			bound = min(bound, extent(d, u.axis, slices.Min(append([]int64{math.MaxInt64}, d...))))
 		case first.sense == 0:
@@ -466,24 +471,24 @@ func (g *generator) meant(name string, n int64, t trial, m manner, r *rand.Rand)
 		}
 	}
 	switch first.sense {
-	case index:
+	case placeOnAxis:
 		if bound == math.MaxInt64 {
 			return func(int64) int64 { return 0 } // the size of the table is not known
 		}
 		return func(int64) int64 { return r.Int64N(max(bound, 1)) }
-	case length:
+	case lengthOnAxis:
 		return func(int64) int64 { return 1 + r.Int64N(max(bound, 1)) }
-	case count:
+	case smallCount:
 		return func(int64) int64 { return 1 + r.Int64N(3) }
-	case none:
+	case zero:
 		return func(int64) int64 { return 0 }
-	case single:
+	case one:
 		return func(int64) int64 { return 1 }
-	case large:
+	case beyondAxes:
 		return func(int64) int64 { return 127 } // fits every type
-	case ordinals:
+	case axisNumbers:
 		return func(i int64) int64 { return i }
-	case ones:
+	case unitAxes:
 		var axes []int64
 		for i, d := range dims {
 			if d == 1 {
@@ -491,13 +496,13 @@ func (g *generator) meant(name string, n int64, t trial, m manner, r *rand.Rand)
 			}
 		}
 		return at(axes)
-	case shape:
+	case anyShape:
 		return at([]int64{-1})
-	case like:
+	case sameDims:
 		return at(dims)
-	case last:
+	case lastDim:
 		return at(dims[max(len(dims)-1, 0):])
-	case parts:
+	case partsOfAxis:
 		return func(i int64) int64 { return bound/n + (i+1)/n*(bound%n) } // the last has the rest
 	}
 	return nil
@@ -515,8 +520,8 @@ func extent(dims []int64, axis, missing int64) int64 {
 	return dims[axis]
 }
 
-// fill gives every element of a tensor a value.
-func fill(t tensor.Tensor, integer func(i int64) int64, float func(i int64) float64) error {
+// Fill gives every element of a tensor a value.
+func Fill(t tensor.Tensor, integer func(i int64) int64, float func(i int64) float64) error {
 	switch t.DType {
 	case tensor.Float32, tensor.Complex64:
 		t.DType = tensor.Float32
@@ -569,7 +574,7 @@ func fillWith[T tensor.Element](t tensor.Tensor, value func(i int64) T) error {
 func fillFloat8(t tensor.Tensor, float func(i int64) float64) error {
 	var numbers []float64
 	for bits := range 256 {
-		numbers = append(numbers, fromFloat8(t.DType, uint8(bits)))
+		numbers = append(numbers, tensor.FromFloat8(t.DType, uint8(bits)))
 	}
 	t.DType = tensor.Uint8
 	return fillWith(t, func(i int64) uint8 {

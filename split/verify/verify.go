@@ -1,4 +1,9 @@
-package split
+// Package verify runs a bundle: it compares what the stages answer, one after the other, with the
+// whole model or with expected outputs, finds out which texts may be computed together, and
+// says what an encoding of activations changes.
+//
+// It does not know how a model is cut, and knows a runtime only as an Engine.
+package verify
 
 import (
 	"context"
@@ -13,6 +18,8 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/generate"
 	"github.com/distinfer/distinfer/split/inputs"
 	"github.com/distinfer/distinfer/split/onnxfile"
 	"github.com/distinfer/distinfer/split/rows"
@@ -25,9 +32,9 @@ const (
 	AgainstNothing  = "nothing"
 )
 
-// A Verification says what was found out about a bundle by running it, and what
+// A Result says what was found out about a bundle by running it, and what
 // was not.
-type Verification struct {
+type Result struct {
 	Runs        int            `json:"runs"`            // of all stages, one after the other
 	StagesRun   int            `json:"stages_run"`      // stages that ran at all
 	Against     string         `json:"against"`         // AgainstWhole, AgainstExpected or AgainstNothing
@@ -45,14 +52,14 @@ type Verification struct {
 	Extra []string `json:"extra,omitempty"`
 }
 
-// VerifyOptions say what to verify a bundle with.
-type VerifyOptions struct {
+// Options say what to verify a bundle with.
+type Options struct {
 	Model     string   // the file of the whole model, or "" to compare with nothing
 	Inputs    []string // files and folders of inputs to run on besides generated ones; see package inputs
 	Tolerance float64  // of all outputs of floats; 0 is the usual one of each type
 	// Memory bounds what is loaded at a time, in bytes; 0 is no bound.
 	Memory int64
-	// RunTime is how long a run of the model or of a stage may take; 0 is DefaultRunTime.
+	// RunTime is how long a run of the model or of a stage may take; 0 is engine.DefaultRunTime.
 	RunTime time.Duration
 	// Texts opens the model's texts, to see whether those that the bundle lets be computed
 	// together may be; nil leaves that out.
@@ -62,12 +69,12 @@ type VerifyOptions struct {
 // Verify checks that the files of a bundle are those that its manifest speaks of,
 // that every stage loads, and that the stages, one after the other, give what the
 // whole model gives, or the outputs that come with the inputs. It fails when
-// something is wrong; what could not be found out is said in the Verification.
+// something is wrong; what could not be found out is said in the Result.
 //
 // No two models are loaded at a time: first the whole runs on all inputs, then
 // each stage does, so that this takes no more memory than the whole alone.
-func Verify(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOptions) (*Verification, error) {
-	e = withRunTime(e, o.RunTime)
+func Verify(ctx context.Context, e engine.Engine, b *bundle.Bundle, o Options) (*Result, error) {
+	e = engine.WithRunTime(e, o.RunTime)
 	if o.Model != "" {
 		if err := sameModel(o.Model, b.Model); err != nil {
 			return nil, err
@@ -102,27 +109,56 @@ func Verify(ctx context.Context, e Engine, b *bundle.Bundle, o VerifyOptions) (*
 	return v, nil
 }
 
-// stagePaths are the paths of a bundle's stages, whose files are right.
-func stagePaths(b *bundle.Bundle) ([]string, error) {
-	var paths []string
+// Stages does what Verify does for a bundle whose files are known to be right, such as one that was
+// just written. The engine bounds the time of its runs. When the manifest does not say which
+// texts may be computed together, Rows of the Result does.
+func Stages(ctx context.Context, e engine.Engine, b *bundle.Bundle, o Options) (*Result, error) {
+	paths, test, err := written(b, o)
+	if err != nil {
+		return nil, err
+	}
+	return verify(ctx, e, b, paths, o, test)
+}
+
+// Rows finds out which texts may be computed together, for a bundle whose manifest does not say.
+// It is nil for a model that reads no texts.
+func Rows(ctx context.Context, e engine.Engine, b *bundle.Bundle, o Options) (*rows.Finding, error) {
+	paths, test, err := written(b, o)
+	if err != nil || test == nil {
+		return nil, err
+	}
+	v := &verifier{e: e, b: b, paths: paths, o: o, rows: test}
+	for rank := range b.Stages {
+		if err := v.runRows(ctx, rank); err != nil {
+			return nil, err
+		}
+	}
+	found := test.Found()
+	return &found, nil
+}
+
+// written gives the paths of a bundle's stages, and the test of its texts, if it needs one.
+func written(b *bundle.Bundle, o Options) (paths []string, test *rows.Test, err error) {
 	for rank := range b.Stages {
 		path, err := b.StagePath(rank)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		paths = append(paths, path)
 	}
-	return paths, nil
+	if b.Rows == nil && o.Texts != nil {
+		test, _ = rowsTest(b, paths, o.Texts) // it fails for a model that reads no texts
+	}
+	return paths, test, nil
 }
 
 // sameModel fails unless a bundle was made from the model file at path.
 func sameModel(path string, m bundle.Model) error {
-	file, err := openModel(path)
+	file, err := onnxfile.Open(path)
 	if err != nil {
 		return err
 	}
-	hash := startHashing(file)
-	got := hash.sum()
+	got := file.SHA256()
 	if err := file.Close(); err != nil {
 		return err
 	}
@@ -143,14 +179,14 @@ type run struct {
 	want  tensor.Bag // what the user expects, or nil
 }
 
-// A verifier is one verification under way.
+// A verifier is one verification.
 type verifier struct {
-	*Verification
-	e     Engine
+	*Result
+	e     engine.Engine
 	b     *bundle.Bundle
 	paths []string // of the stages' files, checked
-	o     VerifyOptions
-	g     *generator
+	o     Options
+	g     *generate.Generator
 	rows  *rows.Test // nil: not to be made
 	runs  []*run
 	kept  int64 // bytes of the runs
@@ -160,8 +196,8 @@ type verifier struct {
 	restless map[string]bool
 }
 
-func verify(ctx context.Context, e Engine, b *bundle.Bundle, paths []string, o VerifyOptions, together *rows.Test) (*Verification, error) {
-	v := &verifier{Verification: &Verification{Against: AgainstNothing, Sizes: []tensor.Sizes{}}, e: e, b: b, paths: paths, o: o, rows: together, restless: map[string]bool{}}
+func verify(ctx context.Context, e engine.Engine, b *bundle.Bundle, paths []string, o Options, together *rows.Test) (*Result, error) {
+	v := &verifier{Result: &Result{Against: AgainstNothing, Sizes: []tensor.Sizes{}}, e: e, b: b, paths: paths, o: o, rows: together, restless: map[string]bool{}}
 	for _, spec := range b.Outputs {
 		v.Outputs = append(v.Outputs, Difference{Name: spec.Name})
 	}
@@ -191,11 +227,11 @@ func verify(ctx context.Context, e Engine, b *bundle.Bundle, paths []string, o V
 	if err := v.finish(); err != nil {
 		return nil, err
 	}
-	return v.Verification, v.finishRows()
+	return v.Result, v.finishRows()
 }
 
 // readGenerator reads what the stages do with their inputs.
-func readGenerator(b *bundle.Bundle, paths []string) (_ *generator, err error) {
+func readGenerator(b *bundle.Bundle, paths []string) (_ *generate.Generator, err error) {
 	var graphs []*onnxfile.Graph
 	for _, path := range paths {
 		file, errOpen := onnxfile.Open(path)
@@ -205,7 +241,7 @@ func readGenerator(b *bundle.Bundle, paths []string) (_ *generator, err error) {
 		defer func() { err = errors.Join(err, file.Close()) }()
 		graphs = append(graphs, &file.Graph)
 	}
-	return newGenerator(&b.Manifest, graphs), nil
+	return generate.New(&b.Manifest, graphs), nil
 }
 
 // loadOverhead is what a session takes beside its weights, in bytes.
@@ -230,7 +266,7 @@ func (v *verifier) stageFits(s bundle.Stage) (need int64, ok bool) {
 // runs are then made for the first stage alone.
 func (v *verifier) runWhole(ctx context.Context) (compared bool, err error) {
 	if v.o.Model == "" {
-		v.skip("The results were not compared with the whole model, since it was not named (--model).")
+		v.skip("The results were not compared with the whole model, since no model was given.")
 		return false, nil
 	}
 	var parameters, bytes int64
@@ -265,15 +301,15 @@ func (v *verifier) runWhole(ctx context.Context) (compared bool, err error) {
 		return false, err
 	}
 	if len(v.runs) == 0 {
-		v.skip("Nothing was verified by running, since the whole model takes none of the generated inputs (%v); give some of your own: distinfer verify --model %s --inputs FILE.", refused, v.o.Model)
+		v.skip("Nothing was verified by running, since the whole model takes none of the generated inputs (%v); give some of your own.", refused)
 	}
 	return true, nil
 }
 
 // again runs the whole model once more on the same inputs, to find the outputs
 // that no comparison can hold to.
-func (v *verifier) again(ctx context.Context, whole Session, r *run) error {
-	if len(v.runs) > 0 && r != v.runs[0] && !v.g.random {
+func (v *verifier) again(ctx context.Context, whole engine.Session, r *run) error {
+	if len(v.runs) > 0 && r != v.runs[0] && !v.g.Random {
 		return nil // one run tells
 	}
 	out, err := whole.Run(ctx, r.at)
@@ -294,22 +330,22 @@ func (v *verifier) again(ctx context.Context, whole Session, r *run) error {
 // and that does not end in NaN alone, and adds a run for each to the others. What
 // try refused last is returned.
 func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) (tensor.Bag, error), specs []tensor.Spec, add func(*run, tensor.Bag) error) (refused, err error) {
-	manners := v.g.manners(&v.b.Manifest)
+	manners := v.g.Manners()
 	var done []tensor.Sizes
-	for i, t := range v.g.trials(&v.b.Manifest) {
+	for i, t := range v.g.Trials() {
 		if v.o.Memory > 0 && v.kept > v.o.Memory/4 {
-			v.skip("Generated inputs of sizes %v and of those that follow were left out, to save memory.", t.sizes)
+			v.skip("Generated inputs of sizes %v and of those that follow were left out, to save memory.", t.Sizes)
 			break
 		}
-		if t.late && len(v.runs) > 0 {
+		if t.Late && len(v.runs) > 0 {
 			continue
 		}
-		if len(t.sizes) > 0 && slices.ContainsFunc(done, func(s tensor.Sizes) bool { return maps.Equal(s, t.sizes) }) {
+		if len(t.Sizes) > 0 && slices.ContainsFunc(done, func(s tensor.Sizes) bool { return maps.Equal(s, t.Sizes) }) {
 			continue
 		}
 		var in, out tensor.Bag
 		for k, m := range manners {
-			candidate, err := v.g.make(specs, t, m, uint64(i))
+			candidate, err := v.g.Make(specs, t, m, uint64(i))
 			if err != nil {
 				refused = err
 				continue
@@ -320,11 +356,11 @@ func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) 
 			}
 			if err != nil {
 				if refused == nil || k == 0 {
-					refused = fmt.Errorf("at sizes %v: %w", t.sizes, err)
+					refused = fmt.Errorf("at sizes %v: %w", t.Sizes, err)
 				}
-				var slow *slowError
+				var slow *engine.SlowError
 				if errors.As(err, &slow) { // the others would be too
-					v.skip("Generated inputs of sizes %v and of those that follow were left out: %v.", t.sizes, err)
+					v.skip("Generated inputs of sizes %v and of those that follow were left out: %v.", t.Sizes, err)
 					return refused, nil
 				}
 				continue
@@ -335,21 +371,21 @@ func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) 
 			}
 			if sound {
 				// What one size takes, the others are likely to take.
-				manners = append([]manner{m}, slices.Delete(manners, k, k+1)...)
+				manners = append([]generate.Manner{m}, slices.Delete(manners, k, k+1)...)
 				break
 			}
 		}
 		if in == nil {
 			continue
 		}
-		r := &run{from: from, name: fmt.Sprintf("inputs of sizes %v", t.sizes), sizes: t.sizes, at: in}
+		r := &run{from: from, name: fmt.Sprintf("inputs of sizes %v", t.Sizes), sizes: t.Sizes, at: in}
 		if err := add(r, out); err != nil {
 			return nil, err
 		}
-		if t.empty {
+		if t.Empty {
 			v.skip("Only inputs without elements could be run, where the model leaves sizes unknown.")
 		}
-		done = append(done, t.sizes)
+		done = append(done, t.Sizes)
 		v.runs = append(v.runs, r)
 		v.kept += bytesOf(in) + bytesOf(out)
 	}
@@ -438,7 +474,7 @@ func (v *verifier) runStage(ctx context.Context, rank int, compared bool) (err e
 
 // startAt begins runs at a stage, on generated values of all that arrives there.
 func (v *verifier) startAt(ctx context.Context, rank int, link pipeline.Stage, s bundle.Stage, refused error) (error, error) {
-	arriving := slices.DeleteFunc(slices.Clone(v.g.specs), func(spec tensor.Spec) bool {
+	arriving := slices.DeleteFunc(slices.Clone(v.g.Specs), func(spec tensor.Spec) bool {
 		return !slices.Contains(link.Inputs, spec.Name) && !slices.Contains(link.Forward, spec.Name)
 	})
 	again, err := v.generate(ctx, rank, func(in tensor.Bag) (tensor.Bag, error) { return link.Run(ctx, in) }, arriving, func(r *run, out tensor.Bag) error {

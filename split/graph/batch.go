@@ -1,4 +1,4 @@
-package split
+package graph
 
 import (
 	"fmt"
@@ -15,19 +15,19 @@ var batchOps = map[string]bool{
 	"com.microsoft.DynamicQuantizeLSTM":   true,
 }
 
-// batchDependent names the operators for which an answer depends on what else is
+// BatchDependent names the operators for which an answer depends on what else is
 // in the batch, and how many there are of each, or is empty. Those that take
 // nothing but weights do not count.
-func (g *graph) batchDependent() string {
+func (g *Graph) BatchDependent() string {
 	var computing []onnxfile.Node
-	for i, n := range g.nodes {
-		if g.roles[i] != constant {
+	for i, n := range g.Nodes {
+		if g.Roles[i] != Constant {
 			computing = append(computing, n)
 		}
 	}
 	var found []string // in order of first use
 	count := map[string]int{}
-	for domain, name := range g.model.Calls(computing) {
+	for domain, name := range g.Model.Calls(computing) {
 		if domain != "" {
 			name = domain + "." + name
 		}

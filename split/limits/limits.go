@@ -1,25 +1,34 @@
-package split
+// Package limits finds what a model's own tables allow of its inputs: which ids they have, and how
+// many positions. It cuts what computes the places in the tables out of the graph and runs it at
+// the borders.
+//
+// It does not know what the limits are for, nor how a model is cut.
+package limits
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/generate"
+	"github.com/distinfer/distinfer/split/graph"
 	"github.com/distinfer/distinfer/split/onnxfile"
+	"github.com/distinfer/distinfer/split/types"
 )
 
-// limits finds what the model's own tables allow of its inputs: which ids they have, and how
-// many positions. What computes the places in the tables is cut out of the graph, which
+// Find finds the limits of a model's inputs; nil when there are none. What computes the places in the tables is cut out of the graph, which
 // costs next to nothing, and run at the borders: a limit is noted where the graph itself was
 // seen to leave a table just beyond it, and not just before. What cannot be found out so
 // is found by the run that fails.
-func (p *planner) limits(ctx context.Context, e Engine, data *onnxfile.DataFolder, reference tensor.Sizes) (*tensor.Limits, error) {
-	f := &finder{planner: p, engine: e, data: data, reference: reference, limits: &tensor.Limits{}}
+func Find(ctx context.Context, g *graph.Graph, v *types.Values, e engine.Engine, data *onnxfile.DataFolder, reference tensor.Sizes) (*tensor.Limits, error) {
+	f := &finder{g: g, v: v, engine: e, data: data, reference: reference, limits: &tensor.Limits{}}
 	f.lookups = f.findLookups()
 	if len(f.lookups) == 0 {
 		return nil, nil
@@ -65,25 +74,19 @@ var implied = map[string]struct{ table, unless int }{
 	"com.microsoft.GroupQueryAttention":     {7, -1},
 }
 
-func fullName(n onnxfile.Node) string {
-	if standard(n) {
-		return n.OpType
-	}
-	return n.Domain + "." + n.OpType
-}
-
 // A finder finds limits.
 type finder struct {
-	*planner
-	engine    Engine
+	g         *graph.Graph
+	v         *types.Values
+	engine    engine.Engine
 	data      *onnxfile.DataFolder
 	reference tensor.Sizes
 	dir       string
 	lookups   []lookup
 	limits    *tensor.Limits
 
-	places []*places  // of the lookups, those that can be computed
-	shapes *inference // that says which sizes operators take; nil when it cannot
+	places []*places        // of the lookups, those that can be computed
+	shapes *types.Inference // that says which sizes operators take; nil when it cannot
 	taken  map[int64]bool
 }
 
@@ -93,11 +96,11 @@ func (f *finder) findLookups() (list []lookup) {
 			list = append(list, l)
 		}
 	}
-	for i, n := range f.g.nodes {
-		if f.g.roles[i] == constant {
+	for i, n := range f.g.Nodes {
+		if f.g.Roles[i] == graph.Constant {
 			continue
 		}
-		name := fullName(n)
+		name := n.FullName()
 		if t, is := implied[name]; is && t.table < len(n.Inputs) && (t.unless < 0 || t.unless >= len(n.Inputs) || n.Inputs[t.unless] == "") {
 			if rows, known := f.fixed(n.Inputs[t.table], 0); known {
 				add(lookup{"", n.Inputs[t.table], 0, rows})
@@ -108,15 +111,15 @@ func (f *finder) findLookups() (list []lookup) {
 			continue
 		}
 		for k, at := range n.Inputs {
-			u, ok := useOf(n, k)
-			if !ok || u.sense != index || at == "" || u.data >= len(n.Inputs) || f.g.isConstant(at) {
+			data, axis, ok := generate.PlacesIn(n, k)
+			if !ok || at == "" || data >= len(n.Inputs) || f.g.IsConstant(at) {
 				continue
 			}
-			rows, known := f.fixed(n.Inputs[u.data], attrOf(n, "axis", u.axis))
+			rows, known := f.fixed(n.Inputs[data], axis)
 			if !known || rows == 0 {
 				continue
 			}
-			l := lookup{at, n.Inputs[u.data], 0, rows}
+			l := lookup{at, n.Inputs[data], 0, rows}
 			if negative {
 				l.min = -rows
 			}
@@ -128,7 +131,7 @@ func (f *finder) findLookups() (list []lookup) {
 
 // fixed is the size of a value along an axis, if that is the same in every run.
 func (f *finder) fixed(name string, axis int64) (int64, bool) {
-	spec, known := f.v.specs[name]
+	spec, known := f.v.Specs[name]
 	if axis < 0 {
 		axis += int64(len(spec.Dims))
 	}
@@ -141,10 +144,10 @@ func (f *finder) fixed(name string, axis int64) (int64, bool) {
 // places compute those of a lookup from the model's inputs.
 type places struct {
 	lookup
-	inputs  []string // of the model
-	shaped  []string // other values, of which the shape counts only
-	square  bool     // a value on the way may have the square of the sequence
-	session Session  // nil when the places are an input
+	inputs  []string       // of the model
+	shaped  []string       // other values, of which the shape counts only
+	square  bool           // a value on the way may have the square of the sequence
+	session engine.Session // nil when the places are an input
 }
 
 const (
@@ -172,7 +175,7 @@ func (f *finder) open() {
 		switch {
 		case l.at == "":
 			f.places = append(f.places, &places{lookup: l})
-		case f.g.producer[l.at] == fromInput:
+		case f.g.Producer[l.at] == graph.FromInput:
 			f.places = append(f.places, &places{lookup: l, inputs: []string{l.at}})
 		default:
 			if p, err := f.compute(l); err == nil && p != nil {
@@ -189,7 +192,7 @@ func (f *finder) close() {
 		}
 	}
 	if f.shapes != nil {
-		_ = os.RemoveAll(f.shapes.dir)
+		f.shapes.Close()
 	}
 }
 
@@ -201,25 +204,25 @@ func (f *finder) compute(l lookup) (*places, error) {
 	ok := true
 	var want func(name string, shape bool)
 	want = func(name string, shape bool) {
-		i := f.g.producer[name]
+		i := f.g.Producer[name]
 		switch {
 		case !ok || slices.Contains(p.inputs, name) || slices.Contains(p.shaped, name) || i >= 0 && nodes[i]:
-		case i == fromInput:
+		case i == graph.FromInput:
 			p.inputs = append(p.inputs, name)
-		case i == fromInitializer:
-			w := f.g.initializer[name]
+		case i == graph.FromInitializer:
+			w := f.g.Initializer[name]
 			if !weights[w] {
 				weights[w] = true
-				bytes += f.g.model.Graph.Initializers[w].Bytes()
+				bytes += f.g.Model.Graph.Initializers[w].Bytes()
 			}
 			ok = bytes <= maxConstants
 		case f.ofPlaces(i):
 			nodes[i] = true
-			for _, out := range f.g.nodes[i].Outputs {
+			for _, out := range f.g.Nodes[i].Outputs {
 				p.square = p.square || f.isSquare(out)
 			}
-			for _, dep := range f.g.deps[i] {
-				want(dep, shapeOps[f.g.nodes[i].OpType])
+			for _, dep := range f.g.Deps[i] {
+				want(dep, graph.ShapeOnly(f.g.Nodes[i].OpType))
 			}
 		case shape:
 			p.shaped = append(p.shaped, name)
@@ -232,32 +235,32 @@ func (f *finder) compute(l lookup) (*places, error) {
 		return nil, nil
 	}
 	inputs := slices.Concat(p.inputs, p.shaped)
-	sub := f.subgraph(sortedKeys(nodes), sortedKeys(weights), inputs, []string{l.at})
+	sub := f.v.Subgraph(slices.Sorted(maps.Keys(nodes)), slices.Sorted(maps.Keys(weights)), inputs, []string{l.at})
 	sub.Data = "places.data"
-	laid, err := f.g.model.Part(sub)
+	laid, err := f.g.Model.Part(sub)
 	if err != nil {
 		return nil, err
 	}
 	path := filepath.Join(f.dir, "places.onnx")
-	if err := writePart(path, laid, sub.Data, f.data); err != nil {
+	if err := laid.WriteTemp(path, sub.Data, f.data); err != nil {
 		return nil, err
 	}
 	var specs []tensor.Spec
 	for _, name := range inputs {
-		specs = append(specs, f.v.specs[name])
+		specs = append(specs, f.v.Specs[name])
 	}
-	p.session, err = f.engine.Open(path, specs, []tensor.Spec{{Name: l.at, DType: f.v.specs[l.at].DType, AnyRank: true}})
+	p.session, err = f.engine.Open(path, specs, []tensor.Spec{{Name: l.at, DType: f.v.Specs[l.at].DType, AnyRank: true}})
 	return p, err
 }
 
 // isSquare reports whether a value may have the square of the sequence: whether more than one
 // of its dimensions is neither the rows nor fixed.
 func (f *finder) isSquare(name string) bool {
-	spec, known := f.v.specs[name]
+	spec, known := f.v.Specs[name]
 	if !known || spec.AnyRank {
 		return known
 	}
-	_, leading := dimNames(f.g.inputs)
+	_, leading := graph.DimNames(f.g.Inputs)
 	long := 0
 	for _, d := range spec.Dims {
 		if !d.IsFixed() && !leading[d.Name] {
@@ -269,11 +272,11 @@ func (f *finder) isSquare(name string) bool {
 
 // ofPlaces reports whether a node may be one that computes places: not one of a layer.
 func (f *finder) ofPlaces(i int) bool {
-	n := f.g.nodes[i]
-	if !standard(n) || n.Bodies > 0 || randomOps[n.OpType] || !cheapOps[n.OpType] && !placeOps[n.OpType] {
+	n := f.g.Nodes[i]
+	if !n.Standard() || n.Bodies > 0 || graph.Random(n.OpType) || !graph.CheapOp(n.OpType) && !placeOps[n.OpType] {
 		return false
 	}
-	switch f.v.specs[n.Outputs[0]].DType {
+	switch f.v.Specs[n.Outputs[0]].DType {
 	case tensor.Float32, tensor.Float16, tensor.BFloat16, tensor.Float64:
 		return n.OpType != "Gather" // an embedding, not a place
 	}
@@ -283,7 +286,7 @@ func (f *finder) ofPlaces(i int) bool {
 // sizesAt are the sizes of the inputs' dimensions for rows of some length.
 func (f *finder) sizesAt(rows, length int64) tensor.Sizes {
 	sizes := tensor.Sizes{}
-	names, leading := dimNames(f.g.inputs)
+	names, leading := graph.DimNames(f.g.Inputs)
 	sequence := f.sequence()
 	for _, name := range names {
 		switch {
@@ -300,8 +303,8 @@ func (f *finder) sizesAt(rows, length int64) tensor.Sizes {
 
 // sequence are the dimensions that are as long as a text: the second of inputs of integers.
 func (f *finder) sequence() (dims []string) {
-	_, leading := dimNames(f.g.inputs)
-	for _, s := range f.g.inputs {
+	_, leading := graph.DimNames(f.g.Inputs)
+	for _, s := range f.g.Inputs {
 		if _, _, integer := s.DType.Integers(); integer && len(s.Dims) == 2 && s.Dims[1].Name != "" && !leading[s.Dims[1].Name] && !slices.Contains(dims, s.Dims[1].Name) {
 			dims = append(dims, s.Dims[1].Name)
 		}
@@ -313,7 +316,7 @@ func (f *finder) sequence() (dims []string) {
 func (f *finder) run(ctx context.Context, p *places, sizes tensor.Sizes, made func(input string, i int64) int64) (least, greatest int64, err error) {
 	in := tensor.Bag{}
 	for _, name := range slices.Concat(p.inputs, p.shaped) {
-		spec := f.v.specs[name]
+		spec := f.v.Specs[name]
 		shape, known := spec.Resolve(sizes)
 		if !known {
 			return 0, 0, fmt.Errorf("the shape of %s is not known", spec)
@@ -328,7 +331,7 @@ func (f *finder) run(ctx context.Context, p *places, sizes tensor.Sizes, made fu
 		}
 		if slices.Contains(p.inputs, name) {
 			integer := func(i int64) int64 { return made(name, i) }
-			if err := fill(x, integer, func(i int64) float64 { return float64(integer(i)) }); err != nil {
+			if err := generate.Fill(x, integer, func(i int64) float64 { return float64(integer(i)) }); err != nil {
 				return 0, 0, err
 			}
 		}
@@ -373,7 +376,7 @@ func eachOf[T int32 | int64](t tensor.Tensor, each func(int64)) error {
 
 // findValues finds which values an input may have: those whose places there are.
 func (f *finder) findValues(ctx context.Context) {
-	for _, spec := range f.g.inputs {
+	for _, spec := range f.g.Inputs {
 		lowest, highest, integer := spec.DType.Integers()
 		if !integer {
 			continue
@@ -568,13 +571,13 @@ func (f *finder) fails(ctx context.Context, p *places, length, value int64) bool
 
 // openShapes makes it possible to ask which sizes operators take, if they take small ones.
 func (f *finder) openShapes() {
-	q, err := f.g.newInference(f.engine, f.data)
+	q, err := types.NewInference(f.g, f.engine, f.data)
 	if err != nil {
 		return
 	}
 	f.shapes, f.taken = q, map[int64]bool{}
 	if !f.takes(2) {
-		_ = os.RemoveAll(q.dir)
+		q.Close()
 		f.shapes = nil
 	}
 }
@@ -586,8 +589,7 @@ func (f *finder) takes(length int64) bool {
 	}
 	taken, known := f.taken[length]
 	if !known {
-		specs := f.shapes.inputsAt(f.sizesAt(1, length))
-		taken = f.shapes.slice(0, min(len(f.g.nodes), shapeNodes), specs, false) == nil
+		taken = f.shapes.Accepts(f.sizesAt(1, length), shapeNodes)
 		f.taken[length] = taken
 	}
 	return taken
