@@ -6,22 +6,19 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/gzip" // clients may compress
-	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
-	"github.com/distinfer/distinfer/server/grpcfault"
 	"github.com/distinfer/distinfer/server/oip/oippb"
+	"github.com/distinfer/distinfer/server/rpc"
 )
 
 const serviceName = "inference.GRPCInferenceService"
@@ -116,14 +113,10 @@ func (s *Server) allow(ctx context.Context) error {
 
 // toStatus makes a gRPC status of an error, unless it is one.
 func toStatus(err error) error {
-	if _, is := status.FromError(err); is {
-		return err // also nil
-	}
-	code := grpcfault.Code(errcode.Of(err))
 	if isNotFound(err) {
-		code = codes.NotFound
+		return rpc.WithCode(codes.NotFound, err)
 	}
-	return status.Error(code, strings.ToValidUTF8(err.Error(), "\ufffd"))
+	return rpc.Status(err, nil)
 }
 
 // log writes a line a call.
@@ -144,11 +137,9 @@ func (s *Server) log(ctx context.Context, method string, took time.Duration, err
 // reflection, until ctx ends; then it finishes the calls under way and returns nil. It
 // closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	state := health.NewServer()
-	state.SetServingStatus(serviceName, grpc_health_v1.HealthCheckResponse_SERVING)
-	defer context.AfterFunc(ctx, state.Shutdown)()
-	server := s.grpcServer(ctx, state)
+	server := s.grpcServer(ctx)
 	defer server.Stop()
+	defer context.AfterFunc(ctx, rpc.Describe(server, serviceName).Shutdown)()
 	unary := map[string]bool{"/" + grpc_health_v1.Health_ServiceDesc.ServiceName + "/Check": true}
 	for _, m := range description.Methods {
 		unary["/"+serviceName+"/"+m.MethodName] = true
@@ -156,7 +147,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return s.Host.ServeMessages(ctx, l, server, func(path string) bool { return unary[path] })
 }
 
-func (s *Server) grpcServer(ctx context.Context, state *health.Server) *grpc.Server {
+func (s *Server) grpcServer(ctx context.Context) *grpc.Server {
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.StreamInterceptor(s.stream(ctx)),
@@ -167,8 +158,6 @@ func (s *Server) grpcServer(ctx context.Context, state *health.Server) *grpc.Ser
 	}
 	server := grpc.NewServer(options...)
 	server.RegisterService(&description, s)
-	grpc_health_v1.RegisterHealthServer(server, state)
-	reflection.Register(server)
 	return server
 }
 
@@ -179,14 +168,7 @@ func (s *Server) stream(stopping context.Context) grpc.StreamServerInterceptor {
 		if err := s.allow(stream.Context()); err != nil {
 			return err
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- handle(srv, stream) }()
-		select {
-		case err := <-ended:
-			return err
-		case <-stopping.Done(): // the stream's end ends its handler
-			return status.Error(codes.Unavailable, "the server stops")
-		}
+		return rpc.RunStream(stopping.Done(), status.Error(codes.Unavailable, "the server stops"), srv, stream, handle)
 	}
 }
 

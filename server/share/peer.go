@@ -6,28 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
+	"github.com/distinfer/distinfer/server/rpc"
 	"github.com/distinfer/distinfer/server/share/sharepb"
 )
-
-// Sizes of the transport. Both windows are set, since the smaller one binds.
-const (
-	streamWindow = 8 << 20
-	connWindow   = 16 << 20
-)
-
-// keepaliveTime is how long a connection may be silent before it is probed.
-const keepaliveTime = 20 * time.Second
 
 // A peer is a machine to fetch from.
 type peer struct {
@@ -37,20 +26,10 @@ type peer struct {
 }
 
 func dial(address string, secure func() *tls.Config) (*peer, error) {
-	conn, err := grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(grpcmtls.Client(secure)),
-		grpc.WithDisableRetry(),
-		grpc.WithNoProxy(), // a proxy for the Web is not the way to a peer
-		grpc.WithInitialWindowSize(streamWindow),
-		grpc.WithInitialConnWindowSize(connWindow),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: 5 * time.Second}),
-		// A peer that was restarted should be found soon.
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
-			MinConnectTimeout: 5 * time.Second,
-		}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxChunk+framing)),
-	)
+	// A peer that was restarted should be found soon.
+	soon := backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond}
+	conn, err := rpc.Dial("passthrough:///"+address, rpc.Client{TLS: secure, Backoff: soon},
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxChunk+framing)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", address, err)
 	}
@@ -117,21 +96,11 @@ func explain(err error) error {
 	}
 	switch s.Code() {
 	case codes.Unavailable:
-		return fmt.Errorf("unreachable: %s", cause(s.Message()))
+		return fmt.Errorf("unreachable: %s", rpc.Cause(s.Message()))
 	case codes.Unimplemented:
 		return lastingError{fmt.Errorf("it shares no bundle, or is of another version: %s", s.Message())}
 	case codes.NotFound, codes.OutOfRange, codes.DataLoss, codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated:
 		return lastingError{errors.New(s.Message())}
 	}
 	return errors.New(s.Message())
-}
-
-// cause is the innermost reason in the transport's message about a connection.
-func cause(msg string) string {
-	for _, before := range []string{"Error while dialing: ", `desc = "`} {
-		if i := strings.LastIndex(msg, before); i >= 0 {
-			return strings.TrimSuffix(msg[i+len(before):], `"`)
-		}
-	}
-	return msg
 }

@@ -9,22 +9,16 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/health"
-	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/server/grpcserve"
 	"github.com/distinfer/distinfer/server/limiter"
-	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
+	"github.com/distinfer/distinfer/server/rpc"
 	"github.com/distinfer/distinfer/server/share/sharepb"
 )
 
@@ -107,7 +101,7 @@ func (s *Server) manifest(stream grpc.ServerStream) error {
 	return s.limited(func(moved func()) error {
 		data, err := s.bundle.Load().ReadManifest()
 		if err != nil {
-			return failure(codes.DataLoss, err)
+			return rpc.WithCode(codes.DataLoss, err)
 		}
 		return s.send(stream, bytes.NewReader(data), int64(len(data)), moved)
 	})
@@ -118,9 +112,9 @@ func (s *Server) read(in *sharepb.ReadRequest, stream grpc.ServerStream) error {
 		f, entry, err := s.bundle.Load().OpenFile(in.GetSha256())
 		switch {
 		case errors.Is(err, bundle.ErrNoFile):
-			return failure(codes.NotFound, err)
+			return rpc.WithCode(codes.NotFound, err)
 		case err != nil:
-			return failure(codes.DataLoss, err)
+			return rpc.WithCode(codes.DataLoss, err)
 		}
 		defer func() { _ = f.Close() }()
 		if in.GetOffset() < 0 || in.GetOffset() > entry.Bytes {
@@ -128,7 +122,7 @@ func (s *Server) read(in *sharepb.ReadRequest, stream grpc.ServerStream) error {
 		}
 		before, err := f.Stat()
 		if err != nil {
-			return failure(codes.DataLoss, err)
+			return rpc.WithCode(codes.DataLoss, err)
 		}
 		left := entry.Bytes - in.GetOffset()
 		if err := s.send(stream, io.NewSectionReader(f, in.GetOffset(), left), left, moved); err != nil {
@@ -144,7 +138,7 @@ func unchanged(f *os.File, before os.FileInfo) error {
 	if err == nil && (now.Size() != before.Size() || !now.ModTime().Equal(before.ModTime())) {
 		err = fmt.Errorf("%s was changed while it was read", before.Name())
 	}
-	return failure(codes.DataLoss, err)
+	return rpc.WithCode(codes.DataLoss, err)
 }
 
 // send sends exactly the given number of bytes.
@@ -153,7 +147,7 @@ func (s *Server) send(stream grpc.ServerStream, from io.Reader, left int64, move
 	for left > 0 {
 		piece := buffer[:min(int64(len(buffer)), left)]
 		if _, err := io.ReadFull(from, piece); err != nil {
-			return failure(codes.DataLoss, fmt.Errorf("%d bytes before the end: %w", left, err))
+			return rpc.WithCode(codes.DataLoss, fmt.Errorf("%d bytes before the end: %w", left, err))
 		}
 		if err := stream.SendMsg(&sharepb.Chunk{Data: piece}); err != nil {
 			return err
@@ -191,15 +185,6 @@ func (s *Server) limited(do func(moved func()) error) error {
 	}
 }
 
-// failure is an error as a gRPC status; nil stays nil. A message is UTF-8, a path
-// need not be.
-func failure(code codes.Code, err error) error {
-	if err == nil {
-		return nil
-	}
-	return status.Error(code, strings.ToValidUTF8(err.Error(), "\ufffd"))
-}
-
 // drainTime is how long streams may still take when the server is to stop. A file
 // takes longer than anybody wants to wait; its reader goes on elsewhere, or later.
 const drainTime = time.Second
@@ -207,19 +192,12 @@ const drainTime = time.Second
 // Serve serves on a listener of its own, with the standard health service and
 // reflection, until ctx ends. It closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener, secure *tls.Config) error {
-	server := grpc.NewServer(
-		grpc.Creds(grpcmtls.Server(secure)),
+	server := rpc.NewServer(secure, nil,
 		grpc.MaxRecvMsgSize(1<<10), // requests are short
 		grpc.MaxConcurrentStreams(2*maxStreams),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * keepaliveTime, Timeout: keepaliveTime}),
 	)
 	s.Register(server)
-	state := health.NewServer()
-	state.SetServingStatus(serviceName, grpc_health_v1.HealthCheckResponse_SERVING)
-	grpc_health_v1.RegisterHealthServer(server, state)
-	reflection.Register(server)
-	if err := grpcserve.Serve(ctx, server, l, drainTime, state.Shutdown); err != nil {
+	if err := rpc.Serve(ctx, server, l, drainTime, rpc.Describe(server, serviceName).Shutdown); err != nil {
 		return fmt.Errorf("share the bundle on %s: %w", l.Addr(), err)
 	}
 	return nil

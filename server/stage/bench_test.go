@@ -6,10 +6,10 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/server/rpc"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
 
@@ -56,8 +56,7 @@ func BenchmarkHop(b *testing.B) {
 // generatedServer serves Run with generated messages only.
 func generatedServer(b *testing.B, limit int) *grpc.ClientConn {
 	b.Helper()
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(limit), grpc.MaxSendMsgSize(limit),
-		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(connWindow))
+	server := rpc.NewServer(nil, nil, grpc.MaxRecvMsgSize(limit), grpc.MaxSendMsgSize(limit))
 	server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: serviceName, HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{{MethodName: "Run", Handler: func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
@@ -77,8 +76,7 @@ func generatedServer(b *testing.B, limit int) *grpc.ClientConn {
 			b.Error(err)
 		}
 	})
-	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connWindow),
+	conn, err := rpc.Dial(l.Addr().String(), rpc.Client{},
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(limit), grpc.MaxCallSendMsgSize(limit)))
 	if err != nil {
 		b.Fatal(err)

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
@@ -19,21 +18,10 @@ import (
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/replica"
+	"github.com/distinfer/distinfer/server/rpc"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
-
-// Sizes of the transport. Both windows are set, since the smaller one binds.
-const (
-	streamWindow = 8 << 20
-	connWindow   = 16 << 20
-)
-
-// keepaliveTime is how long a connection may be silent before it is probed; gRPC
-// allows for no less. It finds out when a connection for calls is dead although that
-// for questions is not.
-const keepaliveTime = 10 * time.Second
 
 // beats is how many times a replica is asked for its state in the time after which
 // it is taken for dead.
@@ -70,31 +58,16 @@ func newLink(c *Client, t target) *link {
 
 // dial makes a connection to a stage, which connects when it is first used.
 func dial(address, name string, o Options) (*grpc.ClientConn, error) {
-	options := []grpc.DialOption{
+	// The link decides when to try again; the connection is to follow at once.
+	soon := backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1, MaxDelay: 10 * time.Millisecond}
+	return rpc.Dial("dns:///"+address, rpc.Client{TLS: o.TLS, Backoff: soon, Stats: o.Stats},
 		grpc.WithAuthority(name),
-		grpc.WithTransportCredentials(grpcmtls.Client(o.TLS)),
-		grpc.WithDisableRetry(),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithNoProxy(), // a proxy for the Web is not the way to a stage
-		grpc.WithIdleTimeout(0),
-		grpc.WithInitialWindowSize(streamWindow),
-		grpc.WithInitialConnWindowSize(connWindow),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: 5 * time.Second}),
-		// The link decides when to try again; the connection is to follow at once.
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1, MaxDelay: 10 * time.Millisecond},
-			MinConnectTimeout: 5 * time.Second,
-		}),
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(newCodec(o.MaxMessage)),
 			grpc.MaxCallRecvMsgSize(o.MaxMessage),
 			grpc.MaxCallSendMsgSize(o.MaxMessage),
 		),
-	}
-	if o.Stats != nil {
-		options = append(options, grpc.WithStatsHandler(o.Stats))
-	}
-	return grpc.NewClient("dns:///"+address, options...)
+	)
 }
 
 // connections are those to use now.

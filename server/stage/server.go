@@ -14,9 +14,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
-	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/stats"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
@@ -25,8 +22,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/budget"
-	"github.com/distinfer/distinfer/server/grpcserve"
-	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
+	"github.com/distinfer/distinfer/server/rpc"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
 
@@ -125,9 +121,9 @@ type Config struct {
 type Server struct {
 	Config
 	listener Listener
-	grpc   *grpc.Server
-	health *health.Server
-	next   *clients
+	grpc     *grpc.Server
+	health   *health.Server
+	next     *clients
 
 	admission
 	address string // of the listener
@@ -153,36 +149,23 @@ func NewServer(c Config) *Server {
 	s := &Server{
 		Config:    c,
 		listener:  Tee(c.Listener),
-		health:    health.NewServer(),
 		next:      newClients(c.Next),
 		admission: newAdmission(&c),
 
 		endStreams: make(chan struct{}),
 		broken:     make(chan struct{}),
 	}
-	options := []grpc.ServerOption{
-		grpc.Creds(grpcmtls.Server(c.TLS)),
+	s.grpc = rpc.NewServer(c.TLS, c.Stats,
 		grpc.ForceServerCodecV2(newCodec(c.MaxMessage)),
 		grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(c.MaxMessage),
 		grpc.MaxSendMsgSize(c.MaxMessage),
-		grpc.InitialWindowSize(streamWindow),
-		grpc.InitialConnWindowSize(connWindow),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
-		// A caller whose machine vanished must not keep its calls open.
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * keepaliveTime, Timeout: keepaliveTime}),
-	}
-	if c.Stats != nil {
-		options = append(options, grpc.StatsHandler(c.Stats))
-	}
-	s.grpc = grpc.NewServer(options...)
+	)
 	s.grpc.RegisterService(&description, s)
 	for _, register := range c.Services {
 		register(s.grpc)
 	}
-	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
-	s.health.SetServingStatus(serviceName, grpc_health_v1.HealthCheckResponse_SERVING)
-	reflection.Register(s.grpc)
+	s.health = rpc.Describe(s.grpc, serviceName)
 	return s
 }
 
@@ -238,14 +221,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 	if info.FullMethod == aloneMethod {
 		return handle(srv, stream)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- handle(srv, stream) }()
-	select {
-	case err := <-ended:
-		return err
-	case <-s.endStreams: // which ends the stream, and with it the handler
-		return toStatus(errcode.Errorf(errcode.Unavailable, "stage %d stops", s.Rank))
-	}
+	return rpc.RunStream(s.endStreams, toStatus(errcode.Errorf(errcode.Unavailable, "stage %d stops", s.Rank)), srv, stream, handle)
 }
 
 // damageTime is how long a stage that cannot be trusted any more has to tell those who
@@ -281,7 +257,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		case <-ctx.Done():
 		}
 	})
-	err := grpcserve.Serve(ctx, s.grpc, l, drainTime, func() {
+	err := rpc.Serve(ctx, s.grpc, l, drainTime, func() {
 		s.health.Shutdown()
 		time.AfterFunc(streamTime, func() { close(s.endStreams) })
 		select {

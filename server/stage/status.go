@@ -6,16 +6,12 @@ import (
 	"fmt"
 	"strings"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
-	"github.com/distinfer/distinfer/server/grpcfault"
+	"github.com/distinfer/distinfer/server/rpc"
 )
-
-// domain marks errors that a stage made, as against the transport's.
-const domain = "distinfer"
 
 // refusedKey is the key of the metadata of a refusal.
 const refusedKey = "refused"
@@ -34,24 +30,12 @@ type answered struct {
 
 func (e *answered) Unwrap() error { return e.error }
 
-// toStatus makes a gRPC status of an error. The fault's own name goes along, so
-// that nothing is lost on the way up a chain of stages.
+// toStatus makes a gRPC status of an error.
 func toStatus(err error) error {
-	if err == nil {
-		return nil
-	}
-	code := errcode.Of(err)
-	info := &errdetails.ErrorInfo{Domain: domain, Reason: code.String()}
 	if errors.As(err, new(*refusal)) {
-		info.Metadata = map[string]string{refusedKey: "true"}
+		return rpc.Status(err, map[string]string{refusedKey: "true"})
 	}
-	// A status travels as protobuf, whose strings are UTF-8; a message may quote
-	// bytes that are not.
-	s := status.New(grpcfault.Code(code), strings.ToValidUTF8(err.Error(), "\ufffd"))
-	if detailed, errDetail := s.WithDetails(info); errDetail == nil {
-		s = detailed
-	}
-	return s.Err()
+	return rpc.Status(err, nil)
 }
 
 // fromStatus is the inverse of toStatus. peer names the stage that was called;
@@ -65,18 +49,12 @@ func fromStatus(ctx context.Context, err error, peer string) error {
 	if !ok {
 		return fmt.Errorf("%s: %w", peer, err)
 	}
-	for _, d := range s.Details() {
-		info, ok := d.(*errdetails.ErrorInfo)
-		if !ok || info.GetDomain() != domain {
-			continue
-		}
-		if code, known := grpcfault.Parse(info.GetReason()); known {
-			return &answered{errcode.Wrap(code, errors.New(s.Message())), info.GetMetadata()[refusedKey] != ""}
-		}
+	if coded, metadata, ok := rpc.Coded(s); ok {
+		return &answered{coded, metadata[refusedKey] != ""}
 	}
 	switch s.Code() {
 	case codes.Unavailable:
-		return errcode.Errorf(errcode.Unavailable, "%s is unreachable: %s%s", peer, cause(s.Message()), remedy(s.Message()))
+		return errcode.Errorf(errcode.Unavailable, "%s is unreachable: %s%s", peer, rpc.Cause(s.Message()), remedy(s.Message()))
 	case codes.ResourceExhausted: // the transport's word for a message over its limit
 		return errcode.Errorf(errcode.TooLarge, "%s: %s; raise --max-message on both sides, or send fewer or shorter texts at a time", peer, s.Message())
 	case codes.DeadlineExceeded:
@@ -90,16 +68,6 @@ func fromStatus(ctx context.Context, err error, peer string) error {
 		return errcode.Errorf(errcode.Mismatch, "%s is not a stage of distinfer, or of another version: %s", peer, s.Message())
 	}
 	return fmt.Errorf("%s: %s", peer, s.Message())
-}
-
-// cause is the innermost reason in the transport's message about a connection.
-func cause(msg string) string {
-	for _, before := range []string{"Error while dialing: ", `desc = "`} {
-		if i := strings.LastIndex(msg, before); i >= 0 {
-			return strings.TrimSuffix(msg[i+len(before):], `"`)
-		}
-	}
-	return msg
 }
 
 // remedies say what to do about what the transport reports, by a part of its message.

@@ -1,4 +1,4 @@
-package grpcmtls_test
+package rpc_test
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/distinfer/distinfer/server/mtls"
-	"github.com/distinfer/distinfer/server/mtls/grpcmtls"
 	"github.com/distinfer/distinfer/server/mtls/mtlstest"
+	"github.com/distinfer/distinfer/server/rpc"
 )
 
 const patience = 90 * time.Second
@@ -92,14 +92,14 @@ func TestGRPCOverMutualTLS(t *testing.T) {
 		transport    credentials.TransportCredentials
 		says         string
 	}{
-		{"by address", secure, grpcmtls.Client(client.Client), ""},
-		{"by name", "localhost:" + port, grpcmtls.Client(client.Client), ""},
+		{"by address", secure, rpc.Credentials(client.Client), ""},
+		{"by name", "localhost:" + port, rpc.Credentials(client.Client), ""},
 		{"with a configuration that is kept", secure, credentials.NewTLS(client.Client()), ""},
-		{"another authority's server", secure, grpcmtls.Client(stranger.Client), "unknown authority"},
+		{"another authority's server", secure, rpc.Credentials(stranger.Client), "unknown authority"},
 		// The reason may be lost: the client may write to the closed connection first.
-		{"no certificate", secure, grpcmtls.Client(nobody), "code = Unavailable"},
+		{"no certificate", secure, rpc.Credentials(nobody), "code = Unavailable"},
 		{"a plaintext client", secure, insecure.NewCredentials(), "error reading server preface"},
-		{"a plaintext server", open, grpcmtls.Client(client.Client), "first record does not look like a TLS handshake"},
+		{"a plaintext server", open, rpc.Credentials(client.Client), "first record does not look like a TLS handshake"},
 		{"what both plaintext cases differ from", open, insecure.NewCredentials(), ""},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestEachReplicaHasToProveItsOwnName(t *testing.T) {
 	through := func(name string) error {
 		replicas := manual.NewBuilderWithScheme("replicas")
 		replicas.InitialState(resolver.State{Endpoints: []resolver.Endpoint{{Addresses: []resolver.Address{{Addr: address, ServerName: name}}}}})
-		return check(dial(t, "replicas:///other.example.org:1", grpcmtls.Client(client.Client), grpc.WithResolvers(replicas)))
+		return check(dial(t, "replicas:///other.example.org:1", rpc.Credentials(client.Client), grpc.WithResolvers(replicas)))
 	}
 	if err := through("127.0.0.1"); err != nil {
 		t.Errorf("its name: %v", err)
@@ -141,7 +141,7 @@ func TestANewAuthorityIsTakenWithoutRestartingEitherSide(t *testing.T) {
 	serverDir, clientDir := ca.Folder(t, nil), ca.Folder(t, nil)
 	server, client := load(t, serverDir), load(t, clientDir)
 	address := serve(t, credentials.NewTLS(server.Server()))
-	old := dial(t, address, grpcmtls.Client(client.Client))
+	old := dial(t, address, rpc.Credentials(client.Client))
 	if err := check(old); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestANewAuthorityIsTakenWithoutRestartingEitherSide(t *testing.T) {
 		t.Errorf("over the open connection: %v", err)
 	}
 	second := serve(t, credentials.NewTLS(server.Server()))
-	fresh := dial(t, second, grpcmtls.Client(client.Client))
+	fresh := dial(t, second, rpc.Credentials(client.Client))
 	if err := check(fresh); err != nil {
 		t.Errorf("over a new connection: %v", err)
 	}
@@ -191,7 +191,7 @@ func TestAClientThatReconnectsTrustsTheNewAuthority(t *testing.T) {
 		}
 	}
 	stop := run(l, ca)
-	conn := dial(t, address, grpcmtls.Client(client.Client))
+	conn := dial(t, address, rpc.Credentials(client.Client))
 	if err := check(conn); err != nil {
 		stop()
 		t.Fatal(err)

@@ -1,9 +1,4 @@
-// Package grpcmtls makes gRPC's transport credentials of TLS configurations. A
-// client's is asked for anew for every connection, since one that is kept cannot
-// change the authority it trusts.
-//
-// It knows gRPC and crypto/tls, and neither files nor stages.
-package grpcmtls
+package rpc
 
 import (
 	"context"
@@ -15,22 +10,15 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Client is for grpc.WithTransportCredentials. The name that the server has to
-// prove is the one that gRPC calls it by: resolver.Address.ServerName, else the
-// target's. Without a configuration connections are plain text.
-func Client(config func() *tls.Config) credentials.TransportCredentials {
+// Credentials are a client's transport credentials. The TLS configuration is asked for
+// anew for every connection, since one that is kept cannot change the authority it trusts.
+// The name that the server has to prove is the one that gRPC calls it by:
+// resolver.Address.ServerName, else the target's. Nil is plain text.
+func Credentials(config func() *tls.Config) credentials.TransportCredentials {
 	if config == nil {
 		return insecure.NewCredentials()
 	}
 	return client{config}
-}
-
-// Server is for grpc.Creds. Without a configuration connections are plain text.
-func Server(config *tls.Config) credentials.TransportCredentials {
-	if config == nil {
-		return insecure.NewCredentials()
-	}
-	return credentials.NewTLS(config)
 }
 
 type client struct{ config func() *tls.Config }
