@@ -16,24 +16,22 @@ import (
 	"github.com/distinfer/distinfer/server/batch"
 )
 
-// Inputs that are more than the batcher takes at a time are given to it in pieces, of
-// which so many are under way that stages are busy while the next one is read, and
-// others find room beside them.
+// More inputs than the batcher takes at a time go to it in pieces. Enough pieces are in flight to
+// keep stages busy while the next one is read, and few enough to leave capacity to others.
 const (
 	piecesAtOnce = 2
 	pieces       = 2 * piecesAtOnce // of as much as the batcher takes
 )
 
-// TruncatedHeader is the header that names the texts which were cut to what the model reads,
-// by their places in the request, such as "0, 4". In the trailer of a stream it names lines.
+// TruncatedHeader names the texts that were cut to what the model reads, by their places in the
+// request, such as "0, 4". In the trailer of a stream it names lines.
 const TruncatedHeader = "X-Truncated"
 
 // pieceSize is how many inputs a piece has.
 func pieceSize(b *batch.Batcher) int { return max(1, b.MaxTexts()/pieces) }
 
-// compute has inputs answered by the model, in order and within the time that the
-// request has, and sets the header Server-Timing. What is wrong with a single input is in
-// its answer. An error is about all of them.
+// compute makes the model answer inputs, in order and within the time of the request, and sets the
+// header Server-Timing. An answer holds what is wrong with its input; an error is about all.
 func (f *Front) compute(b *batch.Batcher, w http.ResponseWriter, r *http.Request, inputs []textmodel.Input) ([]textmodel.Answer, error) {
 	timeout, err := f.timeout(w, r)
 	if err != nil {
@@ -72,11 +70,14 @@ func answer(ctx context.Context, b *batch.Batcher, inputs []textmodel.Input) ([]
 	for from := 0; from < len(inputs) && ctx.Err() == nil; from += size {
 		to := min(from+size, len(inputs))
 		work.Go(func() error {
-			one := b.Answer // refuses at once when overloaded
-			if from > 0 {
-				one = patient{b}.Answer
+			var part []textmodel.Answer
+			var timing batch.Timing
+			var err error
+			if from == 0 { // fails at once when overloaded
+				part, timing, err = b.Answer(ctx, inputs[from:to])
+			} else {
+				part, timing, err = answerOnceAdmitted(ctx, b, inputs[from:to])
 			}
-			part, timing, err := one(ctx, inputs[from:to])
 			copy(answers[from:to], part)
 			mu.Lock()
 			defer mu.Unlock()
@@ -90,13 +91,11 @@ func answer(ctx context.Context, b *batch.Batcher, inputs []textmodel.Input) ([]
 	return answers, last, nil
 }
 
-// A patient batcher answers inputs as soon as there is room for them, or fails when
-// there will be none before ctx ends.
-type patient struct{ *batch.Batcher }
-
-func (p patient) Answer(ctx context.Context, inputs []textmodel.Input) ([]textmodel.Answer, batch.Timing, error) {
+// answerOnceAdmitted waits until the batcher admits the inputs, or fails when it will not before
+// ctx ends.
+func answerOnceAdmitted(ctx context.Context, b *batch.Batcher, inputs []textmodel.Input) ([]textmodel.Answer, batch.Timing, error) {
 	for {
-		answers, timing, err := p.Batcher.Answer(ctx, inputs)
+		answers, timing, err := b.Answer(ctx, inputs)
 		after, refused := batch.IsRefused(err)
 		if !refused {
 			return answers, timing, err
@@ -113,9 +112,9 @@ func (p patient) Answer(ctx context.Context, inputs []textmodel.Input) ([]textmo
 	}
 }
 
-// serverTiming tells a browser where the time went: the header Server-Timing of W3C's
-// recommendation, in milliseconds and in the order of what happened. Of each stage it
-// tells the time on the way to it and back, the wait for its turn, and the computing.
+// serverTiming is the header Server-Timing (W3C): where the time went, in milliseconds, in the
+// order of what happened. For each stage it has the way to it and back, the wait for its turn, and
+// the computing.
 func serverTiming(t batch.Timing) string {
 	var b strings.Builder
 	metric := func(name string, d time.Duration) {

@@ -4,44 +4,24 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
-	"mime"
-	"net/http"
 	"strconv"
-	"strings"
-	"sync"
-	"time"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
-	"github.com/distinfer/distinfer/runtime/textmodel"
-	"github.com/distinfer/distinfer/server/batch"
-	"github.com/distinfer/distinfer/server/httpx"
-	"github.com/distinfer/distinfer/server/limiter"
 )
 
-// Limits of streams. What one takes of the memory is bounded by the pieces that are
-// under way, and a piece by its lines and their bytes.
 const (
-	streamsAtOnce = 64
-	maxLine       = 64 << 10 // bytes
-	maxListed     = 1000     // lines that the trailer names
-	maxPiece      = 64 << 10 // bytes after which a piece takes no further line
+	maxLine  = 64 << 10 // bytes
+	maxPiece = 64 << 10 // bytes after which a piece takes no further line
 
-	// maxEmpty is how many bytes may come without a text to answer, of blank lines and of
-	// those that are refused with their refusals: a few bytes can be expanded to many.
-	maxEmpty = 1 << 20
-	refusal  = 128 // bytes, about
-
-	// stalledStream is how long a stream may send nothing while others want its place.
-	stalledStream = 30 * time.Second
+	// maxEmpty is how many bytes may come without a text to answer: those of blank lines, and of
+	// wrong lines and their errors. A few compressed bytes can become many.
+	maxEmpty   = 1 << 20
+	errorBytes = 128 // of the error of a line, about
 )
 
-// errGaveWay ends a stream whose place another client has.
-var errGaveWay = errcode.Errorf(errcode.Overloaded, "%d streams are being answered, which are as many as can be, and other clients have fewer; send the lines from this one on again", streamsAtOnce)
-
-// A line is one that was read. It has a request with one input, or is wrong.
+// A line is one that was read. It has a request with one input, or an error.
 type line struct {
 	number  int // from 1 on
 	request Request
@@ -50,21 +30,6 @@ type line struct {
 
 // A lineParser reads a line, which errors call by a name.
 type lineParser func(line []byte, name string) (Request, error)
-
-// isLines reports whether a request's body is lines of JSON.
-func isLines(r *http.Request) bool {
-	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
-	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
-		return true
-	}
-	return false
-}
-
-// A LineProblem is what a line is answered with that has no results.
-type LineProblem struct {
-	Error string `json:"error"`
-	Line  int    `json:"line"`
-}
 
 // A lineReader reads lines of NDJSON.
 type lineReader struct {
@@ -98,7 +63,7 @@ func (l *lineReader) piece(most int) (lines []line, err error) {
 			lines, size = append(lines, next), size+len(data)
 			if next.err == nil {
 				l.empty = 0
-			} else if err := l.nothing(len(data) + refusal); err != nil {
+			} else if err := l.nothing(len(data) + errorBytes); err != nil {
 				return lines, err
 			}
 		} else if err := l.nothing(len(data)); err != nil {
@@ -156,188 +121,4 @@ func (l *lineReader) skip() error {
 func (l *lineReader) buffered() bool {
 	data, _ := l.from.Peek(l.from.Buffered())
 	return bytes.IndexByte(data, '\n') >= 0
-}
-
-// stream answers lines, a line each and in order, while further ones are read. A client
-// has to read while it sends: no more lines are taken than can be answered.
-func (f *Front) stream(b *batch.Batcher, parse lineParser, w http.ResponseWriter, r *http.Request) {
-	timeout, err := f.timeout(w, r)
-	if err != nil {
-		httpx.Fail(w, err)
-		return
-	}
-	control := http.NewResponseController(w)
-	ctx, cancelCause := context.WithCancelCause(f.named(r))
-	cancel := func() { cancelCause(nil) }
-	defer cancel()
-	share, err := f.streams.Acquire(f.client(r), 1, func() { cancelCause(errGaveWay) })
-	if err != nil {
-		if r.ProtoMajor == 1 { // or the answer would wait for the lines' end
-			w.Header().Set("Connection", "close")
-		}
-		httpx.Fail(w, errcode.Errorf(errcode.Overloaded, "%d streams are being answered, which are as many as can be; try again later", streamsAtOnce))
-		return
-	}
-	defer share.Release()
-	s := &stream{batcher: b, control: control, timeout: timeout, w: w, cancel: cancel, share: share}
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
-	body, err := httpx.Decode(r)
-	if err != nil {
-		httpx.Fail(w, err)
-		return
-	}
-	// Reading ends when the front is to stop, or nobody takes the answers any more.
-	defer context.AfterFunc(f.stopping, cancel)()
-	defer after(ctx, func() { _ = control.SetReadDeadline(time.Now()) })()
-	_ = control.SetWriteDeadline(time.Time{})
-	_ = control.EnableFullDuplex() // of HTTP/1, which is not by itself
-	httpx.SetHeaders(w.Header(), httpx.TypeLines)
-	w.Header().Set("Trailer", TruncatedHeader)
-	w.WriteHeader(http.StatusOK)
-
-	under := make(chan *answered, piecesAtOnce-1)
-	var writing sync.WaitGroup
-	writing.Go(func() { s.write(under) })
-	lines := newLineReader(ctx, body, parse)
-	texts, err := s.read(ctx, lines, under)
-	if err != nil && !errors.Is(err, io.EOF) {
-		switch {
-		case errors.Is(context.Cause(ctx), errGaveWay):
-			err = errGaveWay
-		case f.stopping.Err() != nil:
-			err = errcode.Errorf(errcode.Unavailable, "the front is to stop; send the lines from this one on again")
-		}
-		httpx.Note(w, err)
-		last := &answered{lines: []line{{number: lines.read + 1, err: err}}, done: make(chan struct{})}
-		close(last.done)
-		under <- last
-	}
-	close(under)
-	writing.Wait()
-	if len(s.cut) > 0 {
-		w.Header().Set(TruncatedHeader, strings.Join(s.cut, ", "))
-	}
-	noteTexts(w, texts)
-}
-
-// after calls f once ctx ends. stop keeps it from that, or waits for it.
-func after(ctx context.Context, f func()) (stop func()) {
-	called := make(chan struct{})
-	cancel := context.AfterFunc(ctx, func() {
-		defer close(called)
-		f()
-	})
-	return func() {
-		if !cancel() {
-			<-called
-		}
-	}
-}
-
-// A stream is a request with lines.
-type stream struct {
-	batcher *batch.Batcher
-	control *http.ResponseController
-	timeout time.Duration // for each piece
-	w       http.ResponseWriter
-	cancel  context.CancelFunc
-	share   *limiter.Holding
-	cut     []string // the numbers of lines that were cut, the first of them; the writer's
-}
-
-// An answered piece is being answered until done.
-type answered struct {
-	lines   []line
-	answers []textmodel.Answer // of the lines with a request
-	err     error              // of all of them
-	done    chan struct{}
-}
-
-// read has pieces answered until there are no more lines, and counts those.
-func (s *stream) read(ctx context.Context, from *lineReader, to chan<- *answered) (texts int, err error) {
-	for err == nil {
-		if ctx.Err() == nil { // else the deadline that ends the reading stands
-			_ = s.control.SetReadDeadline(time.Now().Add(bodyTime))
-		}
-		if ctx.Err() != nil {
-			return texts, ctx.Err()
-		}
-		p := &answered{done: make(chan struct{})}
-		p.lines, err = from.piece(pieceSize(s.batcher))
-		texts += len(p.lines)
-		s.share.Progress()
-		go s.answer(ctx, p)
-		to <- p
-	}
-	return texts, err
-}
-
-// answer answers a piece.
-func (s *stream) answer(ctx context.Context, p *answered) {
-	defer close(p.done)
-	var inputs []textmodel.Input
-	for _, l := range p.lines {
-		if l.err == nil {
-			inputs = append(inputs, l.request.Inputs[0])
-		}
-	}
-	if len(inputs) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
-	defer cancel()
-	p.answers, _, p.err = patient{s.batcher}.Answer(ctx, inputs)
-	if _, refused := batch.IsRefused(p.err); p.err != nil && !refused && ctx.Err() != nil {
-		p.err = errcode.Errorf(errcode.Deadline, "there was no answer within %s", s.timeout)
-	}
-}
-
-// write writes the answers of pieces. When nobody reads them, the rest is taken only.
-func (s *stream) write(from <-chan *answered) {
-	var failed error
-	var buf bytes.Buffer
-	for p := range from {
-		<-p.done
-		if failed != nil {
-			continue
-		}
-		buf.Reset()
-		s.encode(&buf, p)
-		_ = s.control.SetWriteDeadline(time.Now().Add(writeTime))
-		if _, failed = s.w.Write(buf.Bytes()); failed == nil {
-			failed = s.control.Flush()
-		}
-		_ = s.control.SetWriteDeadline(time.Time{})
-		if failed != nil {
-			s.cancel()
-		}
-	}
-}
-
-// encode encodes the answers of a piece.
-func (s *stream) encode(to *bytes.Buffer, p *answered) {
-	e := json.NewEncoder(to)
-	e.SetEscapeHTML(false)
-	answers := p.answers
-	for _, l := range p.lines {
-		err := l.err
-		if err == nil && p.err != nil {
-			err = p.err
-		}
-		var v any
-		if err == nil {
-			var a textmodel.Answer
-			a, answers = answers[0], answers[1:]
-			v, err = l.request.one(0, a)
-			if a.Tokens.Truncated && len(s.cut) < maxListed {
-				s.cut = append(s.cut, strconv.Itoa(l.number))
-			}
-		}
-		if err == nil {
-			err = e.Encode(v)
-		}
-		if err != nil {
-			_ = e.Encode(LineProblem{err.Error(), l.number})
-		}
-	}
 }

@@ -178,7 +178,7 @@ func TestAStopEndsStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := receive(t, "the end", answered)
-	if !strings.HasPrefix(a.body, `[{"label":"positive"`) || !strings.Contains(a.body, `"line":2`) || !strings.Contains(a.body, "is to stop") {
+	if !strings.HasPrefix(a.body, `[{"label":"positive"`) || !strings.Contains(a.body, `"line":2`) || !strings.Contains(a.body, "the front stops") {
 		t.Errorf("the stream is %q", a.body)
 	}
 	s.wait(t)
