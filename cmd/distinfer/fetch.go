@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/server/share"
+	"github.com/distinfer/distinfer/server/transfer"
 )
 
 // openBundle opens the bundle, and has those of its files that the function want
@@ -40,7 +40,7 @@ func (o *nodeOptions) fetch(ctx context.Context, want func(*bundle.Manifest) ([]
 	if err != nil {
 		return nil, err
 	}
-	options := share.Options{Peers: o.Fetch, ID: o.BundleID, Log: log}
+	options := transfer.Options{Peers: o.Fetch, ID: o.BundleID, Log: log}
 	if machine != nil {
 		options.TLS = machine.Client
 	}
@@ -59,7 +59,7 @@ func (o *nodeOptions) fetch(ctx context.Context, want func(*bundle.Manifest) ([]
 			}
 		}()
 	}
-	return share.Fetch(ctx, o.Bundle, want, options)
+	return transfer.Fetch(ctx, o.Bundle, want, options)
 }
 
 // sliceOf are the files that the stage of the given rank needs.

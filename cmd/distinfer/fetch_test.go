@@ -18,7 +18,7 @@ import (
 
 	bundlefile "github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/server/share/sharetest"
+	"github.com/distinfer/distinfer/server/transfer/transfertest"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
@@ -144,9 +144,9 @@ func largeBundle(t *testing.T) string {
 
 // slowly makes a wire that moves about a megabyte in a tenth of a second, until it is
 // told to move everything at once.
-func slowly(t *testing.T, to string) (w *sharetest.Wire, hurry func()) {
+func slowly(t *testing.T, to string) (w *transfertest.Wire, hurry func()) {
 	var fast atomic.Bool
-	w = sharetest.NewWire(t, to, func(n int) int {
+	w = transfertest.NewWire(t, to, func(n int) int {
 		if !fast.Load() {
 			time.Sleep(3 * time.Millisecond)
 		}
@@ -214,7 +214,7 @@ func TestADiskThatIsTooSmallIsNoticedBeforeAnythingIsFetched(t *testing.T) {
 	t.Parallel()
 	source := largeBundle(t)
 	_, address := stage(t, source, 0)
-	w := sharetest.NewWire(t, address, nil)
+	w := transfertest.NewWire(t, address, nil)
 	disk := t.TempDir()
 	r := finish(t, inSmallDisk(t, disk, "10m", "serve-stage", "--rank", "0", "--bundle", filepath.Join(disk, "stages"), "--listen", "localhost:0", "--fetch", w.Address), "")
 	if r.code != 1 || !strings.Contains(r.stderr, "has no room for the files: 36.0 MB more are needed, 10.5 MB are free, 25.5 MB are missing") {

@@ -34,9 +34,9 @@ import (
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/oip"
 	"github.com/distinfer/distinfer/server/page"
-	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/task"
+	"github.com/distinfer/distinfer/server/transfer"
 )
 
 // nodeOptions are those of a process that serves: of a front or of a stage.
@@ -202,7 +202,7 @@ func (o *frontOptions) front(cmd *cobra.Command) error {
 			return errors.Join(err, l.Close())
 		}
 		f.log.Info("sharing the bundle", "listen", shared.Addr().String(), "tls", m.machine != nil, "bundle", m.Bundle.ID.Short())
-		f.share = share.NewServer(m.Bundle, o.MaxMessage)
+		f.share = transfer.NewServer(m.Bundle, o.MaxMessage)
 		work.Go(func() error { return f.share.Serve(ctx, shared, m.serverTLS()) })
 	}
 	unfollow := f.followOnHangup(cmd, m)
@@ -325,7 +325,7 @@ type frontProcess struct {
 	oip   *oip.Server
 	watch *frontWatch
 	model atomic.Pointer[model] // that the front follows
-	share *share.Server         // nil when the bundle is not shared
+	share *transfer.Server      // nil when the bundle is not shared
 	log   *slog.Logger
 }
 

@@ -26,8 +26,8 @@ import (
 	"github.com/distinfer/distinfer/server/cluster"
 	"github.com/distinfer/distinfer/server/listener"
 	"github.com/distinfer/distinfer/server/mtls"
-	"github.com/distinfer/distinfer/server/share"
 	"github.com/distinfer/distinfer/server/stage"
+	"github.com/distinfer/distinfer/server/transfer"
 	"github.com/distinfer/distinfer/split/onnxfile"
 )
 
@@ -201,7 +201,7 @@ func (o *stageOptions) serveStage(ctx context.Context) error {
 		load = time.Since(opening)
 		config.Help = o.helpers(ctx, pool, threads, len(b.Stages), address)
 		config.Stage, config.Bundle, config.Stages, config.Model = link, b.ID, len(b.Stages), b.Model.Name
-		config.Services = []func(grpc.ServiceRegistrar){share.NewServer(b, o.MaxMessage).Register}
+		config.Services = []func(grpc.ServiceRegistrar){transfer.NewServer(b, o.MaxMessage).Register}
 		holds = append([]any{"model", b.Model.Name, "bundle", b.ID.Short(), "stages", len(b.Stages), "weights", size(b.Stages[o.Rank].ParameterBytes)}, memory...)
 	}
 	tester, err := library.OpenBytes("the self-test", selftest.Model, selftest.Inputs(), selftest.Outputs(), ort.Options{Threads: 1})

@@ -1,4 +1,4 @@
-package share
+package transfer
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/distinfer/distinfer/server/rpc"
-	"github.com/distinfer/distinfer/server/share/sharepb"
+	"github.com/distinfer/distinfer/server/transfer/transferpb"
 )
 
 // A peer is a machine to fetch from.
@@ -55,7 +55,7 @@ func (p *peer) receive(ctx context.Context, method string, in proto.Message, sta
 	if err == nil {
 		err = stream.CloseSend()
 	}
-	chunk := &sharepb.Chunk{}
+	chunk := &transferpb.Chunk{}
 	for err == nil {
 		chunk.Reset()
 		if err = stream.RecvMsg(chunk); err != nil {

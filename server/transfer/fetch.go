@@ -1,4 +1,4 @@
-package share
+package transfer
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/server/share/sharepb"
+	"github.com/distinfer/distinfer/server/transfer/transferpb"
 )
 
 // Options say where to fetch from, and how.
@@ -20,15 +20,15 @@ type Options struct {
 	// Peers are the addresses (host:port) of machines that share a bundle. The
 	// first that answers says which bundle it is; its files may come from any.
 	Peers []string
-	// TLS secures connections, and is asked anew for each; nil is plain text.
+	// TLS secures connections, and is called anew for each; nil is plain text.
 	TLS func() *tls.Config
 	// ID is what the bundle's ID has to begin with.
 	ID string
 	// Patience is how long no peer may give anything before Fetch gives up; 0 is
 	// a minute.
 	Patience time.Duration
-	// Progress is told how many of the missing bytes are there. Without it, the log
-	// tells now and then.
+	// Progress receives how many of the missing bytes are there. Without it, the log
+	// says so now and then.
 	Progress func(done, total int64)
 	Log      *slog.Logger
 }
@@ -46,7 +46,7 @@ func Fetch(ctx context.Context, dir string, want func(*bundle.Manifest) ([]bundl
 	if o.Patience == 0 {
 		o.Patience = defaultPatience
 	}
-	f := &fetcher{Options: o, want: want, stall: o.Patience / 4}
+	f := &fetcher{options: o, want: want, stall: o.Patience / 4}
 	for _, address := range o.Peers {
 		p, err := dial(address, o.TLS)
 		if err != nil {
@@ -57,7 +57,7 @@ func Fetch(ctx context.Context, dir string, want func(*bundle.Manifest) ([]bundl
 	}
 	if o.ID != "" { // equal IDs are equal bundles: there is nothing to ask
 		if b := f.cached(dir); b != nil {
-			f.Log.Info("bundle is here already", "bundle", b.ID.Short())
+			f.options.Log.Info("bundle is here already", "bundle", b.ID.Short())
 			return b, nil
 		}
 	}
@@ -66,7 +66,7 @@ func Fetch(ctx context.Context, dir string, want func(*bundle.Manifest) ([]bundl
 	case err != nil:
 		return nil, err
 	case cached != nil:
-		f.Log.Warn("no peer tells which bundle to use; the one that is here is used", "bundle", cached.ID.Short(), "error", f.reasons())
+		f.options.Log.Warn("no peer tells which bundle to use; the one that is here is used", "bundle", cached.ID.Short(), "error", f.reasons())
 		return cached, nil
 	}
 	return f.gather(ctx, dir, manifest)
@@ -74,17 +74,17 @@ func Fetch(ctx context.Context, dir string, want func(*bundle.Manifest) ([]bundl
 
 // A fetcher fetches once.
 type fetcher struct {
-	Options
-	want  func(*bundle.Manifest) ([]bundle.File, error)
-	stall time.Duration
+	options Options
+	want    func(*bundle.Manifest) ([]bundle.File, error)
+	stall   time.Duration
 
 	peers []*peer
 	turn  int       // whose turn it is; a peer keeps it as long as it gives
 	moved time.Time // when one gave something
 
-	total    int64 // bytes of all missing files,
-	done     int64 // of which are there,
-	resumed  int64 // of which were there before
+	total    int64 // bytes of all missing files
+	done     int64 // those that are there by now
+	resumed  int64 // those that were there before
 	received int64 // bytes that came, also those that had to be fetched again
 	logged   time.Time
 }
@@ -92,7 +92,7 @@ type fetcher struct {
 // cached is the bundle in dir, if it is one that can be used and has everything.
 func (f *fetcher) cached(dir string) *bundle.Bundle {
 	b, err := bundle.Open(dir)
-	if err != nil || !b.ID.HasPrefix(f.ID) {
+	if err != nil || !b.ID.HasPrefix(f.options.ID) {
 		return nil
 	}
 	want, err := f.want(&b.Manifest)
@@ -124,7 +124,7 @@ func (f *fetcher) round(ctx context.Context, try func(*peer) error) (ok, again b
 			return false, false, local.error
 		}
 		if p.err == nil || p.err.Error() != err.Error() {
-			f.Log.Warn("cannot fetch from peer", "peer", p.address, "error", err)
+			f.options.Log.Warn("cannot fetch from peer", "peer", p.address, "error", err)
 		}
 		p.err = err
 		again = again || !lasting(err)
@@ -137,7 +137,7 @@ func (f *fetcher) round(ctx context.Context, try func(*peer) error) (ok, again b
 // for too long.
 func (f *fetcher) persist(ctx context.Context, what string, try func(*peer) error) error {
 	delay := backoff.NewExponentialBackOff()
-	delay.InitialInterval, delay.MaxInterval = min(200*time.Millisecond, f.Patience/10), min(5*time.Second, f.Patience/4)
+	delay.InitialInterval, delay.MaxInterval = min(200*time.Millisecond, f.options.Patience/10), min(5*time.Second, f.options.Patience/4)
 	for f.moved = time.Now(); ; {
 		before := f.received
 		ok, again, err := f.round(ctx, try)
@@ -146,8 +146,8 @@ func (f *fetcher) persist(ctx context.Context, what string, try func(*peer) erro
 			return err
 		case !again:
 			return fmt.Errorf("no peer gives %s: %s", what, f.reasons())
-		case time.Since(f.moved) > f.Patience:
-			return fmt.Errorf("no peer gave %s for %s: %s", what, f.Patience, f.reasons())
+		case time.Since(f.moved) > f.options.Patience:
+			return fmt.Errorf("no peer gave %s for %s: %s", what, f.options.Patience, f.reasons())
 		case f.received > before:
 			delay.Reset()
 		}
@@ -191,13 +191,13 @@ func (f *fetcher) manifest(ctx context.Context, dir string) (data []byte, cached
 
 func (f *fetcher) manifestOf(ctx context.Context, p *peer) ([]byte, error) {
 	// However slowly it comes, it has to be there in time: it is short. A deadline
-	// would be told to the peer, which ends the stream a moment earlier, without a
+	// would reach the peer, which ends the stream a moment earlier, without a
 	// reason.
 	timed, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer time.AfterFunc(f.Patience, func() { cancel(errStalled) }).Stop()
+	defer time.AfterFunc(f.options.Patience, func() { cancel(errStalled) }).Stop()
 	var data []byte
-	err := p.receive(timed, manifestMethod, &sharepb.ManifestRequest{}, f.stall, func(b []byte) error {
+	err := p.receive(timed, manifestMethod, &transferpb.ManifestRequest{}, f.stall, func(b []byte) error {
 		if len(data)+len(b) > bundle.MaxManifest {
 			return lastingError{fmt.Errorf("its manifest is larger than %d MB", bundle.MaxManifest>>20)}
 		}
@@ -211,8 +211,8 @@ func (f *fetcher) manifestOf(ctx context.Context, p *peer) ([]byte, error) {
 	if err != nil {
 		return nil, lastingError{fmt.Errorf("its manifest is refused: %w", err)}
 	}
-	if id := bundle.IDOf(data); !id.HasPrefix(f.ID) {
-		return nil, lastingError{fmt.Errorf("it has bundle %s (%s), wanted is %.12s", id.Short(), m.Model.Name, f.ID)}
+	if id := bundle.IDOf(data); !id.HasPrefix(f.options.ID) {
+		return nil, lastingError{fmt.Errorf("it has bundle %s (%s), wanted is %.12s", id.Short(), m.Model.Name, f.options.ID)}
 	}
 	return data, nil
 }
@@ -227,7 +227,7 @@ func (f *fetcher) gather(ctx context.Context, dir string, manifest []byte) (_ *b
 	if err != nil {
 		return nil, fmt.Errorf("bundle of %s: %w", f.peers[f.turn].address, err)
 	}
-	log := f.Log.With("bundle", bundle.IDOf(manifest).Short(), "model", m.Model.Name)
+	log := f.options.Log.With("bundle", bundle.IDOf(manifest).Short(), "model", m.Model.Name)
 	g, err := bundle.Gather(ctx, dir, manifest, want, func() {
 		log.Info("waiting for another process that fetches into the same folder", "folder", dir)
 	})
@@ -241,7 +241,7 @@ func (f *fetcher) gather(ctx context.Context, dir string, manifest []byte) (_ *b
 	}
 	if old := g.Replaces(); old != "" {
 		// A slice was fetched; a whole bundle may be the only copy of a newer one.
-		if f.ID == "" && g.ReplacesWhole() {
+		if f.options.ID == "" && g.ReplacesWhole() {
 			return nil, fmt.Errorf("%s holds a whole bundle (%s…), and %s has another (%s…): name the one to use with --bundle-id, leave out --fetch to use the one that is here, or remove the folder",
 				dir, old.Short(), f.peers[f.turn].address, bundle.IDOf(manifest).Short())
 		}
@@ -313,7 +313,7 @@ func (f *fetcher) read(ctx context.Context, p *peer, part *bundle.Partial) error
 	if part.Have() == part.Bytes {
 		return nil
 	}
-	in := &sharepb.ReadRequest{Sha256: part.SHA256, Offset: part.Have()}
+	in := &transferpb.ReadRequest{Sha256: part.SHA256, Offset: part.Have()}
 	// While a piece is written, the next ones come in.
 	pieces := make(chan []byte, ahead)
 	failed := make(chan struct{})
@@ -366,15 +366,15 @@ func (f *fetcher) write(part *bundle.Partial, b []byte) error {
 	return nil
 }
 
-// add counts bytes that are there, and tells of them now and then.
+// add counts bytes that are there, and reports them now and then.
 func (f *fetcher) add(n int64) {
 	f.done += n
-	if f.Progress != nil {
-		f.Progress(f.done, f.total)
+	if f.options.Progress != nil {
+		f.options.Progress(f.done, f.total)
 		return
 	}
 	if time.Since(f.logged) >= logTime {
 		f.logged = time.Now()
-		f.Log.Info("fetching", "done", f.done, "bytes", f.total)
+		f.options.Log.Info("fetching", "done", f.done, "bytes", f.total)
 	}
 }

@@ -1,5 +1,5 @@
-// Package sharetest is for tests of what moves over a network.
-package sharetest
+// Package transfertest is for tests of what moves over a network.
+package transfertest
 
 import (
 	"io"

@@ -1,4 +1,4 @@
-package share
+package transfer
 
 import (
 	"bytes"
@@ -26,14 +26,14 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/limiter"
 	"github.com/distinfer/distinfer/server/logtest"
-	"github.com/distinfer/distinfer/server/share/sharepb"
-	"github.com/distinfer/distinfer/server/share/sharetest"
+	"github.com/distinfer/distinfer/server/transfer/transferpb"
+	"github.com/distinfer/distinfer/server/transfer/transfertest"
 )
 
 func TestASliceIsFetchedAndOthersAreAdded(t *testing.T) {
 	t.Parallel()
 	made := newBundle(t, 1, 3<<20)
-	w := sharetest.NewWire(t, shared(t, made), nil)
+	w := transfertest.NewWire(t, shared(t, made), nil)
 	dir := filepath.Join(t.TempDir(), "deep", "stages")
 	b, err := Fetch(testContext(t), dir, slice(1), options(w.Address))
 	if err != nil || b.ID != made.ID {
@@ -208,11 +208,11 @@ func TestTheNextPeerTakesOver(t *testing.T) {
 	}
 	lacks := shared(t, b)
 	var passed atomic.Int64
-	broken := sharetest.NewWire(t, shared(t, made), func(n int) int {
+	broken := transfertest.NewWire(t, shared(t, made), func(n int) int {
 		return int(max(0, 1<<20-passed.Add(int64(n))+int64(n)))
 	})
 	dir := filepath.Join(t.TempDir(), "stages")
-	good := sharetest.NewWire(t, shared(t, made), nil)
+	good := transfertest.NewWire(t, shared(t, made), nil)
 	if _, err := Fetch(testContext(t), dir, slice(1), options(nowhere(t), lacks, broken.Address, good.Address)); err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestATransferGoesOnWhenThePeerComesBack(t *testing.T) {
 	made := newBundle(t, 1, 40<<20)
 	l := listen(t, "localhost:0")
 	stop := serve(t, NewServer(made, maxMessage), l)
-	slow := sharetest.NewWire(t, l.Addr().String(), func(n int) int { time.Sleep(time.Millisecond); return n })
+	slow := transfertest.NewWire(t, l.Addr().String(), func(n int) int { time.Sleep(time.Millisecond); return n })
 	dir := filepath.Join(t.TempDir(), "stages")
 	ended := make(chan error, 1)
 	go func() {
@@ -277,7 +277,7 @@ func TestRandomCutsGiveTheRightFiles(t *testing.T) {
 			l := listen(t, "localhost:0")
 			serve(t, server, l)
 			left := 20_000
-			w := sharetest.NewWire(t, l.Addr().String(), func(n int) int {
+			w := transfertest.NewWire(t, l.Addr().String(), func(n int) int {
 				mu.Lock()
 				defer mu.Unlock()
 				pass := min(n, left)
@@ -379,11 +379,11 @@ func TestFetchersOfOneFolderWaitForEachOther(t *testing.T) {
 // A liar is a peer that does as it likes.
 type liar struct {
 	onManifest func(grpc.ServerStream) error
-	onRead     func(*sharepb.ReadRequest, grpc.ServerStream) error
+	onRead     func(*transferpb.ReadRequest, grpc.ServerStream) error
 }
 
-func (l liar) manifest(s grpc.ServerStream) error                      { return l.onManifest(s) }
-func (l liar) read(in *sharepb.ReadRequest, s grpc.ServerStream) error { return l.onRead(in, s) }
+func (l liar) manifest(s grpc.ServerStream) error                         { return l.onManifest(s) }
+func (l liar) read(in *transferpb.ReadRequest, s grpc.ServerStream) error { return l.onRead(in, s) }
 
 func (l liar) serve(t testing.TB) string {
 	s := grpc.NewServer()
@@ -403,7 +403,7 @@ func (l liar) serve(t testing.TB) string {
 // sends answers with the given messages.
 func sends(s grpc.ServerStream, messages ...[]byte) error {
 	for _, m := range messages {
-		if err := s.SendMsg(&sharepb.Chunk{Data: m}); err != nil {
+		if err := s.SendMsg(&transferpb.Chunk{Data: m}); err != nil {
 			return err
 		}
 	}
@@ -425,46 +425,46 @@ func TestALyingPeerIsFoundOut(t *testing.T) {
 		return data
 	}
 	for what, c := range map[string]struct {
-		read func(*sharepb.ReadRequest, grpc.ServerStream) error
+		read func(*transferpb.ReadRequest, grpc.ServerStream) error
 		says []string
 	}{
-		"wrong bytes": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"wrong bytes": {func(in *transferpb.ReadRequest, s grpc.ServerStream) error {
 			return sends(s, noise(99, len(real(in.GetSha256()))))
 		}, []string{"stage-0.onnx has sha256 ", "the manifest says " + made.Stages[0].SHA256, "fetched twice"}},
-		"a wrong rest": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"a wrong rest": {func(in *transferpb.ReadRequest, s grpc.ServerStream) error {
 			data := real(in.GetSha256())[in.GetOffset():]
 			if in.GetOffset() == 0 {
 				return sends(s, data[:len(data)/2])
 			}
 			return sends(s, noise(99, len(data)))
 		}, []string{"has sha256", made.Stages[0].SHA256}},
-		"more bytes": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"more bytes": {func(in *transferpb.ReadRequest, s grpc.ServerStream) error {
 			return sends(s, append(real(in.GetSha256()), 0))
 		}, []string{"more bytes than the manifest says", "300000"}},
-		"bytes without end": {func(_ *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"bytes without end": {func(_ *transferpb.ReadRequest, s grpc.ServerStream) error {
 			for {
 				if err := sends(s, make([]byte, 1<<20)); err != nil {
 					return err
 				}
 			}
 		}, []string{"more bytes than the manifest says"}},
-		"too large a message": {func(_ *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"too large a message": {func(_ *transferpb.ReadRequest, s grpc.ServerStream) error {
 			return sends(s, make([]byte, 3<<20))
 		}, []string{"larger than max"}},
-		"empty messages": {func(_ *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"empty messages": {func(_ *transferpb.ReadRequest, s grpc.ServerStream) error {
 			for {
 				if err := sends(s, nil); err != nil {
 					return err
 				}
 			}
 		}, []string{"nothing in them"}},
-		"fewer bytes": {func(in *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"fewer bytes": {func(in *transferpb.ReadRequest, s grpc.ServerStream) error {
 			if in.GetOffset() > 0 {
 				return nil
 			}
 			return sends(s, real(in.GetSha256())[:1000])
 		}, []string{"it ended after 1000 of 300000 bytes"}},
-		"nothing": {func(_ *sharepb.ReadRequest, s grpc.ServerStream) error {
+		"nothing": {func(_ *transferpb.ReadRequest, s grpc.ServerStream) error {
 			<-s.Context().Done()
 			return nil
 		}, []string{"sent nothing for too long"}},
@@ -565,7 +565,7 @@ func read(t testing.TB, address, sha string, offset int64, take func([]byte) err
 		t.Fatal(err)
 	}
 	defer func() { _ = p.conn.Close() }()
-	return p.receive(testContext(t), readMethod, &sharepb.ReadRequest{Sha256: sha, Offset: offset}, patience, take)
+	return p.receive(testContext(t), readMethod, &transferpb.ReadRequest{Sha256: sha, Offset: offset}, patience, take)
 }
 
 func TestAServerSharesOnlyWhatTheManifestNames(t *testing.T) {

@@ -2,11 +2,11 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        v7.35.1
-// source: share.proto
+// source: transfer.proto
 
 // How a machine that has files of a bundle gives them to one that needs them.
 
-package sharepb
+package transferpb
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -31,7 +31,7 @@ type ManifestRequest struct {
 
 func (x *ManifestRequest) Reset() {
 	*x = ManifestRequest{}
-	mi := &file_share_proto_msgTypes[0]
+	mi := &file_transfer_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -43,7 +43,7 @@ func (x *ManifestRequest) String() string {
 func (*ManifestRequest) ProtoMessage() {}
 
 func (x *ManifestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_share_proto_msgTypes[0]
+	mi := &file_transfer_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -56,7 +56,7 @@ func (x *ManifestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManifestRequest.ProtoReflect.Descriptor instead.
 func (*ManifestRequest) Descriptor() ([]byte, []int) {
-	return file_share_proto_rawDescGZIP(), []int{0}
+	return file_transfer_proto_rawDescGZIP(), []int{0}
 }
 
 type ReadRequest struct {
@@ -69,7 +69,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_share_proto_msgTypes[1]
+	mi := &file_transfer_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -81,7 +81,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_share_proto_msgTypes[1]
+	mi := &file_transfer_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -94,7 +94,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_share_proto_rawDescGZIP(), []int{1}
+	return file_transfer_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *ReadRequest) GetSha256() string {
@@ -121,7 +121,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_share_proto_msgTypes[2]
+	mi := &file_transfer_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -133,7 +133,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_share_proto_msgTypes[2]
+	mi := &file_transfer_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -146,7 +146,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_share_proto_rawDescGZIP(), []int{2}
+	return file_transfer_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -156,44 +156,44 @@ func (x *Chunk) GetData() []byte {
 	return nil
 }
 
-var File_share_proto protoreflect.FileDescriptor
+var File_transfer_proto protoreflect.FileDescriptor
 
-const file_share_proto_rawDesc = "" +
+const file_transfer_proto_rawDesc = "" +
 	"\n" +
-	"\vshare.proto\x12\x12distinfer.share.v1\"\x11\n" +
+	"\x0etransfer.proto\x12\x15distinfer.transfer.v1\"\x11\n" +
 	"\x0fManifestRequest\"=\n" +
 	"\vReadRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\"\x1b\n" +
 	"\x05Chunk\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\x9b\x01\n" +
-	"\x05Share\x12L\n" +
-	"\bManifest\x12#.distinfer.share.v1.ManifestRequest\x1a\x19.distinfer.share.v1.Chunk0\x01\x12D\n" +
-	"\x04Read\x12\x1f.distinfer.share.v1.ReadRequest\x1a\x19.distinfer.share.v1.Chunk0\x01B5Z3github.com/distinfer/distinfer/server/share/sharepbb\x06proto3"
+	"\x04data\x18\x01 \x01(\fR\x04data2\xaa\x01\n" +
+	"\bTransfer\x12R\n" +
+	"\bManifest\x12&.distinfer.transfer.v1.ManifestRequest\x1a\x1c.distinfer.transfer.v1.Chunk0\x01\x12J\n" +
+	"\x04Read\x12\".distinfer.transfer.v1.ReadRequest\x1a\x1c.distinfer.transfer.v1.Chunk0\x01B;Z9github.com/distinfer/distinfer/server/transfer/transferpbb\x06proto3"
 
 var (
-	file_share_proto_rawDescOnce sync.Once
-	file_share_proto_rawDescData []byte
+	file_transfer_proto_rawDescOnce sync.Once
+	file_transfer_proto_rawDescData []byte
 )
 
-func file_share_proto_rawDescGZIP() []byte {
-	file_share_proto_rawDescOnce.Do(func() {
-		file_share_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_share_proto_rawDesc), len(file_share_proto_rawDesc)))
+func file_transfer_proto_rawDescGZIP() []byte {
+	file_transfer_proto_rawDescOnce.Do(func() {
+		file_transfer_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_transfer_proto_rawDesc), len(file_transfer_proto_rawDesc)))
 	})
-	return file_share_proto_rawDescData
+	return file_transfer_proto_rawDescData
 }
 
-var file_share_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
-var file_share_proto_goTypes = []any{
-	(*ManifestRequest)(nil), // 0: distinfer.share.v1.ManifestRequest
-	(*ReadRequest)(nil),     // 1: distinfer.share.v1.ReadRequest
-	(*Chunk)(nil),           // 2: distinfer.share.v1.Chunk
+var file_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_transfer_proto_goTypes = []any{
+	(*ManifestRequest)(nil), // 0: distinfer.transfer.v1.ManifestRequest
+	(*ReadRequest)(nil),     // 1: distinfer.transfer.v1.ReadRequest
+	(*Chunk)(nil),           // 2: distinfer.transfer.v1.Chunk
 }
-var file_share_proto_depIdxs = []int32{
-	0, // 0: distinfer.share.v1.Share.Manifest:input_type -> distinfer.share.v1.ManifestRequest
-	1, // 1: distinfer.share.v1.Share.Read:input_type -> distinfer.share.v1.ReadRequest
-	2, // 2: distinfer.share.v1.Share.Manifest:output_type -> distinfer.share.v1.Chunk
-	2, // 3: distinfer.share.v1.Share.Read:output_type -> distinfer.share.v1.Chunk
+var file_transfer_proto_depIdxs = []int32{
+	0, // 0: distinfer.transfer.v1.Transfer.Manifest:input_type -> distinfer.transfer.v1.ManifestRequest
+	1, // 1: distinfer.transfer.v1.Transfer.Read:input_type -> distinfer.transfer.v1.ReadRequest
+	2, // 2: distinfer.transfer.v1.Transfer.Manifest:output_type -> distinfer.transfer.v1.Chunk
+	2, // 3: distinfer.transfer.v1.Transfer.Read:output_type -> distinfer.transfer.v1.Chunk
 	2, // [2:4] is the sub-list for method output_type
 	0, // [0:2] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
@@ -201,26 +201,26 @@ var file_share_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for field type_name
 }
 
-func init() { file_share_proto_init() }
-func file_share_proto_init() {
-	if File_share_proto != nil {
+func init() { file_transfer_proto_init() }
+func file_transfer_proto_init() {
+	if File_transfer_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_share_proto_rawDesc), len(file_share_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transfer_proto_rawDesc), len(file_transfer_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_share_proto_goTypes,
-		DependencyIndexes: file_share_proto_depIdxs,
-		MessageInfos:      file_share_proto_msgTypes,
+		GoTypes:           file_transfer_proto_goTypes,
+		DependencyIndexes: file_transfer_proto_depIdxs,
+		MessageInfos:      file_transfer_proto_msgTypes,
 	}.Build()
-	File_share_proto = out.File
-	file_share_proto_goTypes = nil
-	file_share_proto_depIdxs = nil
+	File_transfer_proto = out.File
+	file_transfer_proto_goTypes = nil
+	file_transfer_proto_depIdxs = nil
 }

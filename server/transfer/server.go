@@ -1,4 +1,4 @@
-package share
+package transfer
 
 import (
 	"bytes"
@@ -19,12 +19,12 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/limiter"
 	"github.com/distinfer/distinfer/server/rpc"
-	"github.com/distinfer/distinfer/server/share/sharepb"
+	"github.com/distinfer/distinfer/server/transfer/transferpb"
 )
 
-// The names of share.proto.
+// The names of transfer.proto.
 const (
-	serviceName    = "distinfer.share.v1.Share"
+	serviceName    = "distinfer.transfer.v1.Transfer"
 	manifestMethod = "/" + serviceName + "/Manifest"
 	readMethod     = "/" + serviceName + "/Read"
 )
@@ -73,7 +73,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) { r.RegisterService(&descript
 // service is what a gRPC server has to find in what it is given.
 type service interface {
 	manifest(grpc.ServerStream) error
-	read(*sharepb.ReadRequest, grpc.ServerStream) error
+	read(*transferpb.ReadRequest, grpc.ServerStream) error
 }
 
 var description = grpc.ServiceDesc{
@@ -81,20 +81,20 @@ var description = grpc.ServiceDesc{
 	HandlerType: (*service)(nil),
 	Streams: []grpc.StreamDesc{
 		{StreamName: "Manifest", ServerStreams: true, Handler: func(srv any, stream grpc.ServerStream) error {
-			if err := stream.RecvMsg(&sharepb.ManifestRequest{}); err != nil {
+			if err := stream.RecvMsg(&transferpb.ManifestRequest{}); err != nil {
 				return err
 			}
 			return srv.(service).manifest(stream)
 		}},
 		{StreamName: "Read", ServerStreams: true, Handler: func(srv any, stream grpc.ServerStream) error {
-			in := &sharepb.ReadRequest{}
+			in := &transferpb.ReadRequest{}
 			if err := stream.RecvMsg(in); err != nil {
 				return err
 			}
 			return srv.(service).read(in, stream)
 		}},
 	},
-	Metadata: "share.proto",
+	Metadata: "transfer.proto",
 }
 
 func (s *Server) manifest(stream grpc.ServerStream) error {
@@ -107,7 +107,7 @@ func (s *Server) manifest(stream grpc.ServerStream) error {
 	})
 }
 
-func (s *Server) read(in *sharepb.ReadRequest, stream grpc.ServerStream) error {
+func (s *Server) read(in *transferpb.ReadRequest, stream grpc.ServerStream) error {
 	return s.limited(func(moved func()) error {
 		f, entry, err := s.bundle.Load().OpenFile(in.GetSha256())
 		switch {
@@ -149,7 +149,7 @@ func (s *Server) send(stream grpc.ServerStream, from io.Reader, left int64, move
 		if _, err := io.ReadFull(from, piece); err != nil {
 			return rpc.WithCode(codes.DataLoss, fmt.Errorf("%d bytes before the end: %w", left, err))
 		}
-		if err := stream.SendMsg(&sharepb.Chunk{Data: piece}); err != nil {
+		if err := stream.SendMsg(&transferpb.Chunk{Data: piece}); err != nil {
 			return err
 		}
 		left -= int64(len(piece))
@@ -158,7 +158,7 @@ func (s *Server) send(stream grpc.ServerStream, from io.Reader, left int64, move
 	return nil
 }
 
-// limited does what has to be done for a stream, unless enough are under way. It
+// limited serves a stream, unless enough are in flight. It
 // ends the stream when its reader takes nothing for too long.
 func (s *Server) limited(do func(moved func()) error) error {
 	if !s.reads.TryAcquire(1) {
