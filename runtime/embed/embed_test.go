@@ -435,7 +435,7 @@ var refused = map[string]struct {
 	want  string
 }{
 	"modules that are no list":        {map[string]string{"modules.json": `{}`}, "modules.json: json: cannot unmarshal object"},
-	"modules that are no JSON":        {map[string]string{"modules.json": `[`}, "modules.json: unexpected end"},
+	"modules that are no JSON":        {map[string]string{"modules.json": `[`}, "modules.json: not JSON: it ends too early"},
 	"modules without any":             {map[string]string{"modules.json": `[]`}, "modules.json: there is no module Pooling"},
 	"a Transformer alone":             {map[string]string{"modules.json": `[{"path": "", "type": "sentence_transformers.models.Transformer"}]`}, "there is no module Pooling"},
 	"a Dense":                         {map[string]string{"modules.json": `[` + aPooling + `, {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]`, "1_Pooling.config.json": `{}`}, "module 1 is Dense (2_Dense), which is not supported there"},

@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/strictjson"
 )
 
 // modules are what the files of sentence-transformers say.
@@ -148,8 +149,12 @@ func (read reader) optional(name string, v any) error {
 	if errors.Is(err, bundle.ErrNoFile) {
 		return nil
 	}
+	var file strictjson.Value
 	if err == nil {
-		err = json.Unmarshal(text.PlainJSON(data), v)
+		file, err = strictjson.PythonFile(bytes.NewReader(data))
+	}
+	if err == nil {
+		err = json.Unmarshal(file.Raw(), v)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)

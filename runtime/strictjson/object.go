@@ -4,7 +4,6 @@ import (
 	"errors"
 	"iter"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,7 +123,13 @@ func (o *Object) Len() int { return len(o.fields) }
 // Fields are the fields that were not taken, in no order.
 func (o *Object) Fields() iter.Seq2[string, Value] { return maps.All(o.fields) }
 
-// Has reports whether a field is there, and leaves it there.
+// Peek returns a field and leaves it there.
+func (o *Object) Peek(name string) (Value, bool) {
+	v, ok := o.fields[name]
+	return v, ok
+}
+
+// Has reports whether a field is there.
 func (o *Object) Has(name string) bool {
 	_, ok := o.fields[name]
 	return ok
@@ -189,7 +194,7 @@ func (o *Object) Uint(name string, limit uint64) uint64 {
 }
 
 // Uint32 reads an integer that must be there.
-func (o *Object) Uint32(name string) uint32 { return uint32(o.Uint(name, math.MaxUint32)) }
+func (o *Object) Uint32(name string) uint32 { return Read(o, name, Value.Uint32) }
 
 // Choice reads a string that must be there and be one of a few.
 func (o *Object) Choice(name string, of ...string) string {

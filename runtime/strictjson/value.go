@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,6 +122,12 @@ func (v Value) Uint(limit uint64) (uint64, error) {
 		return 0, v.Errorf("want an integer from 0 to %d, not %s", limit, v.raw)
 	}
 	return n, nil
+}
+
+// Uint32 reads an integer, which is written as one.
+func (v Value) Uint32() (uint32, error) {
+	n, err := v.Uint(math.MaxUint32)
+	return uint32(n), err
 }
 
 // Choice reads a string that must be one of a few.

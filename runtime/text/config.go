@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/distinfer/distinfer/runtime/strictjson"
 )
 
 // maxLabels bounds what num_labels alone may ask for.
@@ -81,18 +83,18 @@ func loadConfig(r io.Reader) (*Config, error) {
 		return nil, err
 	}
 	c := &Config{scoring: Softmax}
-	if f, ok := o.optional("id2label"); ok {
-		if c.labels, err = f.labels(); err != nil {
+	if f, ok := o.Optional("id2label"); ok {
+		if c.labels, err = readLabels(f); err != nil {
 			return nil, err
 		}
 	} else {
 		count := uint64(2)
-		if counted, ok := o.optional("num_labels"); ok {
-			if count, err = counted.uint(maxLabels); err != nil {
+		if counted, ok := o.Optional("num_labels"); ok {
+			if count, err = counted.Uint(maxLabels); err != nil {
 				return nil, err
 			}
 			if count == 0 {
-				return nil, counted.errorf("want at least 1")
+				return nil, counted.Errorf("want at least 1")
 			}
 		}
 		for i := range count {
@@ -100,9 +102,9 @@ func loadConfig(r io.Reader) (*Config, error) {
 		}
 	}
 	problem := ""
-	if f, ok := o.optional("problem_type"); ok {
+	if f, ok := o.Optional("problem_type"); ok {
 		of := []string{"regression", "single_label_classification", "multi_label_classification"}
-		if problem, err = f.choice(of); err != nil {
+		if problem, err = f.Choice(of...); err != nil {
 			return nil, err
 		}
 	}
@@ -114,13 +116,13 @@ func loadConfig(r io.Reader) (*Config, error) {
 	case problem == "multi_label_classification" || len(c.labels) == 1:
 		c.scoring = Sigmoid
 	}
-	if f, ok := o.optional("architectures"); ok {
-		list, err := f.array()
+	if f, ok := o.Optional("architectures"); ok {
+		list, err := f.List()
 		if err != nil {
 			return nil, err
 		}
 		if len(list) > 0 {
-			if c.architecture, err = list[0].string(); err != nil {
+			if c.architecture, err = list[0].Text(); err != nil {
 				return nil, err
 			}
 		}
@@ -128,8 +130,8 @@ func loadConfig(r io.Reader) (*Config, error) {
 	if err := c.loadPositions(o); err != nil {
 		return nil, err
 	}
-	if f, ok := o.optional("pad_token_id"); ok && f.raw[0] != '-' { // some write -1 for none
-		id, err := f.uint32()
+	if f, ok := o.Optional("pad_token_id"); ok && f.Raw()[0] != '-' { // some write -1 for none
+		id, err := f.Uint32()
 		if err != nil {
 			return nil, err
 		}
@@ -138,46 +140,46 @@ func loadConfig(r io.Reader) (*Config, error) {
 	return c, nil
 }
 
-// labels reads id2label.
-func (n node) labels() ([]string, error) {
-	o, err := n.object()
+// readLabels reads id2label.
+func readLabels(n strictjson.Value) ([]string, error) {
+	o, err := n.Object()
 	if err != nil {
 		return nil, err
 	}
-	if len(o.fields) == 0 {
-		return nil, n.errorf("has no labels")
+	if o.Len() == 0 {
+		return nil, n.Errorf("has no labels")
 	}
-	byID := make(map[int]node, len(o.fields))
-	for key, f := range o.fields {
+	byID := make(map[int]strictjson.Value, o.Len())
+	for key, f := range o.Fields() {
 		if id, err := strconv.Atoi(strings.TrimSpace(key)); err == nil { // Python's int takes "01" and " 1" too
 			if _, twice := byID[id]; twice {
-				return nil, f.errorf("given twice")
+				return nil, f.Errorf("given twice")
 			}
 			byID[id] = f
 		}
 	}
-	labels := make([]string, len(o.fields))
+	labels := make([]string, o.Len())
 	for i := range labels {
 		f, ok := byID[i]
 		if !ok {
-			return nil, n.errorf("has %d labels, but none of the key %q (want \"0\" to %q)", len(labels), strconv.Itoa(i), strconv.Itoa(len(labels)-1))
+			return nil, n.Errorf("has %d labels, but none of the key %q (want \"0\" to %q)", len(labels), strconv.Itoa(i), strconv.Itoa(len(labels)-1))
 		}
-		if labels[i], err = f.label(); err != nil {
+		if labels[i], err = readLabel(f); err != nil {
 			return nil, err
 		}
 	}
 	return labels, nil
 }
 
-// label reads a label, which is a string, or a number or the like as it is written.
-func (n node) label() (string, error) {
-	switch n.raw[0] {
+// readLabel reads a label, which is a string, or a number or the like as it is written.
+func readLabel(n strictjson.Value) (string, error) {
+	switch n.Kind() {
 	case '"':
-		return n.string()
+		return n.Text()
 	case '{', '[':
-		return "", n.want("a string or a number")
+		return "", n.Want("a string or a number")
 	}
-	return string(n.raw), nil
+	return n.String(), nil
 }
 
 // positionKeys are the keys by which models say how many tokens they read, the first that
@@ -190,13 +192,13 @@ var positionKeys = []string{"max_position_embeddings", "n_positions", "n_ctx", "
 var relativePositions = []string{"t5", "mt5", "umt5", "longt5", "switch_transformers", "xlnet", "deberta", "deberta-v2"}
 
 // loadPositions reads how many tokens the model can read.
-func (c *Config) loadPositions(o *object) error {
+func (c *Config) loadPositions(o *strictjson.Object) error {
 	for _, key := range positionKeys {
-		f, ok := o.optional(key)
-		if !ok || f.raw[0] == '-' { // some write -1 for no bound
+		f, ok := o.Optional(key)
+		if !ok || f.Raw()[0] == '-' { // some write -1 for no bound
 			continue
 		}
-		n, err := f.uint(math.MaxInt32)
+		n, err := f.Uint(math.MaxInt32)
 		if err != nil {
 			return err
 		}
@@ -205,15 +207,15 @@ func (c *Config) loadPositions(o *object) error {
 			break
 		}
 	}
-	if f, ok := o.optional("model_type"); ok {
-		kind, err := f.string()
+	if f, ok := o.Optional("model_type"); ok {
+		kind, err := f.Text()
 		if err != nil {
 			return err
 		}
 		c.offsetPositions = slices.Contains(offsetPositions, kind)
 		c.relative = slices.Contains(relativePositions, kind)
 	}
-	if f, ok := o.optional("position_biased_input"); ok && f.raw[0] == 't' {
+	if f, ok := o.Optional("position_biased_input"); ok && f.Kind() == 't' {
 		c.relative = false // a DeBERTa with a table of positions beside the distances
 	}
 	return nil

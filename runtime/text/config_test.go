@@ -104,16 +104,16 @@ func TestConfigRefuses(t *testing.T) {
 		`{"id2label": {"0": "a", "2": "b"}}`:   `id2label: has 2 labels, but none of the key "1"`,
 		`{"id2label": {"0": "a", "1.0": "b"}}`: `none of the key "1"`,
 		`{"id2label": {"1": "a", "01": "b"}}`:  "given twice",
-		`{"id2label": {"0": "a", "0": "b"}}`:   "id2label.0: given twice",
+		`{"id2label": {"0": "a", "0": "b"}}`:   "id2label.0: is given twice",
 		`{"id2label": {}}`:                     "id2label: has no labels",
-		`{"id2label": {"0": []}}`:              "id2label.0: want a string or a number, not an array",
-		`{"id2label": ["a"]}`:                  "id2label: want an object, not an array",
+		`{"id2label": {"0": []}}`:              "id2label.0: must be a string or a number, not a list",
+		`{"id2label": ["a"]}`:                  "id2label: must be an object, not a list",
 		`{"num_labels": 0}`:                    "num_labels",
 		`{"num_labels": 99999999999}`:          "num_labels: want an integer",
 		`{"problem_type": "ranking"}`:          `problem_type: "ranking" is not supported (supported: regression,`,
-		`{"pad_token_id": "x"}`:                "pad_token_id: want a number, not a string",
+		`{"pad_token_id": "x"}`:                "pad_token_id: must be a number, not a string",
 		`{"max_position_embeddings": 1.5}`:     "max_position_embeddings: want an integer",
-		`[]`:                                   "want an object",
+		`[]`:                                   "must be an object",
 	} {
 		_, err := LoadConfig(strings.NewReader(config))
 		if err == nil || !strings.HasPrefix(err.Error(), "config.json: ") || !strings.Contains(err.Error(), want) {

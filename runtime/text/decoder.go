@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/distinfer/distinfer/runtime/strictjson"
 )
 
 // A decoder is a step on the way from tokens back to text: what remains of them when
@@ -183,62 +185,62 @@ func chained(steps []decoder) decoder {
 const maxStrip = 1000
 
 // decoders are what is known by type; more tells how much longer a step may make a text.
-var decoders = map[string]func(o *object) (d decoder, more int){
-	"WordPiece": func(o *object) (decoder, int) {
-		return wordPieceDecoder(o.string("prefix"), o.boolean("cleanup")), 2
+var decoders = map[string]func(o *strictjson.Object) (d decoder, more int){
+	"WordPiece": func(o *strictjson.Object) (decoder, int) {
+		return wordPieceDecoder(o.Text("prefix"), o.Bool("cleanup")), 2
 	},
-	"ByteLevel": func(o *object) (decoder, int) {
+	"ByteLevel": func(o *strictjson.Object) (decoder, int) {
 		for _, without := range []string{"add_prefix_space", "trim_offsets", "use_regex"} { // effect on decoding
-			o.flag(without, true)
+			o.Flag(without, true)
 		}
 		return byteLevelDecoder(), 3
 	},
-	"Metaspace":    func(o *object) (decoder, int) { return metaspaceDecoder(o.metaspace()), 1 },
-	"BPEDecoder":   func(o *object) (decoder, int) { return suffixDecoder(o.string("suffix")), 2 },
-	"Fuse":         func(*object) (decoder, int) { return fused, 1 },
-	"ByteFallback": func(*object) (decoder, int) { return byteFallbackDecoder, 1 },
-	"Replace": func(o *object) (decoder, int) {
-		pattern, content := o.pattern("pattern"), o.string("content")
+	"Metaspace":    func(o *strictjson.Object) (decoder, int) { return metaspaceDecoder(loadMetaspace(o)), 1 },
+	"BPEDecoder":   func(o *strictjson.Object) (decoder, int) { return suffixDecoder(o.Text("suffix")), 2 },
+	"Fuse":         func(*strictjson.Object) (decoder, int) { return fused, 1 },
+	"ByteFallback": func(*strictjson.Object) (decoder, int) { return byteFallbackDecoder, 1 },
+	"Replace": func(o *strictjson.Object) (decoder, int) {
+		pattern, content := readPattern(o, "pattern"), o.Text("content")
 		return replaceDecoder(pattern, content), max(1, len(content))
 	},
-	"Strip": func(o *object) (decoder, int) {
-		content := o.string("content")
+	"Strip": func(o *strictjson.Object) (decoder, int) {
+		content := o.Text("content")
 		if utf8.RuneCountInString(content) != 1 {
-			o.fail(o.errorf("\"content\" is %q, want one character", content))
+			o.Fail(o.Errorf("\"content\" is %q, want one character", content))
 		}
-		return stripDecoder(content, int(o.uint("start", maxStrip)), int(o.uint("stop", maxStrip))), 1
+		return stripDecoder(content, int(o.Uint("start", maxStrip)), int(o.Uint("stop", maxStrip))), 1
 	},
 }
 
 // loadDecoder reads the decoder section, whose steps together make a text at most so many
 // times longer.
-func loadDecoder(n node) (d decoder, more int, err error) {
-	o, err := n.object()
+func loadDecoder(n strictjson.Value) (d decoder, more int, err error) {
+	o, err := n.Object()
 	if err != nil {
 		return nil, 0, err
 	}
-	if kind, ok := o.fields["type"]; ok && string(kind.raw) == `"Sequence"` {
-		o.take("type")
+	if kind, ok := o.Peek("type"); ok && kind.String() == `"Sequence"` {
+		o.Take("type")
 		var steps []decoder
 		more = 1
-		for _, f := range o.array("decoders") {
+		for _, f := range o.List("decoders") {
 			step, times, err := loadDecoder(f)
 			if err != nil {
 				return nil, 0, err
 			}
 			if more *= times; more > maxGrowth {
-				return nil, 0, f.errorf("the decoders up to here can make a text more than %d times longer", maxGrowth)
+				return nil, 0, f.Errorf("the decoders up to here can make a text more than %d times longer", maxGrowth)
 			}
 			steps = append(steps, step)
 		}
-		return chained(steps), more, o.finish()
+		return chained(steps), more, o.Finish()
 	}
-	load := decoders[o.choice("type", append(slices.Sorted(maps.Keys(decoders)), "Sequence")...)]
+	load := decoders[o.Choice("type", append(slices.Sorted(maps.Keys(decoders)), "Sequence")...)]
 	if load == nil {
-		return nil, 0, o.err
+		return nil, 0, o.Err()
 	}
 	d, more = load(o)
-	return d, more, o.finish()
+	return d, more, o.Finish()
 }
 
 // Joiner returns what turns tokens back into text, as the file's decoder does. It fails

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/distinfer/distinfer/runtime/strictjson"
 )
 
 // maxPadding bounds the length a file may have texts padded to: without a
@@ -24,66 +26,66 @@ func LoadTokenizer(r io.Reader) (*Tokenizer, error) {
 }
 
 func loadTokenizer(r io.Reader) (*Tokenizer, error) {
-	data, err := readJSON(r)
+	file, err := strictjson.File(r)
 	if err != nil {
 		return nil, err
 	}
-	root, err := firstValue(data).object()
+	root, err := file.Object()
 	if err != nil {
 		return nil, err
 	}
 	t := &Tokenizer{layout: plainLayout(false), pairLayout: plainLayout(true), scratch: newScratchPool()}
-	if f, ok := root.take("version"); ok {
-		if _, err := f.choice([]string{"1.0"}); err != nil {
+	if f, ok := root.Take("version"); ok {
+		if _, err := f.Choice("1.0"); err != nil {
 			return nil, err
 		}
 	}
 	t.decoder = spaced
-	if f, ok := root.optional("decoder"); ok {
-		if _, err := f.object(); err != nil {
+	if f, ok := root.Optional("decoder"); ok {
+		if _, err := f.Object(); err != nil {
 			return nil, err
 		}
 		// Most models never need it.
 		t.decoder, _, t.decoderError = loadDecoder(f)
 	}
-	if f, ok := root.required("model"); ok {
+	if f, ok := root.Required("model"); ok {
 		if t.model, err = loadModel(f); err != nil {
 			return nil, err
 		}
 	}
-	if f, ok := root.optional("normalizer"); ok {
+	if f, ok := root.Optional("normalizer"); ok {
 		if t.normalizer, err = loadNormalizer(f); err != nil {
 			return nil, err
 		}
 		if growth(t.normalizer) > maxGrowth {
-			return nil, f.errorf("Replace, Prepend and the like can make a text more than %d times longer", maxGrowth)
+			return nil, f.Errorf("Replace, Prepend and the like can make a text more than %d times longer", maxGrowth)
 		}
 	}
-	if f, ok := root.optional("pre_tokenizer"); ok {
+	if f, ok := root.Optional("pre_tokenizer"); ok {
 		if t.preTokenizer, err = loadPreTokenizer(f); err != nil {
 			return nil, err
 		}
 		if preGrowth(t.preTokenizer) > maxGrowth {
-			return nil, f.errorf("ByteLevel and Metaspace can make a text more than %d times longer", maxGrowth)
+			return nil, f.Errorf("ByteLevel and Metaspace can make a text more than %d times longer", maxGrowth)
 		}
 		t.tracks = needsOrigins(t.preTokenizer)
 	}
-	if f, ok := root.optional("post_processor"); ok {
+	if f, ok := root.Optional("post_processor"); ok {
 		p, err := loadPostProcessor(f)
 		if err != nil {
 			return nil, err
 		}
 		if t.layout, err = newLayout(p, false); err != nil {
-			return nil, f.errorf("%w", err)
+			return nil, f.Errorf("%w", err)
 		}
 		if t.pairLayout, err = newLayout(p, true); err != nil {
-			t.pairError = f.errorf("%w", err)
+			t.pairError = f.Errorf("%w", err)
 		}
 	}
-	added, hasAdded := root.optional("added_tokens")
-	truncation, hasTruncation := root.optional("truncation")
-	padding, hasPadding := root.optional("padding")
-	if err := root.finish(); err != nil {
+	added, hasAdded := root.Optional("added_tokens")
+	truncation, hasTruncation := root.Optional("truncation")
+	padding, hasPadding := root.Optional("padding")
+	if err := root.Finish(); err != nil {
 		return nil, err
 	}
 	if hasAdded {
@@ -97,7 +99,7 @@ func loadTokenizer(r io.Reader) (*Tokenizer, error) {
 			err = tr.check(t.layout)
 		}
 		if err != nil {
-			return nil, truncation.errorf("%w", err)
+			return nil, truncation.Errorf("%w", err)
 		}
 		t.truncation = tr
 	}
@@ -112,114 +114,106 @@ func loadTokenizer(r io.Reader) (*Tokenizer, error) {
 	return t, nil
 }
 
-// firstValue is the root of a file, without the white space before it.
-func firstValue(data []byte) node {
-	for len(data) > 0 && (data[0] == ' ' || data[0] == '\t' || data[0] == '\n' || data[0] == '\r') {
-		data = data[1:]
-	}
-	return node{raw: data}
-}
-
-func loadModel(n node) (model, error) {
-	o, err := n.object()
+func loadModel(n strictjson.Value) (model, error) {
+	o, err := n.Object()
 	if err != nil {
 		return nil, err
 	}
 	kinds := []string{"BPE", "WordPiece", "WordLevel", "Unigram"}
 	var kind string
-	if _, ok := o.fields["type"]; ok {
-		if kind = o.choice("type", kinds...); o.err != nil {
-			return nil, o.err
+	if o.Has("type") {
+		if kind = o.Choice("type", kinds...); o.Err() != nil {
+			return nil, o.Err()
 		}
 	} else if kind = untaggedModel(o); !slices.Contains(kinds, kind) {
-		return nil, n.errorf("no \"type\", and by its fields it is none of %s", strings.Join(kinds, ", "))
+		return nil, n.Errorf("no \"type\", and by its fields it is none of %s", strings.Join(kinds, ", "))
 	}
 	switch kind {
 	case "BPE":
-		return o.bpe()
+		return loadBPE(o)
 	case "Unigram":
-		return o.unigram()
+		return loadUnigram(o)
 	}
-	vocab := requiredValue(o, "vocab", node.vocabulary)
-	unk := o.string("unk_token")
+	vocab := strictjson.Read(o, "vocab", readVocabulary)
+	unk := o.Text("unk_token")
 	if kind == "WordLevel" {
-		return &wordLevel{vocabulary: vocab, unk: unk}, o.finish()
+		return &wordLevel{vocabulary: vocab, unk: unk}, o.Finish()
 	}
-	prefix := o.string("continuing_subword_prefix")
-	maxChars := min(o.uint("max_input_chars_per_word", math.MaxUint64), math.MaxInt32)
-	if err := o.finish(); err != nil {
+	prefix := o.Text("continuing_subword_prefix")
+	maxChars := min(o.Uint("max_input_chars_per_word", math.MaxUint64), math.MaxInt32)
+	if err := o.Finish(); err != nil {
 		return nil, err
 	}
 	return newWordPiece(vocab, unk, prefix, int(maxChars)), nil
 }
 
-func (o *object) bpe() (model, error) {
-	m := &bpe{vocabulary: requiredValue(o, "vocab", node.vocabulary)}
-	if f, ok := o.optional("dropout"); ok && strings.Trim(string(f.raw), "0.") != "" {
-		return nil, f.errorf("dropout %s is not supported: it would make answers random (supported: null, 0)", f.raw)
+func loadBPE(o *strictjson.Object) (model, error) {
+	m := &bpe{vocabulary: strictjson.Read(o, "vocab", readVocabulary)}
+	if f, ok := o.Optional("dropout"); ok && strings.Trim(f.String(), "0.") != "" {
+		return nil, f.Errorf("dropout %s is not supported: it would make answers random (supported: null, 0)", f)
 	}
-	m.unk, m.hasUnk = o.optionalString("unk_token")
-	m.prefix, _ = o.optionalString("continuing_subword_prefix")
-	m.suffix, _ = o.optionalString("end_of_word_suffix")
-	m.fuseUnk = o.flag("fuse_unk", false)
-	m.byteFallback = o.flag("byte_fallback", false)
-	m.ignoreMerges = o.flag("ignore_merges", false)
-	merges, ok := o.required("merges")
-	if err := o.finish(); err != nil || !ok {
+	m.unk, m.hasUnk = o.OptionalText("unk_token")
+	m.prefix, _ = o.OptionalText("continuing_subword_prefix")
+	m.suffix, _ = o.OptionalText("end_of_word_suffix")
+	m.fuseUnk = o.Flag("fuse_unk", false)
+	m.byteFallback = o.Flag("byte_fallback", false)
+	m.ignoreMerges = o.Flag("ignore_merges", false)
+	merges, ok := o.Required("merges")
+	if err := o.Finish(); err != nil || !ok {
 		return nil, err
 	}
-	if err := merges.merges(m); err != nil {
+	if err := m.readMerges(merges); err != nil {
 		return nil, err
 	}
 	m.finish()
 	return m, nil
 }
 
-func (o *object) unigram() (model, error) {
+func loadUnigram(o *strictjson.Object) (model, error) {
 	unk, byteFallback := -1, false
-	f, hasUnk := o.optional("unk_id")
+	f, hasUnk := o.Optional("unk_id")
 	if hasUnk {
-		id, err := f.uint(math.MaxInt32)
+		id, err := f.Uint(math.MaxInt32)
 		if err != nil {
 			return nil, err
 		}
 		unk = int(id)
 	}
-	if _, ok := o.fields["byte_fallback"]; ok {
-		byteFallback = o.boolean("byte_fallback")
+	if o.Has("byte_fallback") {
+		byteFallback = o.Bool("byte_fallback")
 	}
-	vocab, ok := o.required("vocab")
-	if err := o.finish(); err != nil || !ok {
+	vocab, ok := o.Required("vocab")
+	if err := o.Finish(); err != nil || !ok {
 		return nil, err
 	}
-	names, scores, err := vocab.scores()
+	names, scores, err := readScores(vocab)
 	if err != nil {
 		return nil, err
 	}
 	if unk >= len(names) {
-		return nil, f.errorf("%d, but there are %d tokens", unk, len(names))
+		return nil, f.Errorf("%d, but there are %d tokens", unk, len(names))
 	}
 	return newUnigram(names, scores, unk, byteFallback), nil
 }
 
 // untaggedModel tells what the Rust library takes a model without a type for:
 // the first of BPE, WordPiece, WordLevel, Unigram that finds its fields.
-func untaggedModel(o *object) string {
+func untaggedModel(o *strictjson.Object) string {
 	given := func(keys ...string) bool {
 		for _, k := range keys {
-			if _, ok := o.fields[k]; !ok {
+			if !o.Has(k) {
 				return false
 			}
 		}
 		return true
 	}
-	vocab, ok := o.fields["vocab"]
+	vocab, ok := o.Peek("vocab")
 	switch {
 	case !ok:
 		return "nothing known"
 	case given("merges"):
 		return "BPE"
-	case vocab.raw[0] == '[':
+	case vocab.Kind() == '[':
 		return "Unigram"
 	case given("unk_token", "continuing_subword_prefix", "max_input_chars_per_word"):
 		return "WordPiece"
@@ -229,23 +223,23 @@ func untaggedModel(o *object) string {
 	return "nothing known"
 }
 
-func loadNormalizer(n node) (normalizer, error) {
-	o, err := n.object()
+func loadNormalizer(n strictjson.Value) (normalizer, error) {
+	o, err := n.Object()
 	if err != nil {
 		return nil, err
 	}
 	var made normalizer
-	switch o.choice("type", "BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD",
+	switch o.Choice("type", "BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD",
 		"Strip", "Replace", "Prepend", "Precompiled", "Nmt", "ByteLevel", "Sequence") {
 	case "BertNormalizer":
 		b := bertNormalizer{
-			clean:   o.boolean("clean_text"),
-			chinese: o.boolean("handle_chinese_chars"),
-			lower:   o.boolean("lowercase"),
+			clean:   o.Bool("clean_text"),
+			chinese: o.Bool("handle_chinese_chars"),
+			lower:   o.Bool("lowercase"),
 		}
 		b.strip = b.lower
-		if f, ok := o.optional("strip_accents"); ok {
-			if b.strip, err = f.boolean(); err != nil {
+		if f, ok := o.Optional("strip_accents"); ok {
+			if b.strip, err = f.Bool(); err != nil {
 				return nil, err
 			}
 		}
@@ -263,26 +257,26 @@ func loadNormalizer(n node) (normalizer, error) {
 	case "NFKD":
 		made = unicodeForm{compat: true}
 	case "Strip":
-		made = stripSpace{left: o.boolean("strip_left"), right: o.boolean("strip_right")}
+		made = stripSpace{left: o.Bool("strip_left"), right: o.Bool("strip_right")}
 	case "Replace":
-		made = replace{old: o.pattern("pattern"), with: []byte(o.string("content"))}
+		made = replace{old: readPattern(o, "pattern"), with: []byte(o.Text("content"))}
 	case "Prepend":
-		s := o.string("prepend")
-		if s == "" && o.err == nil {
+		s := o.Text("prepend")
+		if s == "" && o.Err() == nil {
 			// The Rust library loses count of its alignments and panics in the next normalizer.
-			o.fail(o.errorf("an empty \"prepend\" is not supported"))
+			o.Fail(o.Errorf("an empty \"prepend\" is not supported"))
 		}
 		made = prepend(s)
 	case "Precompiled":
-		made, err = o.precompiled()
-		o.failIf(err)
+		made, err = loadPrecompiled(o)
+		o.Fail(err)
 	case "Nmt":
 		made = nmt{}
 	case "ByteLevel":
 		made = byteLevelNormalizer{newByteRunes()}
 	case "Sequence":
 		var all normalizerSequence
-		for _, f := range o.array("normalizers") {
+		for _, f := range o.List("normalizers") {
 			next, err := loadNormalizer(f)
 			if err != nil {
 				return nil, err
@@ -291,16 +285,16 @@ func loadNormalizer(n node) (normalizer, error) {
 		}
 		made = all
 	}
-	return made, o.finish()
+	return made, o.Finish()
 }
 
-func loadPreTokenizer(n node) (preTokenizer, error) {
-	o, err := n.object()
+func loadPreTokenizer(n strictjson.Value) (preTokenizer, error) {
+	o, err := n.Object()
 	if err != nil {
 		return nil, err
 	}
 	var made preTokenizer
-	switch o.choice("type", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits",
+	switch o.Choice("type", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits",
 		"Split", "CharDelimiterSplit", "ByteLevel", "Metaspace", "Sequence") {
 	case "BertPreTokenizer":
 		made = cutting{bertPreTokenizer{}}
@@ -310,33 +304,33 @@ func loadPreTokenizer(n node) (preTokenizer, error) {
 		made = cutting{whitespaceSplit{}}
 	case "Punctuation":
 		b := isolated
-		if _, ok := o.fields["behavior"]; ok {
-			b = o.behavior()
+		if o.Has("behavior") {
+			b = readBehavior(o)
 		}
 		made = cutting{delimiterSplit{delimiter: bitMatcher(isPunct), behavior: b}}
 	case "Digits":
 		b := contiguous
-		if o.boolean("individual_digits") {
+		if o.Bool("individual_digits") {
 			b = isolated
 		}
 		made = cutting{delimiterSplit{delimiter: bitMatcher(isNumeric), behavior: b}}
 	case "Split":
-		made = cutting{delimiterSplit{delimiter: o.pattern("pattern"), behavior: o.behavior(), invert: o.boolean("invert")}}
+		made = cutting{delimiterSplit{delimiter: readPattern(o, "pattern"), behavior: readBehavior(o), invert: o.Bool("invert")}}
 	case "CharDelimiterSplit":
-		s := o.string("delimiter")
-		if utf8.RuneCountInString(s) != 1 && o.err == nil {
-			o.fail(o.errorf("\"delimiter\" is %q, want one character", s))
+		s := o.Text("delimiter")
+		if utf8.RuneCountInString(s) != 1 && o.Err() == nil {
+			o.Fail(o.Errorf("\"delimiter\" is %q, want one character", s))
 		}
 		made = cutting{delimiterSplit{delimiter: literalMatcher(s), behavior: removed}}
 	case "ByteLevel":
-		p := byteLevel{bytes: newByteRunes(), prefix: o.boolean("add_prefix_space"), words: o.flag("use_regex", true)}
-		o.boolean("trim_offsets") // is the post-processor's
+		p := byteLevel{bytes: newByteRunes(), prefix: o.Bool("add_prefix_space"), words: o.Flag("use_regex", true)}
+		o.Bool("trim_offsets") // is the post-processor's
 		made = p
 	case "Metaspace":
-		made = o.metaspace()
+		made = loadMetaspace(o)
 	case "Sequence":
 		var all preTokenizerSequence
-		for _, f := range o.array("pretokenizers") {
+		for _, f := range o.List("pretokenizers") {
 			next, err := loadPreTokenizer(f)
 			if err != nil {
 				return nil, err
@@ -345,16 +339,16 @@ func loadPreTokenizer(n node) (preTokenizer, error) {
 		}
 		made = all
 	}
-	return made, o.finish()
+	return made, o.Finish()
 }
 
-func (o *object) metaspace() metaspace {
-	m := metaspace{replacement: o.string("replacement"), split: o.flag("split", true)}
+func loadMetaspace(o *strictjson.Object) metaspace {
+	m := metaspace{replacement: o.Text("replacement"), split: o.Flag("split", true)}
 	if utf8.RuneCountInString(m.replacement) != 1 {
-		o.fail(o.errorf("\"replacement\" is %q, want one character", m.replacement))
+		o.Fail(o.Errorf("\"replacement\" is %q, want one character", m.replacement))
 	}
-	if _, ok := o.fields["prepend_scheme"]; ok {
-		switch o.choice("prepend_scheme", "always", "first", "never") {
+	if o.Has("prepend_scheme") {
+		switch o.Choice("prepend_scheme", "always", "first", "never") {
 		case "first":
 			m.prepend = prependFirst
 		case "never":
@@ -362,12 +356,12 @@ func (o *object) metaspace() metaspace {
 		}
 	}
 	// Files of before prepend_scheme have add_prefix_space.
-	if !o.flag("add_prefix_space", true) && m.prepend != prependNever {
-		o.fail(o.errorf("\"add_prefix_space\" is false, but \"prepend_scheme\" is not \"never\""))
+	if !o.Flag("add_prefix_space", true) && m.prepend != prependNever {
+		o.Fail(o.Errorf("\"add_prefix_space\" is false, but \"prepend_scheme\" is not \"never\""))
 	}
-	if f, ok := o.optional("str_rep"); ok {
-		_, err := f.string()
-		o.failIf(err)
+	if f, ok := o.Optional("str_rep"); ok {
+		_, err := f.Text()
+		o.Fail(err)
 	}
 	return m
 }
@@ -383,28 +377,28 @@ func needsOrigins(p preTokenizer) bool {
 	return false
 }
 
-func (o *object) precompiled() (normalizer, error) {
-	f, ok := o.required("precompiled_charsmap")
+func loadPrecompiled(o *strictjson.Object) (normalizer, error) {
+	f, ok := o.Required("precompiled_charsmap")
 	if !ok {
-		return nil, o.err
+		return nil, o.Err()
 	}
-	s, err := f.string()
+	s, err := f.Text()
 	if err != nil {
 		return nil, err
 	}
 	p, err := newPrecompiled(s)
 	if err != nil {
-		return nil, f.errorf("%w", err)
+		return nil, f.Errorf("%w", err)
 	}
 	return p, nil
 }
 
-func (o *object) behavior() behavior {
+func readBehavior(o *strictjson.Object) behavior {
 	names := []string{
 		removed: "Removed", isolated: "Isolated", mergedWithPrevious: "MergedWithPrevious",
 		mergedWithNext: "MergedWithNext", contiguous: "Contiguous",
 	}
-	name := o.choice("behavior", names...)
+	name := o.Choice("behavior", names...)
 	for b, n := range names {
 		if n == name {
 			return behavior(b)
@@ -413,54 +407,54 @@ func (o *object) behavior() behavior {
 	return removed
 }
 
-// pattern reads {"String": …} or {"Regex": …}.
-func (o *object) pattern(key string) matcher {
-	p := requiredValue(o, key, node.object)
+// readPattern reads {"String": …} or {"Regex": …}.
+func readPattern(o *strictjson.Object, key string) matcher {
+	p := strictjson.Read(o, key, strictjson.Value.Object)
 	if p == nil {
 		return nil
 	}
-	if f, ok := p.take("Regex"); ok {
-		s, err := f.string()
-		o.failIf(err)
-		o.failIf(p.finish())
+	if f, ok := p.Take("Regex"); ok {
+		s, err := f.Text()
+		o.Fail(err)
+		o.Fail(p.Finish())
 		m, err := compileRegex(s)
 		if err != nil {
-			o.fail(f.errorf("%w", err))
+			o.Fail(f.Errorf("%w", err))
 		}
 		return m
 	}
-	literal := p.string("String")
-	o.failIf(p.finish())
+	literal := p.Text("String")
+	o.Fail(p.Finish())
 	if literal == "" {
-		o.fail(p.errorf("an empty pattern is not supported"))
+		o.Fail(p.Errorf("an empty pattern is not supported"))
 	}
 	return literalMatcher(literal)
 }
 
-func loadPostProcessor(n node) (postProcessor, error) {
-	o, err := n.object()
+func loadPostProcessor(n strictjson.Value) (postProcessor, error) {
+	o, err := n.Object()
 	if err != nil {
 		return nil, err
 	}
 	var made postProcessor
-	switch kind := o.choice("type", "BertProcessing", "RobertaProcessing", "ByteLevel", "TemplateProcessing", "Sequence"); kind {
+	switch kind := o.Choice("type", "BertProcessing", "RobertaProcessing", "ByteLevel", "TemplateProcessing", "Sequence"); kind {
 	case "BertProcessing", "RobertaProcessing":
 		p := bertProcessing{
-			sep: requiredValue(o, "sep", node.literal),
-			cls: requiredValue(o, "cls", node.literal),
+			sep: strictjson.Read(o, "sep", readLiteral),
+			cls: strictjson.Read(o, "cls", readLiteral),
 		}
 		if kind == "RobertaProcessing" {
-			p.roberta = &byteLevelProcessing{trim: o.boolean("trim_offsets"), prefixed: o.boolean("add_prefix_space")}
+			p.roberta = &byteLevelProcessing{trim: o.Bool("trim_offsets"), prefixed: o.Bool("add_prefix_space")}
 		}
 		made = p
 	case "ByteLevel":
-		made = byteLevelProcessing{trim: o.boolean("trim_offsets"), prefixed: o.boolean("add_prefix_space")}
-		o.flag("use_regex", true) // is the pre-tokenizer's
+		made = byteLevelProcessing{trim: o.Bool("trim_offsets"), prefixed: o.Bool("add_prefix_space")}
+		o.Flag("use_regex", true) // is the pre-tokenizer's
 	case "TemplateProcessing":
-		made = o.template()
+		made = loadTemplate(o)
 	case "Sequence":
 		var all postProcessorSequence
-		for _, f := range o.array("processors") {
+		for _, f := range o.List("processors") {
 			next, err := loadPostProcessor(f)
 			if err != nil {
 				return nil, err
@@ -469,107 +463,107 @@ func loadPostProcessor(n node) (postProcessor, error) {
 		}
 		made = all
 	}
-	return made, o.finish()
+	return made, o.Finish()
 }
 
-// literal reads ["[SEP]", 102].
-func (n node) literal() (literal, error) {
-	pair, err := n.array()
+// readLiteral reads ["[SEP]", 102].
+func readLiteral(n strictjson.Value) (literal, error) {
+	pair, err := n.List()
 	if err != nil {
 		return literal{}, err
 	}
 	if len(pair) != 2 {
-		return literal{}, n.errorf("want a token and its id")
+		return literal{}, n.Errorf("want a token and its id")
 	}
-	token, err := pair[0].string()
+	token, err := pair[0].Text()
 	if err != nil {
 		return literal{}, err
 	}
-	id, err := pair[1].uint32()
+	id, err := pair[1].Uint32()
 	return literal{token, id}, err
 }
 
-func (o *object) template() templateProcessing {
+func loadTemplate(o *strictjson.Object) templateProcessing {
 	var t templateProcessing
 	special := map[string][]literal{}
-	if list := requiredValue(o, "special_tokens", node.object); list != nil {
-		for key, f := range list.fields {
-			tokens, err := f.specialToken()
-			o.failIf(err)
+	if list := strictjson.Read(o, "special_tokens", strictjson.Value.Object); list != nil {
+		for key, f := range list.Fields() {
+			tokens, err := readSpecialToken(f)
+			o.Fail(err)
 			special[key] = tokens
 		}
 	}
-	t.single, t.pair = o.pieces("single", special), o.pieces("pair", special)
+	t.single, t.pair = loadPieces(o, "single", special), loadPieces(o, "pair", special)
 	return t
 }
 
-func (o *object) pieces(key string, special map[string][]literal) template {
+func loadPieces(o *strictjson.Object, key string, special map[string][]literal) template {
 	var t template
-	list := o.array(key)
+	list := o.List(key)
 	if len(list) > maxPieces {
-		o.fail(o.errorf("%q has %d pieces, more than %d", key, len(list), maxPieces))
+		o.Fail(o.Errorf("%q has %d pieces, more than %d", key, len(list), maxPieces))
 		return t
 	}
 	for _, f := range list {
-		piece, err := f.templatePiece(special)
-		o.failIf(err)
+		piece, err := readPiece(f, key == "pair", special)
+		o.Fail(err)
 		t.count += len(piece.tokens)
 		t.pieces = append(t.pieces, piece)
 	}
 	if t.count > maxLiterals {
-		o.fail(o.errorf("%q has %d special tokens, more than %d", key, t.count, maxLiterals))
+		o.Fail(o.Errorf("%q has %d special tokens, more than %d", key, t.count, maxLiterals))
 	}
 	return t
 }
 
-func (n node) specialToken() ([]literal, error) {
-	o, err := n.object()
+func readSpecialToken(n strictjson.Value) ([]literal, error) {
+	o, err := n.Object()
 	if err != nil {
 		return nil, err
 	}
-	o.string("id")
-	ids, names := o.array("ids"), o.array("tokens")
-	if err := o.finish(); err != nil {
+	o.Text("id")
+	ids, names := o.List("ids"), o.List("tokens")
+	if err := o.Finish(); err != nil {
 		return nil, err
 	}
 	if len(ids) != len(names) {
-		return nil, n.errorf("%d ids for %d tokens", len(ids), len(names))
+		return nil, n.Errorf("%d ids for %d tokens", len(ids), len(names))
 	}
 	out := make([]literal, len(ids))
 	for i := range ids {
-		if out[i].id, err = ids[i].uint32(); err != nil {
+		if out[i].id, err = ids[i].Uint32(); err != nil {
 			return nil, err
 		}
-		if out[i].token, err = names[i].string(); err != nil {
+		if out[i].token, err = names[i].Text(); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-// templatePiece reads {"Sequence": {"id": "A", "type_id": 0}} or {"SpecialToken": …}.
-func (n node) templatePiece(special map[string][]literal) (templatePiece, error) {
-	o, err := n.object()
+// readPiece reads {"Sequence": {"id": "A", "type_id": 0}} or {"SpecialToken": …}.
+func readPiece(n strictjson.Value, inPair bool, special map[string][]literal) (templatePiece, error) {
+	o, err := n.Object()
 	if err != nil {
 		return templatePiece{}, err
 	}
 	var piece templatePiece
 	key := "SpecialToken"
-	if _, ok := o.fields["Sequence"]; ok {
+	if o.Has("Sequence") {
 		key, piece.text = "Sequence", true
 	}
-	in := requiredValue(o, key, node.object)
-	if err := o.finish(); err != nil {
+	in := strictjson.Read(o, key, strictjson.Value.Object)
+	if err := o.Finish(); err != nil {
 		return piece, err
 	}
-	id := in.string("id")
-	piece.typeID = in.uint32("type_id")
-	if err := in.finish(); err != nil {
+	id := in.Text("id")
+	piece.typeID = in.Uint32("type_id")
+	if err := in.Finish(); err != nil {
 		return piece, err
 	}
 	if piece.text {
-		if id != "A" && (id != "B" || !n.inPair()) {
-			return piece, n.errorf("sequence %q is not supported here (supported: A)", id)
+		if id != "A" && (id != "B" || !inPair) {
+			return piece, n.Errorf("sequence %q is not supported here (supported: A)", id)
 		}
 		if id == "B" {
 			piece.which = 1
@@ -578,44 +572,39 @@ func (n node) templatePiece(special map[string][]literal) (templatePiece, error)
 	}
 	var ok bool
 	if piece.tokens, ok = special[id]; !ok {
-		return piece, n.errorf("special token %q is not among special_tokens", id)
+		return piece, n.Errorf("special token %q is not among special_tokens", id)
 	}
 	return piece, nil
-}
-
-// inPair tells whether a piece is one of a template for two texts.
-func (n node) inPair() bool {
-	return strings.HasSuffix(n.path[:strings.LastIndexByte(n.path, '[')], ".pair")
 }
 
 // loadAdded follows AddedVocabulary::add_tokens: the ids in the file are not
 // what counts. A token of the vocabulary has its id there; others are numbered
 // on, in the order of the file.
-func (t *Tokenizer) loadAdded(n node) error {
-	list, err := n.array()
+func (t *Tokenizer) loadAdded(n strictjson.Value) error {
+	list, err := n.List()
 	if err != nil {
 		return err
 	}
 	nextID := uint64(t.model.size())
 	byContent := map[string]uint32{}
 	byID := map[uint32]addedToken{}
-	paths := map[uint32]node{}
+	paths := map[uint32]strictjson.Value{}
 	var order []uint32
 	for _, f := range list {
-		o, err := f.object()
+		o, err := f.Object()
 		if err != nil {
 			return err
 		}
-		o.uint32("id")
+		o.Uint32("id")
 		token := addedToken{
-			content:    o.string("content"),
-			singleWord: o.boolean("single_word"),
-			lstrip:     o.boolean("lstrip"),
-			rstrip:     o.boolean("rstrip"),
-			normalized: o.boolean("normalized"),
-			special:    o.boolean("special"),
+			content:    o.Text("content"),
+			singleWord: o.Bool("single_word"),
+			lstrip:     o.Bool("lstrip"),
+			rstrip:     o.Bool("rstrip"),
+			normalized: o.Bool("normalized"),
+			special:    o.Bool("special"),
 		}
-		if err := o.finish(); err != nil {
+		if err := o.Finish(); err != nil {
 			return err
 		}
 		if token.content == "" {
@@ -625,7 +614,7 @@ func (t *Tokenizer) loadAdded(n node) error {
 		if !known {
 			if id, known = t.model.id(token.content); !known {
 				if nextID > math.MaxUint32 {
-					return f.errorf("no id left")
+					return f.Errorf("no id left")
 				}
 				id = uint32(nextID)
 				nextID++
@@ -651,64 +640,64 @@ func (t *Tokenizer) loadAdded(n node) error {
 			}
 		}
 		if len(pattern) == 0 {
-			return paths[id].errorf("added token %q is empty once normalised", token.content)
+			return paths[id].Errorf("added token %q is empty once normalised", token.content)
 		}
 		if *trie == nil {
 			*trie = newTokenTrie()
 		}
 		if !(*trie).add(pattern, token) {
-			return paths[id].errorf("added token %q is the same as an earlier one once normalised", token.content)
+			return paths[id].Errorf("added token %q is the same as an earlier one once normalised", token.content)
 		}
 	}
 	return nil
 }
 
-func loadTruncation(n node) (*truncation, error) {
-	o, err := n.object()
+func loadTruncation(n strictjson.Value) (*truncation, error) {
+	o, err := n.Object()
 	if err != nil {
 		return nil, err
 	}
 	t := &truncation{
-		max:    int(min(o.uint("max_length", math.MaxUint64), math.MaxInt32)), // no text has more tokens
-		stride: int(min(o.uint("stride", math.MaxUint64), math.MaxInt32)),
+		max:    int(min(o.Uint("max_length", math.MaxUint64), math.MaxInt32)), // no text has more tokens
+		stride: int(min(o.Uint("stride", math.MaxUint64), math.MaxInt32)),
 	}
-	strategy := o.choice("strategy", "LongestFirst", "OnlyFirst", "OnlySecond")
+	strategy := o.Choice("strategy", "LongestFirst", "OnlyFirst", "OnlySecond")
 	t.onlyFirst, t.onlySecond = strategy == "OnlyFirst", strategy == "OnlySecond"
-	if _, ok := o.fields["direction"]; ok {
-		t.left = o.choice("direction", "Right", "Left") == "Left"
+	if o.Has("direction") {
+		t.left = o.Choice("direction", "Right", "Left") == "Left"
 	}
-	return t, o.finish()
+	return t, o.Finish()
 }
 
-func loadPadding(n node) (*padder, error) {
-	o, err := n.object()
+func loadPadding(n strictjson.Value) (*padder, error) {
+	o, err := n.Object()
 	if err != nil {
 		return nil, err
 	}
 	p := &padder{given: true}
-	p.left = o.choice("direction", "Right", "Left") == "Left"
-	p.id = int64(o.uint32("pad_id"))
-	p.typeID = int64(o.uint32("pad_type_id"))
-	p.token = o.string("pad_token")
-	if f, ok := o.optional("pad_to_multiple_of"); ok {
-		multiple, err := f.uint(maxPadding)
+	p.left = o.Choice("direction", "Right", "Left") == "Left"
+	p.id = int64(o.Uint32("pad_id"))
+	p.typeID = int64(o.Uint32("pad_type_id"))
+	p.token = o.Text("pad_token")
+	if f, ok := o.Optional("pad_to_multiple_of"); ok {
+		multiple, err := f.Uint(maxPadding)
 		if err != nil {
 			return nil, err
 		}
 		p.multiple = int(multiple)
 	}
-	if f, ok := o.required("strategy"); ok {
-		if f.raw[0] == '{' {
-			s, err := f.object()
+	if f, ok := o.Required("strategy"); ok {
+		if f.Kind() == '{' {
+			s, err := f.Object()
 			if err != nil {
 				return nil, err
 			}
-			p.fixed = int(s.uint("Fixed", maxPadding))
+			p.fixed = int(s.Uint("Fixed", maxPadding))
 			p.isFixed = true
-			o.failIf(s.finish())
-		} else if _, err := f.choice([]string{"BatchLongest"}); err != nil {
+			o.Fail(s.Finish())
+		} else if _, err := f.Choice("BatchLongest"); err != nil {
 			return nil, err
 		}
 	}
-	return p, o.finish()
+	return p, o.Finish()
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"math"
 	"strconv"
+
+	"github.com/distinfer/distinfer/runtime/strictjson"
 )
 
 // TokenizerConfig is what a model's tokenizer_config.json says of how texts come to the
@@ -38,6 +40,15 @@ func LoadTokenizerConfig(r io.Reader) (*TokenizerConfig, error) {
 	return c, nil
 }
 
+// readPythonObject reads a file that Python wrote.
+func readPythonObject(r io.Reader) (*strictjson.Object, error) {
+	file, err := strictjson.PythonFile(r)
+	if err != nil {
+		return nil, err
+	}
+	return file.Object()
+}
+
 func loadTokenizerConfig(r io.Reader) (*TokenizerConfig, error) {
 	o, err := readPythonObject(r)
 	if err != nil {
@@ -45,50 +56,50 @@ func loadTokenizerConfig(r io.Reader) (*TokenizerConfig, error) {
 	}
 	c := &TokenizerConfig{}
 	for _, key := range []string{"model_max_length", "max_len"} { // the second is of old files
-		f, ok := o.optional(key)
+		f, ok := o.Optional(key)
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseFloat(string(f.raw), 64)
+		n, err := strconv.ParseFloat(f.String(), 64)
 		if err != nil && !math.IsInf(n, 0) {
-			return nil, f.want("a number")
+			return nil, f.Want("a number")
 		}
 		if n >= 1 && n <= unlimited {
 			c.maxLength = int(min(n, math.MaxInt32))
 		}
 		break
 	}
-	if c.truncation, err = o.side("truncation_side"); err != nil {
+	if c.truncation, err = readSide(o, "truncation_side"); err != nil {
 		return nil, err
 	}
 	// It has to be a side, but which is found out by running the model.
-	if _, err = o.side("padding_side"); err != nil {
+	if _, err = readSide(o, "padding_side"); err != nil {
 		return nil, err
 	}
-	if f, ok := o.optional("pad_token"); ok {
-		if f.raw[0] == '{' { // an AddedToken
-			token, err := f.object()
+	if f, ok := o.Optional("pad_token"); ok {
+		if f.Kind() == '{' { // an AddedToken
+			token, err := f.Object()
 			if err != nil {
 				return nil, err
 			}
-			if f, ok = token.optional("content"); !ok {
+			if f, ok = token.Optional("content"); !ok {
 				return c, nil
 			}
 		}
-		if c.padToken, err = f.string(); err != nil {
+		if c.padToken, err = f.Text(); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-// side reads "left" or "right", if the key is there.
-func (o *object) side(key string) (side, error) {
-	f, ok := o.optional(key)
+// readSide reads "left" or "right", if the key is there.
+func readSide(o *strictjson.Object, key string) (side, error) {
+	f, ok := o.Optional(key)
 	if !ok {
 		return unsaid, nil
 	}
-	name, err := f.choice([]string{"right", "left"})
+	name, err := f.Choice("right", "left")
 	if name == "left" {
 		return left, err
 	}

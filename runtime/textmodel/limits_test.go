@@ -152,10 +152,10 @@ func TestThereIsAlwaysALimitOfTokens(t *testing.T) {
 func TestAWrongTokenizerConfigIsRefused(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]string{
-		`{"model_max_length": "long"}`: "tokenizer_config.json: model_max_length: want a number, not a string",
+		`{"model_max_length": "long"}`: "tokenizer_config.json: model_max_length: must be a number, not a string",
 		`{"truncation_side": "top"}`:   `tokenizer_config.json: truncation_side: "top" is not supported (supported: right, left)`,
-		`{"padding_side": 1}`:          "tokenizer_config.json: padding_side: want a string",
-		`[]`:                           "tokenizer_config.json: want an object",
+		`{"padding_side": 1}`:          "tokenizer_config.json: padding_side: must be a string",
+		`[]`:                           "tokenizer_config.json: must be an object",
 		`{"model_max_length": 1}`:      "", // there are no special tokens
 	} {
 		m := classifytest.Usual

@@ -489,8 +489,8 @@ func TestModelsThatATokenizerDoesNotFillAreRefused(t *testing.T) {
 	}{
 		"no tokenizer":       {classifytest.Model{Config: "{}"}, "tokenizer.json", true},
 		"no config":          {classifytest.Model{Tokenizer: classifytest.TokenizerJSON}, "config.json", true},
-		"a broken tokenizer": {classifytest.Model{Tokenizer: "[]", Config: "{}"}, "tokenizer.json: want an object", false},
-		"a broken config":    {classifytest.Model{Tokenizer: classifytest.TokenizerJSON, Config: "1"}, "config.json: want an object", false},
+		"a broken tokenizer": {classifytest.Model{Tokenizer: "[]", Config: "{}"}, "tokenizer.json: must be an object", false},
+		"a broken config":    {classifytest.Model{Tokenizer: classifytest.TokenizerJSON, Config: "1"}, "config.json: must be an object", false},
 		"no padding":         {classifytest.Model{Tokenizer: padless, Inputs: classifytest.BERTInputs}, "texts of different lengths cannot be put into one batch", false},
 		"positions for no token": {
 			classifytest.Model{Tokenizer: with("post_processor", bertLike), Config: `{"max_position_embeddings": 1}`, Inputs: classifytest.BERTInputs},
