@@ -101,7 +101,7 @@ func TestTheTextsOfAModelThatDependsOnItsBatchAreComputedAlone(t *testing.T) {
 		t.Errorf("the warning is %v", warning)
 	}
 	const texts = 3
-	if status, body := fetch(t, "POST", url+"/predict", `{"inputs": ["a lovely film", "a waste of time", "piece of shit"]}`); status != 200 {
+	if status, body := fetch(t, "POST", url+"/predict", `{"inputs": ["a lovely film", "a waste of time", "piece of art"]}`); status != 200 {
 		t.Fatalf("%d %s", status, body)
 	}
 	if batch := f.entry(t, "batch", texts); batch["texts"] != 1.0 {

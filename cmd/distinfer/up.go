@@ -297,7 +297,7 @@ func (o *upOptions) stageProcesses(addresses cluster.Addresses, config string) (
 func (f *frontProcess) greet(ctx context.Context, out io.Writer, base, ask string, m *model) error {
 	example := ask
 	if example == "" {
-		example = "piece of shit"
+		example = "a lovely film"
 	} else {
 		ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 		defer cancel()
