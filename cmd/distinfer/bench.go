@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/server/client"
 	loader "github.com/distinfer/distinfer/server/load"
 )
@@ -65,7 +66,7 @@ The exit code is 1 when no answer was right.`,
 		if len(args) > 0 {
 			front = args[0]
 		}
-		b.front, err = b.flags.open(s, client.Config{URL: front})
+		b.front, err = b.flags.open(s.logger(), client.Config{URL: front})
 		if err != nil {
 			return err
 		}
@@ -90,8 +91,8 @@ const (
 
 // A benchmark asks a front, as the flags say.
 type benchmark struct {
-	flags   accessFlags
-	input   input
+	flags   accessOptions
+	input   inputOptions
 	file    string // of texts; "" for those built in
 	options loader.Options
 	front   *client.Client
@@ -106,8 +107,8 @@ func (b *benchmark) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.Requests, "requests", 0, "`number` of requests to end after")
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Second, "longest `time` to wait for each answer")
 	f.StringVar(&b.file, "texts", "", "`file` of texts to ask about, in order, over and over; - is standard input (default: some sentences)")
-	b.input.addFlags(f)
-	b.flags.add(f)
+	b.input.AddFlags(f)
+	b.flags.AddFlags(f)
 }
 
 // settle checks the numbers, and fills in those that depend on others.
@@ -129,7 +130,7 @@ func (b *benchmark) settle(f *pflag.FlagSet) (loader.Options, error) {
 		return bad("--warmup is %s; it must not be below 0", o.Warmup)
 	case o.Timeout < time.Millisecond || o.Timeout > time.Hour:
 		return bad("--timeout is %s; it can be 1ms to 1h, such as 5s", o.Timeout)
-	case b.file == "" && (b.input.format != "" || b.input.column != ""):
+	case b.file == "" && (b.input.Format != "" || b.input.Column != ""):
 		return bad("--format and --column are for a file; name it with --texts")
 	}
 	switch {
@@ -150,18 +151,18 @@ func (b *benchmark) read(stdin io.Reader) ([]string, error) {
 	if b.file == "" {
 		return strings.Split(strings.TrimSpace(sentences), "\n"), nil
 	}
-	file, err := b.input.open([]string{b.file}, stdin)
+	file, reader, err := b.input.open([]string{b.file}, stdin)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
 	var texts []string
-	err = b.input.texts(file, func(l textLine) error {
-		if l.err != nil {
-			return fmt.Errorf("line %d: %w", l.number, l.err)
+	err = reader.Read(file, func(l textfile.Line) error {
+		if l.Err != nil {
+			return fmt.Errorf("line %d: %w", l.Number, l.Err)
 		}
-		if l.text != "" {
-			texts = append(texts, l.text)
+		if l.Text != "" {
+			texts = append(texts, l.Text)
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/server/cluster"
 )
 
@@ -27,6 +28,7 @@ func remedy(err error) string {
 		count *cluster.CountError
 		rank  *cluster.RankError
 		here  *cluster.HereError
+		table *textfile.ColumnError
 	)
 	switch {
 	case errors.As(err, &count), errors.As(err, &rank):
@@ -35,6 +37,8 @@ func remedy(err error) string {
 		return "say which with --listen host:port"
 	case errors.As(err, &here):
 		return "say where to listen with --listen host:port"
+	case errors.As(err, &table) && table.Column == "":
+		return "name it with --column"
 	}
 	return ""
 }

@@ -70,7 +70,6 @@ type legacyOutput struct {
 
 func (o *legacyOutput) AddFlags(f *pflag.FlagSet) { o.outputOptions.AddFlags(f, o.more...) }
 
-func addTextFlags(f *pflag.FlagSet)    { new(textOptions).AddFlags(f) }
 func addStagesFlag(f *pflag.FlagSet)   { new(stagesOptions).AddFlags(f) }
 func addMessageFlag(f *pflag.FlagSet)  { new(messageOptions).AddFlags(f) }
 func addInsecureFlag(f *pflag.FlagSet) { new(insecureOptions).AddFlags(f) }

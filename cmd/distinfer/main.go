@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/distinfer/distinfer/runtime/textfile"
 )
 
 // Exit codes.
@@ -45,9 +47,8 @@ func run(args []string) int {
 	if err == nil {
 		return exitDone
 	}
-	var usage usageError
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, new(usageError)), errors.As(err, new(*textfile.ColumnError)):
 		fmt.Fprintf(os.Stderr, "distinfer: %s\nSee `%s --help`.\n", oneLine(err), cmd.CommandPath())
 		return exitUsage
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	neturl "net/url"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/server/bulk"
 	"github.com/distinfer/distinfer/server/client"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/httpx"
@@ -25,44 +27,49 @@ import (
 // retries is how often predict sends a request again that a front cannot answer now.
 const retries = 5
 
-// remoteFlags say which front to ask, and how.
-type remoteFlags struct {
-	front string
-	accessFlags
+// remoteOptions say which front to ask, and how.
+type remoteOptions struct {
+	Front string
+	accessOptions
 }
 
-func (r *remoteFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&r.front, "front", "", "`URL` of a front to ask, instead of computing here")
-	r.accessFlags.add(f)
+func (o *remoteOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Front, "front", "", "`URL` of a front to ask, instead of computing here")
+	onlyFlags(f, "front")
+	o.accessOptions.AddFlags(f)
 }
 
-// open makes the client that the flags name, or none.
-func (r *remoteFlags) open(s *settings) (*client.Client, error) {
-	if r.front == "" {
-		if r.tokenFile != "" || r.ca != "" {
+// open makes the client that the options name, or none.
+func (o *remoteOptions) open(log *slog.Logger) (*client.Client, error) {
+	if o.Front == "" {
+		if o.TokenFile != "" || o.CA != "" {
 			return nil, usageError{errors.New("--token-file and --ca are for a front; name it with --front")}
 		}
 		return nil, nil
 	}
-	return r.accessFlags.open(s, client.Config{URL: r.front, Retries: retries})
+	return o.accessOptions.open(log, client.Config{URL: o.Front, Retries: retries})
 }
 
-// accessFlags say how to be let in by a front.
-type accessFlags struct{ tokenFile, ca string }
+// accessOptions say how to be let in by a front.
+type accessOptions struct {
+	insecureOptions
+	TokenFile, CA string
+}
 
-func (a *accessFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&a.tokenFile, "token-file", "", "`file` with the token that the front asks for")
-	f.StringVar(&a.ca, "ca", "", "`file` of the authorities, one of which signed the front's certificate (default those of the system)")
-	addInsecureFlag(f)
+func (a *accessOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.TokenFile, "token-file", "", "`file` with the token that the front asks for")
+	f.StringVar(&a.CA, "ca", "", "`file` of the authorities, one of which signed the front's certificate (default those of the system)")
+	onlyFlags(f, "token-file", "ca")
+	a.insecureOptions.AddFlags(f)
 }
 
 // open makes a client of a front with the token and the authorities of the files.
-func (a *accessFlags) open(s *settings, c client.Config) (*client.Client, error) {
+func (a *accessOptions) open(log *slog.Logger, c client.Config) (*client.Client, error) {
 	url, err := client.ParseURL(c.URL)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if c.Token, err = a.token(s, url); err != nil {
+	if c.Token, err = a.token(log, url); err != nil {
 		return nil, err
 	}
 	if c.TLS, err = a.authorities(); err != nil {
@@ -71,36 +78,36 @@ func (a *accessFlags) open(s *settings, c client.Config) (*client.Client, error)
 	return client.New(c)
 }
 
-func (a *accessFlags) token(s *settings, url *neturl.URL) (string, error) {
-	if a.tokenFile == "" {
+func (a *accessOptions) token(log *slog.Logger, url *neturl.URL) (string, error) {
+	if a.TokenFile == "" {
 		return "", nil
 	}
-	data, err := watched.Read(a.tokenFile, 4<<10)
+	data, err := watched.Read(a.TokenFile, 4<<10)
 	if err != nil {
 		return "", fmt.Errorf("--token-file: %w", err)
 	}
 	token := strings.TrimSpace(string(data))
 	if !httpx.IsToken(token) {
-		return "", fmt.Errorf("--token-file: %s must hold one token, and nothing else", a.tokenFile)
+		return "", fmt.Errorf("--token-file: %s must hold one token, and nothing else", a.TokenFile)
 	}
 	port := url.Port()
 	if port == "" {
 		port = url.Scheme // a name of the port
 	}
-	return token, s.permit(s.logger(), traffic{"sending the token to", net.JoinHostPort(url.Hostname(), port), url.Scheme == "https", "use an https:// URL"})
+	return token, a.permit(log, traffic{"sending the token to", net.JoinHostPort(url.Hostname(), port), url.Scheme == "https", "use an https:// URL"})
 }
 
-func (a *accessFlags) authorities() (*tls.Config, error) {
-	if a.ca == "" {
+func (a *accessOptions) authorities() (*tls.Config, error) {
+	if a.CA == "" {
 		return nil, nil
 	}
-	data, err := watched.Read(a.ca, 1<<20)
+	data, err := watched.Read(a.CA, 1<<20)
 	if err != nil {
 		return nil, fmt.Errorf("--ca: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("--ca: %s holds no certificate in PEM", a.ca)
+		return nil, fmt.Errorf("--ca: %s holds no certificate in PEM", a.CA)
 	}
 	return &tls.Config{RootCAs: pool}, nil
 }
@@ -114,9 +121,9 @@ func unauthorized(err error) error {
 	return err
 }
 
-// remoteAsker asks the front what it answers texts with, and then texts. other reports that
-// it does not label them.
-func remoteAsker(ctx context.Context, c *client.Client) (ask asker, other bool, err error) {
+// remoteAsker asks the front what it answers texts with, and then texts. labels reports that
+// these are labels.
+func remoteAsker(ctx context.Context, c *client.Client) (ask bulk.Asker, labels bool, err error) {
 	status, err := c.Status(ctx)
 	if err != nil {
 		return nil, false, unauthorized(err)
@@ -124,7 +131,7 @@ func remoteAsker(ctx context.Context, c *client.Client) (ask asker, other bool, 
 	if status.Task == "" {
 		return nil, false, fmt.Errorf("the front at %s answers no texts: %s", c.URL(), status.NoText)
 	}
-	other = status.Task != (task.Classification{}).Name()
+	labels = status.Task == (task.Classification{}).Name()
 	return func(ctx context.Context, texts []string) ([]front.Reply, error) {
 		answers, err := c.Predict(ctx, texts...)
 		if err != nil {
@@ -133,7 +140,7 @@ func remoteAsker(ctx context.Context, c *client.Client) (ask asker, other bool, 
 		replies := make([]front.Reply, len(answers))
 		for i, a := range answers {
 			replies[i] = front.Reply{Answer: a.JSON, Truncated: a.Truncated}
-			if other {
+			if !labels {
 				continue
 			}
 			if replies[i].Answer, err = results(a); err != nil {
@@ -141,7 +148,7 @@ func remoteAsker(ctx context.Context, c *client.Client) (ask asker, other bool, 
 			}
 		}
 		return replies, nil
-	}, other, nil
+	}, labels, nil
 }
 
 // results are the labels of an answer.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,15 +11,31 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
+type tokenizeOptions struct {
+	bundleOptions
+	outputOptions
+	inputOptions
+	Tokenizer string
+}
+
+func (o *tokenizeOptions) AddFlags(f *pflag.FlagSet) {
+	o.bundleOptions.AddFlags(f)
+	o.outputOptions.AddFlags(f)
+	o.inputOptions.AddFlags(f)
+	f.StringVar(&o.Tokenizer, "tokenizer", "", "tokenizer.json `file` to use instead of the bundle's")
+	onlyFlags(f, "tokenizer")
+}
+
 func newTokenize() *cobra.Command {
-	var in input
-	var file string
+	var o tokenizeOptions
 	cmd := &cobra.Command{
 		Use:   "tokenize [FILE]",
 		Short: "Show the token ids and tokens of texts",
@@ -34,67 +51,70 @@ exit code is 1.`,
   distinfer tokenize --tokenizer models/sst2-minilm/tokenizer.json reviews.txt`,
 		Args: arguments(true, "FILE"),
 	}
-	in.addFlags(cmd.Flags())
-	cmd.Flags().StringVar(&file, "tokenizer", "", "tokenizer.json `file` to use instead of the bundle's")
+	o.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := load(cmd)
-		if err != nil {
+		if err := configure(cmd); err != nil {
 			return err
 		}
-		if file != "" {
+		if o.Tokenizer != "" {
 			if err := refuse(cmd, "with --tokenizer", "bundle"); err != nil {
 				return err
 			}
 		}
-		t, err := s.tokenizer(file)
+		t, err := o.open()
 		if err != nil {
 			return err
 		}
-		r, err := in.open(args, cmd.InOrStdin())
+		file, texts, err := o.inputOptions.open(args, cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
-		defer func() { _ = r.Close() }()
-		w := bufio.NewWriter(cmd.OutOrStdout())
-		bad := 0
-		err = in.texts(r, func(l textLine) error {
-			if err := cmd.Context().Err(); err != nil {
-				return err
-			}
-			var e text.Encoding
-			if l.err == nil {
-				e, l.err = t.EncodeTokens(l.text)
-			}
-			if l.err != nil {
-				bad++
-				fmt.Fprintf(cmd.ErrOrStderr(), "line %d: %v\n", l.number, l.err)
-			}
-			return writeTokens(w, s.Output, e, l.err)
-		})
-		if err == nil && bad > 0 {
-			err = fmt.Errorf("%d lines could not be tokenised", bad)
-		}
-		return errors.Join(err, w.Flush())
+		defer func() { _ = file.Close() }()
+		return o.run(cmd.Context(), t, texts, file, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
 }
 
-func (s *settings) tokenizer(file string) (*text.Tokenizer, error) {
-	if file == "" {
-		b, err := bundle.Open(s.Bundle)
+func (o *tokenizeOptions) run(ctx context.Context, t *text.Tokenizer, texts textfile.Reader, file io.Reader, to, errs io.Writer) error {
+	w := bufio.NewWriter(to)
+	bad := 0
+	err := texts.Read(file, func(l textfile.Line) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var e text.Encoding
+		if l.Err == nil {
+			e, l.Err = t.EncodeTokens(l.Text)
+		}
+		if l.Err != nil {
+			bad++
+			fmt.Fprintf(errs, "line %d: %v\n", l.Number, l.Err)
+		}
+		return writeTokens(w, o.Output, e, l.Err)
+	})
+	if err == nil && bad > 0 {
+		err = fmt.Errorf("%d lines could not be tokenised", bad)
+	}
+	return errors.Join(err, w.Flush())
+}
+
+// open loads the tokenizer.
+func (o *tokenizeOptions) open() (*text.Tokenizer, error) {
+	if o.Tokenizer == "" {
+		b, err := bundle.Open(o.Bundle)
 		if err != nil {
 			return nil, err
 		}
 		return textmodel.Tokenizer(b)
 	}
-	f, err := os.Open(file)
+	f, err := os.Open(o.Tokenizer)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
 	t, err := text.LoadTokenizer(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", o.Tokenizer, err)
 	}
 	return t, nil
 }

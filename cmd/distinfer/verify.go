@@ -23,7 +23,7 @@ func newVerify() *cobra.Command {
 	var o verify.Options
 	var memory int64
 	var texts string
-	var in input
+	var in inputOptions
 	cmd := &cobra.Command{
 		Use:   "verify [BUNDLE]",
 		Short: "Check a bundle: its files, and what its stages give",
@@ -52,7 +52,7 @@ verification: it changes nothing about the exit code.`,
 	cmd.Flags().Float64Var(&o.Tolerance, "tolerance", 0, "largest `difference` of floats, as a share of the largest magnitude in the tensor (default 1e-4, more for floats of 16 bits and less)")
 	new(threadsOptions).AddFlags(cmd.Flags())
 	cmd.Flags().StringVar(&texts, "texts", "", "`file` of texts, as predict takes them, to compare the encodings of --activation-dtype on")
-	in.addFlags(cmd.Flags())
+	in.AddFlags(cmd.Flags())
 	addVerifyFlags(cmd.Flags(), &o.Inputs, &memory)
 	addRunTimeFlag(cmd.Flags(), &o.RunTime)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -75,7 +75,7 @@ verification: it changes nothing about the exit code.`,
 		if err := checkRunTime(o.RunTime); err != nil {
 			return err
 		}
-		if texts == "" && (in.format != "" || in.column != "") {
+		if texts == "" && (in.Format != "" || in.Column != "") {
 			return usageError{errors.New("--format and --column say how to read texts; name their file with --texts")}
 		}
 		b, err := bundle.Open(s.Bundle)

@@ -13,8 +13,10 @@ import (
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
+	"github.com/distinfer/distinfer/server/bulk"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/task"
 )
@@ -39,11 +41,11 @@ type wireEffect struct {
 
 // compareWires labels the texts of a file with every encoding between the stages of a
 // bundle.
-func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bundle.Bundle, in *input, path string, stdin io.Reader) (*wireReport, error) {
+func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bundle.Bundle, in *inputOptions, path string, stdin io.Reader) (*wireReport, error) {
 	if len(b.Stages) == 1 {
 		return nil, errors.New("--texts: the bundle has one stage, so nothing goes from stage to stage; split the model into more to compare encodings")
 	}
-	file, err := in.open([]string{path}, stdin)
+	file, reader, err := in.open([]string{path}, stdin)
 	if err != nil {
 		return nil, fmt.Errorf("--texts: %w", err)
 	}
@@ -64,24 +66,24 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 			return nil, fmt.Errorf("--texts: encodings are compared by the labels they give, and the model's task is %s", t.Name())
 		}
 		// Each text by itself: how texts come together is chance, and moves scores too.
-		alone := batch.New(batch.Config{Model: t.Model(), MaxTexts: chunk, MaxWait: time.Hour, Begin: s.threads(), Alone: true, Log: s.logger()})
+		alone := batch.New(batch.Config{Model: t.Model(), MaxTexts: bulk.Chunk, MaxWait: time.Hour, Begin: s.threads(), Alone: true, Log: s.logger()})
 		sides = append(sides, wireSide{chain, front.Texts{Task: t, Batcher: alone}, wireEffect{Encoding: e}})
 	}
 	report := &wireReport{}
-	var lines []textLine
+	var lines []textfile.Line
 	flush := func() error {
 		report.Texts += len(lines)
 		defer func() { lines = lines[:0] }()
 		return compareChunk(ctx, sides, lines)
 	}
-	err = in.texts(file, func(l textLine) error {
+	err = reader.Read(file, func(l textfile.Line) error {
 		switch {
-		case l.err != nil:
-			return fmt.Errorf("line %d: %w", l.number, l.err)
-		case l.text == "":
-			return fmt.Errorf("line %d: the text is empty", l.number)
+		case l.Err != nil:
+			return fmt.Errorf("line %d: %w", l.Number, l.Err)
+		case l.Text == "":
+			return fmt.Errorf("line %d: the text is empty", l.Number)
 		}
-		if lines = append(lines, l); len(lines) < chunk {
+		if lines = append(lines, l); len(lines) < bulk.Chunk {
 			return nil
 		}
 		return flush()
@@ -114,13 +116,13 @@ type wireSide struct {
 }
 
 // compareChunk labels texts on every side, and compares each with the first.
-func compareChunk(ctx context.Context, sides []wireSide, lines []textLine) error {
+func compareChunk(ctx context.Context, sides []wireSide, lines []textfile.Line) error {
 	if len(lines) == 0 {
 		return nil
 	}
 	texts := make([]string, len(lines))
 	for i, l := range lines {
-		texts[i] = l.text
+		texts[i] = l.Text
 	}
 	var plain []front.Reply
 	for k := range sides {
@@ -133,7 +135,7 @@ func compareChunk(ctx context.Context, sides []wireSide, lines []textLine) error
 		}
 		for i, a := range answers {
 			if a.Err != nil {
-				return fmt.Errorf("line %d, with %s between the stages: %w", lines[i].number, sides[k].Encoding, a.Err)
+				return fmt.Errorf("line %d, with %s between the stages: %w", lines[i].Number, sides[k].Encoding, a.Err)
 			}
 			sides[k].note(plain[i].Answer.([]text.Result), a.Answer.([]text.Result))
 		}

@@ -1,0 +1,101 @@
+// Package bulk has the texts of a file answered, in chunks that are worth sorting into batches.
+//
+// It knows neither what answers, nor what becomes of the answers.
+package bulk
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/textfile"
+	"github.com/distinfer/distinfer/server/front"
+)
+
+// Chunk is how many texts are asked for at a time, at most, and chunkBytes how many bytes:
+// enough to sort them by length, and a body of moderate size for a front.
+const (
+	Chunk      = 256
+	chunkBytes = 1 << 20
+)
+
+// An Asker answers texts, a Reply each. An error is about all of them.
+type Asker func(ctx context.Context, texts []string) ([]front.Reply, error)
+
+// A Line is one of a file with the Reply to its text, or with why there is none.
+type Line struct {
+	Number int // from 1 on
+	front.Reply
+}
+
+// Answer reads lines and gives each them with their replies, chunk by chunk and in order, until
+// each fails. It returns an error when no further line can be answered.
+func Answer(ctx context.Context, in textfile.Reader, file io.Reader, ask Asker, each func([]Line) error) error {
+	var lines []textfile.Line
+	bytes := 0
+	flush := func() error {
+		err := answer(ctx, lines, ask, each)
+		lines, bytes = lines[:0], 0
+		return err
+	}
+	err := in.Read(file, func(l textfile.Line) error {
+		lines = append(lines, l)
+		if bytes += len(l.Text); len(lines) < Chunk && bytes < chunkBytes {
+			return nil
+		}
+		return flush()
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// answer answers a chunk.
+func answer(ctx context.Context, lines []textfile.Line, ask Asker, each func([]Line) error) error {
+	var texts []string
+	for i := range lines {
+		l := &lines[i]
+		if l.Err == nil && l.Text == "" {
+			l.Err = errors.New("the text is empty")
+		}
+		if l.Err == nil {
+			texts = append(texts, l.Text)
+		}
+	}
+	var replies []front.Reply
+	if len(texts) > 0 {
+		var err error
+		if replies, err = halve(ctx, texts, ask); err != nil {
+			return err
+		}
+	}
+	answered := make([]Line, len(lines))
+	for i, l := range lines {
+		answered[i] = Line{l.Number, front.Reply{Err: l.Err}}
+		if l.Err == nil {
+			answered[i].Reply, replies = replies[0], replies[1:]
+		}
+	}
+	return each(answered)
+}
+
+// halve asks for texts. When that fails because of what they are, it halves them until the text
+// that it fails for stands alone, and gets the error.
+func halve(ctx context.Context, texts []string, ask Asker) ([]front.Reply, error) {
+	replies, err := ask(ctx, texts)
+	switch code := errcode.Of(err); {
+	case err == nil || ctx.Err() != nil || code != errcode.Invalid && code != errcode.TooLarge && code != errcode.Internal && !errcode.Deadly(err):
+		return replies, err
+	case len(texts) == 1:
+		return []front.Reply{{Err: err}}, nil
+	}
+	half := len(texts) / 2
+	first, err := halve(ctx, texts[:half], ask)
+	if err != nil {
+		return nil, err
+	}
+	second, err := halve(ctx, texts[half:], ask)
+	return append(first, second...), err
+}
