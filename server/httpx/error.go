@@ -49,11 +49,16 @@ var statuses = map[errcode.Code]int{
 
 // Status is the HTTP status of an error: that of an Error in its chain, else its code's.
 func Status(err error) int {
-	var own *Error
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*Error](err); ok {
 		return own.Status
 	}
 	return statuses[errcode.Of(err)]
+}
+
+// A retryError says how long its client should wait.
+type retryError interface {
+	error
+	RetryAfter() time.Duration
 }
 
 // PrepareError notes the error for the log, sets the headers that go with its status, which it
@@ -64,8 +69,7 @@ func PrepareError(w http.ResponseWriter, err error) (status int) {
 	status = Status(err)
 	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 		var after time.Duration
-		var known interface{ RetryAfter() time.Duration }
-		if errors.As(err, &known) {
+		if known, ok := errors.AsType[retryError](err); ok {
 			after = known.RetryAfter()
 		}
 		w.Header()["Retry-After"] = []string{strconv.Itoa(max(1, int(math.Ceil(after.Seconds()))))}
