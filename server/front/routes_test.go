@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -153,6 +154,23 @@ func TestTheDocumentDescribesWhatIsServedAndNothingElse(t *testing.T) {
 		for path, allow := range paths {
 			if w := send(f, http.MethodOptions, at.Replace(path), nil); w.Code != http.StatusNoContent || w.Header().Get("Allow") != allow {
 				t.Errorf("%s: %s is described for %s; OPTIONS: %d, Allow: %s", name, path, allow, w.Code, w.Header().Get("Allow"))
+			}
+		}
+	}
+}
+
+func TestTheDocumentRefersToWhatIsInIt(t *testing.T) {
+	t.Parallel()
+	for name, change := range models {
+		f, _ := whole(t, change)
+		body := send(f, http.MethodGet, "/openapi.json", nil).Body.Bytes()
+		var d struct{ Components map[string]map[string]any }
+		if err := json.Unmarshal(body, &d); err != nil {
+			t.Fatal(err)
+		}
+		for _, ref := range regexp.MustCompile(`"#/components/(\w+)/([^"]+)"`).FindAllStringSubmatch(string(body), -1) {
+			if d.Components[ref[1]][ref[2]] == nil {
+				t.Errorf("%s: there is no %s %s", name, ref[1], ref[2])
 			}
 		}
 	}
