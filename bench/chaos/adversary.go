@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"bytes"
@@ -96,7 +96,7 @@ func attack(what string, n int, pause time.Duration, do func(ctx context.Context
 }
 
 // url is that of a front, which take turns.
-func (a *adversary) url(n int) string { return a.in.cluster.urls[n%len(a.in.cluster.urls)] }
+func (a *adversary) url(n int) string { return a.in.cluster.Clients[n%fronts].URL() }
 
 // post sends a request and notes how it is answered. An answer that may says is not to be is
 // trouble. That the front breaks off is its right.
@@ -120,7 +120,7 @@ func (a *adversary) post(ctx context.Context, what, url string, header map[strin
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<16))
 	a.in.answered(what, response.StatusCode)
 	if !may(response.StatusCode) {
-		a.in.cluster.trouble(fmt.Sprintf("%s was answered %d: %.200s", what, response.StatusCode, bytes.TrimSpace(text)))
+		a.in.cluster.Trouble(fmt.Sprintf("%s was answered %d: %.200s", what, response.StatusCode, bytes.TrimSpace(text)))
 	}
 	return nil
 }
@@ -346,7 +346,7 @@ func blankLines(ctx context.Context, a *adversary, client, turn int) error {
 // idleHeaders opens calls of gRPC and sends no message. Meanwhile others ask whether the
 // server is well, which has to be answered.
 func idleHeaders(ctx context.Context, a *adversary, client, turn int) error {
-	address := a.in.cluster.grpc[client%len(a.in.cluster.grpc)]
+	address := a.in.cluster.GRPC[client%len(a.in.cluster.GRPC)]
 	c, err := a.dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
@@ -389,7 +389,7 @@ const patience = 2 * time.Second
 // idleHeaders, and counts who is not answered as trouble.
 func askGRPC(ctx context.Context, in *injector) error {
 	var connections []*grpc.ClientConn
-	for _, address := range in.cluster.grpc {
+	for _, address := range in.cluster.GRPC {
 		c, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			return err
@@ -411,7 +411,7 @@ func askGRPC(ctx context.Context, in *injector) error {
 			break
 		}
 		if err != nil {
-			in.cluster.trouble("a bystander by gRPC was not answered: " + err.Error())
+			in.cluster.Trouble("a bystander by gRPC was not answered: " + err.Error())
 		}
 		slowest = max(slowest, time.Since(began))
 		in.answered("a bystander by gRPC answered", 0)

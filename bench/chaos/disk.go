@@ -1,18 +1,16 @@
-package main
+package chaos
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/rig"
+	"github.com/distinfer/distinfer/bench/cluster"
 )
 
 // The disks that a replica comes back on: the slice of a stage does not fit the
@@ -32,7 +30,7 @@ func fullDisk(ctx context.Context, in *injector) error {
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // the disks are gone with the processes that mounted them
 	// The first stage has nearly all the weights of the default model.
-	replicas := in.cluster.stages[0]
+	replicas := in.cluster.Stages[0]
 	return every(ctx, 6*time.Second, func() error {
 		turn := in.random.IntN(len(replicas))
 		p, peer := replicas[turn], replicas[1-turn]
@@ -67,17 +65,14 @@ func fullDisk(ctx context.Context, in *injector) error {
 
 // failsOn runs a command that has to fail since the disk is full, and to say so.
 func (in *injector) failsOn(ctx context.Context, command []string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rig.Patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cluster.Patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Env = &output, &output, rig.Environment()
-	if err := in.cluster.launcher.Start(cmd); err != nil {
+	code, output, err := in.cluster.Run(ctx, command...)
+	if err != nil {
 		return err
 	}
-	_ = cmd.Wait() // its code is what counts
-	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(output.String(), "no room") && !strings.Contains(output.String(), "no space left") {
-		return fmt.Errorf("it ended with code %d, and said: %s", code, output.String())
+	if code != 1 || !strings.Contains(output, "no room") && !strings.Contains(output, "no space left") {
+		return fmt.Errorf("it ended with code %d, and said: %s", code, output)
 	}
 	return nil
 }

@@ -1,13 +1,9 @@
-package main
+package chaos
 
 import (
 	"context"
-	"fmt"
 	"math"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -28,32 +24,18 @@ const sampleEvery = 500 * time.Millisecond
 func nothing(ctx context.Context, in *injector) error {
 	samples := map[string][]float64{}
 	for sleep(ctx, sampleEvery) {
-		for _, p := range in.cluster.serving() {
-			mb, err := resident(p.PID())
+		for _, p := range in.cluster.Serving() {
+			bytes, err := p.Memory()
 			if err != nil {
-				return fmt.Errorf("read the memory of %s: %w", p.Name, err)
+				return err
 			}
-			samples[p.Name] = append(samples[p.Name], mb)
+			samples[p.Name] = append(samples[p.Name], bytes/1e6)
 		}
 	}
-	for _, p := range in.cluster.serving() {
+	for _, p := range in.cluster.Serving() {
 		in.memory = append(in.memory, summarise(p.Name, samples[p.Name]))
 	}
 	return nil
-}
-
-// resident is the memory of a process in MB (on Linux).
-func resident(pid int) (float64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(data))
-	if len(fields) < 2 {
-		return 0, fmt.Errorf("/proc/%d/statm is %q", pid, data)
-	}
-	pages, err := strconv.ParseFloat(fields[1], 64)
-	return pages * float64(os.Getpagesize()) / 1e6, err
 }
 
 func summarise(name string, samples []float64) memory {

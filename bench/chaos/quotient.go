@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"encoding/json"
@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"google.golang.org/protobuf/encoding/protowire"
+	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
 // The quotient is a model of two nodes, z = (0 - a) / b in 64-bit integers. For the least
@@ -20,35 +20,21 @@ const (
 	quotientNodes = 2 // each of which is a stage
 )
 
-type message []byte
-
-func (m message) text(n protowire.Number, s string) message {
-	return protowire.AppendString(protowire.AppendTag(m, n, protowire.BytesType), s)
-}
-
-func (m message) number(n protowire.Number, v uint64) message {
-	return protowire.AppendVarint(protowire.AppendTag(m, n, protowire.VarintType), v)
-}
-
-func (m message) message(n protowire.Number, sub message) message { return m.text(n, string(sub)) }
-
 // writeQuotient writes the model into a folder.
 func writeQuotient(dir string) (file string, err error) {
 	const int64Type = 7
-	value := func(name string) message { // a vector
-		shape := message{}.message(1, message{}.text(2, "n"))
-		return message{}.text(1, name).message(2, message{}.message(1, message{}.number(1, int64Type).message(2, shape)))
-	}
-	node := func(op, a, b, out string) message { return message{}.text(1, a).text(1, b).text(2, out).text(4, op) }
-	zero := message{}.number(2, int64Type).text(8, "zero").text(9, string(make([]byte, 8)))
-	graph := message{}.message(1, node("Sub", "zero", "a", "x")).message(1, node("Div", "x", "b", "z")).text(2, quotientName).
-		message(5, zero).message(11, value("a")).message(11, value("b")).message(12, value("z"))
-	model := message{}.number(1, 8).message(7, graph).message(8, message{}.text(1, "").number(2, 17))
+	var g onnxtest.Graph
+	g.Input("a", int64Type, "n")
+	g.Input("b", int64Type, "n")
+	g.Ints("zero", nil, 0)
+	g.Node("Sub", []string{"zero", "a"}, []string{"x"})
+	g.Node("Div", []string{"x", "b"}, []string{"z"})
+	g.Output("z", int64Type, "n")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
 	file = filepath.Join(dir, quotientName+".onnx")
-	return file, os.WriteFile(file, model, 0o600)
+	return file, os.WriteFile(file, g.Model(), 0o600)
 }
 
 // quotientBody is a request for z of two vectors.

@@ -1,7 +1,6 @@
-package main
+package chaos
 
 import (
-	"math"
 	"slices"
 	"time"
 )
@@ -91,23 +90,4 @@ func gap(times []time.Duration, from, to time.Duration) time.Duration {
 		last = times[i]
 	}
 	return max(longest, to-last)
-}
-
-// A spread is the middle and the ends of a number of durations.
-type spread struct{ Median, P99, Max time.Duration }
-
-// spreadOf sorts the durations. Of none it is zero.
-func spreadOf(d []time.Duration) spread {
-	if len(d) == 0 {
-		return spread{}
-	}
-	slices.Sort(d)
-	return spread{rank(d, 0.5), rank(d, 0.99), d[len(d)-1]}
-}
-
-// rank is the smallest of the sorted durations that the given share of all is
-// not above.
-func rank(sorted []time.Duration, share float64) time.Duration {
-	i := int(math.Ceil(share * float64(len(sorted))))
-	return sorted[min(max(i, 1), len(sorted))-1]
 }

@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"strings"
@@ -67,22 +67,6 @@ func TestGap(t *testing.T) {
 		if got := gap(times, c.from, c.to); got != c.want {
 			t.Errorf("from %v to %v the gap is %v, want %v", c.from, c.to, got, c.want)
 		}
-	}
-}
-
-func TestSpread(t *testing.T) {
-	var d []time.Duration
-	for i := 100; i > 0; i-- {
-		d = append(d, time.Duration(i))
-	}
-	if got := spreadOf(d); got != (spread{50, 99, 100}) {
-		t.Errorf("of 1 to 100 it is %v", got)
-	}
-	if got := spreadOf([]time.Duration{7}); got != (spread{7, 7, 7}) {
-		t.Errorf("of 7 it is %v", got)
-	}
-	if got := spreadOf(nil); got != (spread{}) {
-		t.Errorf("of nothing it is %v", got)
 	}
 }
 

@@ -1,13 +1,13 @@
-package main
+package chaos
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
-	"text/tabwriter"
 	"time"
+
+	"github.com/distinfer/distinfer/bench/stats"
 )
 
 // A result is what came of a scenario.
@@ -57,7 +57,11 @@ type millis struct {
 	Max    float64 `json:"max"`
 }
 
-func inMillis(s spread) millis { return millis{ms(s.Median), ms(s.P99), ms(s.Max)} }
+// inMillis sorts the durations. Of none it is zero.
+func inMillis(d []time.Duration) millis {
+	slices.Sort(d)
+	return millis{ms(stats.Quantile(d, 0.5)), ms(stats.Quantile(d, 0.99)), ms(stats.Quantile(d, 1))}
+}
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
@@ -81,7 +85,7 @@ func newResult(s *scenario, requests []request, faults []fault, retries int, tro
 		reasons[reasonCount{Outcome: q.verdict.outcome.String(), Status: q.verdict.status, Why: named(q.verdict.why)}]++
 	}
 	r.Right, r.Wrong, r.Lost, r.Typed, r.Untyped = counts[right], counts[wrong], counts[lost], counts[typed], counts[untyped]
-	r.Latency = inMillis(spreadOf(latencies))
+	r.Latency = inMillis(latencies)
 	r.Seconds = end.Seconds()
 	if end > 0 {
 		r.Rate = float64(r.Right) / end.Seconds()
@@ -101,7 +105,7 @@ func newResult(s *scenario, requests []request, faults []fault, retries int, tro
 			r.Unrecovered++
 		}
 	}
-	r.Recovery, r.Gap = inMillis(spreadOf(times)), inMillis(spreadOf(gaps))
+	r.Recovery, r.Gap = inMillis(times), inMillis(gaps)
 	r.LongestGap = ms(gap(rightTimes(requests), 0, end))
 
 	// Without a right answer or without a fault nothing was proved.
@@ -124,7 +128,7 @@ const (
 
 // writeTable writes a row for each result, and below what went wrong.
 func writeTable(w io.Writer, results []result) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	t := stats.Table(w)
 	fmt.Fprintln(t, "\trequests\tright\twrong\tlost\ttyped\tuntyped\tfront\tright\tlatency, ms\t\t\tfaults\tnot\trecovery, ms\t\tgap, ms\t\tlongest\t\t")
 	fmt.Fprintln(t, "scenario\t\t\t\t\terrors\terrors\tretries\t/s\tp50\tp99\tmax\t\trecovered\tmedian\tmax\tmedian\tmax\tgap, ms\tinvariant\t")
 	total := 0
@@ -189,21 +193,8 @@ func writeTable(w io.Writer, results []result) error {
 	_, err := fmt.Fprintf(w, "\n%d requests in all (goal: at least %d)\n", total, goalRequests)
 	for _, r := range results {
 		if r.Scenario == "kill" {
-			verdict := "met"
-			if r.Unrecovered > 0 || r.Recovery.Max >= goalRecovery {
-				verdict = "MISSED"
-			}
-			_, err = fmt.Fprintf(w, "goal of a recovery under %d ms from every kill with a second replica: %s\n", goalRecovery, verdict)
+			_, err = fmt.Fprintf(w, "goal of a recovery under %d ms from every kill with a second replica: %s\n", goalRecovery, stats.Verdict(r.Unrecovered == 0 && r.Recovery.Max < goalRecovery))
 		}
 	}
 	return err
-}
-
-// writeJSON writes the results into a file.
-func writeJSON(file string, seed uint64, results []result) error {
-	data, err := json.MarshalIndent(map[string]any{"seed": seed, "scenarios": results}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return keep(file, append(data, '\n'))
 }

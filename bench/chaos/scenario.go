@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -10,21 +10,20 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/rig"
+	"github.com/distinfer/distinfer/bench/cluster"
 )
 
 // A scenario is one kind of fault, done to a cluster of its own again and again
 // while requests are made.
 type scenario struct {
 	name, about string
-	replicas    int           // of each rank
-	proxied     bool          // the links go through toxiproxy
-	serves      served        // what is asked
-	front       []string      // more flags of the fronts
-	grpc        bool          // the fronts answer by gRPC as well
-	least       time.Duration // of the load, beside the front's timeout
-	// prepare is done before the load begins; nil is nothing.
-	prepare func(context.Context, *cluster) error
+	replicas    int             // of each rank
+	linked      bool            // the links go through toxiproxy
+	serves      served          // what is asked
+	front       []string        // more flags of the fronts
+	grpc        bool            // the fronts answer by gRPC as well
+	least       time.Duration   // of the load, beside the front's timeout
+	toxics      []cluster.Toxic // of the links
 	// inject does the faults until the context ends, and undoes what they leave.
 	// It fails only when a fault could not be done.
 	inject func(context.Context, *injector) error
@@ -39,9 +38,9 @@ var scenarios = []scenario{
 	{name: "none", about: "no fault", replicas: 2, faultless: true, inject: nothing},
 	{name: "kill", about: "kill -9 of a random replica every 2 s, started again at once", replicas: 2, inject: killEvery(2 * time.Second)},
 	{name: "stop", about: "a random replica stopped (SIGSTOP) for 4 s every 6 s", replicas: 2, inject: stopAndContinue},
-	{name: "reset", about: "the connections of a random link reset every 1 s", replicas: 2, proxied: true, prepare: armResets, inject: reset},
-	{name: "latency", about: "300 ms ± 100 ms on all links of one replica, another one every 3 s", replicas: 2, proxied: true, inject: delay},
-	{name: "partition", about: "no byte passes a random link for 4 s every 6 s", replicas: 2, proxied: true, inject: partition},
+	{name: "reset", about: "the connections of a random link reset every 1 s", replicas: 2, linked: true, toxics: resets, inject: reset},
+	{name: "latency", about: "300 ms ± 100 ms on all cluster.Links of one replica, another one every 3 s", replicas: 2, linked: true, inject: delay},
+	{name: "partition", about: "no byte passes a random link for 4 s every 6 s", replicas: 2, linked: true, inject: partition},
 	{name: "rolling", about: "SIGTERM and restart of every process, one after the other", replicas: 2, inject: rolling},
 	{name: "disk", about: "a replica loses its disk, and fetches its slice onto a full one, then onto a larger one", replicas: 2, inject: fullDisk},
 	{name: "single", about: "one replica a rank: kill -9 of one every 6 s, started again at once", replicas: 1, inject: killEvery(6 * time.Second)},
@@ -86,7 +85,7 @@ func (s *scenario) allowed(r request, faults []fault) bool {
 
 // An injector does faults to a cluster and notes them.
 type injector struct {
-	cluster *cluster
+	cluster *cluster.Cluster
 	random  *rand.Rand
 	clock   clock
 	timeout time.Duration // of a front
@@ -152,11 +151,11 @@ const settled = time.Second
 
 // victim is a random replica of a rank all of whose replicas are there. It waits
 // for one, and is nil when the context ends before.
-func (in *injector) victim(ctx context.Context) *rig.Process {
+func (in *injector) victim(ctx context.Context) *cluster.Process {
 	for {
-		var candidates []*rig.Process
-		for _, replicas := range in.cluster.stages {
-			if !slices.ContainsFunc(replicas, func(p *rig.Process) bool { return p.ReadyFor() < settled }) {
+		var candidates []*cluster.Process
+		for _, replicas := range in.cluster.Stages {
+			if !slices.ContainsFunc(replicas, func(p *cluster.Process) bool { return p.ReadyFor() < settled }) {
 				candidates = append(candidates, replicas...)
 			}
 		}
@@ -185,7 +184,7 @@ func killEvery(interval time.Duration) func(context.Context, *injector) error {
 			}
 			restarts.Go(func() {
 				if err := p.AwaitReady(context.WithoutCancel(ctx)); err != nil {
-					in.cluster.trouble(err.Error())
+					in.cluster.Trouble(err.Error())
 				}
 				end()
 			})
@@ -210,34 +209,29 @@ func stopAndContinue(ctx context.Context, in *injector) error {
 	})
 }
 
-func (in *injector) link() link {
-	return in.cluster.links[in.random.IntN(len(in.cluster.links))]
+func (in *injector) link() cluster.Link {
+	return in.cluster.Links[in.random.IntN(len(in.cluster.Links))]
 }
 
-// armResets adds the toxic to every link, for no connection yet. Only those that
-// are made while it is there are really reset; others would just be closed.
-func armResets(ctx context.Context, c *cluster) error {
-	for _, l := range c.links {
-		for _, stream := range rig.Streams {
-			if err := c.proxies.AddToxic(ctx, l.proxy, rig.Toxic{Name: "reset_" + stream, Type: "reset_peer", Stream: stream, Attributes: map[string]int{"timeout": 0}}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+// resets are toxics for no connection yet. Only those that are made while they have a
+// toxicity are really reset; others would just be closed.
+var resets = []cluster.Toxic{newReset("upstream"), newReset("downstream")}
+
+func newReset(stream string) cluster.Toxic {
+	return cluster.Toxic{Name: "reset_" + stream, Type: "reset_peer", Stream: stream, Attributes: map[string]int{"timeout": 0}}
 }
 
 func reset(ctx context.Context, in *injector) error {
-	set := func(l link, toxicity float64) error {
+	set := func(l cluster.Link, toxicity float64) error {
 		var err error
-		for _, stream := range rig.Streams {
-			err = errors.Join(err, in.cluster.proxies.SetToxicity(context.WithoutCancel(ctx), l.proxy, "reset_"+stream, toxicity))
+		for _, stream := range cluster.Streams {
+			err = errors.Join(err, in.cluster.Toxiproxy.SetToxicity(context.WithoutCancel(ctx), l.Proxy, "reset_"+stream, toxicity))
 		}
 		return err
 	}
 	return every(ctx, time.Second, func() error {
 		l := in.link()
-		end := in.begin(fault{what: "reset " + l.proxy})
+		end := in.begin(fault{what: "reset " + l.Proxy})
 		defer end()
 		err := set(l, 1)
 		sleep(ctx, 200*time.Millisecond)
@@ -246,18 +240,18 @@ func reset(ctx context.Context, in *injector) error {
 }
 
 // poison adds a toxic to some of the links, and takes it off after a while.
-func (in *injector) poison(ctx context.Context, links []link, t rig.Toxic, streams []string, d time.Duration) error {
+func (in *injector) poison(ctx context.Context, links []cluster.Link, t cluster.Toxic, streams []string, d time.Duration) error {
 	uncanceled := context.WithoutCancel(ctx)
 	var err error
 	added := map[string][]string{}
 	for _, l := range links {
 		for _, stream := range streams {
 			t.Name, t.Stream, t.Toxicity = t.Type+"_"+stream, stream, 1
-			if e := in.cluster.proxies.AddToxic(uncanceled, l.proxy, t); e != nil {
+			if e := in.cluster.Toxiproxy.AddToxic(uncanceled, l.Proxy, t); e != nil {
 				err = errors.Join(err, e)
 				continue
 			}
-			added[l.proxy] = append(added[l.proxy], t.Name)
+			added[l.Proxy] = append(added[l.Proxy], t.Name)
 		}
 	}
 	if err == nil {
@@ -265,14 +259,14 @@ func (in *injector) poison(ctx context.Context, links []link, t rig.Toxic, strea
 	}
 	for proxy, names := range added {
 		for _, name := range names {
-			err = errors.Join(err, in.cluster.proxies.RemoveToxic(uncanceled, proxy, name))
+			err = errors.Join(err, in.cluster.Toxiproxy.RemoveToxic(uncanceled, proxy, name))
 		}
 	}
 	return err
 }
 
 func delay(ctx context.Context, in *injector) error {
-	var last *rig.Process
+	var last *cluster.Process
 	return every(ctx, 3*time.Second, func() error {
 		p := in.victim(ctx)
 		for p == last && p != nil {
@@ -282,19 +276,19 @@ func delay(ctx context.Context, in *injector) error {
 			return nil
 		}
 		last = p
-		links := slices.DeleteFunc(slices.Clone(in.cluster.links), func(l link) bool { return l.from != p && l.to != p })
+		links := slices.DeleteFunc(slices.Clone(in.cluster.Links), func(l cluster.Link) bool { return l.From != p && l.To != p })
 		end := in.begin(fault{what: "delay " + p.Name})
 		defer end()
-		return in.poison(ctx, links, rig.Toxic{Type: "latency", Attributes: map[string]int{"latency": 300, "jitter": 100}}, []string{"downstream"}, 2800*time.Millisecond)
+		return in.poison(ctx, links, cluster.Toxic{Type: "latency", Attributes: map[string]int{"latency": 300, "jitter": 100}}, []string{"downstream"}, 2800*time.Millisecond)
 	})
 }
 
 func partition(ctx context.Context, in *injector) error {
 	return every(ctx, 6*time.Second, func() error {
 		l := in.link()
-		end := in.begin(fault{what: "partition " + l.proxy})
+		end := in.begin(fault{what: "partition " + l.Proxy})
 		defer end()
-		return in.poison(ctx, []link{l}, rig.Toxic{Type: "timeout", Attributes: map[string]int{"timeout": 0}}, rig.Streams, 4*time.Second)
+		return in.poison(ctx, []cluster.Link{l}, cluster.Toxic{Type: "timeout", Attributes: map[string]int{"timeout": 0}}, cluster.Streams, 4*time.Second)
 	})
 }
 
@@ -302,7 +296,7 @@ func rolling(ctx context.Context, in *injector) error {
 	if !sleep(ctx, warmUp) {
 		return nil
 	}
-	all := in.cluster.serving()
+	all := in.cluster.Serving()
 	for ctx.Err() == nil {
 		in.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		for _, p := range all {
@@ -327,7 +321,7 @@ func gone(ctx context.Context, in *injector) error {
 	if !sleep(ctx, warmUp) {
 		return nil
 	}
-	rank := in.cluster.stages[len(in.cluster.stages)-1]
+	rank := in.cluster.Stages[len(in.cluster.Stages)-1]
 	end := in.begin(fault{what: "outage of the last rank", outage: true})
 	for _, p := range rank {
 		p.Kill()

@@ -1,25 +1,21 @@
-package main
+package chaos
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 
-	"github.com/distinfer/distinfer/bench/rig"
+	"github.com/distinfer/distinfer/bench/cluster"
+	"github.com/distinfer/distinfer/bench/stats"
 )
 
 // tolerance is how far a score may be from the one computed beforehand.
@@ -39,51 +35,24 @@ func sentences(dir string, n int) ([]string, error) {
 	var all []string
 	seen := map[string]bool{}
 	for _, name := range []string{"dev.tsv", "test.tsv", "train.tsv.gz"} {
-		err := eachSentence(filepath.Join(dir, name), func(s string) bool {
-			if s != "" && !seen[s] {
+		column, err := cluster.Column(filepath.Join(dir, name), 1)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range column {
+			if !seen[s] && len(all) < n {
 				seen[s] = true
 				all = append(all, s)
 			}
-			return len(all) < n
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
 	return all, nil
 }
 
-// eachSentence gives the second of the tab-separated columns, without the header,
-// until there are enough.
-func eachSentence(file string, more func(string) bool) (err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	var r io.Reader = f
-	if strings.HasSuffix(file, ".gz") {
-		if r, err = gzip.NewReader(f); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	lines := bufio.NewScanner(r)
-	lines.Scan() // the header
-	for lines.Scan() {
-		if _, s, ok := strings.Cut(lines.Text(), "\t"); ok && !more(s) {
-			return nil
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return nil
-}
-
 // answered is the questions of the sentences, with the answers of a bundle whose
 // one stage is the whole model, computed in one process. They are kept in the
 // folder cache for the next time.
-func answered(ctx context.Context, binary, whole, cache string, sentences []string) ([]question, error) {
+func answered(ctx context.Context, programs cluster.Programs, whole, cache string, sentences []string) ([]question, error) {
 	manifest, err := os.ReadFile(filepath.Join(whole, "manifest.json"))
 	if err != nil {
 		return nil, err
@@ -101,13 +70,12 @@ func answered(ctx context.Context, binary, whole, cache string, sentences []stri
 	file := filepath.Join(cache, fmt.Sprintf("answers-%x.jsonl", key[:8]))
 	output, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		cmd := exec.CommandContext(ctx, binary, "predict", "--format", "jsonl", "--bundle", whole, "-o", "json")
-		cmd.Env = rig.Environment()
+		cmd := programs.Command(ctx, "predict", "--format", "jsonl", "--bundle", whole, "-o", "json")
 		cmd.Stdin, cmd.Stderr = &input, os.Stderr
 		if output, err = cmd.Output(); err != nil {
 			return nil, fmt.Errorf("compute the right answers: %w", err)
 		}
-		err = keep(file, output)
+		err = errors.Join(os.MkdirAll(cache, 0o755), stats.WriteFile(file, output))
 	}
 	if err != nil {
 		return nil, err
@@ -117,25 +85,6 @@ func answered(ctx context.Context, binary, whole, cache string, sentences []stri
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return questions, nil
-}
-
-// keep writes a file in one step.
-func keep(file string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), ".new-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
-	}
-	return err
 }
 
 // parseAnswers reads what `predict -o json` says of each sentence.

@@ -1,11 +1,10 @@
-package main
+package overload
 
 import (
 	"context"
-	"syscall"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/served"
+	"github.com/distinfer/distinfer/bench/cluster"
 	"github.com/distinfer/distinfer/server/load"
 )
 
@@ -22,7 +21,7 @@ type part struct {
 // lookEvery is how often memory is looked at.
 const lookEvery = 250 * time.Millisecond
 
-func measured(ctx context.Context, name string, c *served.Cluster, o load.Options, t load.Target, texts []string) (part, error) {
+func measured(ctx context.Context, name string, c *cluster.Cluster, o load.Options, t load.Target, texts []string) (part, error) {
 	p := part{name: name}
 	var err error
 	if p.before, err = memories(c); err != nil {
@@ -48,7 +47,7 @@ func measured(ctx context.Context, name string, c *served.Cluster, o load.Option
 }
 
 // look notes the memory of the processes until stop is called.
-func (p *part) look(c *served.Cluster) (stop func()) {
+func (p *part) look(c *cluster.Cluster) (stop func()) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -69,9 +68,9 @@ func (p *part) look(c *served.Cluster) (stop func()) {
 	}
 }
 
-func memories(c *served.Cluster) ([]float64, error) {
+func memories(c *cluster.Cluster) ([]float64, error) {
 	var list []float64
-	for _, p := range c.Processes() {
+	for _, p := range c.Serving() {
 		m, err := p.Memory()
 		if err != nil {
 			return nil, err
@@ -83,16 +82,15 @@ func memories(c *served.Cluster) ([]float64, error) {
 
 // computed is the processor time that the cluster's processes and this one have
 // used.
-func computed(c *served.Cluster) ([]time.Duration, error) {
+func computed(c *cluster.Cluster) ([]time.Duration, error) {
 	var list []time.Duration
-	for _, p := range c.Processes() {
+	for _, p := range c.Serving() {
 		d, err := p.Computed()
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, d)
 	}
-	var own syscall.Rusage
-	err := syscall.Getrusage(syscall.RUSAGE_SELF, &own)
-	return append(list, time.Duration(own.Utime.Nano()+own.Stime.Nano())), err
+	own, err := cluster.Own()
+	return append(list, own), err
 }

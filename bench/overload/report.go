@@ -1,24 +1,23 @@
-package main
+package overload
 
 import (
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
 
-	"github.com/distinfer/distinfer/bench/served"
+	"github.com/distinfer/distinfer/bench/cluster"
+	"github.com/distinfer/distinfer/bench/stats"
 	"github.com/distinfer/distinfer/server/load"
 )
 
 const mb = 1e6
 
 // report prints the parts peak, overload and peak again.
-func report(w io.Writer, c *served.Cluster, parts []part, open load.Options, after []float64) error {
+func report(w io.Writer, c *cluster.Cluster, parts []part, open load.Options, after []float64) error {
 	peak := (parts[0].result.Throughput() + parts[2].result.Throughput()) / 2
 	over := parts[1]
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := stats.List(w)
 	fmt.Fprintln(t, "load\trequests\tright\trefused\twrong\tfailed\tright/s\tp50\tp99\trefusals p50\tp99")
 	for _, p := range parts {
 		r := p.result
@@ -40,7 +39,7 @@ func report(w io.Writer, c *served.Cluster, parts []part, open load.Options, aft
 	fmt.Fprintf(t, "time to a right answer (p99)\t%s\n", quantile(over.result.Latency, 0.99))
 
 	fmt.Fprintf(t, "\nprocess\tmemory before (MB)\tat most during\tafter %s\tsecond half / first\tprocessors at the peak\tin the overload\n", rest)
-	for i, p := range c.Processes() {
+	for i, p := range c.Serving() {
 		most, growth := course(over.during, i)
 		fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.1f\t%.3f\t%.2f\t%.2f\n", p.Name, over.before[i]/mb, most/mb, after[i]/mb, growth, parts[0].computed[i], over.computed[i])
 	}
@@ -54,7 +53,7 @@ func quantile(l *load.Latencies, q float64) string {
 	if l.Count() == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.1f ms", float64(l.Quantile(q))/float64(time.Millisecond))
+	return fmt.Sprintf("%.1f ms", stats.Millis(l.Quantile(q)))
 }
 
 // course is the most memory that a process had, and how many times the most of

@@ -1,4 +1,4 @@
-package main
+package scale
 
 import (
 	"bytes"
@@ -12,8 +12,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/distinfer/distinfer/bench/rig"
-	"github.com/distinfer/distinfer/bench/scale/cgroup"
+	"github.com/distinfer/distinfer/bench/cluster"
+	"github.com/distinfer/distinfer/bench/cluster/cgroup"
+	"github.com/distinfer/distinfer/bench/stats"
 	"github.com/distinfer/distinfer/server/client"
 	"github.com/distinfer/distinfer/server/load"
 )
@@ -28,10 +29,9 @@ const (
 // A bench is what all measurements share.
 type bench struct {
 	options
-	root      *cgroup.Root
-	dir, logs string
-	launcher  rig.Launcher
-	made      int // groups
+	root *cgroup.Root
+	dir  string
+	made int // groups
 
 	requests []string // bodies
 	singles  []string // sentences
@@ -67,11 +67,12 @@ func (s setup) name() string {
 	return name
 }
 
-func (s setup) layout(l cgroup.Limits) layout {
+// stages and replicas are how many machines there are of each kind.
+func (s setup) stages() (stages, replicas int) {
 	if s.Pipeline {
-		return layout{bundle: s.bundle, ranks: s.Machines, replicas: 1, limits: l, mbit: s.Mbit}
+		return s.Machines, 1
 	}
-	return layout{bundle: s.bundle, ranks: 1, replicas: s.Machines, limits: l, mbit: s.Mbit}
+	return 1, s.Machines
 }
 
 func (b *bench) run(ctx context.Context) error {
@@ -106,20 +107,14 @@ func (b *bench) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if b.json != "" {
-		return report.write(b.json)
-	}
-	return nil
+	return stats.WriteJSON(b.json, report)
 }
 
 // rows are all that is compared, with their bundles.
 func (b *bench) rows(ctx context.Context) ([]*row, error) {
 	var rows []*row
 	add := func(s setup) (err error) {
-		stages := 1
-		if s.Pipeline {
-			stages = s.Machines
-		}
+		stages, _ := s.stages()
 		s.bundle, err = b.bundle(ctx, b.model, stages)
 		rows = append(rows, &row{setup: s})
 		return err
@@ -188,12 +183,12 @@ func (b *bench) measure(ctx context.Context, s setup) (sample, error) {
 }
 
 func (b *bench) serve(ctx context.Context, s setup) (_ sample, err error) {
-	c, err := b.startCluster(ctx, s.layout(cgroup.Limits{CPU: b.quota, Period: b.period}))
-	defer func() { err = errors.Join(err, c.stop()) }()
+	c, err := b.start(ctx, s, 0)
 	if err != nil {
 		return sample{}, err
 	}
-	quiet, err := load.Run(ctx, load.Options{Concurrency: 1, Requests: alone, Timeout: timeout}, load.Predictions(c.client), b.singles)
+	defer func() { err = errors.Join(err, c.Kill()) }()
+	quiet, err := load.Run(ctx, load.Options{Concurrency: 1, Requests: alone, Timeout: timeout}, load.Predictions(c.Clients[0]), b.singles)
 	if err == nil {
 		err = good(quiet)
 	}
@@ -204,14 +199,14 @@ func (b *bench) serve(ctx context.Context, s setup) (_ sample, err error) {
 }
 
 // loaded has all clients ask at a time, and looks what it costs whom.
-func (b *bench) loaded(ctx context.Context, c *cluster, quiet time.Duration) (sample, error) {
+func (b *bench) loaded(ctx context.Context, c *cluster.Cluster, quiet time.Duration) (sample, error) {
 	// Warmed up apart, so that the processor time is that of what is measured.
-	o := load.Options{Concurrency: b.clients * len(c.machines), Duration: warmup, Timeout: timeout}
-	if _, err := load.Run(ctx, o, b.target(c.client), b.requests); err != nil {
+	o := load.Options{Concurrency: b.clients * machines(c), Duration: warmup, Timeout: timeout}
+	if _, err := load.Run(ctx, o, b.target(c.Clients[0]), b.requests); err != nil {
 		return sample{}, err
 	}
-	o.Duration = long(b.time, len(c.machines))
-	log, err := os.Open(c.front.Log)
+	o.Duration = long(b.time, machines(c))
+	log, err := os.Open(c.Fronts[0].Log)
 	if err != nil {
 		return sample{}, err
 	}
@@ -220,20 +215,20 @@ func (b *bench) loaded(ctx context.Context, c *cluster, quiet time.Duration) (sa
 	if err != nil {
 		return sample{}, err
 	}
-	before, err := c.processorTimes()
+	before, err := processorTimes(c)
 	if err != nil {
 		return sample{}, err
 	}
 	start := time.Now()
-	result, err := load.Run(ctx, o, b.target(c.client), b.requests)
+	result, err := load.Run(ctx, o, b.target(c.Clients[0]), b.requests)
 	took := time.Since(start)
 	if err == nil {
-		err = errors.Join(good(result), c.told())
+		err = errors.Join(good(result), c.Err())
 	}
 	if err != nil {
 		return sample{}, err
 	}
-	after, err := c.processorTimes()
+	after, err := processorTimes(c)
 	if err != nil {
 		return sample{}, err
 	}
@@ -253,18 +248,16 @@ func newSample(result *load.Result, sentences int, used times, took time.Duratio
 	n := float64(result.Requests() * sentences) // those that came later than the time is up, too
 	s := sample{
 		Throughput: result.Throughput() * float64(sentences),
-		P50:        milliseconds(result.Quantile(0.5)), Alone: milliseconds(quiet),
-		Front: milliseconds(used.front) / n, Load: milliseconds(used.load) / n, Proxy: milliseconds(used.proxy) / n,
+		P50:        stats.Millis(result.Quantile(0.5)), Alone: stats.Millis(quiet),
+		Front: stats.Millis(used.front) / n, Load: stats.Millis(used.load) / n, Proxy: stats.Millis(used.proxy) / n,
 		Others: used.others().Seconds() / took.Seconds(),
 	}
 	for _, m := range used.machines {
-		s.Machines += milliseconds(m) / n
+		s.Machines += stats.Millis(m) / n
 		s.Busy = append(s.Busy, m.Seconds()/had)
 	}
 	return s
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // good fails unless every answer was right.
 func good(r *load.Result) error {

@@ -1,4 +1,4 @@
-package main
+package scale
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/distinfer/distinfer/bench/scale/cgroup"
+	"github.com/distinfer/distinfer/bench/cluster"
 	"github.com/distinfer/distinfer/server/load"
 )
 
@@ -74,45 +74,42 @@ func (b *bench) withMemory(ctx context.Context, model string, stages int, limit 
 	if err != nil {
 		return row, err
 	}
-	c, err := b.startCluster(ctx, layout{bundle: bundle, ranks: stages, replicas: 1, limits: cgroup.Limits{CPU: b.quota, Period: b.period, Memory: limit}})
-	defer func() { err = errors.Join(err, c.stop()) }()
-	if err == nil {
-		row.Throughput, err = b.steady(ctx, c)
+	c, err := b.start(ctx, setup{Machines: stages, Pipeline: true, bundle: bundle}, limit)
+	if errors.Is(err, cluster.ErrOutOfMemory) {
+		row.Killed = true
+		return row, nil
 	}
-	if killed, e := c.killed(); killed || e != nil {
-		row.Killed = killed
+	if err != nil {
+		return row, err
+	}
+	defer func() { err = errors.Join(err, c.Kill()) }()
+	row.Throughput, err = b.steady(ctx, c)
+	if e := c.OutOfMemory(); e != nil {
+		row.Killed = errors.Is(e, cluster.ErrOutOfMemory)
+		if row.Killed {
+			return row, nil
+		}
 		return row, e
 	}
 	if err != nil {
 		return row, err
 	}
-	for _, m := range c.machines {
-		bytes, err := peakMemory(m)
+	for _, m := range c.Serving()[1:] {
+		bytes, err := m.PeakMemory()
 		if err != nil {
 			return row, err
 		}
-		row.Peaks = append(row.Peaks, float64(bytes)/1e6)
+		row.Peaks = append(row.Peaks, bytes/1e6)
 	}
 	return row, nil
 }
 
 // steady is the sentences a second that a cluster answers rightly.
-func (b *bench) steady(ctx context.Context, c *cluster) (float64, error) {
-	o := load.Options{Concurrency: b.clients * len(c.machines), Requests: memoryRequests * len(c.machines), Timeout: timeout}
-	result, err := load.Run(ctx, o, b.target(c.client), b.requests)
+func (b *bench) steady(ctx context.Context, c *cluster.Cluster) (float64, error) {
+	o := load.Options{Concurrency: b.clients * machines(c), Requests: memoryRequests * machines(c), Timeout: timeout}
+	result, err := load.Run(ctx, o, b.target(c.Clients[0]), b.requests)
 	if err != nil {
 		return 0, err
 	}
-	return result.Throughput() * float64(b.sentences), errors.Join(good(result), c.told())
-}
-
-// killed reports whether the kernel ended a machine for want of memory.
-func (c *cluster) killed() (bool, error) {
-	for _, g := range c.groups {
-		u, err := g.Usage()
-		if err != nil || u.OOMKills > 0 {
-			return err == nil, err
-		}
-	}
-	return false, nil
+	return result.Throughput() * float64(b.sentences), errors.Join(good(result), c.Err())
 }

@@ -1,4 +1,4 @@
-package main
+package scale
 
 import (
 	"bufio"
@@ -17,19 +17,18 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/distinfer/distinfer/bench/rig"
-	"github.com/distinfer/distinfer/bench/scale/cgroup"
+	"github.com/distinfer/distinfer/bench/cluster"
+	"github.com/distinfer/distinfer/bench/cluster/cgroup"
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
 // readTexts makes the requests, and finds how large they are on an average: that
 // is what the planner is told.
 func (b *bench) readTexts() error {
-	data, err := os.ReadFile(b.texts)
+	sentences, err := cluster.Column(b.texts, 1)
 	if err != nil {
 		return err
 	}
-	sentences := secondColumn(string(data))
 	if len(sentences) < b.sentences {
 		return fmt.Errorf("%s has %d sentences, fewer than a request", b.texts, len(sentences))
 	}
@@ -66,17 +65,6 @@ func (b *bench) readTexts() error {
 	mean := (longest + len(b.requests)/2) / len(b.requests)
 	b.dims = dims{b.sentences, mean}
 	return nil
-}
-
-// secondColumn is the second of the tab-separated columns, without the header.
-func secondColumn(table string) []string {
-	var cells []string
-	for i, line := range strings.Split(strings.TrimSuffix(table, "\n"), "\n") {
-		if _, cell, ok := strings.Cut(line, "\t"); ok && i > 0 && cell != "" {
-			cells = append(cells, cell)
-		}
-	}
-	return cells
 }
 
 // bundle is the folder of a model that was cut into stages by what its layers take,
@@ -139,14 +127,14 @@ func (b *bench) distinfer(ctx context.Context, args ...string) (_ []byte, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.Remove()) }()
-	line := g.Command(append([]string{b.binary}, args...)...)
+	line := g.Command(append([]string{b.Distinfer}, args...)...)
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
-	cmd.Env = rig.Environment()
+	cmd.Env = b.Environment()
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w: %s", filepath.Base(b.binary), args[0], err, bytes.TrimSpace(said.Bytes()))
+		return nil, fmt.Errorf("%s %s: %w: %s", filepath.Base(b.Distinfer), args[0], err, bytes.TrimSpace(said.Bytes()))
 	}
 	return out, nil
 }

@@ -1,15 +1,12 @@
-package main
+package scale
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"text/tabwriter"
+
+	"github.com/distinfer/distinfer/bench/stats"
 )
 
 // A row is one setup, with all that is known of it.
@@ -20,37 +17,18 @@ type row struct {
 	Samples     []sample `json:"samples"`
 	// Efficiency is the throughput over so many times that of one machine in the
 	// same round.
-	Efficiency summary `json:"efficiency"`
+	Efficiency stats.Spread `json:"efficiency"`
 	// Off is the prediction over the throughput.
-	Off summary `json:"predicted_over_measured"`
+	Off stats.Spread `json:"predicted_over_measured"`
 }
 
-// A summary is the median and the ends of a number of values.
-type summary struct {
-	Median float64 `json:"median"`
-	Least  float64 `json:"least"`
-	Most   float64 `json:"most"`
-}
-
-func summarise(values []float64) summary {
-	v := slices.Sorted(slices.Values(values))
-	if len(v) == 0 {
-		return summary{}
-	}
-	return summary{(v[(len(v)-1)/2] + v[len(v)/2]) / 2, v[0], v[len(v)-1]}
-}
-
-func (s summary) text(format string) string {
-	return fmt.Sprintf(format+" ("+format+"–"+format+")", s.Median, s.Least, s.Most)
-}
-
-// of is a summary of one of the numbers of the samples.
-func (r *row) of(number func(sample) float64) summary {
+// of is the spread of one of the numbers of the samples.
+func (r *row) of(number func(sample) float64) stats.Spread {
 	values := make([]float64, len(r.Samples))
 	for i, s := range r.Samples {
 		values[i] = number(s)
 	}
-	return summarise(values)
+	return stats.SpreadOf(values)
 }
 
 // busy is how much each machine used of its share, such as "98 71".
@@ -91,13 +69,13 @@ func (r *row) compare(one *row) {
 		efficiency = append(efficiency, s.Throughput/(float64(r.Machines)*one.Samples[i].Throughput))
 		off = append(off, s.Predicted/s.Throughput)
 	}
-	r.Efficiency, r.Off = summarise(efficiency), summarise(off)
+	r.Efficiency, r.Off = stats.SpreadOf(efficiency), stats.SpreadOf(off)
 }
 
 func (r *report) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s; a machine is %g of a processor, in each %s; %d clients a machine, %d sentences a request;\nmodels are cut for batches of %d texts of %d tokens, and the planner is asked about such as were computed,\non machines that have %.2f of this one's speed, as the single one turned out to have. Medians, with the least and the most. * is what the planner prefers.\n\n",
 		filepath.Base(filepath.Dir(r.Model)), r.Share, r.Period, r.Clients, r.Sentences, r.Cut.Batch, r.Cut.Sequence, r.Rows[0].of(func(s sample) float64 { return s.Speed }).Median)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	t := stats.Table(w)
 	fmt.Fprintln(t, "machines\t\tlinks\tsentences/s\tbatches\tpredicted\tpredicted/measured\tefficiency\tp50 ms\tone at a time, ms\t")
 	for _, row := range r.Rows {
 		mark := " "
@@ -105,15 +83,15 @@ func (r *report) print(w io.Writer) error {
 			mark = "*"
 		}
 		fmt.Fprintf(t, "%d\t%s %s\t%s\t%s\t%.1f × %d\t%.1f\t%s\t%s\t%.0f\t%.0f\t\n", row.Machines, mark, row.Arrangement, linkText(row.Mbit),
-			row.of(throughput).text("%.1f"), row.of(func(s sample) float64 { return s.Texts }).Median, row.Samples[0].Dims.Sequence,
-			row.of(func(s sample) float64 { return s.Predicted }).Median, row.Off.text("%.2f"), row.Efficiency.text("%.2f"),
+			row.of(throughput).Text("%.1f"), row.of(func(s sample) float64 { return s.Texts }).Median, row.Samples[0].Dims.Sequence,
+			row.of(func(s sample) float64 { return s.Predicted }).Median, row.Off.Text("%.2f"), row.Efficiency.Text("%.2f"),
 			row.of(func(s sample) float64 { return s.P50 }).Median, row.of(func(s sample) float64 { return s.Alone }).Median)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	fmt.Fprint(w, "\nProcessor time in ms for a sentence, how many processors others used, and how much the machines used of their share:\n\n")
-	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	t = stats.Table(w)
 	fmt.Fprintln(t, "machines\t\tlinks\tmachines\tfront\tload\tproxy\tothers\tbusy, each in %\t")
 	for _, row := range r.Rows {
 		median := func(number func(sample) float64) float64 { return row.of(number).Median }
@@ -141,12 +119,6 @@ func linkText(mbit int) string {
 
 // verdicts hold what was measured against the goals.
 func (r *report) verdicts() []string {
-	met := func(ok bool) string {
-		if ok {
-			return "met"
-		}
-		return "missed"
-	}
 	preferred, pipelines, off, others := 1.0, 1.0, 0.0, 0.0
 	for _, row := range r.Rows {
 		others = max(others, row.of(func(s sample) float64 { return s.Others }).Most)
@@ -165,9 +137,9 @@ func (r *report) verdicts() []string {
 	}
 	goal := fmt.Sprintf("goal of an efficiency of %.2f up to %d machines", leastEfficiency, goalMachines)
 	lines := []string{
-		fmt.Sprintf("%s, as the planner prefers: %s (least %.2f)", goal, met(preferred >= leastEfficiency), preferred),
-		fmt.Sprintf("%s, in pipelines: %s (least %.2f)", goal, met(pipelines >= leastEfficiency), pipelines),
-		fmt.Sprintf("goal of predictions within %.0f%%: %s (farthest %.0f%%)", 100*mostOff, met(off <= mostOff), 100*off),
+		fmt.Sprintf("%s, as the planner prefers: %s (least %.2f)", goal, stats.Verdict(preferred >= leastEfficiency), preferred),
+		fmt.Sprintf("%s, in pipelines: %s (least %.2f)", goal, stats.Verdict(pipelines >= leastEfficiency), pipelines),
+		fmt.Sprintf("goal of predictions within %.0f%%: %s (farthest %.0f%%)", 100*mostOff, stats.Verdict(off <= mostOff), 100*off),
 	}
 	if others > mostOthers {
 		lines = append(lines, fmt.Sprintf("something else used up to %.2f processors meanwhile: measure again when nothing does", others))
@@ -177,7 +149,7 @@ func (r *report) verdicts() []string {
 
 func (r *report) printMemory(w io.Writer) error {
 	fmt.Fprint(w, "\nWith memory that does not hold the model:\n\n")
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	t := stats.Table(w)
 	fmt.Fprintln(t, "model\tmachines\tmemory of each\t\tsentences/s\tmost memory, MB\t")
 	for _, m := range r.Memory {
 		limit, outcome := "no limit", "serves"
@@ -194,24 +166,4 @@ func (r *report) printMemory(w io.Writer) error {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%.1f\t%s\t\n", m.Model, m.Machines, limit, outcome, m.Throughput, strings.Join(peaks, ", "))
 	}
 	return t.Flush()
-}
-
-// write writes the report as JSON, in one step.
-func (r *report) write(file string) error {
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), ".new-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
-	}
-	return err
 }

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/distinfer/distinfer/bench/scale/cgroup"
+	"github.com/distinfer/distinfer/bench/cluster/cgroup"
 )
 
 // Of requests of all shapes, from several callers at once, none ends a stage in a control

@@ -42,7 +42,7 @@ func (c clientTask) ask(t *testing.T, client, program string) {
 	python := filepath.Join(root, ".setup", "oip", client, "bin", "python")
 	if _, err := os.Stat(python); err != nil {
 		if client == "kserve" {
-			t.Skip("KServe's SDK is not here; `make conformance-clients` fetches it")
+			t.Skip("KServe's SDK is not here; `make conformance WITH=clients` fetches it")
 		}
 		t.Fatalf("no Python with %s: %v; run `make setup`", client, err)
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -38,10 +37,10 @@ type Supervisor struct {
 	log      *slog.Logger
 	children []Child
 
-	times  Times
-	stop   func()
-	done   sync.WaitGroup
-	starts chan func()
+	times    Times
+	stop     func()
+	done     sync.WaitGroup
+	launcher Launcher
 }
 
 const (
@@ -63,13 +62,12 @@ type Times struct {
 // left running, when one of them ends before. The children live until Stop.
 func Start(ctx context.Context, log *slog.Logger, times Times, children []Child) (*Supervisor, error) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Supervisor{log: log, children: children, times: times, starts: make(chan func())}
+	s := &Supervisor{log: log, children: children, times: times, launcher: NewLauncher()}
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		s.done.Wait()
-		close(s.starts)
+		close(s.launcher)
 	})
-	go s.starter()
 
 	ready := make(chan error, len(children))
 	for _, c := range children {
@@ -97,15 +95,6 @@ func Start(ctx context.Context, log *slog.Logger, times Times, children []Child)
 // Stop asks all children to end, kills those that do not, and returns when all
 // have ended.
 func (s *Supervisor) Stop() { s.stop() }
-
-// starter starts processes from one thread that lives as long as they do: the
-// kernel ends a child whose parent thread is gone (see attributes).
-func (s *Supervisor) starter() {
-	runtime.LockOSThread()
-	for start := range s.starts {
-		start()
-	}
-}
 
 // keep runs a child until ctx ends. The outcome of the first start goes to
 // ready.
@@ -146,10 +135,7 @@ func (s *Supervisor) keep(ctx context.Context, c Child, ready chan<- error) {
 // once runs a child to its end, which ctx brings about.
 func (s *Supervisor) once(ctx context.Context, c Child, ready func()) error {
 	cmd := c.Command()
-	cmd.SysProcAttr = attributes()
-	errs := make(chan error)
-	s.starts <- func() { errs <- cmd.Start() }
-	if err := <-errs; err != nil {
+	if err := s.launcher.Start(cmd); err != nil {
 		return err
 	}
 	var outcome error
