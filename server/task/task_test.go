@@ -1,48 +1,13 @@
 package task
 
 import (
-	"encoding/json"
-	"errors"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/embed"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/server/front"
 )
-
-// A front answers with the whole document, and fails to serve a task with a route that is
-// not in it.
-func TestEveryRouteOfATaskIsDescribed(t *testing.T) {
-	t.Parallel()
-	for _, task := range []front.Task{Classification{}, Entities{}, Embeddings{}} {
-		f := front.New(front.Config{Log: slog.New(slog.DiscardHandler)}, front.Model{Texts: &front.Texts{Task: task}, Bundle: &bundle.Bundle{}})
-		w := httptest.NewRecorder()
-		f.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
-		var whole, own struct{ Paths map[string]map[string]any }
-		if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &whole), json.Unmarshal(task.Describe(), &own)); err != nil || w.Code != http.StatusOK {
-			t.Fatalf("%s: %d, %v: %s", task.Name(), w.Code, err, w.Body)
-		}
-		routes := task.Routes()
-		for path := range routes {
-			if whole.Paths[path]["post"] == nil {
-				t.Errorf("%s: %s is not described", task.Name(), path)
-			}
-		}
-		for path := range own.Paths {
-			if _, answered := routes[path]; !answered && path != "/" {
-				t.Errorf("%s: %s is described, and not answered", task.Name(), path)
-			}
-		}
-		if whole.Paths["/"]["post"] == nil || whole.Paths["/"]["get"] == nil || whole.Paths["/healthz"] == nil {
-			t.Errorf("%s: described are %v", task.Name(), whole.Paths)
-		}
-	}
-}
 
 // embedder makes no vectors, but tells of its prompts, of which it has none.
 var embedder = Embeddings{Embedder: &embed.Embedder{}}

@@ -108,8 +108,7 @@ func (t *texts) add(v strictjson.Value) error {
 	case kind == '0':
 		return v.Errorf("must be a text; token ids are not taken")
 	case kind == '[':
-		inner := v.Decoder()
-		if _, err := inner.ReadToken(); err == nil && inner.PeekKind() == '0' {
+		if v.FirstKind() == '0' {
 			return v.Errorf("must be a text; token ids are not taken")
 		}
 		return v.Errorf("is a list; it must be a text")
