@@ -81,9 +81,8 @@ type StageFiles struct {
 	seen   []unix.Stat_t
 }
 
-// CheckStage checks the files of the stage of the given rank against the manifest.
-// Whoever opens them by their names afterwards may get others, since somebody may
-// have put them there in the meantime; Unchanged tells.
+// CheckStage checks the files of the stage of the given rank against the manifest. Somebody may
+// replace them between this check and their use by name; Unchanged finds that out.
 func (b *Bundle) CheckStage(rank int) (*StageFiles, error) {
 	if err := b.CheckRank(rank); err != nil {
 		return nil, err
@@ -104,15 +103,14 @@ func (b *Bundle) CheckStage(rank int) (*StageFiles, error) {
 	return checked, nil
 }
 
-// Unchanged fails when a file is not the one that was checked, or was written to or
-// renamed since. To be called once the files were loaded.
+// Unchanged fails when a file is not the one that was checked, or was written to or renamed since.
+// Call it once the files are loaded.
 //
-// It goes by what the system says of the file, and by when that was last changed,
-// which no program can set. So it misses a change that is undone again if both
-// fall into one tick of that clock, which is some milliseconds on older systems.
-// And it says nothing of what comes later: a runtime may map external data into
-// memory, where what is written to the file can be seen. So nobody but the user that
-// serves a bundle should be able to write into its folder.
+// It compares what the system says of the file, and the time of its last change of status, which no
+// program can set. It misses a change that is undone again within one tick of that clock, some
+// milliseconds on older systems. It says nothing about later changes: a runtime may map external
+// data into memory, where later writes show. So only the user that serves a bundle should be able
+// to write into its folder.
 func (s *StageFiles) Unchanged() error {
 	for i, name := range s.names {
 		var now unix.Stat_t
@@ -150,9 +148,8 @@ func (b *Bundle) ReadManifest() ([]byte, error) {
 	return data, nil
 }
 
-// OpenFile opens the file with the given sha256, of which it has checked no more
-// than the size. It fails with ErrNoFile when the manifest names no such file, or
-// when the file is not there.
+// OpenFile opens the file with the given sha256, and checks its size only. It fails with ErrNoFile
+// when the manifest names no such file, or when the file is not there.
 func (b *Bundle) OpenFile(sha256 string) (*os.File, File, error) {
 	for _, f := range b.files() {
 		if f.SHA256 != sha256 {
@@ -167,7 +164,7 @@ func (b *Bundle) OpenFile(sha256 string) (*os.File, File, error) {
 	return nil, File{}, fmt.Errorf("bundle %s: a file with sha256 %.12s…: %w", b.Dir, sha256, ErrNoFile)
 }
 
-// Missing are those of the files that are not there, or not as the manifest says.
+// Missing returns the files that are not there, or not as the manifest says.
 func (b *Bundle) Missing(files []File) []File {
 	var missing []File
 	for _, f := range files {
@@ -178,8 +175,8 @@ func (b *Bundle) Missing(files []File) []File {
 	return missing
 }
 
-// check compares a file with its entry in the manifest, its size first: a file that
-// has another is not read. It returns what the system says of the file.
+// check compares a file with its entry in the manifest, the size first: a file of another size is
+// not read. It returns what the system says of the file.
 func (b *Bundle) check(f File) (unix.Stat_t, error) {
 	var stat unix.Stat_t
 	r, err := b.open(f)
@@ -200,7 +197,7 @@ func (b *Bundle) check(f File) (unix.Stat_t, error) {
 	return stat, b.same(f, hash.Sum(nil))
 }
 
-// open opens a file of the bundle, which has the size that the manifest says.
+// open opens a file of the bundle, whose size must be that in the manifest.
 func (b *Bundle) open(f File) (*os.File, error) {
 	r, err := open(filepath.Join(b.Dir, f.Name))
 	if err != nil {
@@ -218,8 +215,8 @@ func (b *Bundle) open(f File) (*os.File, error) {
 	return r, nil
 }
 
-// Check compares every file of the bundle with the manifest, and returns the names
-// of what else lies in its folder.
+// Check compares every file of the bundle with the manifest, and returns the names of other files
+// in its folder.
 func (b *Bundle) Check() (extra []string, err error) {
 	own := map[string]bool{ManifestName: true}
 	for _, f := range b.files() {

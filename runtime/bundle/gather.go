@@ -19,10 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Gathering is some files of a bundle on their way into its folder, from
-// wherever the caller has them. They are gathered in a hidden folder beside it,
-// which outlives the process: what is there is not gathered again. Commit puts
-// what is whole in its place; until then nothing there changes.
+// A Gathering is some files of a bundle on their way into its folder. They are gathered in a hidden
+// folder beside it, which outlives the process, so that no file is gathered twice. Commit puts the
+// whole files in their place; until then nothing there changes.
 //
 // One process gathers for a folder at a time.
 type Gathering struct {
@@ -35,11 +34,10 @@ type Gathering struct {
 	lock     *os.File // nil when nothing is missing
 }
 
-// Gather starts to gather those of the wanted files of the bundle with the given
-// manifest that are not in folder dir. The folder may hold that bundle, to which
-// they are added, or another, which Commit replaces; a folder that holds anything
-// but a bundle is never touched. When another process gathers for the folder, it
-// calls waiting once and waits for it.
+// Gather starts to gather the wanted files of the bundle with the given manifest that are not in
+// folder dir. The folder may hold that bundle, to which files are added, or another, which Commit
+// replaces. A folder that holds anything else is never touched. When another process gathers for
+// the folder, it calls waiting once and waits.
 func Gather(ctx context.Context, dir string, manifest []byte, want []File, waiting func()) (*Gathering, error) {
 	m, err := Decode(manifest)
 	if err != nil {
@@ -69,8 +67,7 @@ func Gather(ctx context.Context, dir string, manifest []byte, want []File, waiti
 	return g, nil
 }
 
-// place is where the folder really is, since what is hidden beside it has to be
-// on the same file system.
+// place is the folder's real path: the hidden folder beside it must be on the same file system.
 func place(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -146,8 +143,8 @@ func (g *Gathering) removeOthers() error {
 	return err
 }
 
-// recover takes back what a process that was killed in Commit had moved on, and
-// removes the old bundle if it came no further than that.
+// recover undoes an unfinished Commit of a process that was killed, or removes the old bundle if
+// that is all that was left to do.
 func (g *Gathering) recover() error {
 	if b, err := Open(g.fresh()); err != nil || b.ID == g.id {
 		for _, f := range g.missing {
@@ -172,7 +169,7 @@ func (g *Gathering) checkMount() error {
 	return nil
 }
 
-// checkRoom fails when the disk has no room for what is missing.
+// checkRoom fails when the disk lacks the space for what is missing.
 func (g *Gathering) checkRoom() error {
 	need := uint64(len(g.manifest))
 	for _, f := range g.missing {
@@ -202,7 +199,7 @@ func (g *Gathering) checkRoom() error {
 
 func megabytes(n uint64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
-// Missing are the files that have to be gathered.
+// Missing returns the files that have to be gathered.
 func (g *Gathering) Missing() []File { return g.missing }
 
 // Replaces is the ID of another bundle in the folder, which Commit removes, or
@@ -225,7 +222,7 @@ func (g *Gathering) ReplacesWhole() bool {
 
 func (g *Gathering) path(f File) string { return filepath.Join(g.staging(), f.Name) }
 
-// A Partial is a file of which the first bytes are there.
+// A Partial is a file whose first bytes are there.
 type Partial struct {
 	File
 	path string
@@ -237,7 +234,7 @@ type Partial struct {
 // ErrTooLong is returned for bytes beyond the size that the manifest says.
 var ErrTooLong = errors.New("more bytes than the manifest says")
 
-// A HashError tells that a file is whole but not the one the manifest speaks of.
+// A HashError says that a file is whole but has another hash than the manifest says.
 type HashError struct {
 	File
 	Got string // the sha256 it has
@@ -248,8 +245,8 @@ func (e *HashError) Error() string {
 	return fmt.Sprintf("%s has sha256 %s, the manifest says %s", e.Name, e.Got, e.SHA256)
 }
 
-// Resume opens a missing file to write what is not there yet. What is there is
-// hashed first.
+// Resume opens a missing file to append the missing bytes. The bytes that are there are hashed
+// first.
 func (g *Gathering) Resume(ctx context.Context, file File) (*Partial, error) {
 	f, err := os.OpenFile(g.path(file), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
@@ -261,7 +258,7 @@ func (g *Gathering) Resume(ctx context.Context, file File) (*Partial, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	// What is longer than it may be is cut; whether the rest is right, the hash tells.
+	// Excess bytes are cut off; the hash shows whether the rest is right.
 	if err := f.Truncate(have); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -293,8 +290,8 @@ func hashInto(ctx context.Context, sum hash.Hash, f *os.File, limit int64) (int6
 // Have is how many bytes are there.
 func (p *Partial) Have() int64 { return p.sum.size }
 
-// Write implements io.Writer. Bytes beyond the file's size are refused, and then
-// nothing is written. After an error the file has to be resumed anew.
+// Write implements io.Writer. Bytes beyond the file's size are refused, and then nothing is
+// written. After an error call Resume again.
 func (p *Partial) Write(b []byte) (int, error) {
 	if int64(len(b)) > p.Bytes-p.Have() {
 		return 0, fmt.Errorf("%s: %w, which are %d", p.Name, ErrTooLong, p.Bytes)
@@ -306,8 +303,8 @@ func (p *Partial) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Finish closes a file that is whole and checks its hash. With a HashError the
-// file is removed, so that it starts over.
+// Finish closes a whole file and checks its hash. With a HashError the file is removed, so that it
+// starts over.
 func (p *Partial) Finish() error {
 	if p.Have() != p.Bytes {
 		return errors.Join(fmt.Errorf("%s is not whole: %d of %d bytes are there", p.Name, p.Have(), p.Bytes), p.f.Close())
@@ -391,20 +388,19 @@ func (g *Gathering) writeManifest() error {
 	return nil
 }
 
-// Close lets other processes gather. What was not put in its place stays where it
-// is, for the next time.
+// Close lets other processes gather. Files that were not committed stay for the next time.
 func (g *Gathering) Close() error {
 	if g.lock == nil {
 		return nil
 	}
 	_ = os.Remove(g.staging()) // if there is nothing in it
-	// The name goes first: whoever opens it from now on makes a lock of their own.
+	// The name goes first: a process that opens it from now on makes a lock of its own.
 	err := errors.Join(os.Remove(g.lock.Name()), g.lock.Close())
 	g.lock = nil
 	return err
 }
 
-// lockTime is how often it is tried to get a lock that another process has.
+// lockTime is the interval of tries to get a lock that another process has.
 const lockTime = 100 * time.Millisecond
 
 // lock makes the file at path and locks it, as soon as no other process has it.

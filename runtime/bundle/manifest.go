@@ -24,10 +24,9 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// Format is the version of the manifest that this package writes and reads. It
-// rises when a field changes its meaning. One that is new and may be left out does
-// not need that: where it is given, programs that do not know it refuse the
-// manifest, and where it is not, they and manifests of before stay good.
+// Format is the version of the manifest that this package writes and reads. It rises when a field
+// changes its meaning. A new optional field does not need that: programs that do not know it refuse
+// manifests with it, and accept manifests without.
 const Format = 1
 
 // ManifestName is the manifest's file name in the bundle's folder.
@@ -62,18 +61,18 @@ type Manifest struct {
 	Outputs []tensor.Spec `json:"outputs"` // of the whole model
 	// Limits are what the model's own tables allow of the inputs, as far as it is known.
 	Limits *tensor.Limits `json:"limits,omitempty"`
-	// Reference are the sizes of the named dimensions that the stages' costs
-	// and bytes were reckoned at.
+	// Reference are the sizes of the named dimensions at which the stages' costs and bytes were
+	// estimated.
 	Reference tensor.Sizes `json:"reference"`
 	Stages    []Stage      `json:"stages"` // in rank order
 	// Files are the other files of the bundle, such as the tokenizer.
 	Files []File `json:"files,omitempty"`
-	// Rows says which texts may be computed together. It is nil for a model that reads no
-	// texts, and in bundles that were made before it was found out: then none may.
+	// Rows says which texts may be computed together. It is nil for a model that reads no texts,
+	// and in older bundles: then none may.
 	Rows *Rows `json:"rows,omitempty"`
 }
 
-// A Model tells where a bundle comes from.
+// A Model says where a bundle comes from.
 type Model struct {
 	Name      string  `json:"name"`
 	SHA256    string  `json:"sha256"` // of the model file, in hexadecimal
@@ -105,8 +104,8 @@ type Stage struct {
 
 	Inputs  []tensor.Spec `json:"inputs"`
 	Outputs []tensor.Spec `json:"outputs"`
-	// Forward are the values that the stage does not compute with but passes
-	// on, since a later stage or the caller needs them.
+	// Forward are the values that the stage passes on without computing with them: a later stage or
+	// the caller needs them.
 	Forward []string `json:"forward,omitempty"`
 
 	Nodes          int     `json:"nodes"`
@@ -116,8 +115,8 @@ type Stage struct {
 	BytesIn        int64   `json:"bytes_in"`        // received in one run at the reference sizes
 	BytesOut       int64   `json:"bytes_out"`       // sent in one run at the reference sizes
 
-	// Activations is what a run takes for what its nodes compute, in bytes by the sizes
-	// of the inputs' dimensions. It is empty when not enough is known.
+	// Activations is the memory of a run beside weights, in bytes by the sizes of the inputs'
+	// dimensions. It is empty when it is not known.
 	Activations memory.Estimate `json:"activations,omitempty"`
 }
 
@@ -146,9 +145,8 @@ func countable(b []byte) error {
 	return nil
 }
 
-// Decode reads a manifest and checks that it is whole and consistent. Fields it
-// does not know are refused: they come from a newer version, which means
-// something by them.
+// Decode reads a manifest and checks that it is whole and consistent. Unknown fields are refused:
+// they come from a newer version, to which they mean something.
 func Decode(b []byte) (*Manifest, error) {
 	var version struct {
 		Format int `json:"format"`

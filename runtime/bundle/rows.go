@@ -11,14 +11,14 @@ const (
 	Right = "right"
 )
 
-// Rows says which texts a model may be given in one batch so that none changes the
-// answer to another, as it was seen when the model was split. What was not seen is not so.
+// Rows says which texts a model may get in one batch without changing each other's answers, as
+// tried when the model was split. What was not tried is not allowed.
 type Rows struct {
-	// Independent reports that texts of equal length may be computed together; without it
-	// each is computed alone.
+	// Independent reports whether texts of equal length may be computed together. Otherwise each is
+	// computed alone.
 	Independent bool `json:"independent"`
-	// Padding are the sides, Left and Right, on which padding changes no answer. Without
-	// one, only texts of equal length may be computed together.
+	// Padding are the sides, Left and Right, on which padding changes no answer. Without one, only
+	// texts of equal length may be computed together.
 	Padding []string `json:"padding,omitempty"`
 	// Reason says why the rows are not independent, or why a side is missing.
 	Reason string `json:"reason,omitempty"`

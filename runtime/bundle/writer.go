@@ -59,7 +59,7 @@ const (
 	holdsOther
 )
 
-// stateOf tells what a folder holds, and if that is a bundle, which.
+// stateOf says what a folder holds, and if that is a bundle, which.
 func stateOf(out string) (state, *Bundle, error) {
 	entries, err := os.ReadDir(out)
 	switch {
@@ -136,7 +136,7 @@ type hashingWriter struct {
 	size int64
 }
 
-// worthwhile is how many bytes are hashed beside the writing and not before it.
+// worthwhile is the number of bytes from which on hashing runs beside writing and not before it.
 const worthwhile = 64 << 10
 
 // Write implements io.Writer.
@@ -157,8 +157,8 @@ func (h *hashingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Reading, hashing and writing of a long file go on at once, with so many pieces of
-// this size under way. A piece fits a processor's cache.
+// Reading, hashing and writing of a long file go on at once, with this number of pieces of this
+// size in flight. A piece fits a processor's cache.
 const (
 	pieces    = 8
 	pieceSize = 128 << 10

@@ -17,11 +17,10 @@ type Classifier struct {
 	config *text.Config
 }
 
-// An Answer is what one text gets: all labels by descending score, or why there
-// are none.
+// An Answer is that to one text: all labels by descending score, or why there are none.
 type Answer struct {
 	Results   []text.Result
-	Truncated bool // the model has not read all of the text
+	Truncated bool // the model read a part of the text only
 	Err       error
 }
 
@@ -52,8 +51,8 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Clas
 // Labels are the labels by id.
 func (c *Classifier) Labels() []string { return c.config.Labels() }
 
-// Answered is the Model with answers of all numbers that may be told of a text: its logits,
-// and the scores of every function.
+// Answered is the Model, with answers of all numbers that a text may have: its logits, and the
+// scores of every function.
 func (c *Classifier) Answered() *textmodel.Model {
 	return c.Reduced(func(a textmodel.Answer) textmodel.Answer {
 		logits := a.Values

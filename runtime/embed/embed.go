@@ -1,8 +1,8 @@
-// Package embed makes one vector of what a model answers to a text's tokens: a sentence
-// embedding, as the library sentence-transformers computes it.
+// Package embed makes one vector of a model's vectors of a text's tokens: a sentence embedding, as
+// the library sentence-transformers computes it.
 //
-// It does not know what computes the tokens' vectors; package textmodel does. It knows
-// nothing of HTTP.
+// It does not know what computes the tokens' vectors; package textmodel does. It knows nothing of
+// HTTP.
 package embed
 
 import (
@@ -26,11 +26,11 @@ type Embedder struct {
 	pooled bool // the model gives one vector a text by itself
 }
 
-// New makes an embedder of a bundle's text files and a Runner that computes the bundle's
-// model. An output sentence_embedding is taken as it is; else the vectors of the tokens
+// New makes an embedder of a bundle's text files and a Runner that computes the bundle's model. An
+// output sentence_embedding is taken as it is. Otherwise the vectors of the tokens
 // (last_hidden_state, token_embeddings, or the only output) are pooled as the files of
-// sentence-transformers say. It fails for what these files ask for and this package does
-// not know, and when the model's inputs and outputs are others.
+// sentence-transformers say. It fails when these files name something that this package does not
+// know, and when the model has other inputs and outputs.
 func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Embedder, error) {
 	e := &Embedder{}
 	output, err := vectors(b.Outputs)
@@ -59,8 +59,8 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Embe
 	return e, nil
 }
 
-// Answered is the Model with answers of all numbers that may be told of a text: its vector,
-// and that of length 1.
+// Answered is the Model, with answers of all numbers that a text may have: its vector, and that of
+// length 1.
 func (e *Embedder) Answered() *textmodel.Model {
 	return e.Reduced(func(a textmodel.Answer) textmodel.Answer {
 		a = e.reduce(a)
@@ -101,9 +101,8 @@ func vectorish(s tensor.Spec) error {
 // Assumed reports whether no file says how to pool.
 func (e *Embedder) Assumed() bool { return e.assumed }
 
-// Prompt returns what is put before texts that are embedded for the purpose of the given
-// name, or without one for that which the model has by default. A name that is not known
-// is a errcode.Invalid.
+// Prompt returns the text that goes before texts embedded for the purpose of the given name;
+// without a name, that of the model's default. An unknown name is an errcode.Invalid.
 func (e *Embedder) Prompt(name string) (string, error) {
 	if name == "" {
 		return e.prompts[e.defaultPrompt], nil
@@ -122,8 +121,7 @@ func (e *Embedder) Prompt(name string) (string, error) {
 	return "", errcode.Errorf(errcode.Invalid, "prompt_name is %q; the model has %s", name, strings.Join(known, ", "))
 }
 
-// Vector reads the model's answer to a text. It has length 1 where the model's files say
-// so.
+// Vector reads the model's answer to a text. It has length 1 where the model's files say so.
 func (e *Embedder) Vector(a textmodel.Answer) ([]float32, error) {
 	v, err := e.Pooled(a)
 	if err == nil && e.normalized {
@@ -132,7 +130,7 @@ func (e *Embedder) Vector(a textmodel.Answer) ([]float32, error) {
 	return v, err
 }
 
-// Pooled is Vector of the length that it has by itself.
+// Pooled is Vector, without normalisation.
 func (e *Embedder) Pooled(a textmodel.Answer) ([]float32, error) {
 	if a.Err != nil {
 		return nil, a.Err

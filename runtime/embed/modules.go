@@ -24,8 +24,8 @@ type modules struct {
 	defaultPrompt string
 }
 
-// A reader reads a file of a bundle. It fails with bundle.ErrNoFile when there is none
-// of that name.
+// A reader reads a file of a bundle. It fails with bundle.ErrNoFile when there is no
+// file of that name.
 type reader func(name string) ([]byte, error)
 
 // modules reads the files of sentence-transformers, as far as there are any. A model that

@@ -9,8 +9,8 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// A Chain is a pipeline.Chain that narrows what goes from one stage to the next, and
-// widens it again, as stages with a link between them do.
+// A Chain is a pipeline.Chain that narrows the tensors between stages and widens them again, as
+// stages with a link between them do.
 type Chain struct {
 	encoding Encoding
 	stages   pipeline.Chain
@@ -39,7 +39,7 @@ func (c *Chain) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	return in, nil
 }
 
-// cross is what arrives of tensors at the other side of a cut.
+// cross returns tensors as they arrive at the other side of a cut.
 func (c *Chain) cross(cut int, sent tensor.Bag) (tensor.Bag, error) {
 	arrived := make(tensor.Bag, len(sent))
 	for name, t := range sent {
@@ -58,7 +58,7 @@ func (c *Chain) cross(cut int, sent tensor.Bag) (tensor.Bag, error) {
 	return arrived, nil
 }
 
-// Crossed is how many bytes of tensors went over each cut.
+// Crossed is the number of bytes of tensors that went over each cut.
 func (c *Chain) Crossed() []int64 {
 	list := make([]int64, len(c.crossed))
 	for i := range c.crossed {

@@ -25,7 +25,7 @@ const (
 	Int8    Encoding = "int8"    // with a scale for each row of the last dimension
 )
 
-// Encodings are all that there are, Float32 first.
+// Encodings are all encodings, Float32 first.
 func Encodings() []Encoding { return []Encoding{Float32, Float16, Int8} }
 
 // Names lists encodings for a message.
@@ -59,9 +59,9 @@ func (e Encoding) Size() int {
 	return 4
 }
 
-// least is the size in bytes from which on a tensor is narrowed. What is smaller fits
-// into three packets of a network: there is next to nothing to gain, and it may well be
-// a mask or a vector whose numbers matter more than those of hidden states.
+// least is the size in bytes from which on a tensor is narrowed. Smaller ones fit into three
+// packets of a network, where there is little to gain, and may be a mask or a vector whose numbers
+// matter more than those of hidden states.
 const least = 4096
 
 // Numbers are those of a float32 tensor, narrowed.
@@ -71,9 +71,9 @@ type Numbers struct {
 	Scales   []byte // of Int8: a float32 for each row
 }
 
-// Narrow narrows the numbers of a tensor, into memory of alloc that is aligned for two
-// bytes. ok is false when the tensor is to travel as it is: when it is not of float32, is
-// small, or has a number that the encoding does not hold.
+// Narrow narrows the numbers of a tensor, into memory of alloc that is aligned for two bytes. ok is
+// false when the tensor has to travel as it is: when it is not of float32, is small, or has a
+// number that the encoding does not hold.
 func (e Encoding) Narrow(t tensor.Tensor, alloc func(n int) []byte) (_ Numbers, ok bool) {
 	if e != Float16 && e != Int8 {
 		return Numbers{}, false
@@ -159,8 +159,8 @@ func (e Encoding) Widen(to []float32, from []byte) {
 	}
 }
 
-// Scale multiplies each row of a tensor by its scale. It fails when there is not one
-// for each, or one is no scale.
+// Scale multiplies each row of a tensor by its scale. It fails when the number of scales is not
+// that of the rows, or a scale is not valid.
 func Scale(values []float32, shape []int64, scales []byte) error {
 	row := rowOf(shape)
 	if row == 0 || len(values) == 0 {

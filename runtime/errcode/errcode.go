@@ -1,5 +1,5 @@
-// Package errcode classifies failures by who has to act on them, so that one
-// table maps errors to gRPC codes and one to HTTP statuses.
+// Package errcode classifies failures by who has to act on them, so that one table maps errors to
+// gRPC codes and one to HTTP statuses.
 //
 // It knows neither gRPC nor HTTP; the packages that speak them translate.
 package errcode
@@ -15,16 +15,16 @@ type Code int
 
 // The codes, from "nothing is known" to the most particular.
 const (
-	Internal    Code = iota // a bug or a broken machine: ours to mend
-	Invalid                 // the request is wrong: the caller's to mend
+	Internal    Code = iota // a bug or a broken machine: the operator must act
+	Invalid                 // the request is wrong: the caller must act
 	TooLarge                // the request is larger than a limit
-	Overloaded              // no room now: try again later
+	Overloaded              // no capacity now: try again later
 	Unavailable             // a stage cannot be reached: try again, or start it
 	Mismatch                // two sides hold different bundles, ranks or versions
 	Deadline                // the time allowed ran out
 	Canceled                // the caller gave up
-	Fatal                   // the input ended the process that computed it: not to be tried again
-	Quarantined             // the input did so a while ago, and is refused until that time is up
+	Fatal                   // the input ended the process that computed it: do not retry
+	Quarantined             // the input did so a while ago, and is refused for a time
 )
 
 var names = [...]string{"internal", "invalid", "too large", "overloaded", "unavailable", "mismatch", "deadline", "canceled", "fatal", "quarantined"}
@@ -73,8 +73,8 @@ func Of(err error) Code {
 	return Internal
 }
 
-// Deadly reports whether err is about an input that ends processes. Whoever split a run
-// of several inputs to find it computes each of them by itself, and not the whole again.
+// Deadly reports whether err is about an input that ends processes. A caller that split a run of
+// several inputs to find it computes each of them alone, and does not retry the whole.
 func Deadly(err error) bool {
 	c := Of(err)
 	return err != nil && (c == Fatal || c == Quarantined)

@@ -1,9 +1,8 @@
-// Package memory estimates what a run of a stage takes, from the sizes of its inputs'
-// dimensions.
+// Package memory estimates the memory of a stage's run, from the sizes of its inputs' dimensions.
 //
-// What a layer computes has a size that is a product of dimensions: so many bytes for each
-// item of the batch and position of the sequence, so many for each pair of positions. What
-// is live at a moment of the run is a sum of these, and a run takes the largest such sum.
+// The size of a layer's result is a product of dimensions: a number of bytes for each item of the
+// batch and position of the sequence, and a number for each pair of positions. At each moment of
+// the run a sum of these is live; a run takes the largest such sum.
 package memory
 
 import (
@@ -15,16 +14,15 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// An Estimate is how much memory a run takes for what it computes, in bytes: the largest of
-// the sums. Inputs, weights, and what the run's operators need for themselves are not part
-// of it.
+// An Estimate is the memory that a run takes for its results, in bytes: the largest of the sums.
+// Inputs, weights, and the memory that operators use internally are not part of it.
 type Estimate []Sum
 
 // A Sum is what is live at a moment of the run.
 type Sum []Term
 
-// A Term is so many bytes, times the sizes of dimensions. One that counts twice is there
-// twice, such as the sequence in what attention compares.
+// A Term is a number of bytes times the sizes of dimensions. A dimension that counts twice is
+// listed twice, such as the sequence in attention scores.
 type Term struct {
 	Bytes int64    `json:"bytes"`
 	Dims  []string `json:"dims,omitempty"`
@@ -39,7 +37,7 @@ const (
 )
 
 // At is the estimate for the given sizes. It is false when there is none, or the size of a
-// dimension is not given. One that is too large for a number is the largest number.
+// dimension is not given. An overflow gives the largest number.
 func (e Estimate) At(sizes tensor.Sizes) (bytes int64, ok bool) {
 	if len(e) == 0 {
 		return 0, false
@@ -62,8 +60,7 @@ func (e Estimate) At(sizes tensor.Sizes) (bytes int64, ok bool) {
 	return bytes, true
 }
 
-// Check fails when the estimate is not one that this package makes; it may come from
-// anybody.
+// Check fails when the estimate is not one that this package makes. Estimates are untrusted input.
 func (e Estimate) Check() error {
 	if len(e) > maxSums {
 		return fmt.Errorf("an estimate of memory has %d sums, more than %d", len(e), maxSums)
@@ -86,8 +83,8 @@ func (e Estimate) Check() error {
 	return nil
 }
 
-// Bytes is how much memory tensors of the given specs take, as far as their shapes follow
-// from the sizes; rest is whether there are others.
+// Bytes is the memory of tensors of the given specs, as far as their shapes follow from the sizes.
+// rest reports whether there are others.
 func Bytes(specs []tensor.Spec, sizes tensor.Sizes) (n int64, rest bool) {
 	for _, s := range specs {
 		shape, ok := s.Resolve(sizes)
@@ -109,7 +106,7 @@ func Bytes(specs []tensor.Spec, sizes tensor.Sizes) (n int64, rest bool) {
 	return n, rest
 }
 
-// plus and times of numbers that are not negative stop at the largest.
+// plus and times saturate; their arguments are not negative.
 func plus(a, b int64) int64 {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64

@@ -1,10 +1,8 @@
-// Package pipeline is what everything that computes has in common: the Runner,
-// the Chain that makes several Runners one, and the Timing that tells where the
-// time of a run went.
+// Package pipeline is what everything that computes has in common: the Runner, the Chain that makes
+// several Runners one, and the Timing that says where the time of a run went.
 //
-// A session of ONNX Runtime is a Runner, the client of a remote stage is a
-// Runner, a chain of Runners is a Runner. The package knows only tensors: not
-// what computes, nor where.
+// A session of ONNX Runtime is a Runner, the client of a remote stage is a Runner, a chain of
+// Runners is a Runner. The package knows only tensors: not what computes, nor where.
 package pipeline
 
 import (
@@ -16,15 +14,14 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// A Runner turns named input tensors into named output tensors. It is safe for
-// concurrent use. It must not change its input, and what it returns may share
-// memory with it.
+// A Runner turns named input tensors into named output tensors. It is safe for concurrent use. It
+// must not change its input. Its output may share memory with the input.
 type Runner interface {
 	Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error)
 }
 
-// A Tracer is a Runner that can tell where the time of a run went: what every stage
-// says of itself, in rank order.
+// A Tracer is a Runner that also says where the time of a run went: the Timing of every stage, in
+// rank order.
 type Tracer interface {
 	Runner
 	Trace(ctx context.Context, in tensor.Bag) (tensor.Bag, []Timing, error)
@@ -47,14 +44,14 @@ type Timing struct {
 
 type suspectKey struct{}
 
-// WithSuspect says that the runs made with the context hold an input that was in a run
-// which ended a process. A Runner that has others compute has each of them computed by
-// itself, and not again when a process ends with it: it fails with a errcode.Fatal.
+// WithSuspect marks runs of an input that was in a run which ended a process. A Runner computes
+// each such run by itself, and does not retry it when a process ends with it: it fails with an
+// errcode.Fatal.
 func WithSuspect(ctx context.Context) context.Context {
 	return context.WithValue(ctx, suspectKey{}, true)
 }
 
-// Suspect reports whether WithSuspect was said of a context.
+// Suspect reports whether the context comes from WithSuspect.
 func Suspect(ctx context.Context) bool {
 	is, _ := ctx.Value(suspectKey{}).(bool)
 	return is
@@ -63,8 +60,7 @@ func Suspect(ctx context.Context) bool {
 // A Stage is one link of a chain.
 type Stage struct {
 	Runner Runner
-	// Inputs are the names the Runner needs, Forward those it does not need but
-	// a later stage does.
+	// Inputs are the names the Runner needs, Forward the names that only a later stage needs.
 	Inputs, Forward []string
 }
 
@@ -103,8 +99,7 @@ func pick(to, from tensor.Bag, names []string) error {
 	return nil
 }
 
-// A Chain runs its stages one after the other, each on what the one before it
-// returned.
+// A Chain runs its stages one after the other, each on the output of the one before it.
 type Chain []Stage
 
 // Run implements Runner.

@@ -1,10 +1,9 @@
-// Package selftest is what stages compute to show that they can: the mean of some
-// numbers, of which each stage adds up its share with a small model of its own. So
-// it needs no bundle, and exercises all that a real model does: ONNX Runtime, the
-// stages' connections, and the order they are called in.
+// Package selftest is what stages compute to show that they can: the mean of some numbers. Each
+// stage adds up its share with a small model. That needs no bundle, and exercises all that a real
+// model does: ONNX Runtime, the stages' connections, and their order.
 //
-// The package knows tensors and Runners. It must not know what computes the model,
-// nor how a stage is reached.
+// The package knows tensors and Runners. It must not know what computes the model, nor how a stage
+// is reached.
 package selftest
 
 import (
@@ -24,8 +23,7 @@ import (
 //go:embed selftest.onnx
 var Model []byte
 
-// The names of the tensors that go from stage to stage, and of those that only the
-// model knows.
+// The names of the tensors that go from stage to stage, and of the model's own.
 const (
 	numbers = "numbers"
 	sum     = "sum"
@@ -55,8 +53,8 @@ func Outputs() []tensor.Spec {
 // MaxNumbers bounds how many numbers a stage takes.
 const MaxNumbers = 1 << 20
 
-// Request is what the first stage gets: the numbers, and as many bytes of ballast,
-// which the stages only pass on.
+// Request is the input of the first stage: the numbers, and ballast of the given size, which the
+// stages only pass on.
 func Request(values []float32, ballastBytes int) tensor.Bag {
 	bag := tensor.Bag{
 		numbers: tensor.Of([]int64{int64(len(values))}, values),
@@ -68,7 +66,7 @@ func Request(values []float32, ballastBytes int) tensor.Bag {
 	return bag
 }
 
-// Sum is the sum that the last stage answered.
+// Sum is the sum in the last stage's answer.
 func Sum(answer tensor.Bag) (float64, error) {
 	t, ok := answer[sum]
 	if !ok {
@@ -81,10 +79,9 @@ func Sum(answer tensor.Bag) (float64, error) {
 	return float64(v[0]), nil
 }
 
-// Share returns the function that computes a stage's share with a Runner of Model.
-// Of left stages that are yet to compute theirs, the stage itself is one. All
-// tensors that are not its own it passes on as they came, unless it is the last:
-// then it answers nothing but the sum.
+// Share returns the function that computes a stage's share with a Runner of Model. left is the
+// number of stages that have yet to compute theirs, this one included. It passes on other tensors
+// unchanged, unless it is the last: then it answers only the sum.
 func Share(model pipeline.Runner) func(ctx context.Context, left int, in tensor.Bag) (tensor.Bag, error) {
 	return func(ctx context.Context, left int, in tensor.Bag) (tensor.Bag, error) {
 		if left < 1 {

@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// Limits are what a model's own tables allow, beyond types and shapes: inputs outside of
-// them make it fail.
+// Limits are what a model's own tables allow, beyond types and shapes: inputs outside of them make
+// a run fail.
 type Limits struct {
 	Values []ValueLimit `json:"values,omitempty"`
 	Sizes  []SizeLimit  `json:"sizes,omitempty"`
-	// Tokens is how long a text may be that is all tokens and no padding. 0 is not known.
+	// Tokens is the longest text, if all of it is tokens and no padding. 0 is unknown.
 	Tokens int64 `json:"tokens,omitempty"`
 }
 
@@ -23,7 +23,7 @@ type ValueLimit struct {
 	Table string `json:"table"`
 }
 
-// A SizeLimit bounds dimensions: those named may not all be above Max.
+// A SizeLimit bounds dimensions: at least one of the named must not be above Max.
 type SizeLimit struct {
 	Dims []string `json:"dims"`
 	Max  int64    `json:"max"`
@@ -68,8 +68,8 @@ func (l *Limits) Of(input string) (v ValueLimit, ok bool) {
 // Allows reports whether a value is within the limit.
 func (v ValueLimit) Allows(x int64) bool { return v.Min <= x && x <= v.Max }
 
-// Check fails when tensors, which match the model's inputs and have these sizes, are
-// outside of the limits. It names the first value and the limit.
+// Check fails when tensors, which match the model's inputs and have these sizes, are outside of the
+// limits. It names the first such value and the limit.
 func (l *Limits) Check(in Bag, sizes Sizes) error {
 	if l == nil {
 		return nil

@@ -68,8 +68,7 @@ func (d *Dim) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// A Spec says what is known of a value before there is one: its name, its
-// element type and its dimensions.
+// A Spec describes a value before there is one: its name, its element type and its dimensions.
 type Spec struct {
 	Name  string `json:"name"`
 	DType DType  `json:"dtype"`
@@ -95,9 +94,9 @@ func (s Spec) String() string {
 // Sizes maps the names of dimensions to their sizes in one run.
 type Sizes map[string]int64
 
-// Match checks a tensor against the spec, and adds to sizes what it tells of
-// the named dimensions. It fails when the type, the rank, a fixed dimension, or
-// a named dimension that already has another size does not agree.
+// Match checks a tensor against the spec, and adds the sizes of its named dimensions to sizes. It
+// fails when the type, the rank, a fixed dimension, or a named dimension that already has another
+// size does not agree.
 func (s Spec) Match(t Tensor, sizes Sizes) error {
 	if t.DType != s.DType {
 		return fmt.Errorf("%q is %s, the model wants %s", s.Name, t.DType, s.DType)
@@ -151,9 +150,8 @@ func (s Spec) Resolve(sizes Sizes) (shape []int64, ok bool) {
 	return shape, true
 }
 
-// MatchAll checks a bag against the specs of everything it must hold, and
-// returns the sizes of the named dimensions. A missing tensor is an error that
-// names it; tensors that no spec asks for are left alone.
+// MatchAll checks a bag against the specs of everything it must hold, and returns the sizes of the
+// named dimensions. A missing tensor is an error that names it; tensors without a spec are ignored.
 func MatchAll(specs []Spec, in Bag) (Sizes, error) {
 	sizes := Sizes{}
 	for _, s := range specs {

@@ -117,7 +117,7 @@ func Elements(shape []int64) (int64, error) {
 			return 0, fmt.Errorf("negative dimension in shape %v", shape)
 		case d == 0:
 			zero = true
-		case n > math.MaxInt64/256/d: // 256: more than the bits of the largest element, which are counted first
+		case n > math.MaxInt64/256/d: // 256: more than the bits of any element
 			return 0, fmt.Errorf("shape %v is too large", shape)
 		default:
 			n *= d
@@ -151,7 +151,7 @@ func (t Tensor) Check() error {
 	return nil
 }
 
-// Bytes is about how much memory the tensor's elements take.
+// Bytes is the approximate memory of the tensor's elements.
 func (t Tensor) Bytes() int64 {
 	n := int64(len(t.Data))
 	for _, s := range t.Strs {

@@ -5,8 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// addedToken is a token that is found in the text itself, before the model
-// sees it.
+// addedToken is a token that is found in the text itself, before the model gets it.
 type addedToken struct {
 	id         uint32
 	content    string

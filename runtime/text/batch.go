@@ -42,7 +42,7 @@ type cut struct {
 
 func (c cut) len() int { return c.to - c.from }
 
-// cut shortens a text, or a pair of texts, to what there is room for.
+// cut shortens a text, or a pair of texts, to what fits.
 func (t *truncation) cut(texts [2]cut, pair bool, l layout) ([2]cut, error) {
 	if !pair {
 		if t.onlySecond && t.room(l) > 0 && texts[0].len() > t.room(l) {

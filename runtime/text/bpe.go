@@ -87,7 +87,7 @@ func (m *bpe) finish() {
 // maxWholeWord bounds the words looked up before merging; others take their time.
 const maxWholeWord = 64
 
-// mergeRoom is what merging one word needs.
+// mergeRoom is the scratch memory of merging one word.
 type mergeRoom struct {
 	symbols []symbol
 	heap    []candidate

@@ -8,14 +8,14 @@ type origin struct {
 	start, end int32
 }
 
-// A buffer is a text being worked on. When it is tracked it has the origin of
-// every byte; that is for offsets, and most callers do not ask for them.
+// A buffer is a text being worked on. A tracked one has the origin of every byte, for offsets,
+// which few callers want.
 type buffer struct {
 	text    []byte
 	origins []origin
 	tracked bool
-	// drifts says that a normalizer lost characters of which the Rust library keeps no count:
-	// the origins of all that follow are off by them.
+	// drifts says that a normalizer lost characters that the Rust library does not count: the
+	// origins of all that follow are off by them.
 	drifts bool
 }
 
@@ -68,10 +68,9 @@ func (b *buffer) mark(src buffer, at int) {
 	}
 }
 
-// A char is a character of a text that a normalizer makes of another. change is
-// how the Rust library aligns the two (NormalizedString::transform): 0 is for a
-// character in the place of the next one of the old text, -n for one that also
-// stands for the n after it, and 1 for one that was inserted.
+// A char is a character that a normalizer made of a text. change is how the Rust library aligns the
+// two (NormalizedString::transform): 0 replaces the next character of the old text, -n one that
+// also stands for the n after it, and 1 was inserted.
 type char struct {
 	r      rune
 	change int32

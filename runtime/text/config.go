@@ -55,20 +55,18 @@ type Config struct {
 	hasPadID        bool
 }
 
-// A Result is a label and how much the model is for it.
+// A Result is a label and its score.
 type Result struct {
 	Label string  `json:"label"`
 	Score float64 `json:"score"`
 }
 
-// LoadConfig reads a config.json. A model's configuration has many keys that
-// are none of a classifier's business, so unknown ones are passed over; those
-// that are used must be right: id2label with the keys "0" to "n-1", in any
-// order; num_labels, if given, of the same number; problem_type one of
-// regression, single_label_classification and multi_label_classification.
+// LoadConfig reads a config.json. Unknown keys are ignored. Known keys must be right: id2label with
+// the keys "0" to "n-1", in any order; num_labels, if given, of the same number; problem_type one
+// of regression, single_label_classification and multi_label_classification.
 //
-// Without id2label there are num_labels labels LABEL_0, LABEL_1, … and without
-// that two, as in Hugging Face's transformers.
+// Without id2label there are num_labels labels LABEL_0, LABEL_1, … and without that two, as in
+// Hugging Face's transformers.
 func LoadConfig(r io.Reader) (*Config, error) {
 	c, err := loadConfig(r)
 	if err != nil {
@@ -182,9 +180,9 @@ func readLabel(n strictjson.Value) (string, error) {
 	return n.String(), nil
 }
 
-// positionKeys are the keys by which models say how many tokens they read, the first that
-// is given counts: what transformers calls max_position_embeddings of every model is
-// n_positions in the files of GPT-2, CTRL and T5.
+// positionKeys are the keys by which models say how many tokens they read; the first one that is
+// given counts. transformers' max_position_embeddings is n_positions in the files of GPT-2, CTRL
+// and T5.
 var positionKeys = []string{"max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length"}
 
 // relativePositions are the model types for which the number of positions is no bound:
@@ -228,10 +226,9 @@ func (c *Config) Architecture() string { return c.architecture }
 // Labels returns the labels, by id.
 func (c *Config) Labels() []string { return slices.Clone(c.labels) }
 
-// MaxPositions returns how many tokens the model can read (max_position_embeddings, or
-// n_positions and the like); ok is false if the file does not say. Of models that
-// number positions from behind the padding id (RoBERTa and its kin), that is so
-// many fewer: pad_token_id, or 1 without one, and one more.
+// MaxPositions returns how many tokens the model can read (max_position_embeddings, or n_positions
+// and the like); ok is false if the file does not say. Models that number positions from behind the
+// padding id (RoBERTa and its kin) read fewer: by pad_token_id, or 1 without one, and one more.
 func (c *Config) MaxPositions() (n int, ok bool) {
 	n = c.maxPositions
 	if c.offsetPositions && n > 0 {
@@ -309,8 +306,8 @@ func (c *Config) Results(logits []float32, by Function) ([]Result, error) {
 	return results, nil
 }
 
-// Probabilities makes logits probabilities by the softmax, in place. It fails where the highest is infinite.
-// The maximum is subtracted first, so that nothing overflows.
+// Probabilities makes logits probabilities by the softmax, in place. It fails where the highest is
+// infinite. The maximum is subtracted first, so that nothing overflows.
 func Probabilities(x []float64) error {
 	top := slices.Max(x)
 	if math.IsInf(top, 0) {

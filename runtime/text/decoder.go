@@ -106,7 +106,7 @@ func suffixDecoder(suffix string) decoder {
 	}
 }
 
-// replaceDecoder puts something else in the place of what matches.
+// replaceDecoder replaces matches.
 func replaceDecoder(old matcher, with string) decoder {
 	return each(func(_ int, t string) string {
 		var b strings.Builder
@@ -121,7 +121,7 @@ func replaceDecoder(old matcher, with string) decoder {
 	})
 }
 
-// stripDecoder takes up to so many of a character from the start and the end of tokens.
+// stripDecoder removes at most a number of one character from the start and the end of tokens.
 func stripDecoder(content string, start, stop int) decoder {
 	return each(func(_ int, t string) string {
 		for range start {
@@ -181,10 +181,10 @@ func chained(steps []decoder) decoder {
 	}
 }
 
-// maxStrip bounds how many characters a decoder may be told to take away.
+// maxStrip bounds the number of characters that a decoder may remove.
 const maxStrip = 1000
 
-// decoders are what is known by type; more tells how much longer a step may make a text.
+// decoders are the known decoders by type; more is how much longer a step may make a text.
 var decoders = map[string]func(o *strictjson.Object) (d decoder, more int){
 	"WordPiece": func(o *strictjson.Object) (decoder, int) {
 		return wordPieceDecoder(o.Text("prefix"), o.Bool("cleanup")), 2
@@ -212,7 +212,7 @@ var decoders = map[string]func(o *strictjson.Object) (d decoder, more int){
 	},
 }
 
-// loadDecoder reads the decoder section, whose steps together make a text at most so many
+// loadDecoder reads the decoder section. Its steps together make a text at most that number of
 // times longer.
 func loadDecoder(n strictjson.Value) (d decoder, more int, err error) {
 	o, err := n.Object()

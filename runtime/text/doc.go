@@ -1,5 +1,5 @@
-// Package text stands at both ends of a text classifier: it turns text into
-// the token ids a model reads, and the logits a model answers into labels.
+// Package text is both ends of a text classifier: it turns text into the token ids
+// that a model reads, and a model's logits into labels.
 //
 // # Text to ids
 //
@@ -12,8 +12,8 @@
 // would do: the tables here were read off the library itself, code point by
 // code point (scripts/tokenizer-oracle). Tests compare with its answers.
 //
-// What a file asks for and this package does not know is refused when the file
-// is loaded, by name and place; nothing is approximated.
+// Whatever this package does not know is refused when the file is loaded, by name and
+// place; nothing is approximated.
 //
 //	models           BPE (without dropout), Unigram, WordPiece, WordLevel
 //	normalizers      BertNormalizer, Lowercase, StripAccents, NFC, NFD, NFKC, NFKD,
@@ -30,16 +30,16 @@
 // (WordPiece), of RoBERTa, GPT-2, BART and ModernBERT (BPE of bytes), of XLM-R,
 // ALBERT, DeBERTa v3, T5 and multilingual E5 (Unigram), and of Llama as far as
 // SentencePiece made it (BPE of characters). So are those of Llama 3, GPT-4o, Qwen,
-// DeepSeek, Mistral Nemo and Gemma. Of regexes that look around, or hold on to what they
-// took, those are accepted that Go's regexp can be made to follow exactly (regex.go);
-// others are refused.
+// DeepSeek, Mistral Nemo and Gemma. Regexes with look-around or possessive repeats are
+// accepted where Go's regexp can be made to follow them exactly (regex.go), and refused
+// elsewhere.
 //
 // [Tokenizer.EncodePair] reads two texts as one, with the truncation strategies and
-// templates for that. [Tokenizer.EncodeOffsets] also tells the range of the text
-// that each token stands for, as the library does.
+// templates for that. [Tokenizer.EncodeOffsets] also gives the range of the text that
+// each token stands for, as the library does.
 //
 // The file's decoder section turns tokens back into text, which only some tasks
-// need. One that is not known here is no error until [Tokenizer.Joiner] is asked for.
+// need. An unknown one is an error of [Tokenizer.Joiner] only.
 //
 // # Invalid UTF-8
 //

@@ -5,9 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// A regexStep is a part of a pattern as regexMatcher follows it by itself, which is some
-// times faster than package regexp: a class that is repeated, or a choice between ways to
-// go on. nil is the end of the pattern.
+// A regexStep is a part of a pattern that regexMatcher follows by itself, which is several times
+// faster than package regexp: a repeated class, or a choice between ways to go on. Nil is the end
+// of the pattern.
 type regexStep struct {
 	set         *charSet
 	least, most int
@@ -47,8 +47,8 @@ func (n *regexStep) run(s []byte, i int) int {
 // maxTries bounds how often a step of a pattern may be tried at a place.
 const maxTries = 64
 
-// regexSteps are the alternatives of a pattern, or nil where following them takes a time
-// that is not in proportion to the text, or where they have more than classes and groups.
+// regexSteps are the alternatives of a pattern, or nil where following them takes a time out of
+// proportion to the text, or where they have more than classes and groups.
 func regexSteps(alternatives [][]regexPart) []*regexStep {
 	var all []*regexStep
 	for _, parts := range alternatives {
@@ -60,8 +60,8 @@ func regexSteps(alternatives [][]regexPart) []*regexStep {
 	return all
 }
 
-// tries tells how often a step of a sequence may be tried at a place. It is more than
-// maxTries for what cannot be followed.
+// tries returns how often a step of a sequence may be tried at a place. It is more than maxTries
+// for what cannot be followed.
 func tries(parts []regexPart, last bool) int {
 	n := 1
 	for i, part := range parts {
@@ -86,8 +86,8 @@ func tries(parts []regexPart, last bool) int {
 	return n
 }
 
-// anyGoesOn tells whether one character decides that the rest of a pattern matches: it may
-// be asked at every place that a class gives back.
+// anyGoesOn reports whether one character decides that the rest of a pattern matches. It may be
+// called for every place that a class gives back.
 func anyGoesOn(rest []regexPart) bool {
 	return rest[0].class && rest[0].least == 1 && !slices.ContainsFunc(rest[1:], func(p regexPart) bool { return !p.empty })
 }
@@ -121,7 +121,7 @@ type charSet struct {
 	ranges []rune   // merged pairs of first and last
 }
 
-// fewRanges is what a search is quick enough for.
+// fewRanges is the number of ranges up to which a search is fast enough.
 const fewRanges = 8
 
 func newCharSet(ranges []rune) *charSet {
@@ -146,7 +146,7 @@ func (c *charSet) search(r rune) bool {
 	return found || i%2 == 1 // a first or a last itself, or between the two
 }
 
-// at tells whether the character at i is in the set, and its size.
+// at reports whether the character at i is in the set, and its size.
 func (c *charSet) at(s []byte, i int) (is bool, size int) {
 	if s[i] < utf8.RuneSelf {
 		return c.ascii[s[i]], 1
@@ -158,8 +158,8 @@ func (c *charSet) at(s []byte, i int) (is bool, size int) {
 	return c.search(r), size
 }
 
-// run returns where a run of at most so many of the set's characters ends that starts at i,
-// and how many they are.
+// run returns where a run of at most that number of the set's characters ends that starts at i, and
+// their number.
 func (c *charSet) run(s []byte, i, most int) (end, count int) {
 	for ; count < most && i < len(s); count++ {
 		is, size := c.at(s, i)

@@ -31,9 +31,9 @@ func clusterClass(r rune) uint8 {
 	return clusterBlocks[int(clusterIndex[r>>propShift])<<propShift|int(r)&(1<<propShift-1)]
 }
 
-// clusterEnd returns the length of the extended grapheme cluster that s, which is
-// not empty, starts with (Unicode standard annex 29). Flags are taken apart as any
-// other characters, which makes no difference to those who ask.
+// clusterEnd returns the length of the extended grapheme cluster that s, which is not empty, starts
+// with (Unicode standard annex 29). Flags are split as any other characters, which makes no
+// difference to the callers.
 func clusterEnd(s []byte) int {
 	r, i := utf8.DecodeRune(s)
 	if r < utf8.RuneSelf && r != '\r' && i < len(s) && s[i] < utf8.RuneSelf {
@@ -73,8 +73,7 @@ func clusterEnd(s []byte) int {
 	return i
 }
 
-// joins tells whether two characters side by side are of one cluster by their
-// classes alone.
+// joins reports whether two characters side by side are of one cluster by their classes alone.
 func joins(a, b uint8) bool {
 	switch {
 	case a == clusterCR:

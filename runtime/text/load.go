@@ -11,8 +11,8 @@ import (
 	"github.com/distinfer/distinfer/runtime/strictjson"
 )
 
-// maxPadding bounds the length a file may have texts padded to: without a
-// bound a hostile file would have every request allocate what it likes.
+// maxPadding bounds the length to which a file may pad texts. Without a bound a hostile file would
+// make every request allocate any amount.
 const maxPadding = 1 << 16
 
 // LoadTokenizer reads a tokenizer.json. An error names the place in the file
@@ -196,8 +196,8 @@ func loadUnigram(o *strictjson.Object) (model, error) {
 	return newUnigram(names, scores, unk, byteFallback), nil
 }
 
-// untaggedModel tells what the Rust library takes a model without a type for:
-// the first of BPE, WordPiece, WordLevel, Unigram that finds its fields.
+// untaggedModel returns the type that the Rust library assumes for a model without one: the first
+// of BPE, WordPiece, WordLevel, Unigram that finds its fields.
 func untaggedModel(o *strictjson.Object) string {
 	given := func(keys ...string) bool {
 		for _, k := range keys {
@@ -366,7 +366,7 @@ func loadMetaspace(o *strictjson.Object) metaspace {
 	return m
 }
 
-// needsOrigins tells whether what p does depends on where in the text a piece is.
+// needsOrigins reports whether p depends on where in the text a piece is.
 func needsOrigins(p preTokenizer) bool {
 	switch p := p.(type) {
 	case preTokenizerSequence:
@@ -577,9 +577,8 @@ func readPiece(n strictjson.Value, inPair bool, special map[string][]literal) (t
 	return piece, nil
 }
 
-// loadAdded follows AddedVocabulary::add_tokens: the ids in the file are not
-// what counts. A token of the vocabulary has its id there; others are numbered
-// on, in the order of the file.
+// loadAdded follows AddedVocabulary::add_tokens, which ignores the ids in the file. A token of the
+// vocabulary keeps its id; others get the following numbers, in the order of the file.
 func (t *Tokenizer) loadAdded(n strictjson.Value) error {
 	list, err := n.List()
 	if err != nil {

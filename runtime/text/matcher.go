@@ -16,7 +16,7 @@ type match struct {
 // A matcher appends contiguous matches that cover the whole of s.
 type matcher interface {
 	matches(dst []match, s []byte) []match
-	// seam tells what is matched at a place where a text may be taken apart.
+	// seam says what is matched at a place where a text may be taken apart.
 	seam(s seam) matched
 }
 
@@ -64,9 +64,9 @@ func (l literalMatcher) matches(dst []match, s []byte) []match {
 	return dst
 }
 
-// regexMatcher matches a pattern, which never matches the empty text and has no anchors
-// at its start. A group in slow, and spaces in fast, are spaces of which the last of
-// several is left to what follows them.
+// regexMatcher matches a pattern, which never matches the empty text and has no anchors at its
+// start. A group in slow, and spaces in fast, are runs of spaces whose last one is left to what
+// follows.
 type regexMatcher struct {
 	slow   *regexp.Regexp
 	fast   []*regexStep // finds what starts at a place; nil when it cannot

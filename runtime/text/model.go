@@ -17,8 +17,7 @@ type model interface {
 	size() int
 }
 
-// tokens collects what a model finds: ids and, only where they are wanted, the
-// tokens' text and their places.
+// tokens collects a model's results: ids and, where wanted, the tokens' text and their places.
 type tokens struct {
 	ids     []uint32
 	strings []string
@@ -36,7 +35,7 @@ type tokens struct {
 	path    []piece
 }
 
-// wants says what is asked for beyond ids.
+// wants says what is wanted beyond ids.
 type wants struct {
 	strings bool
 	places  bool
@@ -82,9 +81,8 @@ func (v vocabulary) id(token string) (uint32, bool) {
 
 func (v vocabulary) size() int { return len(v) }
 
-// unknown appends the token that stands for a word out of the vocabulary. Like
-// the Rust library, a file whose vocabulary lacks that token fails here, with
-// the first such word, and not before.
+// unknown appends the token that stands for a word out of the vocabulary. Without that token in the
+// vocabulary, the first such word is an error, as in the Rust library.
 func (v vocabulary) unknown(dst *tokens, token string, word []byte) error {
 	id, ok := v[token]
 	if !ok {

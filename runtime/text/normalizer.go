@@ -202,7 +202,7 @@ func trailingSpace(s []byte) int {
 	return len(s) - i
 }
 
-// replace puts a text in the place of every match.
+// replace replaces every match by a text.
 type replace struct {
 	old  matcher
 	with []byte
@@ -230,8 +230,8 @@ func (p prepend) normalize(dst *buffer, src buffer) {
 	dst.append(src)
 }
 
-// maxGrowth bounds how much longer a file's own texts may make a text: a
-// handful of Replace in a row could otherwise fill any memory.
+// maxGrowth bounds how much longer a file's own texts may make a text: a handful of Replace, one
+// after the other, could otherwise fill any memory.
 const maxGrowth = 4096
 
 // growth bounds how many times longer n can make a text, as far as the file

@@ -37,7 +37,7 @@ func (t *Tokenizer) tokenize(s *scratch, text string, which int, want wants, mos
 	return true, err
 }
 
-// errDrifts is what offsets can only be told of by the whole text.
+// errDrifts says that only the whole text gives the offsets.
 var errDrifts = errors.New("offsets depend on all that is before")
 
 // someParts is tokenize for a long text, in parts.
@@ -82,8 +82,8 @@ func (t *Tokenizer) inParts(s *scratch, text string, first int, more func() bool
 	}
 }
 
-// fromEnd tokenises as much of a text's end as has so many tokens. done is false when
-// there is no place to begin at.
+// fromEnd tokenises as much of a text's end as has that number of tokens. done is false when there
+// is no place to begin at.
 func (t *Tokenizer) fromEnd(s *scratch, out *tokens, text string, size, most int) (done bool, err error) {
 	for ; size < len(text); size *= manyWindows {
 		from := len(text) - size
@@ -105,8 +105,8 @@ func (t *Tokenizer) fromEnd(s *scratch, out *tokens, text string, size, most int
 	return false, nil
 }
 
-// ordered bounds what was found of a pair so that it is shortened as the whole would be:
-// of texts that are both too long, it counts which is longer.
+// ordered bounds the tokens found of a pair so that it is shortened as the whole would be: of two
+// texts that are both too long, the longer one matters.
 func (t *Tokenizer) ordered(s *scratch, texts [2]string, whole [2]bool, found [2]cut, most int) ([2]cut, error) {
 	if tr := t.truncation; found[0].len() >= most && found[1].len() >= most && !tr.onlyFirst && !tr.onlySecond {
 		var counts [2]int
@@ -152,7 +152,7 @@ type part struct {
 	words        int
 }
 
-// part appends the tokens of a part of a text, and tells its characters and words.
+// part appends the tokens of a part of a text, and returns its number of characters and words.
 func (t *Tokenizer) part(s *scratch, out *tokens, text string, p part) (made part, err error) {
 	if err := t.prepare(s, text, out.want.places || t.tracks, p); err != nil {
 		return made, err
@@ -220,7 +220,7 @@ func (t *Tokenizer) findSeam(text string, size int) (n int, words bool) {
 	return len(text), true
 }
 
-// isInside tells what words are made of.
+// isInside reports whether words are made of a character.
 func isInside(r rune) bool { return has(r, isLetter|isNumber) && calm(r) }
 
 // drop takes back the first n tokens.

@@ -30,7 +30,7 @@ type layout struct {
 	literals int // how many they add
 }
 
-// trims tells whether offsets are trimmed, for which the tokens' text is needed.
+// trims reports whether offsets are trimmed, which needs the tokens' text.
 func (l layout) trims() bool {
 	return slices.ContainsFunc(l.atoms, func(a atom) bool { return len(a.trims) > 0 })
 }

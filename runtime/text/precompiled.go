@@ -70,8 +70,8 @@ func appendRunes(chars []char, text []byte) []char {
 	return chars
 }
 
-// charsFor is room for as many characters as a text has: the given, or of its own for a
-// long text, whose room would otherwise grow and be copied.
+// charsFor is a buffer for the characters of a text: the given one, or a new one for a long text,
+// whose buffer would otherwise grow and be copied.
 func charsFor(room []char, text []byte) []char {
 	if len(text) <= cap(room) {
 		return room
@@ -79,7 +79,7 @@ func charsFor(room []char, text []byte) []char {
 	return make([]char, 0, utf8.RuneCount(text)+cap(room))
 }
 
-// replaced appends with, in the place of old.
+// replaced appends with, as a replacement of old.
 func replaced(chars []char, old, with []byte) []char {
 	more := utf8.RuneCount(with) - utf8.RuneCount(old)
 	for len(with) > 0 {

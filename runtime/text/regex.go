@@ -64,9 +64,9 @@ func compileRegex(pattern string) (matcher, error) {
 	return m, nil
 }
 
-// lastSpaces are spaces of which the last one is left for the word that follows, if
-// one does and there are several; in two ways to say that a single one is not. They
-// have look-ahead, which Go's regexp has not: regexMatcher does it.
+// lastSpaces are runs of spaces whose last one is left for the word that follows, if there is a
+// word and more than one space; in two ways of writing it. They need look-ahead, which Go's regexp
+// lacks: regexMatcher does it.
 var lastSpaces = []string{`|\s+(?!\S)|\s+`, `|\s+(?!\S)|\s`}
 
 // singleSet takes a pattern of one class, repeated or not, apart.
@@ -118,8 +118,8 @@ type regexPart struct {
 	group       [][]regexPart // its alternatives, if it is a group
 }
 
-// alternatives translates up to the end or a closing parenthesis. What it can start
-// with is told, and whether it can match the empty text.
+// alternatives translates up to the end or a closing parenthesis. It returns what the alternatives
+// can start with, and whether they can match the empty text.
 func (p *regexParser) alternatives(depth int) (regexPart, error) {
 	if depth > maxGroups {
 		return regexPart{}, errors.New("groups nested too deep")
@@ -197,7 +197,7 @@ func unpossessed(parts []regexPart, last bool) error {
 	return nil
 }
 
-// keeps tells whether a class never has to give anything back for the rest to match.
+// keeps reports whether a class never has to give anything back for the rest to match.
 func keeps(class []rune, rest []regexPart, last bool) bool {
 	apart := true
 	for _, next := range rest {
@@ -505,8 +505,8 @@ func (p *regexParser) item(first bool) (item []rune, err error) {
 	return []rune{item[0], to}, nil
 }
 
-// isCategory tells general categories, their groups and scripts from the names that
-// only namedClass knows.
+// isCategory distinguishes general categories, their groups and scripts from the names that only
+// namedClass knows.
 func isCategory(name string) bool {
 	return name != "" && 'A' <= name[0] && name[0] <= 'Z'
 }
@@ -525,7 +525,7 @@ func namedClass(name string) ([]rune, error) {
 	return merge(set), nil
 }
 
-// merge sorts pairs of first and last and joins those that touch.
+// merge sorts pairs of first and last and joins adjoining ones.
 func merge(set []rune) []rune {
 	pairs := make([][2]rune, 0, len(set)/2)
 	for i := 0; i < len(set); i += 2 {

@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// A long text is tokenised part by part, so that no more of it is than truncation keeps. Parts
-// begin at seams: places between two characters at which the text can be taken apart without
-// a difference to any token. That a place is one is not tried out but follows, component by component,
-// from three characters: the two beside it and the next. Where a component cannot tell, there is no seam.
+// A long text is tokenised part by part, no further than truncation keeps. Parts begin at seams:
+// places between two characters where taking the text apart changes no token. Nothing is tried out:
+// each component decides from three characters, the two beside the place and the next. Where a
+// component cannot decide, there is no seam.
 
 // A seam is what stands at a place that may be one.
 type seam struct {
@@ -18,7 +18,7 @@ type seam struct {
 	rest        bool // a pre-tokenizer would put something before right, if a word did not go on there
 }
 
-// cuts are what a Tokenizer knows of where texts can be taken apart; nil: nowhere.
+// cuts are what a Tokenizer knows of where texts can be taken apart. Nil means nowhere.
 type cuts struct {
 	special, normalized fringe
 
@@ -81,7 +81,7 @@ func (t *Tokenizer) normalizerFor(begins, ends bool) normalizer {
 
 // fringe is what added tokens begin with, end with and have inside.
 type fringe struct {
-	single, taking map[rune]bool    // first characters: of tokens of one, and of those that take the space before them
+	single, taking map[rune]bool    // first characters: of single ones, of ones that take a space
 	begin          map[[2]rune]bool // first two
 	last           map[rune]bool
 	inside         map[[2]rune]bool
@@ -110,14 +110,14 @@ func newFringe(t *tokenTrie) fringe {
 	return f
 }
 
-// touches tells whether a token may begin, end or go on at the seam.
+// touches reports whether a token may begin, end or continue at the seam.
 func (f *fringe) touches(s seam) bool {
 	return f.last[s.left] || f.single[s.right] || f.taking[s.next] ||
 		f.begin[[2]rune{s.right, s.next}] || f.inside[[2]rune{s.left, s.right}]
 }
 
-// isSeam tells whether a text can be taken apart at a place, and whether one word ends
-// there and another begins, or the seam is within a word.
+// isSeam reports whether a text can be taken apart at a place, and whether one word ends there and
+// another begins, or the seam is within a word.
 func (t *Tokenizer) isSeam(s seam) (words, ok bool) {
 	if t.cuts.special.touches(s) {
 		return false, false
@@ -147,8 +147,8 @@ func (t *Tokenizer) isSeam(s seam) (words, ok bool) {
 	return false, false
 }
 
-// calm tells characters that stand for themselves in any text: they neither join a cluster
-// nor compose with their neighbours, and are not made others of several.
+// calm reports whether a character stands for itself in any text: it neither joins a cluster nor
+// composes with its neighbours, nor is made of several.
 func calm(r rune) bool {
 	p := lookup(r)
 	if r == utf8.RuneError || p.class != 0 || p.bits&(isRemoved|isMark|isMn|hasCanon|hasCompat) != 0 && r != ' ' {
@@ -163,7 +163,7 @@ func calm(r rune) bool {
 	return false
 }
 
-// quiet tells seams at which every character is calm, and apart from its neighbours.
+// quiet reports whether every character at a seam is calm, and apart from its neighbours.
 func (s seam) quiet() bool {
 	return calm(s.left) && calm(s.right) && calm(s.next) && clusterClass(s.right) == clusterOther
 }
@@ -271,8 +271,8 @@ func (p *regexMatcher) seam(s seam) matched {
 	return m
 }
 
-// regexShape tells which characters can follow each other in a match of a pattern: its
-// classes, and which of them may come after which (Glushkov 1961).
+// regexShape says which characters can follow each other in a match of a pattern: its classes, and
+// which of them may come after which (Glushkov 1961).
 type regexShape struct {
 	classes [][]rune // pairs of first and last, sorted
 	after   [][]int
@@ -287,8 +287,8 @@ func newRegexShape(alternatives [][]regexPart) *regexShape {
 	return h
 }
 
-// add adds alternatives, and tells by which classes they begin and end, and whether
-// they can match the empty text.
+// add adds alternatives, and returns by which classes they begin and end, and whether they can
+// match the empty text.
 func (h *regexShape) add(alternatives [][]regexPart) (first, last []int, empty, ok bool) {
 	for _, parts := range alternatives {
 		var begin, end []int
@@ -342,12 +342,12 @@ func inRanges(set []rune, r rune) bool {
 	return found || i%2 == 1
 }
 
-// has tells whether a match can have the character.
+// has reports whether the match can have the character.
 func (h *regexShape) has(r rune) bool {
 	return slices.ContainsFunc(h.classes, func(set []rune) bool { return inRanges(set, r) })
 }
 
-// follows tells whether a match can have one character after the other.
+// follows reports whether a match can have one character after the other.
 func (h *regexShape) follows(l, r rune) bool {
 	for i, set := range h.classes {
 		if inRanges(set, l) && slices.ContainsFunc(h.after[i], func(j int) bool { return inRanges(h.classes[j], r) }) {
@@ -400,7 +400,7 @@ func preSeam(p preTokenizer, s seam, words bool) (_ seam, _, ok bool) {
 	return s, false, false
 }
 
-// gpt2Words is the cutter of the ByteLevel pre-tokenizer, of which nextWord is a faster form.
+// gpt2Words is the cutter of the ByteLevel pre-tokenizer; nextWord is a faster form of it.
 var gpt2Words = sync.OnceValue(func() cutter {
 	m, err := compileRegex(`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`)
 	if err != nil {
@@ -409,7 +409,7 @@ var gpt2Words = sync.OnceValue(func() cutter {
 	return delimiterSplit{delimiter: m, behavior: isolated}
 })
 
-// cutSeam tells whether a cutter cuts at a seam, if it cuts the two parts elsewhere as it does
+// cutSeam reports whether a cutter cuts at a seam, if it cuts the two parts elsewhere as it does
 // the whole.
 func cutSeam(c cutter, s seam) (words, ok bool) {
 	switch c := c.(type) {
@@ -446,7 +446,7 @@ func cutSeam(c cutter, s seam) (words, ok bool) {
 	return false, false
 }
 
-// parts tells whether merging never goes across a seam within a word.
+// parts reports whether merging never crosses a seam within a word.
 func (m *bpe) parts(s seam) bool {
 	if m.prefix != "" || m.suffix != "" || m.ignoreMerges {
 		return false
@@ -459,8 +459,8 @@ func (m *bpe) parts(s seam) bool {
 	return !isInside(s.right) && !m.joined()[[2]rune{s.left, s.right}]
 }
 
-// joinedPairs are the pairs of characters between which some merge is. The second is none
-// of which words are made: no others are asked for.
+// joinedPairs are the pairs of characters that some merge joins. The second is never one that no
+// word has: nothing looks those up.
 func (m *bpe) joinedPairs() map[[2]rune]bool {
 	all := map[[2]rune]bool{}
 	for p := range m.merges {
@@ -472,7 +472,7 @@ func (m *bpe) joinedPairs() map[[2]rune]bool {
 	return all
 }
 
-// parts tells whether no token goes across a seam within a word.
+// parts reports whether no token crosses a seam within a word.
 func (m *unigram) parts(s seam) bool {
 	for _, r := range []rune{s.left, s.right} {
 		if _, ok := m.vocabulary[string(r)]; !ok {
@@ -497,7 +497,7 @@ func (m *unigram) joinedPairs() map[[2]rune]bool {
 	return all
 }
 
-// total tells whether a model has tokens for every word.
+// total reports whether a model has tokens for every word.
 
 func (m *wordLevel) total() bool { _, ok := m.vocabulary[m.unk]; return ok }
 func (m *wordPiece) total() bool { _, ok := m.vocabulary[m.unk]; return ok }

@@ -91,9 +91,9 @@ func (t *Tokenizer) EncodeTokens(text string) (Encoding, error) {
 	return t.encode(text, nil, wants{strings: true, padded: true})
 }
 
-// EncodeOffsets is Encode, and tells what part of the text each token stands for
-// and in which word it is: words are what the pre-tokenizer cuts the text into,
-// counted from 0. That takes about twice the time of Encode.
+// EncodeOffsets is Encode with the part of the text that each token stands for, and its word: words
+// are what the pre-tokenizer cuts the text into, counted from 0. It takes about twice the time of
+// Encode.
 func (t *Tokenizer) EncodeOffsets(text string) (Encoding, error) {
 	e, err := t.encode(text, nil, wants{strings: t.layout.trims(), places: true})
 	e.Tokens = nil

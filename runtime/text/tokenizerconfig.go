@@ -9,8 +9,8 @@ import (
 	"github.com/distinfer/distinfer/runtime/strictjson"
 )
 
-// TokenizerConfig is what a model's tokenizer_config.json says of how texts come to the
-// model. Nil is a model without the file.
+// TokenizerConfig is what a model's tokenizer_config.json says about how texts come to the model.
+// Nil is a model without the file.
 type TokenizerConfig struct {
 	maxLength  int // 0: no limit
 	truncation side
@@ -26,12 +26,11 @@ const (
 	left
 )
 
-// unlimited is the model_max_length from which transformers takes it for none; it writes
-// 1e30 for a model of which it knows none.
+// unlimited is the model_max_length from which on transformers assumes no limit; it writes 1e30 for
+// a model without one.
 const unlimited = 1e20
 
-// LoadTokenizerConfig reads a tokenizer_config.json. Keys that ask for nothing here are
-// passed over.
+// LoadTokenizerConfig reads a tokenizer_config.json. Keys without a meaning here are ignored.
 func LoadTokenizerConfig(r io.Reader) (*TokenizerConfig, error) {
 	c, err := loadTokenizerConfig(r)
 	if err != nil {

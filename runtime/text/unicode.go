@@ -72,9 +72,8 @@ func appendLower(dst []byte, r rune) []byte {
 	return utf8.AppendRune(dst, r)
 }
 
-// isCJK tells the characters that BertNormalizer's handle_chinese_chars puts
-// spaces around. The list is the Rust library's; its third block of extensions
-// starts at U+2B920, not U+2B820.
+// isCJK reports whether BertNormalizer's handle_chinese_chars puts spaces around a character. The
+// list is the Rust library's; its third block of extensions starts at U+2B920, not U+2B820.
 func isCJK(r rune) bool {
 	if r < 0x3400 {
 		return false

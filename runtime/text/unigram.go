@@ -81,7 +81,7 @@ type piece struct {
 	unknown    bool
 }
 
-// search finds the best way to every byte of a word, of which what came before it has a score.
+// search finds the best way to every byte of a word. score is that of what came before it.
 func (m *unigram) search(best []step, word []byte, before float64) ([]step, error) {
 	best = slices.Grow(best, len(word)+1)[:len(word)+1]
 	best[0] = step{score: before}
@@ -155,9 +155,8 @@ func (m *unigram) emitBytes(dst *tokens, text []byte, p piece) bool {
 	return true
 }
 
-// prefixTrie finds the tokens that a text starts with. Its nodes are numbered
-// breadth first, so that the children of one are in a row, in the order of their
-// bytes.
+// prefixTrie finds the tokens that a text starts with. Its nodes are numbered breadth first, so
+// that the children of a node follow each other, in the order of their bytes.
 type prefixTrie struct {
 	root   [256]int32
 	labels []byte

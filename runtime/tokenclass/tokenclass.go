@@ -50,8 +50,8 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Tagg
 	return t, err
 }
 
-// Answered is the Model with answers of all numbers that may be told of a text: the logits
-// of its tokens, and their scores.
+// Answered is the Model, with answers of all numbers that a text may have: the logits of its
+// tokens, and their scores.
 func (t *Tagger) Answered() *textmodel.Model {
 	return t.Reduced(func(a textmodel.Answer) textmodel.Answer {
 		for logits := range slices.Chunk(a.Values, len(t.labels)) {
@@ -74,10 +74,9 @@ func (t *Tagger) Answered() *textmodel.Model {
 // A Strategy is how tokens are put together to entities.
 type Strategy string
 
-// The strategies of the pipeline. None is an entity a token, Simple puts neighbours of
-// the same kind together; the others do too, after each word was given one label: that
-// of its First piece, that of the highest Average score, or that of the piece with the
-// highest score (Max).
+// The strategies of the pipeline. None makes an entity of each token. Simple joins neighbours of
+// the same kind. The others do so too, after each word got one label: that of its First piece, that
+// of the highest Average score, or that of the piece with the highest score (Max).
 const (
 	None    Strategy = "none"
 	Simple  Strategy = "simple"
@@ -98,9 +97,9 @@ type Options struct {
 // DefaultOptions are those of the pipeline.
 func DefaultOptions() Options { return Options{Strategy: None, Ignore: []string{"O"}} }
 
-// An Entity is a part of a text that is of a kind. Entity and Index, the token's place
-// among all of the text's, are set for the strategy None only, Group for the others. A kind
-// may be empty: that of a label such as "B-".
+// An Entity is a part of a text that has a kind. Entity and Index, the token's place among all of
+// the text's, are set for the strategy None only, Group for the others. A kind may be empty: that
+// of a label such as "B-".
 type Entity struct {
 	Entity string  `json:"entity"`
 	Group  string  `json:"entity_group"`
@@ -111,8 +110,8 @@ type Entity struct {
 	End    int     `json:"end"`
 }
 
-// MarshalJSON writes what the pipeline answers: which fields there are is a matter of the
-// strategy, and not of what is in them.
+// MarshalJSON writes what the pipeline answers. The strategy decides which fields there are, not
+// their contents.
 func (e Entity) MarshalJSON() ([]byte, error) {
 	if e.Index != nil {
 		return marshal(struct {
@@ -133,7 +132,7 @@ func (e Entity) MarshalJSON() ([]byte, error) {
 	}{e.Group, e.Score, e.Word, e.Start, e.End})
 }
 
-// marshal is json.Marshal that leaves it to others to escape what HTML would read.
+// marshal is json.Marshal without escaping for HTML.
 func marshal(v any) ([]byte, error) {
 	var to bytes.Buffer
 	e := json.NewEncoder(&to)
@@ -182,7 +181,7 @@ func (t *Tagger) Entities(s string, a textmodel.Answer, o Options) ([]Entity, er
 	return entities, nil
 }
 
-// parts are the text's tokens but for special ones.
+// parts are the text's tokens without special ones.
 func (t *Tagger) parts(s string, a textmodel.Answer) ([]part, error) {
 	n := len(t.labels)
 	if len(a.Shape) != 2 || a.Shape[0] != int64(len(a.Tokens.IDs)) || a.Shape[1] != int64(n) {
@@ -232,7 +231,7 @@ func best(scores []float64) int {
 	return at
 }
 
-// words puts pieces together to words, each with one label.
+// words joins pieces to words, each with one label.
 func (t *Tagger) words(parts []part, s Strategy) []part {
 	var words []part
 	for len(parts) > 0 {
@@ -276,7 +275,7 @@ func (t *Tagger) joined(parts []part) string {
 	return t.join(words)
 }
 
-// groups puts neighbours of the same kind together, but for those that begin anew.
+// groups joins neighbours of the same kind, except where an entity begins anew.
 func (t *Tagger) groups(parts []part) []Entity {
 	var groups []Entity
 	for len(parts) > 0 {
@@ -298,8 +297,8 @@ func (t *Tagger) groups(parts []part) []Entity {
 	return groups
 }
 
-// tag parts a label into whether an entity begins there and its kind. Labels without B-
-// or I- go on with what is before them.
+// tag splits a label into whether an entity begins there and its kind. Labels without B- or I-
+// continue what is before them.
 func tag(label string) (begins bool, kind string) {
 	if kind, ok := strings.CutPrefix(label, "B-"); ok {
 		return true, kind
@@ -307,8 +306,7 @@ func tag(label string) (begins bool, kind string) {
 	return false, strings.TrimPrefix(label, "I-")
 }
 
-// group is the kind as it is told: whatever stands before the first hyphen is taken for
-// a prefix.
+// group is the kind as the pipeline names it: anything before the first hyphen counts as a prefix.
 func group(label string) string {
 	if _, kind, ok := strings.Cut(label, "-"); ok {
 		return kind

@@ -55,7 +55,7 @@ var (
 	}
 	TwoLogits = []tensor.Spec{Spec("logits", tensor.Float32, Batch, tensor.Fixed(2))}
 	Usual     = Model{Tokenizer: TokenizerJSON, Config: ConfigJSON, Inputs: BERTInputs, Outputs: TwoLogits}
-	// Alone is one of which no two texts may be computed together.
+	// Alone is one whose texts must never share a batch.
 	Alone = Model{Tokenizer: TokenizerJSON, Config: ConfigJSON, Inputs: BERTInputs, Outputs: TwoLogits, Rows: &bundle.Rows{Reason: "it was asked for"}}
 )
 
