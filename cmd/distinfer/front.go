@@ -361,7 +361,7 @@ func newFrontProcess(c front.Config, m *model, w *frontWatch) *frontProcess {
 
 // serve says where, and serves.
 func (f *frontProcess) serve(ctx context.Context, l net.Listener, m *model) error {
-	f.log.Info("front listening", "url", f.url(l), "tokens", f.Tokens != nil, "model", m.Bundle.Model.Name, "task", m.task(), "bundle", m.Bundle.ID.Short(), "stages", len(m.addresses), "wire", m.wire)
+	f.log.Info("front listening", "url", f.url(l), "tokens", f.Config().Tokens != nil, "model", m.Bundle.Model.Name, "task", m.task(), "bundle", m.Bundle.ID.Short(), "stages", len(m.addresses), "wire", m.wire)
 	if m.addresses.Here(ctx) > 0 {
 		host.LimitScheduler(2)
 	}
@@ -458,7 +458,7 @@ func (f *frontProcess) url(l net.Listener) string {
 		return l.Addr().String()
 	}
 	scheme := "http"
-	if f.TLS != nil {
+	if f.Config().TLS != nil {
 		scheme = "https"
 	}
 	host := tcp.IP.String()

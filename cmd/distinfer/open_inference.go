@@ -17,15 +17,15 @@ const noPort = -1
 // openInference answers the Open Inference Protocol with the model that the front follows.
 func openInference(f *front.Front, w *frontWatch) *oip.Server {
 	c := oip.Config{
-		Host: f, Version: buildVersion(), MaxBody: f.MaxBody, Timeout: f.Timeout, TLS: f.TLS, Log: f.Log,
+		Host: f, Version: buildVersion(), MaxBody: f.Config().MaxBody, Timeout: f.Config().Timeout, TLS: f.Config().TLS, Log: f.Config().Log,
 		Began: w.metrics.Began, Stats: w.inferences(),
 		Use: func() (oip.Model, func()) {
 			m, done := f.Use()
 			return openInferenceModel(m), done
 		},
 	}
-	if f.Tokens != nil {
-		c.Allow = f.Tokens.Allow
+	if f.Config().Tokens != nil {
+		c.Allow = f.Config().Tokens.Allow
 	}
 	return oip.New(c)
 }
@@ -68,6 +68,6 @@ func (o *frontOptions) listenGRPC(ctx context.Context) (net.Listener, error) {
 
 // serveGRPC says where, and serves.
 func (f *frontProcess) serveGRPC(ctx context.Context, l net.Listener) error {
-	f.log.Info("gRPC listening", "listen", l.Addr().String(), "tls", f.TLS != nil, "tokens", f.Tokens != nil)
+	f.log.Info("gRPC listening", "listen", l.Addr().String(), "tls", f.Config().TLS != nil, "tokens", f.Config().Tokens != nil)
 	return f.oip.Serve(ctx, l)
 }

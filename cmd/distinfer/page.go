@@ -21,7 +21,7 @@ func (f *frontProcess) snapshot() page.Snapshot {
 	m := f.model.Load()
 	s := page.Snapshot{
 		Model:   page.Model{Name: m.Bundle.Model.Name, Bundle: m.Bundle.ID.Short(), Bytes: m.Bundle.Model.Bytes},
-		MaxBody: f.MaxBody,
+		MaxBody: f.Config().MaxBody,
 	}
 	if m.Texts == nil {
 		s.NoText = m.NoTexts.Error()

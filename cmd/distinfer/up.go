@@ -299,7 +299,7 @@ func (f *frontProcess) greet(ctx context.Context, out io.Writer, base, ask strin
 	if example == "" {
 		example = "a lovely film"
 	} else {
-		ctx, cancel := context.WithTimeout(ctx, f.Timeout)
+		ctx, cancel := context.WithTimeout(ctx, f.Config().Timeout)
 		defer cancel()
 		label, err := m.label(ctx, ask)
 		if err != nil {
@@ -308,7 +308,7 @@ func (f *frontProcess) greet(ctx context.Context, out io.Writer, base, ask strin
 		fmt.Fprintf(out, "\n  %q is %s\n", ask, label)
 	}
 	token := ""
-	if f.Tokens != nil {
+	if f.Config().Tokens != nil {
 		token = ` -H "Authorization: Bearer $TOKEN"`
 	}
 	if m.Texts != nil && !m.labels() {

@@ -14,8 +14,8 @@ import (
 // client names whom a request counts for: the owner of its token, or else the address it comes
 // from.
 func (f *Front) client(r *http.Request) string {
-	if f.Tokens != nil {
-		if token, ok := bearer(r.Header["Authorization"]); ok && f.Tokens.Allow(r.Header["Authorization"]) {
+	if f.config.Tokens != nil {
+		if token, ok := bearer(r.Header["Authorization"]); ok && f.config.Tokens.Allow(r.Header["Authorization"]) {
 			sum := sha256.Sum256([]byte(token))
 			return string(sum[:8])
 		}
@@ -26,7 +26,7 @@ func (f *Front) client(r *http.Request) string {
 // named is a request's context, in which texts count for its client. Its connection's context
 // names the address already.
 func (f *Front) named(r *http.Request) context.Context {
-	if f.Tokens == nil {
+	if f.config.Tokens == nil {
 		return r.Context()
 	}
 	return batch.WithClient(r.Context(), f.client(r))

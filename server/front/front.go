@@ -49,7 +49,7 @@ type Config struct {
 
 // A Front is an http.Handler.
 type Front struct {
-	Config
+	config     Config
 	models     models
 	mux        *http.ServeMux
 	patterns   []string        // see Patterns
@@ -70,7 +70,7 @@ type Front struct {
 
 // New makes a front for a model.
 func New(c Config, m Model) *Front {
-	f := &Front{Config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, open: map[string]bool{}, rejections: rejections{log: c.Log}}
+	f := &Front{config: c, mux: http.NewServeMux(), quiet: map[string]bool{}, open: map[string]bool{}, rejections: rejections{log: c.Log}}
 	f.connections = newConnections(c.MaxConnections)
 	f.bodies = httpx.NewBodies(c.MaxBody)
 	f.listeners = limiter.NewShares(listenersAtOnce, time.Hour) // listeners send nothing
@@ -78,8 +78,8 @@ func New(c Config, m Model) *Front {
 	f.stopping, f.endStreams = context.WithCancel(context.Background())
 	f.models.follow(m)
 	f.handler = httpx.Compress(f.mux)
-	if f.Page != nil {
-		f.page = httpx.Compress(f.Page)
+	if f.config.Page != nil {
+		f.page = httpx.Compress(f.config.Page)
 	}
 	f.Handle("/{$}", httpx.Methods(map[string]http.HandlerFunc{"GET": f.label, "POST": f.predict}))
 	f.Handle("/predict", httpx.Post(f.predict))
@@ -90,6 +90,9 @@ func New(c Config, m Model) *Front {
 	f.Describe(alwaysDescribed)
 	return f
 }
+
+// Config is a copy of what New was given.
+func (f *Front) Config() Config { return f.config }
 
 // Handle mounts another handler behind the front's tokens and limits.
 // The pattern is http.ServeMux's. It is called before Serve, with a part of the OpenAPI document
@@ -136,10 +139,10 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()["X-Request-Id"] = []string{rec.id}
 	switch {
 	case rejected(rec, r):
-	case f.Origins.Allow(rec, r):
+	case f.config.Origins.Allow(rec, r):
 	case f.page != nil && wantsPage(r):
 		f.page.ServeHTTP(rec, r)
-	case f.Tokens == nil || f.open[r.URL.Path] || f.Tokens.Allow(r.Header["Authorization"]):
+	case f.config.Tokens == nil || f.open[r.URL.Path] || f.config.Tokens.Allow(r.Header["Authorization"]):
 		f.handler.ServeHTTP(rec, r)
 	default:
 		unauthorized(rec, r)

@@ -15,8 +15,8 @@ type guardKey struct{}
 // has no token.
 func (f *Front) guard(l net.Listener) (func(net.Listener) context.Context, error) {
 	ctx := context.Background()
-	if f.Tokens == nil && hostcheck.IsLoopback(l.Addr()) {
-		g, err := hostcheck.New(hostcheck.Config{Listener: l.Addr(), Hosts: f.AllowedHosts, Origins: f.Origins})
+	if f.config.Tokens == nil && hostcheck.IsLoopback(l.Addr()) {
+		g, err := hostcheck.New(hostcheck.Config{Listener: l.Addr(), Hosts: f.config.AllowedHosts, Origins: f.config.Origins})
 		if err != nil {
 			return nil, err
 		}

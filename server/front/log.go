@@ -41,7 +41,7 @@ func (f *Front) log(r *http.Request, rec *recorder, started time.Time) {
 	case f.quiet[r.Pattern]:
 		level = slog.LevelDebug
 	}
-	if !f.Log.Enabled(r.Context(), level) {
+	if !f.config.Log.Enabled(r.Context(), level) {
 		return
 	}
 	attrs := append(make([]slog.Attr, 0, 7),
@@ -53,7 +53,7 @@ func (f *Front) log(r *http.Request, rec *recorder, started time.Time) {
 	if rec.err != nil {
 		attrs = append(attrs, slog.String("error", rec.err.Error()))
 	}
-	f.Log.LogAttrs(r.Context(), level, "request", attrs...)
+	f.config.Log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
 // rejectionsTime is how long rejections are counted before they are logged.

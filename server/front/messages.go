@@ -32,7 +32,7 @@ func (f *Front) ServeMessages(ctx context.Context, l net.Listener, h http.Handle
 	return f.serve(ctx, l, "gRPC", &http.Server{Protocols: &protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m := &message{held: f.receive(w, r), unary: unary(r.URL.Path), most: maxStream, whole: make(chan struct{})}
 		if m.unary {
-			m.most = messageHeader + f.MaxBody
+			m.most = messageHeader + f.config.MaxBody
 		} else { // it may last for long
 			control := http.NewResponseController(w)
 			_ = control.SetReadDeadline(time.Time{})

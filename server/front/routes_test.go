@@ -54,7 +54,7 @@ func whole(t *testing.T, change func(*front.Model)) (f *front.Front, patterns []
 		Name: "m", Runner: same{}, NoText: "it reads no texts", Ready: m.Ready,
 		Inputs: []tensor.Spec{{Name: "x", DType: tensor.Float32, Dims: dims}}, Outputs: []tensor.Spec{{Name: "y", DType: tensor.Float32, Dims: dims}},
 	}
-	protocol := oip.New(oip.Config{Use: func() (oip.Model, func()) { return tensors, func() {} }, Host: f, MaxBody: f.MaxBody, Timeout: f.Timeout, Log: log})
+	protocol := oip.New(oip.Config{Use: func() (oip.Model, func()) { return tensors, func() {} }, Host: f, MaxBody: 1 << 20, Timeout: patience, Log: log})
 	f.Handle("/v2", protocol)
 	f.Handle("/v2/", protocol)
 	for _, path := range oip.HealthPaths() {

@@ -41,8 +41,8 @@ func (f *Front) Serve(ctx context.Context, l net.Listener) error {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	var handler http.Handler = f
-	if f.Wrap != nil {
-		handler = f.Wrap(f)
+	if f.config.Wrap != nil {
+		handler = f.config.Wrap(f)
 	}
 	return f.serve(ctx, l, "HTTP", &http.Server{Handler: handler, Protocols: &protocols, BaseContext: base})
 }
@@ -54,7 +54,7 @@ func (f *Front) serve(ctx context.Context, l net.Listener, name string, of *http
 		Protocols:         of.Protocols,
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       bodyTime,
-		WriteTimeout:      f.Timeout + writeTime,
+		WriteTimeout:      f.config.Timeout + writeTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		HTTP2: &http.HTTP2Config{
@@ -64,8 +64,8 @@ func (f *Front) serve(ctx context.Context, l net.Listener, name string, of *http
 			SendPingTimeout:               lostConnectionAfter,
 			WriteByteTimeout:              writeTime,
 		},
-		TLSConfig:   f.TLS,
-		ErrorLog:    slog.NewLogLogger(f.Log.Handler(), slog.LevelDebug),
+		TLSConfig:   f.config.TLS,
+		ErrorLog:    slog.NewLogLogger(f.config.Log.Handler(), slog.LevelDebug),
 		BaseContext: of.BaseContext,
 		ConnContext: f.connections.context,
 		ConnState:   f.connections.state,
@@ -78,7 +78,7 @@ func (f *Front) serve(ctx context.Context, l net.Listener, name string, of *http
 		drained <- server.Shutdown(deadline)
 	})
 	serve := server.Serve
-	if f.TLS != nil {
+	if f.config.TLS != nil {
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
 	err := serve(l)

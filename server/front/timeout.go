@@ -16,20 +16,20 @@ import (
 func (f *Front) timeout(w http.ResponseWriter, r *http.Request) (time.Duration, error) {
 	value, given := preferredWait(r.Header["Prefer"])
 	if !given {
-		return f.Timeout, nil
+		return f.config.Timeout, nil
 	}
 	seconds, err := strconv.ParseUint(value, 10, 31)
 	if errors.Is(err, strconv.ErrRange) {
-		return f.Timeout, nil
+		return f.config.Timeout, nil
 	}
 	if err != nil || seconds == 0 {
 		return 0, errcode.Errorf(errcode.Invalid, "the header Prefer has wait=%s; it takes seconds from 1 on, without a fraction", value)
 	}
-	if wait := time.Duration(seconds) * time.Second; wait < f.Timeout {
+	if wait := time.Duration(seconds) * time.Second; wait < f.config.Timeout {
 		w.Header().Set("Preference-Applied", "wait="+value)
 		return wait, nil
 	}
-	return f.Timeout, nil
+	return f.config.Timeout, nil
 }
 
 // preferredWait finds the first preference named wait.

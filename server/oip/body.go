@@ -15,7 +15,7 @@ const headerLength = "Inference-Header-Content-Length"
 // readBody reads a request's body, and parts it into JSON and what follows. The caller
 // needs the room for it no more once release is called.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (header, tail []byte, release func(), err error) {
-	data, release, err := s.Host.Body(w, r)
+	data, release, err := s.config.Host.Body(w, r)
 	if err != nil {
 		return nil, nil, nil, err
 	}

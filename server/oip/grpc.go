@@ -54,8 +54,8 @@ func unary[In, Out any](name string, call func(*Server, context.Context, *In) (*
 	return grpc.MethodDesc{MethodName: name, Handler: func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		s, in, started := srv.(*Server), new(In), time.Now()
 		ended := func(string) {}
-		if s.Began != nil {
-			ended = s.Began(name)
+		if s.config.Began != nil {
+			ended = s.config.Began(name)
 		}
 		var out *Out
 		err := s.allow(ctx)
@@ -77,7 +77,7 @@ func unary[In, Out any](name string, call func(*Server, context.Context, *In) (*
 
 // receive decodes a message once all of it is here. Only then it needs a slot.
 func (s *Server) receive(ctx context.Context, decode func() error) error {
-	release, err := s.Host.Received(ctx)
+	release, err := s.config.Host.Received(ctx)
 	if err != nil {
 		return notReceived(err)
 	}
@@ -103,7 +103,7 @@ func notReceived(err error) error {
 func (s *Server) allow(ctx context.Context) error {
 	values := metadata.ValueFromIncomingContext(ctx, "authorization")
 	switch {
-	case s.Allow == nil || s.Allow(values):
+	case s.config.Allow == nil || s.config.Allow(values):
 		return nil
 	case len(values) == 0:
 		return status.Error(codes.Unauthenticated, "a token is needed; send it as the metadata authorization: Bearer TOKEN")
@@ -130,7 +130,7 @@ func (s *Server) log(ctx context.Context, method string, took time.Duration, err
 	case codes.Internal, codes.Unavailable, codes.DeadlineExceeded, codes.FailedPrecondition:
 		level = slog.LevelError
 	}
-	s.Log.LogAttrs(ctx, level, "gRPC request", attrs...)
+	s.config.Log.LogAttrs(ctx, level, "gRPC request", attrs...)
 }
 
 // Serve serves the protocol over gRPC on a listener, with the standard health service and
@@ -144,17 +144,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for _, m := range description.Methods {
 		unary["/"+serviceName+"/"+m.MethodName] = true
 	}
-	return s.Host.ServeMessages(ctx, l, server, func(path string) bool { return unary[path] })
+	return s.config.Host.ServeMessages(ctx, l, server, func(path string) bool { return unary[path] })
 }
 
 func (s *Server) grpcServer(ctx context.Context) *grpc.Server {
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.StreamInterceptor(s.stream(ctx)),
-		grpc.MaxRecvMsgSize(int(s.MaxBody)),
+		grpc.MaxRecvMsgSize(int(s.config.MaxBody)),
 	}
-	if s.Stats != nil {
-		options = append(options, grpc.StatsHandler(s.Stats))
+	if s.config.Stats != nil {
+		options = append(options, grpc.StatsHandler(s.config.Stats))
 	}
 	server := grpc.NewServer(options...)
 	server.RegisterService(&description, s)
@@ -177,13 +177,13 @@ func (s *Server) grpcServerLive(context.Context, *oippb.ServerLiveRequest) (*oip
 }
 
 func (s *Server) grpcServerReady(ctx context.Context, _ *oippb.ServerReadyRequest) (*oippb.ServerReadyResponse, error) {
-	m, done := s.Use()
+	m, done := s.config.Use()
 	defer done()
 	return &oippb.ServerReadyResponse{Ready: isReady(ctx, m) == nil}, nil
 }
 
 func (s *Server) grpcModelReady(ctx context.Context, in *oippb.ModelReadyRequest) (*oippb.ModelReadyResponse, error) {
-	m, done := s.Use()
+	m, done := s.config.Use()
 	defer done()
 	if _, err := s.entry(m, in.GetName(), in.GetVersion()); err != nil {
 		return nil, err
@@ -192,11 +192,11 @@ func (s *Server) grpcModelReady(ctx context.Context, in *oippb.ModelReadyRequest
 }
 
 func (s *Server) grpcServerMetadata(context.Context, *oippb.ServerMetadataRequest) (*oippb.ServerMetadataResponse, error) {
-	return &oippb.ServerMetadataResponse{Name: serverName, Version: s.Version, Extensions: extensions}, nil
+	return &oippb.ServerMetadataResponse{Name: serverName, Version: s.config.Version, Extensions: extensions}, nil
 }
 
 func (s *Server) grpcModelMetadata(_ context.Context, in *oippb.ModelMetadataRequest) (*oippb.ModelMetadataResponse, error) {
-	m, done := s.Use()
+	m, done := s.config.Use()
 	defer done()
 	e, err := s.entry(m, in.GetName(), in.GetVersion())
 	if err != nil {
@@ -217,13 +217,13 @@ func (s *Server) grpcModelMetadata(_ context.Context, in *oippb.ModelMetadataReq
 }
 
 func (s *Server) grpcModelInfer(ctx context.Context, in *oippb.ModelInferRequest) (*oippb.ModelInferResponse, error) {
-	m, done := s.Use()
+	m, done := s.config.Use()
 	defer done()
 	e, err := s.entry(m, in.GetModelName(), in.GetModelVersion())
 	if err != nil {
 		return nil, err
 	}
-	q, err := fromMessage(e, in, s.Timeout)
+	q, err := fromMessage(e, in, s.config.Timeout)
 	if err != nil {
 		return nil, err
 	}

@@ -83,7 +83,7 @@ type Config struct {
 
 // A Server answers the protocol: over HTTP as an http.Handler, over gRPC with Serve.
 type Server struct {
-	Config
+	config   Config
 	mux      *http.ServeMux
 	runs     *limiter.Limiter
 	decoding *limiter.Limiter
@@ -91,7 +91,7 @@ type Server struct {
 
 // New makes a server.
 func New(c Config) *Server {
-	s := &Server{Config: c, mux: http.NewServeMux(), runs: limiter.New(runsAtOnce, runsQueued), decoding: limiter.New(decodedAtOnce, math.MaxInt64)}
+	s := &Server{config: c, mux: http.NewServeMux(), runs: limiter.New(runsAtOnce, runsQueued), decoding: limiter.New(decodedAtOnce, math.MaxInt64)}
 	for pattern, h := range s.routes() {
 		s.mux.HandleFunc(pattern, h)
 	}
@@ -119,7 +119,7 @@ type entry struct {
 
 // entry finds the model that a client names. An empty version is any.
 func (s *Server) entry(m Model, name, wanted string) (*entry, error) {
-	e := &entry{name: name, maxBytes: s.MaxBody}
+	e := &entry{name: name, maxBytes: s.config.MaxBody}
 	switch name {
 	case m.Name:
 		e.platform, e.inputs, e.outputs, e.limits, e.runner = "onnx_onnxv1", m.Inputs, m.Outputs, m.Limits, limited{s.runs, m.Runner}

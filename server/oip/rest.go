@@ -61,7 +61,7 @@ func (s *Server) serverLive(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) serverMetadata(w http.ResponseWriter, _ *http.Request) {
-	httpx.WriteJSON(w, http.StatusOK, map[string]any{"name": serverName, "version": s.Version, "extensions": extensions})
+	httpx.WriteJSON(w, http.StatusOK, map[string]any{"name": serverName, "version": s.config.Version, "extensions": extensions})
 }
 
 // A readiness is also an error, when it is none.
@@ -72,13 +72,13 @@ type readiness struct {
 }
 
 func (s *Server) serverReady(w http.ResponseWriter, r *http.Request) {
-	m, done := s.Use()
+	m, done := s.config.Use()
 	defer done()
 	s.ready(w, r, m, "")
 }
 
 func (s *Server) modelReady(w http.ResponseWriter, r *http.Request) {
-	m, done := s.Use()
+	m, done := s.config.Use()
 	defer done()
 	e, err := s.entry(m, r.PathValue("model"), r.PathValue("version"))
 	if err != nil {
@@ -104,7 +104,7 @@ func isReady(ctx context.Context, m Model) error {
 }
 
 func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request) {
-	m, done := s.Use()
+	m, done := s.config.Use()
 	defer done()
 	e, err := s.entry(m, r.PathValue("model"), r.PathValue("version"))
 	if err != nil {
@@ -282,13 +282,13 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) {
 
 // inferred is the answer to a request: JSON, and binary data.
 func (s *Server) inferred(w http.ResponseWriter, r *http.Request) (header []byte, tail [][]byte, err error) {
-	m, done := s.Use()
+	m, done := s.config.Use()
 	defer done()
 	e, err := s.entry(m, r.PathValue("model"), r.PathValue("version"))
 	if err != nil {
 		return nil, nil, err
 	}
-	allowed, err := s.Host.TimeAllowed(w, r)
+	allowed, err := s.config.Host.TimeAllowed(w, r)
 	if err != nil {
 		return nil, nil, err
 	}
