@@ -13,6 +13,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/check"
+	"github.com/distinfer/distinfer/server/stage"
 )
 
 // selfTestNumbers is how many random numbers the stages compute the mean of. The
@@ -74,8 +75,12 @@ model can still be served, which the last line says.`,
 		if err != nil {
 			return err
 		}
+		options := stage.Options{MaxMessage: s.MaxMessage, Insecure: s.Insecure, Log: log}
+		if machine != nil {
+			options.TLS = machine.Client
+		}
 		c := check.Config{
-			Stages: stages, Bundle: id, Options: (&callOptions{messageOptions: s.messageOptions, insecureOptions: s.insecureOptions}).calls(log, machine), Timeout: timeout, Ballast: int(weight), Version: buildVersion(),
+			Stages: stages, Bundle: id, Options: options, Timeout: timeout, Ballast: int(weight), Version: buildVersion(),
 			Numbers: make([]float32, selfTestNumbers),
 		}
 		for i := range c.Numbers {

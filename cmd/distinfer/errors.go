@@ -6,6 +6,9 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/server/cluster"
+	"github.com/distinfer/distinfer/server/node"
+	"github.com/distinfer/distinfer/server/supervisor"
+	"github.com/distinfer/distinfer/server/tracing"
 )
 
 // A usageError is a command line that cannot be understood.
@@ -25,10 +28,16 @@ func oneLine(err error) string {
 
 func remedy(err error) string {
 	var (
-		count *cluster.CountError
-		rank  *cluster.RankError
-		here  *cluster.HereError
-		table *textfile.ColumnError
+		count    *cluster.CountError
+		rank     *cluster.RankError
+		here     *cluster.HereError
+		insecure *node.InsecureError
+		port     *node.ListenError
+		other    *node.BundleError
+		pair     *node.PairError
+		memory   *node.MemoryError
+		task     *node.TaskError
+		table    *textfile.ColumnError
 	)
 	switch {
 	case errors.As(err, &count), errors.As(err, &rank):
@@ -39,6 +48,45 @@ func remedy(err error) string {
 		return "say where to listen with --listen host:port"
 	case errors.As(err, &table) && table.Column == "":
 		return "name it with --column"
+	case errors.As(err, &insecure):
+		return encryption[insecure.With] + ", or say --insecure if the network is as good as this machine"
+	case errors.As(err, &port):
+		return "choose another address with " + addressFlags[port.For]
+	case errors.Is(err, supervisor.ErrOther):
+		return "stages: in the config file names them"
+	case errors.As(err, &other):
+		return "--bundle-id asks for it"
+	case errors.As(err, &pair):
+		return "give both --https-cert and --https-key, or neither for plain HTTP"
+	case errors.As(err, &memory):
+		return "--max-memory says how much"
+	case errors.As(err, &task):
+		return "leave --ask out"
 	}
 	return ""
+}
+
+// encryption is what makes traffic secure.
+var encryption = map[node.Party]string{
+	node.Machines: "give each machine a folder of `distinfer certs` with --tls",
+	node.Clients:  "give a certificate with --https-cert and --https-key",
+	node.Watchers: "choose an address of this machine only",
+	node.Fronts:   "use an https:// URL",
+}
+
+// addressFlags say where a service listens.
+var addressFlags = map[node.Service]string{
+	node.HTTP: "--port or --listen", node.GRPC: "--grpc-port", node.Sharing: "--share", node.Watching: "--admin", node.Runs: "--listen",
+}
+
+// isUsage reports whether an error is about what was asked for, and not about what happened.
+func isUsage(err error) bool {
+	var (
+		usage       usageError
+		table       *textfile.ColumnError
+		insecure    *node.InsecureError
+		pair        *node.PairError
+		environment *tracing.EnvironmentError
+	)
+	return errors.As(err, &usage) || errors.As(err, &table) || errors.As(err, &insecure) || errors.As(err, &pair) || errors.As(err, &environment)
 }

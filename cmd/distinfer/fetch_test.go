@@ -318,7 +318,7 @@ func TestSettingsOfFetching(t *testing.T) {
 		{[]string{"front", "--config", config("share: localhost:1")}, 2, []string{`"share" differs from process to process`}},
 		{[]string{"front", "--share", "localhost"}, 2, []string{"--share"}},
 		{[]string{"front", "--bundle-id", "abc"}, 2, []string{"--bundle-id", "12 to 64"}},
-		{[]string{"front", "--bundle", bundle, "--bundle-id", "000000000000"}, 1, []string{"--bundle-id asks for 000000000000"}},
+		{[]string{"front", "--bundle", bundle, "--bundle-id", "000000000000"}, 1, []string{"wanted is 000000000000; --bundle-id asks for it"}},
 		{[]string{"front", "--bundle", bundle, "--share", address}, 1, []string{"in use", "--share"}},
 		{[]string{"serve-stage", "--rank", "7", "--bundle", filepath.Join(dir, "stages"), "--fetch", address}, 1, []string{"there is no rank 7", address}},
 		{[]string{"serve-stage", "--rank", "0", "--bundle", filepath.Join(dir, "stages"), "--fetch", address, "--bundle-id", "000000000000"}, 1, []string{address, "wanted is 000000000000"}},

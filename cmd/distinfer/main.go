@@ -14,8 +14,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"github.com/distinfer/distinfer/runtime/textfile"
 )
 
 // Exit codes.
@@ -48,7 +46,7 @@ func run(args []string) int {
 		return exitDone
 	}
 	switch {
-	case errors.As(err, new(usageError)), errors.As(err, new(*textfile.ColumnError)):
+	case isUsage(err):
 		fmt.Fprintf(os.Stderr, "distinfer: %s\nSee `%s --help`.\n", oneLine(err), cmd.CommandPath())
 		return exitUsage
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:

@@ -73,7 +73,7 @@ func (o *logOptions) logger() *slog.Logger {
 	if o.LogFormat == "json" {
 		handler = slog.NewJSONHandler(os.Stderr, options)
 	}
-	if tracesWanted() {
+	if tracing.Wanted() {
 		handler = tracing.Log(handler)
 	}
 	return slog.New(handler)

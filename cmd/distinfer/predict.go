@@ -16,6 +16,7 @@ import (
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/bulk"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/node"
 	"github.com/distinfer/distinfer/server/task"
 )
 
@@ -124,7 +125,7 @@ func (o *predictOptions) localAsker() (ask bulk.Asker, labels bool, done func(),
 	if err != nil {
 		return nil, false, nil, err
 	}
-	chain, closeStages, err := openStages(library, b)
+	chain, closeStages, err := node.OpenChain(library, b)
 	if err != nil {
 		return nil, false, nil, errors.Join(err, library.Close())
 	}
@@ -137,7 +138,7 @@ func (o *predictOptions) localAsker() (ask bulk.Asker, labels bool, done func(),
 		done()
 		return nil, false, nil, err
 	}
-	texts := o.texts(b, t, batch.Config{MaxTexts: bulk.Chunk, MaxWait: time.Hour, Begin: o.threads()})
+	texts := node.Texts(b, t, o.logger(), batch.Config{MaxTexts: bulk.Chunk, MaxWait: time.Hour, Begin: o.threads()})
 	_, labels = texts.Task.(front.Labeller)
 	return texts.Ask, labels, done, nil
 }

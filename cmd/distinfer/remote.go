@@ -20,6 +20,7 @@ import (
 	"github.com/distinfer/distinfer/server/client"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/httpx"
+	"github.com/distinfer/distinfer/server/node"
 	"github.com/distinfer/distinfer/server/task"
 	"github.com/distinfer/distinfer/server/watched"
 )
@@ -94,7 +95,7 @@ func (a *accessOptions) token(log *slog.Logger, url *neturl.URL) (string, error)
 	if port == "" {
 		port = url.Scheme // a name of the port
 	}
-	return token, a.permit(log, traffic{"sending the token to", net.JoinHostPort(url.Hostname(), port), url.Scheme == "https", "use an https:// URL"})
+	return token, node.Permit(log, a.Insecure, node.Traffic{Doing: "sending the token to", Address: net.JoinHostPort(url.Hostname(), port), With: node.Fronts, Secure: url.Scheme == "https"})
 }
 
 func (a *accessOptions) authorities() (*tls.Config, error) {

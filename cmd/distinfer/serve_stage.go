@@ -2,33 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
-	"log/slog"
 	"math"
-	"net"
 	"os"
-	"runtime/debug"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"google.golang.org/grpc"
 
-	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/host"
-	"github.com/distinfer/distinfer/runtime/ort"
-	"github.com/distinfer/distinfer/runtime/pipeline"
-	"github.com/distinfer/distinfer/runtime/selftest"
-	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/server/cluster"
-	"github.com/distinfer/distinfer/server/listener"
-	"github.com/distinfer/distinfer/server/mtls"
-	"github.com/distinfer/distinfer/server/stage"
-	"github.com/distinfer/distinfer/server/transfer"
-	"github.com/distinfer/distinfer/split/onnxfile"
+	"github.com/distinfer/distinfer/server/node"
 )
 
 type stageOptions struct {
@@ -48,7 +29,7 @@ func (o *stageOptions) AddFlags(f *pflag.FlagSet) {
 	}
 	numberVar(f, &o.Rank, "rank", -1, -1, math.MaxInt, "the stage's place in the model, from 0")
 	listenVar(f, &o.Listen, "listen", "`host:port` to listen on (default localhost:2222 plus rank)")
-	numberVar(f, &o.MaxQueue, "max-queue", 256, 0, 1<<20, "`number` of runs that may wait, here or for the stages behind; more are refused")
+	numberVar(f, &o.MaxQueue, "max-queue", node.DefaultMaxQueue, 0, 1<<20, "`number` of runs that may wait, here or for the stages behind; more are refused")
 	f.BoolVar(&o.NoModel, "no-model", false, "serve no model, only the self-test of distinfer check")
 	onlyFlags(f, "no-model")
 }
@@ -94,24 +75,14 @@ model.`,
 				}
 			}
 			outliveReaders()
-			return o.serveStage(cmd.Context())
+			return o.run(cmd.Context())
 		},
 	}
 	o.AddFlags(cmd.Flags())
 	return cmd
 }
 
-// calls say how stages are called, by the machine with the given credentials, which may be nil.
-func (o *callOptions) calls(log *slog.Logger, machine *mtls.Credentials) stage.Options {
-	options := stage.Options{MaxMessage: o.MaxMessage, DeadAfter: o.DeadAfter, Insecure: o.Insecure, Log: log}
-	if machine != nil {
-		options.TLS = machine.Client
-	}
-	return options
-}
-
-func (o *stageOptions) serveStage(ctx context.Context) error {
-	started := time.Now()
+func (o *stageOptions) run(ctx context.Context) error {
 	if o.Rank < 0 {
 		return usageError{errors.New("--rank is missing; it says which stage this machine runs, from 0")}
 	}
@@ -120,208 +91,17 @@ func (o *stageOptions) serveStage(ctx context.Context) error {
 		return err
 	}
 	defer endProfile()
-	var b *bundle.Bundle
-	if !o.NoModel {
-		if b, err = o.openForRank(ctx); err != nil {
-			return err
-		}
-	} else if len(o.Stages) > 0 && o.Rank >= len(o.Stages) {
-		return &cluster.RankError{Rank: o.Rank, Named: len(o.Stages)}
+	options := node.StageOptions{
+		Options: o.node(), Rank: o.Rank, NoModel: o.NoModel, Listen: o.Listen, Instance: os.Getenv(node.InstanceVariable),
+		ONNXRuntime: o.ONNXRuntime, Threads: o.Threads, Nice: o.Nice, MaxMemory: o.MaxMemory, MaxQueue: o.MaxQueue,
 	}
-	address := o.Listen
-	if address == "" {
-		if address, err = o.Stages.ListenAddress(ctx, o.Rank); err != nil {
-			return err
-		}
+	if o.MaxQueue == 0 {
+		options.MaxQueue = -1 // none may wait
 	}
-	log := o.logger().With("rank", o.Rank)
-	if err := o.permit(log, stageListener(address, o.TLS != "")); err != nil {
-		return err
-	}
-	// A stage calls those behind it.
-	if err := o.permitStages(log, o.Stages, o.Rank+1, o.TLS != ""); err != nil {
-		return err
-	}
-	machine, err := o.stageTLS(log)
+	s, err := node.OpenStage(ctx, options)
 	if err != nil {
 		return err
 	}
-	library, err := o.library()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = library.Close() }()
-	w, err := o.watchStage(ctx, log)
-	if err != nil {
-		return err
-	}
-	defer w.close()
-	own, threads := host.Here.Processors(), o.threads()
-	config := stage.Config{
-		Rank:  o.Rank,
-		Peers: o.Stages, Next: o.calls(log, machine), MaxMessage: o.MaxMessage, MaxQueue: o.MaxQueue,
-		Instance: instance(),
-		Machine:  own.Machine, Processors: own.Count, Runs: threads, Threads: threads,
-		Version: buildVersion(), ONNXRuntime: library.Version(),
-		Memory:  host.Here.MemoryNow(),
-		Damaged: library.Damaged,
-		Log:     log,
-	}
-	w.observe(&config)
-	if machine != nil {
-		config.TLS = machine.Server()
-	}
-	holds := []any{"model", "none"}
-	var load time.Duration
-	if b != nil {
-		pool, err := library.NewPool(threads - 1)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = pool.Close() }()
-		if has := (ort.Options{Pool: pool}).Size(); has < threads {
-			log.Warn("there are fewer processors than --threads", "threads", threads, "used", has)
-			config.Threads, config.Runs = has, has
-		}
-		limit, err := o.newStageBudget(ctx, library, b, address)
-		if err != nil {
-			return err
-		}
-		defer limit.close()
-		opening := time.Now()
-		session, link, err := openStage(library, b, o.Rank, limit.options(ort.Options{Pool: pool, Nice: o.niceAt(address)}, o.MaxMessage))
-		if err != nil {
-			return limit.explain(err)
-		}
-		defer func() { _ = session.Close() }()
-		memory, err := limit.apply(&config, b.Stages[o.Rank], log)
-		if err != nil {
-			return err
-		}
-		load = time.Since(opening)
-		config.Help = o.helpers(ctx, pool, threads, len(b.Stages), address)
-		config.Stage, config.Bundle, config.Stages, config.Model = link, b.ID, len(b.Stages), b.Model.Name
-		config.Services = []func(grpc.ServiceRegistrar){transfer.NewServer(b, o.MaxMessage).Register}
-		holds = append([]any{"model", b.Model.Name, "bundle", b.ID.Short(), "stages", len(b.Stages), "weights", size(b.Stages[o.Rank].ParameterBytes)}, memory...)
-	}
-	tester, err := library.OpenBytes("the self-test", selftest.Model, selftest.Inputs(), selftest.Outputs(), ort.Options{Threads: 1})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tester.Close() }()
-	config.SelfTest = selftest.Share(tester)
-	debug.FreeOSMemory() // what was needed to load is not needed to serve
-
-	l, err := listen(ctx, log, address, "--listen")
-	if err != nil {
-		return err
-	}
-	if config.Hostname, err = os.Hostname(); err != nil {
-		log.Warn("this machine does not tell its name", "error", err)
-	}
-	log.With(holds...).Info("stage ready", "listen", l.Addr().String(), "tls", machine != nil, "took", time.Since(started).Round(time.Millisecond))
-	host.LimitScheduler(4)
-	server := stage.NewServer(config)
-	w.metrics.Watch(server, b, load)
-	err = w.serveBeside(ctx, func(ctx context.Context) error { return server.Serve(ctx, l) })
-	if err == nil {
-		log.Info("stage stopped")
-	}
-	return err
-}
-
-// instanceVariable has `up` name the stages that it starts, to know them by their answers.
-const instanceVariable = "DISTINFER_INSTANCE"
-
-// instance tells this process from others at the same address.
-func instance() string {
-	if name := os.Getenv(instanceVariable); name != "" {
-		return name
-	}
-	return rand.Text()
-}
-
-// openForRank opens the bundle and checks that it has the rank, and as many stages
-// as are configured.
-func (o *stageOptions) openForRank(ctx context.Context) (*bundle.Bundle, error) {
-	b, err := o.openBundle(ctx, sliceOf(o.Rank))
-	if err != nil {
-		return nil, err
-	}
-	if err := b.CheckRank(o.Rank); err != nil {
-		return nil, err
-	}
-	if len(o.Stages) > 0 {
-		if _, err := o.Stages.ForStages(len(b.Stages)); err != nil {
-			return nil, err
-		}
-	}
-	return b, nil
-}
-
-// openStage checks the files of a stage and loads them. The bundle may be anybody's:
-// its model file must not have ONNX Runtime open files that the manifest has no hash
-// of, and all must still be those that were checked when it has.
-func openStage(library *ort.Library, b *bundle.Bundle, rank int, o ort.Options) (*ort.Session, pipeline.Stage, error) {
-	files, err := b.CheckStage(rank)
-	if err != nil {
-		return nil, pipeline.Stage{}, err
-	}
-	entry := b.Stages[rank]
-	if err := onnxfile.CheckExternal(files.Model, files.Data); err != nil {
-		return nil, pipeline.Stage{}, fmt.Errorf("stage %d of bundle %s: %w; take a bundle of somebody you trust, or split the model again", rank, b.Dir, err)
-	}
-	session, err := library.Open(files.Model, entry.Inputs, entry.Outputs, o)
-	if err != nil {
-		return nil, pipeline.Stage{}, fmt.Errorf("stage %d of bundle %s: %w", rank, b.Dir, err)
-	}
-	if err := files.Unchanged(); err != nil {
-		return nil, pipeline.Stage{}, errors.Join(err, session.Close())
-	}
-	return session, pipeline.Stage{Runner: session, Inputs: tensor.Names(entry.Inputs), Forward: entry.Forward}, nil
-}
-
-// sharedNice is how far a stage steps back that is on one machine with its callers.
-const sharedNice = 10
-
-// niceAt is the nice value of a stage at an address. Where callers are on the same
-// machine, as they are on a loopback address, what computes stands in their way. A machine that
-// a stage has for itself has nobody to be nice to, and computes more undisturbed.
-func (o *stageOptions) niceAt(address string) int {
-	switch {
-	case o.Nice >= 0:
-		return o.Nice
-	case stage.IsLoopback(address):
-		return sharedNice
-	}
-	return 0
-}
-
-// helpers shares out the threads of a stage among its runs. One that is alone in the
-// pipeline has all. Under load a run has only a thread, for which it need not wait, and
-// what is left helps; of the processors that stages share each takes a part.
-func (o *stageOptions) helpers(ctx context.Context, pool *ort.Pool, threads, stages int, listen string) func(runs int, alone bool) {
-	part := threads
-	if o.Threads == 0 {
-		part = max(1, threads/o.Stages.RanksHere(ctx, stages, listen))
-	}
-	return func(runs int, alone bool) {
-		if alone {
-			pool.Allow(threads - 1)
-			return
-		}
-		pool.Allow(max(0, part-runs))
-	}
-}
-
-// listen listens on a TCP address; flag is the one to choose another with.
-func listen(ctx context.Context, log *slog.Logger, address, flag string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s is in use by another process; choose another address with %s", address, flag)
-	case err != nil:
-		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with %s", address, err, flag)
-	}
-	return listener.Logged(l, log), nil
+	defer s.Close()
+	return s.Serve(ctx)
 }

@@ -130,10 +130,10 @@ func TestConnectionsAreBoundByOpenFiles(t *testing.T) {
 		cmd.Path = "/bin/sh"
 		return startCommand(t, cmd)
 	}
-	const lowered = "fewer connections than --max-connections are taken"
+	const lowered = "fewer connections than configured are taken"
 	s := limited("-n 500")
 	entry := s.entry(t, lowered, 1)
-	if most, _ := entry["most"].(float64); most < 100 || most > 490 || entry["level"] != "WARN" || entry["max-connections"] != 4096. {
+	if most, _ := entry["most"].(float64); most < 100 || most > 490 || entry["level"] != "WARN" || entry["configured"] != 4096. {
 		t.Errorf("with 500 files: %v", entry)
 	}
 	s.entry(t, "front listening", 1)

@@ -18,6 +18,7 @@ import (
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/bulk"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/node"
 	"github.com/distinfer/distinfer/server/task"
 )
 
@@ -50,7 +51,7 @@ func (s *settings) compareWires(ctx context.Context, library *ort.Library, b *bu
 		return nil, fmt.Errorf("--texts: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	stages, done, err := openStages(library, b)
+	stages, done, err := node.OpenChain(library, b)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,7 @@
-package main
+package node
 
 import (
 	"fmt"
-	"log/slog"
 	"math"
 	"syscall"
 )
@@ -14,9 +13,9 @@ const (
 	replicaFiles = 8
 )
 
-// connections are how many clients may be connected: --max-connections, or fewer where
-// the process may not have as many files open. Go has raised the limit to the hard one.
-func (o *frontOptions) connections(log *slog.Logger) (int, error) {
+// connections are how many clients may be connected: as many as configured, or fewer where the
+// process may not have as many files open. Go has raised the limit to the hard one.
+func (o *FrontOptions) connections() (int, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("ask how many files may be open: %w", err)
@@ -26,12 +25,12 @@ func (o *frontOptions) connections(log *slog.Logger) (int, error) {
 		most -= int64(replicaFiles * len(replicas))
 	}
 	switch {
-	case most >= int64(o.MaxConns):
-		return o.MaxConns, nil
-	case most < leastConnections:
+	case most >= int64(o.MaxConnections):
+		return o.MaxConnections, nil
+	case most < LeastConnections:
 		return 0, fmt.Errorf("this process may have %d files open, which is too few for a front; raise the limit with `ulimit -n 8192`, or LimitNOFILE= of systemd", limit.Cur)
 	}
-	log.Warn("fewer connections than --max-connections are taken",
-		"most", most, "max-connections", o.MaxConns, "files", limit.Cur, "raise", "the limit of open files, with ulimit -n, or LimitNOFILE= of systemd")
+	o.Log.Warn("fewer connections than configured are taken",
+		"most", most, "configured", o.MaxConnections, "files", limit.Cur, "raise", "the limit of open files, with ulimit -n, or LimitNOFILE= of systemd")
 	return int(most), nil
 }

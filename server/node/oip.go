@@ -1,31 +1,27 @@
-package main
+package node
 
 import (
 	"context"
 	"fmt"
-	"net"
-	"strconv"
 
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/oip"
 )
 
-// noPort is the --grpc-port for no gRPC. 0 is any port that is free, as for --port.
-const noPort = -1
-
 // openInference answers the Open Inference Protocol with the model that the front follows.
-func openInference(f *front.Front, w *frontWatch) *oip.Server {
+func openInference(f *front.Front, version string, w *frontWatch) *oip.Server {
+	config := f.Config()
 	c := oip.Config{
-		Host: f, Version: buildVersion(), MaxBody: f.Config().MaxBody, Timeout: f.Config().Timeout, TLS: f.Config().TLS, Log: f.Config().Log,
+		Host: f, Version: version, MaxBody: config.MaxBody, Timeout: config.Timeout, TLS: config.TLS, Log: config.Log,
 		Began: w.metrics.Began, Stats: w.inferences(),
 		Use: func() (oip.Model, func()) {
 			m, done := f.Use()
 			return openInferenceModel(m), done
 		},
 	}
-	if f.Config().Tokens != nil {
-		c.Allow = f.Config().Tokens.Allow
+	if config.Tokens != nil {
+		c.Allow = config.Tokens.Allow
 	}
 	return oip.New(c)
 }
@@ -48,26 +44,4 @@ func openInferenceModel(m front.Model) oip.Model {
 		o.NoText = fmt.Sprintf("the model's task is %s, which gives texts no labels; send tensors, or texts to POST /predict", m.Texts.Task.Name())
 	}
 	return o
-}
-
-// listenGRPC listens at the host of the front, which was permitted for that; without
-// --grpc-port it gives none.
-func (o *frontOptions) listenGRPC(ctx context.Context) (net.Listener, error) {
-	if o.GRPCPort == noPort {
-		return nil, nil
-	}
-	host := "localhost"
-	if o.Listen != "" {
-		var err error
-		if host, _, err = net.SplitHostPort(o.Listen); err != nil {
-			return nil, err // not so: it was checked
-		}
-	}
-	return listen(ctx, o.logger(), net.JoinHostPort(host, strconv.Itoa(o.GRPCPort)), "--grpc-port")
-}
-
-// serveGRPC says where, and serves.
-func (f *frontProcess) serveGRPC(ctx context.Context, l net.Listener) error {
-	f.log.Info("gRPC listening", "listen", l.Addr().String(), "tls", f.Config().TLS != nil, "tokens", f.Config().Tokens != nil)
-	return f.oip.Serve(ctx, l)
 }

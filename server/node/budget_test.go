@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"testing"
@@ -15,20 +15,20 @@ func TestStagesShareTheMemoryThereIs(t *testing.T) {
 	b := &bundle.Bundle{Manifest: bundle.Manifest{Stages: []bundle.Stage{{ParameterBytes: 100_000}, {ParameterBytes: 500_000}}}}
 	for what, c := range map[string]struct {
 		files  map[string]string
-		set    func(*stageOptions)
+		set    func(*StageOptions)
 		listen string
 		want   int64
 	}{
 		"nothing is told":            {nil, nil, "localhost:2222", 0},
 		"two stages and a front":     {map[string]string{"proc/meminfo": meminfo}, nil, "localhost:2222", (6144<<10-600_000)/3 + 100_000},
-		"the larger of two":          {map[string]string{"proc/meminfo": meminfo}, func(o *stageOptions) { o.Rank = 1 }, "localhost:2223", (6144<<10-600_000)/3 + 500_000},
+		"the larger of two":          {map[string]string{"proc/meminfo": meminfo}, func(o *StageOptions) { o.Rank = 1 }, "localhost:2223", (6144<<10-600_000)/3 + 500_000},
 		"in a group":                 {group, nil, "localhost:2222", (3_000_000-600_000)/3 + 100_000},
 		"a machine for itself":       {map[string]string{"proc/meminfo": meminfo}, nil, "198.51.100.1:2222", 6144 << 10},
-		"others are elsewhere":       {map[string]string{"proc/meminfo": meminfo}, func(o *stageOptions) { o.Stages = cluster.Addresses{{"198.51.100.1:1"}, {"198.51.100.2:1"}} }, "198.51.100.1:2222", 6144 << 10},
-		"what the operator says":     {group, func(o *stageOptions) { o.MaxMemory = 7 }, "localhost:2222", 7},
+		"others are elsewhere":       {map[string]string{"proc/meminfo": meminfo}, func(o *StageOptions) { o.Stages = cluster.Addresses{{"198.51.100.1:1"}, {"198.51.100.2:1"}} }, "198.51.100.1:2222", 6144 << 10},
+		"what the operator says":     {group, func(o *StageOptions) { o.MaxMemory = 7 }, "localhost:2222", 7},
 		"no more than there is left": {map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "3000000\n", "sys/fs/cgroup/memory.current": "2999000\n"}, nil, "localhost:2222", 1000},
 	} {
-		var o stageOptions
+		var o StageOptions
 		if c.set != nil {
 			c.set(&o)
 		}

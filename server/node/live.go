@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -9,19 +9,19 @@ import (
 )
 
 // live mounts what the page at / is drawn from, until ctx ends.
-func (f *frontProcess) live(ctx context.Context) {
+func (f *Front) live(ctx context.Context) {
 	l := page.NewLive(ctx.Done(), f.snapshot)
-	f.HandleQuietly("/status", httpx.Get(l.Status))
-	f.HandleQuietly("/events", httpx.Get(f.Lasting(l.Events)))
-	f.Describe(page.Description)
+	f.server.HandleQuietly("/status", httpx.Get(l.Status))
+	f.server.HandleQuietly("/events", httpx.Get(f.server.Lasting(l.Events)))
+	f.server.Describe(page.Description)
 }
 
 // snapshot is what the front and its stages do at the moment.
-func (f *frontProcess) snapshot() page.Snapshot {
+func (f *Front) snapshot() page.Snapshot {
 	m := f.model.Load()
 	s := page.Snapshot{
 		Model:   page.Model{Name: m.Bundle.Model.Name, Bundle: m.Bundle.ID.Short(), Bytes: m.Bundle.Model.Bytes},
-		MaxBody: f.Config().MaxBody,
+		MaxBody: f.config.MaxBody,
 	}
 	if m.Texts == nil {
 		s.NoText = m.NoTexts.Error()

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -14,11 +14,11 @@ import (
 	"github.com/distinfer/distinfer/server/supervisor"
 )
 
-// A stageProcess is a stage that `up` runs as a process, once after the other.
+// A stageProcess is a stage as a child process, one start after the other.
 type stageProcess struct {
 	rank    int
 	address string
-	args    []string // of this program
+	args    []string // program first
 	options stage.Options
 
 	instance string       // of the last start
@@ -32,12 +32,8 @@ func (p *stageProcess) command() *exec.Cmd {
 		p.probe = nil
 	}
 	p.instance = rand.Text()
-	self, err := os.Executable()
-	cmd := exec.Command(self, p.args...) //nolint:noctx // the supervisor ends it, and asks first
-	if err != nil {
-		cmd.Err = fmt.Errorf("find this program's file: %w", err)
-	}
-	cmd.Env = append(os.Environ(), instanceVariable+"="+p.instance)
+	cmd := exec.Command(p.args[0], p.args[1:]...) //nolint:noctx // the supervisor ends it, and asks first
+	cmd.Env = append(os.Environ(), InstanceVariable+"="+p.instance)
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -58,7 +54,7 @@ func (p *stageProcess) ready(ctx context.Context) error {
 	case err != nil:
 		return err
 	case d.GetInstance() != p.instance:
-		return fmt.Errorf("%w at %s, with rank %d of bundle %.12s (%s); end it, or choose other addresses with stages: in the config file", supervisor.ErrOther, p.address, d.GetRank(), d.GetBundle(), d.GetModel())
+		return fmt.Errorf("%w at %s, with rank %d of bundle %.12s (%s); end it, or choose other addresses", supervisor.ErrOther, p.address, d.GetRank(), d.GetBundle(), d.GetModel())
 	}
 	return nil
 }

@@ -1,12 +1,10 @@
-package main
+package node
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/stats"
@@ -22,27 +20,31 @@ import (
 // A watch is how a process is watched from outside, whatever it does.
 type watch struct {
 	traces *tracing.Tracer // nil when there are none
-	admin  net.Listener    // nil without --admin
+	admin  net.Listener    // nil when there is none
 	pages  http.Handler
 	log    *slog.Logger
 }
 
 // watch opens what traces are sent with and metrics are given on. The rank is a stage's, else negative.
-func (o *nodeOptions) watch(ctx context.Context, service string, rank int, log *slog.Logger, metrics http.Handler) (watch, error) {
-	w := watch{log: log}
+func (o *Options) watch(ctx context.Context, service string, rank int, metrics http.Handler) (watch, error) {
+	w := watch{log: o.Log}
 	if o.Admin != "" {
-		if err := o.permit(log, traffic{"giving metrics on", o.Admin, false, "choose an address of this machine only"}); err != nil {
+		if err := o.permit("giving metrics on", o.Admin, Watchers, false); err != nil {
 			return w, err
 		}
 	}
 	var err error
-	if tracesWanted() {
-		if w.traces, err = openTraces(ctx, service, rank, log); err != nil {
+	if tracing.Wanted() {
+		protocol, err := tracing.EnvironmentProtocol()
+		if err != nil {
+			return w, err
+		}
+		if w.traces, err = tracing.Open(ctx, tracing.Config{Protocol: protocol, Service: service, Version: o.Version, Rank: rank, Log: o.Log}); err != nil {
 			return w, err
 		}
 	}
 	if o.Admin != "" {
-		if w.admin, err = listen(ctx, log, o.Admin, "--admin"); err != nil {
+		if w.admin, err = listen(ctx, o.Log, o.Admin, Watching); err != nil {
 			w.close()
 			return w, err
 		}
@@ -50,18 +52,18 @@ func (o *nodeOptions) watch(ctx context.Context, service string, rank int, log *
 		if here {
 			what = "metrics and profiles"
 		}
-		guard, err := hostcheck.New(hostcheck.Config{Listener: w.admin.Addr(), Hosts: o.Hosts})
+		guard, err := hostcheck.New(hostcheck.Config{Listener: w.admin.Addr(), Hosts: o.AllowedHosts})
 		if err != nil {
 			w.close()
 			return w, err
 		}
 		w.pages = guard.Wrap(admin.Handler(metrics, here))
-		log.Info(what, "listen", w.admin.Addr().String())
+		o.Log.Info(what, "listen", w.admin.Addr().String())
 	}
 	return w, nil
 }
 
-// serveBeside runs serve, and meanwhile what --admin asks for.
+// serveBeside runs serve, and meanwhile what Options.Admin asks for.
 func (w *watch) serveBeside(ctx context.Context, serve func(context.Context) error) error {
 	if w.admin == nil {
 		return serve(ctx)
@@ -101,9 +103,9 @@ type frontWatch struct {
 	metrics *metrics.Front
 }
 
-func (o *nodeOptions) watchFront(ctx context.Context, log *slog.Logger) (*frontWatch, error) {
-	m := metrics.NewFront(buildVersion())
-	w, err := o.watch(ctx, "distinfer-front", -1, log, m.Handler(log))
+func (o *Options) watchFront(ctx context.Context) (*frontWatch, error) {
+	m := metrics.NewFront(o.Version)
+	w, err := o.watch(ctx, "distinfer-front", -1, m.Handler(o.Log))
 	return &frontWatch{w, m}, err
 }
 
@@ -138,9 +140,9 @@ type stageWatch struct {
 	metrics *metrics.Stage
 }
 
-func (o *stageOptions) watchStage(ctx context.Context, log *slog.Logger) (*stageWatch, error) {
-	m := metrics.NewStage(buildVersion(), o.Rank)
-	w, err := o.watch(ctx, "distinfer-stage", o.Rank, log, m.Handler(log))
+func (o *StageOptions) watchStage(ctx context.Context) (*stageWatch, error) {
+	m := metrics.NewStage(o.Version, o.Rank)
+	w, err := o.watch(ctx, "distinfer-stage", o.Rank, m.Handler(o.Log))
 	return &stageWatch{w, m}, err
 }
 
@@ -151,34 +153,4 @@ func (w *stageWatch) observe(c *stage.Config) {
 		c.Next.Stats, c.Stats = w.traces.Calls(), w.traces.Answers()
 		c.Listener = stage.Tee(c.Listener, w.traces.Runs())
 	}
-}
-
-// tracesWanted reports whether the environment asks for traces, by the names that
-// OpenTelemetry gives.
-func tracesWanted() bool {
-	switch os.Getenv("OTEL_TRACES_EXPORTER") {
-	case "none":
-		return false
-	case "":
-		return os.Getenv("OTEL_SDK_DISABLED") != "true" &&
-			(os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "")
-	}
-	return os.Getenv("OTEL_SDK_DISABLED") != "true"
-}
-
-func openTraces(ctx context.Context, service string, rank int, log *slog.Logger) (*tracing.Tracer, error) {
-	if e := os.Getenv("OTEL_TRACES_EXPORTER"); e != "" && e != "otlp" {
-		return nil, usageError{fmt.Errorf("OTEL_TRACES_EXPORTER is %q; it can be otlp or none", e)}
-	}
-	protocol := tracing.HTTP
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
-		if p := os.Getenv(name); p != "" {
-			var err error
-			if protocol, err = tracing.ParseProtocol(p); err != nil {
-				return nil, usageError{fmt.Errorf("%s is %w", name, err)}
-			}
-			break
-		}
-	}
-	return tracing.Open(ctx, tracing.Config{Protocol: protocol, Service: service, Version: buildVersion(), Rank: rank, Log: log})
 }

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -52,7 +52,7 @@ func (m stageMemory) forRuns(inUse, resident int64) int64 {
 // memoryShare is how much memory the process of a stage may use: its weights, and a part
 // of what is left beside those of all processes on this machine that hold the bundle or
 // are its front. It is 0 when the system does not tell. root is the root of the file system.
-func (o *stageOptions) memoryShare(ctx context.Context, root host.Root, b *bundle.Bundle, listen string) int64 {
+func (o *StageOptions) memoryShare(ctx context.Context, root host.Root, b *bundle.Bundle, listen string) int64 {
 	if o.MaxMemory > 0 {
 		return o.MaxMemory
 	}
@@ -75,7 +75,7 @@ func (o *stageOptions) memoryShare(ctx context.Context, root host.Root, b *bundl
 
 // stagesHere are the processes of stages on this machine, as far as can be told, and the
 // bytes of their weights.
-func (o *stageOptions) stagesHere(ctx context.Context, b *bundle.Bundle) (processes int, weights int64) {
+func (o *StageOptions) stagesHere(ctx context.Context, b *bundle.Bundle) (processes int, weights int64) {
 	addresses, err := o.Stages.ForStages(len(b.Stages))
 	if err != nil {
 		return 1, b.Stages[o.Rank].ParameterBytes
@@ -95,7 +95,7 @@ type stageBudget struct {
 
 // newStageBudget makes the arena that the stage's model is to be loaded into; nil when
 // the system does not tell how much memory there is.
-func (o *stageOptions) newStageBudget(ctx context.Context, library *ort.Library, b *bundle.Bundle, listen string) (*stageBudget, error) {
+func (o *StageOptions) newStageBudget(ctx context.Context, library *ort.Library, b *bundle.Bundle, listen string) (*stageBudget, error) {
 	share := o.memoryShare(ctx, host.Here, b, listen)
 	if share == 0 {
 		return nil, nil
@@ -137,7 +137,7 @@ func (b *stageBudget) apply(c *stage.Config, entry bundle.Stage, log *slog.Logge
 	m := b.memory
 	runs := m.forRuns(inUse, resident)
 	if runs == leastRuns {
-		log.Warn("there is hardly any memory for what runs compute; give the stage more with --max-memory, or fewer layers", "may_use", size(m.share), "resident", size(resident))
+		log.Warn("there is hardly any memory for what runs compute; give the stage more memory, or fewer layers", "may_use", size(m.share), "resident", size(resident))
 	}
 	c.MaxMessage, c.MaxHeld = b.message(c.MaxMessage), m.tensors
 	c.Budget = budget.New(budget.Config{
@@ -170,12 +170,24 @@ func (b *stageBudget) close() {
 	}
 }
 
-// explain says what to do about a model that does not fit.
+// A MemoryError says that a model does not fit into what its stage may use.
+type MemoryError struct {
+	May int64 // bytes
+	Err error
+}
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("%v; the stage may use %s: give it more, or split the model into more stages", e.Err, size(e.May))
+}
+
+func (e *MemoryError) Unwrap() error { return e.Err }
+
+// explain makes a *MemoryError of the error of a model that does not fit.
 func (b *stageBudget) explain(err error) error {
 	if b == nil || !ort.IsMemory(err) {
 		return err
 	}
-	return fmt.Errorf("%w; the stage may use %s: raise --max-memory, or split the model into more stages", err, size(b.memory.share))
+	return &MemoryError{b.memory.share, err}
 }
 
 // goMemory is what Go has of the system, in bytes.
