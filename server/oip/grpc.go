@@ -119,7 +119,7 @@ func toStatus(err error) error {
 	return rpc.Status(err, nil)
 }
 
-// log writes a line a call.
+// log logs one line a call.
 func (s *Server) log(ctx context.Context, method string, took time.Duration, err error) {
 	level := slog.LevelInfo
 	attrs := []slog.Attr{slog.String("method", method), slog.String("code", status.Code(err).String()), slog.Duration("took", took.Round(time.Microsecond))}
@@ -134,8 +134,8 @@ func (s *Server) log(ctx context.Context, method string, took time.Duration, err
 }
 
 // Serve serves the protocol over gRPC on a listener, with the standard health service and
-// reflection, until ctx ends; then it finishes the calls under way and returns nil. It
-// closes the listener.
+// reflection, until ctx ends. Then it finishes the calls in flight and returns nil. It closes
+// the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := s.grpcServer(ctx)
 	defer server.Stop()
@@ -161,8 +161,8 @@ func (s *Server) grpcServer(ctx context.Context) *grpc.Server {
 	return server
 }
 
-// stream runs the handler of a stream, which ends when the server is to stop: those of
-// health watches and reflection have no end of their own.
+// stream runs the handler of a stream, which ends when the server stops: health watches and
+// reflection have no end of their own.
 func (s *Server) stream(stopping context.Context) grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 		if err := s.allow(stream.Context()); err != nil {

@@ -27,7 +27,7 @@ func BenchmarkParseRequest(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
-				in, err := parseRequest(body)
+				in, err := parseJSON(body)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -61,8 +61,8 @@ func messagesIn(b []byte, depth int) (n int) {
 }
 
 // fromMessage reads a request.
-func fromMessage(e *entry, in *oippb.ModelInferRequest, allowed time.Duration) (*question, error) {
-	q := &question{inputs: tensor.Bag{}}
+func fromMessage(e *entry, in *oippb.ModelInferRequest, allowed time.Duration) (*request, error) {
+	q := &request{inputs: tensor.Bag{}}
 	params := fromMessageParameters(in.GetParameters())
 	err := params.check("the request")
 	if err != nil {
@@ -246,7 +246,7 @@ func toMessage(e *entry, id string, typed bool, outputs []tensor.Spec, answer []
 		size += int(t.Bytes())
 	}
 	if size > math.MaxInt32 {
-		return nil, errcode.Errorf(errcode.TooLarge, "the outputs take %d bytes, more than a message can have; name those that you need", size)
+		return nil, errcode.Errorf(errcode.TooLarge, "the outputs take %d bytes, more than a message can have; name the outputs that you need", size)
 	}
 	return out, nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
-// Parameters are those of a request, an input or an output, whichever way they came:
+// Parameters are those of a request, an input or an output, over HTTP or gRPC:
 // bool, int64, uint64, float64 and string, and nil for what is none of these. Those that
 // mean nothing here are left alone, as the protocol has it.
 type parameters map[string]any

@@ -9,14 +9,14 @@ import (
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
-// How many runs of tensors are under way at a time, and how many may wait for that.
-// Nothing batches them; what the stages cannot compute at once waits there.
+// Limits of runs of tensors: in flight, and waiting for that. Nothing batches them; stages queue what
+// they cannot compute at once.
 const (
 	runsAtOnce = 16
 	runsQueued = 64
 )
 
-// A limited Runner runs once the limiter lets it.
+// A limited Runner runs once the limiter admits it.
 type limited struct {
 	limiter *limiter.Limiter
 	pipeline.Runner
