@@ -14,8 +14,13 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// A Runner turns named input tensors into named output tensors. It is safe for concurrent use. It
-// must not change its input. Its output may share memory with the input.
+// A Runner turns named input tensors into named output tensors. It is safe for concurrent use.
+// It must not change its input, and what it returns may share memory with that, but not with
+// what other runs return.
+//
+// An input that is missing or does not fit is an errcode.Invalid that names it; tensors that are
+// not its inputs are left alone. A run whose ctx ends fails, with the code Canceled or Deadline.
+// Package pipelinetest has the tests of all this.
 type Runner interface {
 	Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error)
 }

@@ -232,7 +232,7 @@ func receive(why string, from <-chan struct{}) error {
 // text is all of a bag.
 func text(b tensor.Bag) (all []string) {
 	for _, name := range b.Names() {
-		all = append(all, fmt.Sprint(name, b[name].DType, b[name].Shape, b[name].Data, b[name].Strs))
+		all = append(all, fmt.Sprintf("%s %s %v %v %q", name, b[name].DType, b[name].Shape, b[name].Data, b[name].Strs))
 	}
 	return all
 }

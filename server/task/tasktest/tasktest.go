@@ -2,6 +2,7 @@
 package tasktest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -74,7 +75,7 @@ const (
 )
 
 func (f *fixture) send(method, path, contentType, body string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(context.Background(), method, path, strings.NewReader(body))
 	r.Header.Set("Content-Type", contentType)
 	w := httptest.NewRecorder()
 	f.front.ServeHTTP(w, r)
@@ -206,7 +207,7 @@ func (f *fixture) streamed(t *testing.T, path string, lines ...string) (answers 
 	if w.Code != http.StatusOK || len(answers) != len(lines) {
 		t.Fatalf("%s: %d, %d answers to %d lines: %.300s", path, w.Code, len(answers), len(lines), w.Body)
 	}
-	return answers, w.Result().Trailer //nolint:bodyclose // it is a recorder's
+	return answers, w.Result().Trailer
 }
 
 func (f *fixture) lines(t *testing.T) {
@@ -371,7 +372,7 @@ func (f *fixture) label(t *testing.T) {
 	if w.Code != http.StatusOK || !slices.Contains(labeller.Labels(), got) {
 		t.Errorf("%d %s, of the labels %q", w.Code, got, labeller.Labels())
 	}
-	r := httptest.NewRequest(http.MethodGet, "/?text="+neturl.QueryEscape(f.Texts[0]), nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/?text="+neturl.QueryEscape(f.Texts[0]), nil)
 	r.Header.Set("Accept", jsonType)
 	all := httptest.NewRecorder()
 	f.front.ServeHTTP(all, r)

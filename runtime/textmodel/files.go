@@ -1,0 +1,58 @@
+package textmodel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/text"
+)
+
+// Files are what a bundle holds for models that read texts.
+type Files struct {
+	Tokenizer       *text.Tokenizer // as its file says
+	Config          *text.Config
+	TokenizerConfig *text.TokenizerConfig // nil when there is none
+
+	// Length is the most tokens of a text by a file of the model's task, which counts for
+	// more than tokenizer_config.json and tokenizer.json; 0 is for no such file.
+	Length int
+	Limits Limits
+}
+
+// Read reads the text files of a bundle. It fails with bundle.ErrNoFile when one is
+// missing.
+func Read(b *bundle.Bundle) (Files, error) {
+	tokenizer, err := Tokenizer(b)
+	if err != nil {
+		return Files{}, err
+	}
+	files := Files{Tokenizer: tokenizer}
+	if files.Config, err = load(b, bundle.ConfigName, text.LoadConfig); err != nil {
+		return Files{}, err
+	}
+	files.TokenizerConfig, err = load(b, bundle.TokenizerConfigName, text.LoadTokenizerConfig)
+	if errors.Is(err, bundle.ErrNoFile) {
+		return files, nil
+	}
+	return files, err
+}
+
+// Tokenizer loads the bundle's tokenizer, as its file says.
+func Tokenizer(b *bundle.Bundle) (*text.Tokenizer, error) {
+	return load(b, bundle.TokenizerName, text.LoadTokenizer)
+}
+
+// load reads a file of the bundle.
+func load[T any](b *bundle.Bundle, name string, read func(io.Reader) (T, error)) (t T, err error) {
+	data, err := b.ReadFile(name)
+	if err != nil {
+		return t, err
+	}
+	if t, err = read(bytes.NewReader(data)); err != nil {
+		return t, fmt.Errorf("bundle %s: %w", b.Dir, err)
+	}
+	return t, nil
+}
