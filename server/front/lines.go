@@ -52,7 +52,7 @@ func (l *lineReader) nothing(n int) error {
 	return l.ctx.Err()
 }
 
-// piece reads a line, and then those that are there already, up to so many. It ends
+// piece reads a line, and then lines that are there already, up to a number. It ends
 // with io.EOF, or why no more can be read, together with the last lines.
 func (l *lineReader) piece(most int) (lines []line, err error) {
 	for size := 0; len(lines) < most && size < maxPiece; {

@@ -48,7 +48,7 @@ func (f *Front) current() Task {
 	return m.Texts.Task
 }
 
-// of is the document while the model has the task that current tells.
+// of is the document while the model has the task that current returns.
 func (d *document) of(current func() Task) (*httpx.Document, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Limits of connections, which docs/reference/http.md tells of.
+// Limits of connections, which docs/reference/http.md lists.
 const (
 	headerTime = 10 * time.Second // for a request's headers
 	bodyTime   = time.Minute      // for its body; of a stream, for each line

@@ -30,7 +30,7 @@ const (
 
 // Bodies bounds the memory of all bodies that are received or read. A body acquires memory as
 // its bytes come. So clients that send much and slowly keep out others that do the same, but
-// nobody else, and those that hold the most or send nothing are evicted.
+// nobody else, and the bodies that hold the most or make no progress are evicted.
 type Bodies struct {
 	max    int64
 	shares *limiter.Shares

@@ -27,7 +27,7 @@ type responseCoding struct {
 	pool sync.Pool
 }
 
-// responseCodings are those there are, the preferred one first. Their level is the fastest.
+// responseCodings are the codings of responses, the preferred one first, at their fastest level.
 var responseCodings = []*responseCoding{
 	{name: []string{"gzip"}, pool: sync.Pool{New: func() any {
 		c, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid

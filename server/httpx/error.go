@@ -83,8 +83,8 @@ func Fail(w http.ResponseWriter, err error) { WriteJSON(w, PrepareError(w, err),
 // FailPlain answers with an error in a line of plain text.
 func FailPlain(w http.ResponseWriter, err error) { WritePlain(w, PrepareError(w, err), err.Error()) }
 
-// Note gives an error to the writer, of those that were put around each other, that has a
-// method Note: the one that logs the request.
+// Note gives an error to the first of the wrapped writers that has a method Note: the one that logs
+// the request.
 func Note(w http.ResponseWriter, err error) {
 	if n, ok := Find[interface{ Note(error) }](w); ok {
 		n.Note(err)

@@ -10,28 +10,28 @@ import (
 	"github.com/distinfer/distinfer/server/replica"
 )
 
-// Watch tells of the model that use returns, as it is whenever Prometheus asks.
+// Watch adds gauges of the model that use returns, read whenever Prometheus asks.
 func (f *Front) Watch(use func() (_ front.Model, done func())) {
-	f.registry.MustRegister(collector(func(tell func(prometheus.Metric)) {
+	f.registry.MustRegister(collector(func(add func(prometheus.Metric)) {
 		m, done := use()
 		defer done()
 		if m.Bundle == nil { // the front is closed
 			return
 		}
-		tell(bundleOf(m.Bundle))
+		add(bundleOf(m.Bundle))
 		if m.Texts != nil {
 			s := m.Texts.Batcher.Stats()
-			tell(queueTexts.of(float64(s.Waiting)))
-			tell(textsInFlight.of(float64(s.Busy)))
-			tell(batchesInFlight.of(float64(s.UnderWay)))
-			tell(batchesTarget.of(float64(s.Flight)))
+			add(queueTexts.of(float64(s.Waiting)))
+			add(textsInFlight.of(float64(s.Busy)))
+			add(batchesInFlight.of(float64(s.UnderWay)))
+			add(batchesTarget.of(float64(s.Flight)))
 		}
 		for rank, replicas := range m.Replicas() {
 			for _, r := range replicas {
 				at := []string{strconv.Itoa(rank), r.Address}
-				tell(replicaHealthy.of(is(r.Condition == replica.Ready && !r.Resting), at...))
-				tell(replicaEjected.of(is(r.Resting), at...))
-				tell(replicaCalls.of(float64(r.Calls), at...))
+				add(replicaHealthy.of(is(r.Condition == replica.Ready && !r.Resting), at...))
+				add(replicaEjected.of(is(r.Resting), at...))
+				add(replicaCalls.of(float64(r.Calls), at...))
 			}
 		}
 	}))
@@ -81,9 +81,9 @@ func is(b bool) float64 {
 	return 0
 }
 
-// A collector tells what there is at the time. It describes nothing, since which
-// series there are depends on that.
-type collector func(tell func(prometheus.Metric))
+// A collector adds the metrics of the moment. It describes none, since which series there are
+// depends on the moment.
+type collector func(add func(prometheus.Metric))
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(chan<- *prometheus.Desc) {}

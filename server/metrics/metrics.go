@@ -1,7 +1,6 @@
-// Package metrics counts and measures what the front and the stages tell of themselves,
-// and gives it to Prometheus. It owns the names, which docs/reference/metrics.md lists, and is the
-// only one that knows Prometheus: what is measured has hooks of its own, to which the
-// types of this package fit.
+// Package metrics counts and measures what fronts and stages report, and serves it to Prometheus.
+// It owns the names of metrics, which docs/reference/metrics.md lists. It is the only package that
+// knows Prometheus: others have listeners, for which this one has functions.
 //
 // No label holds what a client sent.
 package metrics
@@ -26,7 +25,7 @@ var Description []byte
 // A set is the metrics of a process.
 type set struct{ registry *prometheus.Registry }
 
-// newSet has what every process tells: itself, Go, and which version this is.
+// newSet has the metrics of every process: its own, Go's, and the version.
 func newSet(version string) set {
 	s := set{prometheus.NewRegistry()}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -37,24 +36,24 @@ func newSet(version string) set {
 	return s
 }
 
-// Handler answers Prometheus, in whichever of its formats it asks for.
+// Handler answers Prometheus, in the format that it prefers.
 func (s set) Handler(log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
-		ErrorHandling:       promhttp.ContinueOnError, // what can be told is better than nothing
+		ErrorHandling:       promhttp.ContinueOnError, // some metrics are better than none
 		MaxRequestsInFlight: 4,
-		DisableCompression:  true, // what it is given to does that for all routes
+		DisableCompression:  true, // httpx.Compress does that for all routes
 	})
 }
 
-// The buckets of those who cannot read native histograms.
+// The buckets for readers without native histograms.
 var (
 	secondBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	textBuckets   = prometheus.ExponentialBuckets(1, 2, 8)  // to 128
 	tokenBuckets  = prometheus.ExponentialBuckets(16, 2, 9) // to 4096
 )
 
-// histogram says that one is both native, where a bucket is 10 % wide, and classic.
+// histogram makes options of a histogram that is both native, with buckets 10 % wide, and classic.
 func histogram(name, help string, buckets []float64) prometheus.HistogramOpts {
 	return prometheus.HistogramOpts{
 		Name: name, Help: help, Buckets: buckets,

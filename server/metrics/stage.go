@@ -67,20 +67,20 @@ func (s *Stage) runEnded(_ context.Context, r stage.Run) {
 	}
 }
 
-// Watch tells of a stage, as it is whenever Prometheus asks. b is nil for one without
+// Watch adds gauges of a stage, read whenever Prometheus asks. b is nil for one without
 // a bundle, and load how long it took to load.
 func (s *Stage) Watch(server *stage.Server, b *bundle.Bundle, load time.Duration) {
-	s.ranked.MustRegister(collector(func(tell func(prometheus.Metric)) {
+	s.ranked.MustRegister(collector(func(add func(prometheus.Metric)) {
 		now := server.Stats()
-		tell(stageInFlight.of(float64(now.Here)))
-		tell(stageComputing.of(float64(now.Running)))
-		tell(stageWaiting.of(float64(now.Waiting)))
-		tell(stageBytes.of(float64(now.Held)))
-		tell(stageThreads.of(float64(server.Threads)))
+		add(stageInFlight.of(float64(now.Here)))
+		add(stageComputing.of(float64(now.Running)))
+		add(stageWaiting.of(float64(now.Waiting)))
+		add(stageBytes.of(float64(now.Held)))
+		add(stageThreads.of(float64(server.Threads)))
 		if b != nil {
-			tell(bundleOf(b))
-			tell(stageWeights.of(float64(b.Stages[server.Rank].ParameterBytes)))
-			tell(stageLoad.of(load.Seconds()))
+			add(bundleOf(b))
+			add(stageWeights.of(float64(b.Stages[server.Rank].ParameterBytes)))
+			add(stageLoad.of(load.Seconds()))
 		}
 	}))
 }

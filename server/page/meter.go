@@ -135,8 +135,8 @@ func (s *Stage) ready() int {
 	return n
 }
 
-// read tells of an answer in milliseconds. What the caller of a stage waited and the stage
-// does not account for was spent on the way.
+// read converts an answer to milliseconds. The time that a stage's caller waited and the stage does
+// not account for was spent on the way.
 func read(a batch.Timing, ago time.Duration) *Last {
 	l := &Last{Ago: ms(ago), Texts: a.Texts, Tokenize: ms(a.Encoding), Waiting: ms(a.Waiting), Took: ms(a.Batch)}
 	caller := a.Batch
