@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/textfile"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/cluster"
 	"github.com/distinfer/distinfer/server/node"
 	"github.com/distinfer/distinfer/server/supervisor"
@@ -38,6 +39,7 @@ func remedy(err error) string {
 		memory   *node.MemoryError
 		task     *node.TaskError
 		table    *textfile.ColumnError
+		tokens   *textmodel.MaxTokensError
 	)
 	switch {
 	case errors.As(err, &count), errors.As(err, &rank):
@@ -48,6 +50,8 @@ func remedy(err error) string {
 		return "say where to listen with --listen host:port"
 	case errors.As(err, &table) && table.Column == "":
 		return "name it with --column"
+	case errors.As(err, &tokens):
+		return "choose another number with --max-tokens"
 	case errors.As(err, &insecure):
 		return encryption[insecure.With] + ", or say --insecure if the network is as good as this machine"
 	case errors.As(err, &port):

@@ -17,13 +17,6 @@ type Classifier struct {
 	config *text.Config
 }
 
-// An Answer is that to one text: all labels by descending score, or why there are none.
-type Answer struct {
-	Results   []text.Result
-	Truncated bool // the model read a part of the text only
-	Err       error
-}
-
 // Open makes a classifier of a bundle and a Runner that computes the bundle's model. It
 // fails with bundle.ErrNoFile when a text file is missing, and as New does.
 func Open(b *bundle.Bundle, runner pipeline.Runner) (*Classifier, error) {
@@ -76,14 +69,4 @@ func (c *Classifier) Results(a textmodel.Answer, by text.Function) ([]text.Resul
 		return nil, a.Err
 	}
 	return c.config.Results(a.Values, by)
-}
-
-// Answers reads the model's answers to several texts.
-func (c *Classifier) Answers(computed []textmodel.Answer) []Answer {
-	answers := make([]Answer, len(computed))
-	for i, a := range computed {
-		answers[i].Truncated = a.Tokens.Truncated
-		answers[i].Results, answers[i].Err = c.Results(a, text.ByConfig)
-	}
-	return answers
 }

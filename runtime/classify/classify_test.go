@@ -14,6 +14,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
@@ -27,6 +28,21 @@ func classifier(t testing.TB, m classifytest.Model, s *classifytest.Sums) *Class
 		t.Fatal(err)
 	}
 	return c
+}
+
+// An Answer is what a text gets: labels by descending score, or why there are none.
+type Answer struct {
+	Results []text.Result
+	Err     error
+}
+
+// read reads what was computed.
+func read(c *Classifier, computed []textmodel.Answer) []Answer {
+	answers := make([]Answer, len(computed))
+	for i, a := range computed {
+		answers[i].Results, answers[i].Err = c.Results(a, text.ByConfig)
+	}
+	return answers
 }
 
 // answer has texts answered as one batch, as far as they can be tokenised.
@@ -50,7 +66,7 @@ func answer(t testing.TB, c *Classifier, texts []string) ([]Answer, error) {
 		if err != nil {
 			return answers, err
 		}
-		for k, a := range c.Answers(computed) {
+		for k, a := range read(c, computed) {
 			answers[places[k]] = a
 		}
 		places = places[len(some):]
@@ -347,7 +363,7 @@ func TestPairsAreReadAsOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantAnswer(t, "a pair", c.Answers(computed)[0], [2]float64{11 + 2*12 + 3*13, 3})
+	wantAnswer(t, "a pair", read(c, computed)[0], [2]float64{11 + 2*12 + 3*13, 3})
 }
 
 func TestLabelsAreThoseOfTheConfig(t *testing.T) {

@@ -19,6 +19,20 @@ type Limits struct {
 	Refuse bool
 }
 
+// A MaxTokensError says that texts cannot be cut to Limits.MaxTokens: the model's special tokens
+// alone are more.
+type MaxTokensError struct {
+	MaxTokens int
+	Err       error
+}
+
+func (e *MaxTokensError) Error() string {
+	return fmt.Sprintf("cut texts to %d tokens: %v", e.MaxTokens, e.Err)
+}
+
+// Unwrap returns the tokenizer's error.
+func (e *MaxTokensError) Unwrap() error { return e.Err }
+
 // DefaultMaxTokens is the most tokens of a text where neither a file nor the operator names
 // a limit. It is what most encoders that read any length were trained with, at most; the
 // memory that a model takes grows with the square of it.
@@ -77,7 +91,7 @@ func limit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
 	}
 	if n := files.Limits.MaxTokens; n > 0 {
 		if t, err = within(t, n, left); err != nil {
-			return nil, fmt.Errorf("--max-tokens %d: %w", n, err)
+			return nil, &MaxTokensError{n, err}
 		}
 	} else if _, truncates := t.MaxLength(); !truncates {
 		return within(t, DefaultMaxTokens, left)
