@@ -55,7 +55,7 @@ func serve(ctx context.Context, o options) (_ *testbed, err error) {
 	addresses := [][]string{c.Addresses[0], {between.Address}}
 	for _, e := range encoding.Encodings() {
 		s := &side{encoding: e}
-		if s.pipeline, err = stage.NewPipeline(c.bundle.ID, addresses, stage.Options{MaxMessage: 64 << 20, Wire: e, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		if s.pipeline, err = stage.NewPipeline(c.bundle.ID, addresses, stage.Options{MaxMessage: 64 << 20, Encoding: e, Log: slog.New(slog.DiscardHandler)}); err != nil {
 			return nil, err
 		}
 		c.sides = append(c.sides, s)

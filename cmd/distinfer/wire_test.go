@@ -213,7 +213,7 @@ func TestAPythonClientSendsAndAsksForNarrowTensors(t *testing.T) {
 	shape := []int64{1, int64(len(e.IDs))}
 	request := message(t, dir, tensor.Bag{"input_ids": tensor.Of(shape, e.IDs), "attention_mask": tensor.Of(shape, e.AttentionMask)}, second)
 	for encoding, bound := range map[string]float64{"": 1e-4, "float32": 1e-4, "float16": 2e-2, "int8": 0.3} {
-		request.Wire = encoding
+		request.Encoding = encoding
 		got, err := tensor.As[float32](f.compute(t, first, request)["logits"])
 		if err != nil {
 			t.Fatal(err)
@@ -224,7 +224,7 @@ func TestAPythonClientSendsAndAsksForNarrowTensors(t *testing.T) {
 			}
 		}
 	}
-	request.Wire = "float8"
+	request.Encoding = "float8"
 	f.refused(t, first, request, "FAILED_PRECONDITION", "mismatch", `"float8"`)
 
 	// Python narrows, the stage widens, Python gets the float32 back. These numbers are

@@ -39,7 +39,7 @@ type Timing struct {
 	Computed time.Duration
 	Next     time.Duration // from sending to the next stage until its answer was there
 	Total    time.Duration // from the request having arrived until the answer was ready
-	Replays  int           // calls of the next stage that failed and were made again
+	Retries  int           // calls of the next stage that failed and were made again
 
 	// Machine is the same for stages that share processors, of which there are so
 	// many. AtOnce is how many runs the stage computes at a time.

@@ -77,7 +77,7 @@ func holds(d *stagepb.DescribeResponse) *Holds {
 		Running: int(d.GetRunning()), Waiting: int(d.GetWaiting()), Starved: d.GetStarved(),
 	}
 	for _, e := range encoding.Encodings() {
-		if slices.Contains(d.GetWires(), string(e)) {
+		if slices.Contains(d.GetEncodings(), string(e)) {
 			h.Wires = append(h.Wires, string(e))
 		}
 	}

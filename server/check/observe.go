@@ -61,7 +61,7 @@ func Observe(ctx context.Context, c Config) (Observation, error) {
 		Distinfer: c.Version, Protocol: stage.Protocol, TLS: c.Options.TLS != nil, Ranks: len(c.Stages), ExpectedBundle: c.Bundle,
 		Numbers: len(c.Numbers), Mean: mean(c.Numbers), Replicas: []Replica{}, Links: []Link{}, Paths: []Path{},
 	}
-	if e := c.Options.Wire; e != encoding.Float32 {
+	if e := c.Options.Encoding; e != encoding.Float32 {
 		o.Wire = string(e)
 	}
 	all := c.lookAtAll(ctx)

@@ -165,7 +165,7 @@ func (f *Front) batchEnded(b batch.Batch) {
 		r.wait.Observe(t.Waited.Seconds())
 		r.compute.Observe(t.Computed.Seconds())
 		r.network.Observe(max(0, call-t.Total).Seconds())
-		r.retries.Add(float64(max(0, t.Replays)))
+		r.retries.Add(float64(max(0, t.Retries)))
 		call = t.Next
 	}
 }

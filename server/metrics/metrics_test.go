@@ -90,7 +90,7 @@ func aFront(t *testing.T) map[string]*dto.MetricFamily {
 	m.Batches().Answered(3, batch.Timing{Encoding: time.Millisecond, Waiting: 2 * time.Millisecond})
 	m.Batches().BatchEnded(batch.Batch{Err: context.Canceled})
 	m.Batches().BatchEnded(batch.Batch{Texts: 3, Tokens: 30, Padding: 6, Took: 10 * time.Second, Stages: []pipeline.Timing{
-		{Rank: 0, Computed: time.Second, Next: 6 * time.Second, Total: 8 * time.Second, Replays: 1},
+		{Rank: 0, Computed: time.Second, Next: 6 * time.Second, Total: 8 * time.Second, Retries: 1},
 		{Rank: 1 << 40, Waited: 2 * time.Second, Computed: 3 * time.Second, Total: 5 * time.Second},
 	}})
 	return families(t, m.Handler(slog.New(slog.DiscardHandler)))
@@ -101,7 +101,7 @@ func aStage(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	m := metrics.NewStage("v1", 1)
 	m.Watch(stage.NewServer(stage.Config{Rank: 1, Threads: 2, Runs: 2, MaxMessage: 1 << 20}), held, 5*time.Second)
-	m.Runs().RunEnded(t.Context(), stage.Run{In: 100, Out: 200, Timing: pipeline.Timing{Waited: time.Second, Computed: 2 * time.Second, Next: 3 * time.Second, Replays: 4}})
+	m.Runs().RunEnded(t.Context(), stage.Run{In: 100, Out: 200, Timing: pipeline.Timing{Waited: time.Second, Computed: 2 * time.Second, Next: 3 * time.Second, Retries: 4}})
 	m.Runs().RunEnded(t.Context(), stage.Run{In: 7, Err: errcode.Errorf(errcode.Overloaded, "full")})
 	return families(t, m.Handler(slog.New(slog.DiscardHandler)))
 }

@@ -57,7 +57,7 @@ func (s *Stage) runEnded(_ context.Context, r stage.Run) {
 	s.runs.WithLabelValues(outcome).Inc()
 	s.received.Add(float64(r.In))
 	s.sent.Add(float64(r.Out))
-	s.retries.Add(float64(r.Timing.Replays))
+	s.retries.Add(float64(r.Timing.Retries))
 	if r.Timing.Computed > 0 {
 		s.wait.Observe(r.Timing.Waited.Seconds())
 		s.compute.Observe(r.Timing.Computed.Seconds())
@@ -72,14 +72,14 @@ func (s *Stage) runEnded(_ context.Context, r stage.Run) {
 func (s *Stage) Watch(server *stage.Server, b *bundle.Bundle, load time.Duration) {
 	s.ranked.MustRegister(collector(func(add func(prometheus.Metric)) {
 		now := server.Stats()
-		add(stageInFlight.of(float64(now.Here)))
+		add(stageInFlight.of(float64(now.InFlight)))
 		add(stageComputing.of(float64(now.Running)))
 		add(stageWaiting.of(float64(now.Waiting)))
-		add(stageBytes.of(float64(now.Held)))
-		add(stageThreads.of(float64(server.Threads)))
+		add(stageBytes.of(float64(now.InFlightBytes)))
+		add(stageThreads.of(float64(now.Threads)))
 		if b != nil {
 			add(bundleOf(b))
-			add(stageWeights.of(float64(b.Stages[server.Rank].ParameterBytes)))
+			add(stageWeights.of(float64(b.Stages[now.Rank].ParameterBytes)))
 			add(stageLoad.of(load.Seconds()))
 		}
 	}))

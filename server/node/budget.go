@@ -139,7 +139,7 @@ func (b *stageBudget) apply(c *stage.Config, entry bundle.Stage, log *slog.Logge
 	if runs == leastRuns {
 		log.Warn("there is hardly any memory for what runs compute; give the stage more memory, or fewer layers", "may_use", size(m.share), "resident", size(resident))
 	}
-	c.MaxMessage, c.MaxHeld = b.message(c.MaxMessage), m.tensors
+	c.MaxMessage, c.MaxInFlightBytes = b.message(c.MaxMessage), m.tensors
 	c.Budget = budget.New(budget.Config{
 		Inputs: entry.Inputs, Estimate: entry.Activations, Bytes: runs, Runs: c.Runs,
 		IsMemory: ort.IsMemory, Reclaim: b.arena.Shrink, Peak: b.peak(inUse),

@@ -60,7 +60,7 @@ func (o *FrontOptions) connect(b *bundle.Bundle, w *frontWatch) (*model, error) 
 		return nil, err
 	}
 	options := o.calls(machine)
-	options.Wire, options.Stats = o.Encoding, w.calls()
+	options.Encoding, options.Stats = o.Encoding, w.calls()
 	pipeline, err := stage.NewPipeline(b.ID, addresses, options)
 	if err != nil {
 		return nil, err

@@ -165,7 +165,7 @@ func (s *Stage) load(ctx context.Context, o *StageOptions, b *bundle.Bundle, lib
 	if says, err = limit.apply(c, b.Stages[o.Rank], o.Log); err != nil {
 		return nil, err
 	}
-	c.Help = o.helpers(ctx, pool, threads, len(b.Stages), o.Listen)
+	c.ShareThreads = o.helpers(ctx, pool, threads, len(b.Stages), o.Listen)
 	c.Stage, c.Bundle, c.Stages, c.Model = link, b.ID, len(b.Stages), b.Model.Name
 	c.Services = []func(grpc.ServiceRegistrar){transfer.NewServer(b, o.MaxMessage).Register}
 	return says, nil

@@ -15,33 +15,33 @@ import (
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
-// maxHeld is how many messages of the largest size the runs that are here may hold.
-const maxHeld = 4
+// maxInFlight is how many messages of the largest size the runs in flight may hold.
+const maxInFlight = 4
 
-// An admission says which runs are taken in: their bytes before they are decoded, then their
-// number, and then whose turn it is.
+// An admission limits runs: their bytes before they are decoded, then their number, and then
+// how many are computed at once.
 type admission struct {
-	held  *limiter.Limiter // bytes of messages, and once they are decoded of their tensors
-	here  *limiter.Limiter // runs
-	slots *limiter.Limiter // runs that are computed
+	bytes    *limiter.Limiter // of messages, and once they are decoded of their tensors
+	inFlight *limiter.Limiter // runs
+	slots    *limiter.Limiter // runs that are computed
 
-	large atomic.Bool // whether much was held since memory was given back
+	large atomic.Bool // whether a large run ended since memory was given back
 }
 
 func newAdmission(c *Config) admission {
-	held := c.MaxHeld
-	if held == 0 {
-		held = maxHeld * int64(c.MaxMessage)
+	bytes := c.MaxInFlightBytes
+	if bytes == 0 {
+		bytes = maxInFlight * int64(c.MaxMessage)
 	}
 	return admission{
-		held:  limiter.New(held, 0),
-		here:  limiter.New(int64(c.Runs+c.MaxQueue), 0),
-		slots: limiter.New(int64(c.Runs), math.MaxInt64), // here bounds those who wait
+		bytes:    limiter.New(bytes, 0),
+		inFlight: limiter.New(int64(c.Runs+c.MaxQueue), 0),
+		slots:    limiter.New(int64(c.Runs), math.MaxInt64), // inFlight bounds how many wait
 	}
 }
 
-// receive makes a request to be decoded, whose message is admitted by its length before that.
-// Whoever receives it has it leave.
+// receive prepares a request to be decoded, whose message is admitted by its length before
+// that. The caller has it leave in the end.
 func (a *admission) receive(into *request) { into.admission = a }
 
 // take admits a message of n bytes, which is not to be decoded when it is not taken.
@@ -49,7 +49,7 @@ func (r *request) take(n int64) bool {
 	if r.admission == nil {
 		return true
 	}
-	if !r.admission.held.TryAcquire(n) {
+	if !r.admission.bytes.TryAcquire(n) {
 		r.untaken = true
 		return false
 	}
@@ -63,7 +63,7 @@ func (r *request) leave() {
 	if a == nil {
 		return
 	}
-	a.held.Release(r.weight)
+	a.bytes.Release(r.weight)
 	if r.weight >= largeWeight {
 		a.large.Store(true)
 	}
@@ -71,13 +71,13 @@ func (r *request) leave() {
 	a.giveBack()
 }
 
-// holds notes what a run holds from now on. More than there is room for is not counted.
+// holds notes what a run holds from now on. What is more than the capacity is not counted.
 func (r *request) holds(bag tensor.Bag) (n int64) {
 	n = bytesOf(bag)
 	if r.admission == nil {
 		return n
 	}
-	held := r.admission.held
+	held := r.admission.bytes
 	switch {
 	case n < r.weight:
 		held.Release(r.weight - n)
@@ -100,21 +100,21 @@ func (s *Server) admit(in *request) (leave func(), err error) {
 	if in.untaken {
 		return nil, s.full()
 	}
-	if !s.here.TryAcquire(1) {
-		return nil, errcode.Errorf(errcode.Overloaded, "stage %d has %d runs already; send fewer at a time, or raise its --max-queue", s.Rank, s.Runs+s.MaxQueue)
+	if !s.inFlight.TryAcquire(1) {
+		return nil, errcode.Errorf(errcode.Overloaded, "stage %d has %d runs already; send fewer at a time, or raise its --max-queue", s.config.Rank, s.config.Runs+s.config.MaxQueue)
 	}
 	if n := in.holds(in.tensors); in.admission != nil && n > in.weight {
-		s.here.Release(1)
+		s.inFlight.Release(1)
 		return nil, s.full()
 	}
-	return func() { s.here.Release(1) }, nil
+	return func() { s.inFlight.Release(1) }, nil
 }
 
 func (s *Server) full() error {
-	return errcode.Errorf(errcode.Overloaded, "stage %d holds %d bytes for other runs already; send fewer at a time, or raise its --max-message", s.Rank, s.held.InUse())
+	return errcode.Errorf(errcode.Overloaded, "stage %d holds %d bytes for other runs already; send fewer at a time, or raise its --max-message", s.config.Rank, s.bytes.InUse())
 }
 
-// slot waits for a place among the runs that are computed.
+// slot waits until a run may be computed.
 func (s *Server) slot(ctx context.Context) (release func(), err error) { return s.acquire(ctx, 1) }
 
 // allSlots waits until nothing is computed, and has that stay so until release.
@@ -131,19 +131,19 @@ func (s *Server) acquire(ctx context.Context, n int64) (release func(), err erro
 
 const (
 	// largeWeight is how many bytes of a run are worth giving back to the system, and
-	// giveBackAfter how long nothing may be held before that.
+	// giveBackAfter how long nothing may be in flight before that.
 	largeWeight   = 16 << 20
 	giveBackAfter = 5 * time.Second
 )
 
-// giveBack gives memory back to the system when nothing is held after large runs, which the
+// giveBack gives memory back to the system when nothing is in flight after large runs, which the
 // runtime would do after minutes.
 func (a *admission) giveBack() {
-	if a.held.InUse() > 0 || !a.large.CompareAndSwap(true, false) {
+	if a.bytes.InUse() > 0 || !a.large.CompareAndSwap(true, false) {
 		return
 	}
 	time.AfterFunc(giveBackAfter, func() {
-		if a.held.InUse() == 0 {
+		if a.bytes.InUse() == 0 {
 			debug.FreeOSMemory()
 		}
 	})

@@ -67,18 +67,18 @@ func runAlone(srv any, stream grpc.ServerStream) error {
 // sends another message, or closes its side.
 func (s *Server) hears(ctx context.Context, stream grpc.ServerStream, want error) error {
 	heard := make(chan error, 1)
-	empty := &request{admission: &admission{held: limiter.New(0, 0)}} // not to be decoded
-	go func() { heard <- stream.RecvMsg(empty) }()                    // until the stream ends at the latest
+	empty := &request{admission: &admission{bytes: limiter.New(0, 0)}} // not to be decoded
+	go func() { heard <- stream.RecvMsg(empty) }()                     // until the stream ends at the latest
 	late := time.NewTimer(goTime)
 	defer late.Stop()
 	select {
 	case err := <-heard:
 		if !errors.Is(err, want) {
-			return errcode.Errorf(errcode.Invalid, "stage %d: the caller of a run did not send what it should (%w)", s.Rank, err)
+			return errcode.Errorf(errcode.Invalid, "stage %d: the caller of a run did not send what it should (%w)", s.config.Rank, err)
 		}
 		return nil
 	case <-late.C:
-		return &refusal{errcode.Errorf(errcode.Overloaded, "stage %d: the caller did not take its turn within %s", s.Rank, goTime)}
+		return &refusal{errcode.Errorf(errcode.Overloaded, "stage %d: the caller did not take its turn within %s", s.config.Rank, goTime)}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -86,7 +86,7 @@ func (s *Server) hears(ctx context.Context, stream grpc.ServerStream, want error
 
 // runAlone makes one call of the replica that was picked, which is to compute nothing else
 // meanwhile.
-func (l *link) runAlone(ctx context.Context, route [][]string, underWay int, in tensor.Bag) (*response, error) {
+func (l *link) runAlone(ctx context.Context, route [][]string, inFlight int, in tensor.Bag) (*response, error) {
 	c := l.client
 	defer func() {
 		c.mu.Lock()
@@ -102,10 +102,10 @@ func (l *link) runAlone(ctx context.Context, route [][]string, underWay int, in 
 	var out *response
 	begun := false
 	if err == nil {
-		out, begun, err = invokeAlone(ctx, conn, l.request(route, underWay, in))
+		out, begun, err = invokeAlone(ctx, conn, l.request(route, inFlight, in))
 	}
 	if status.Code(err) == codes.Unimplemented {
-		return l.run(ctx, route, underWay, in) // a stage of an older version
+		return l.run(ctx, route, inFlight, in) // a stage of an older version
 	}
 	l.done(started, out, err)
 	if err == nil {
@@ -153,7 +153,7 @@ const lookEvery = 20 * time.Millisecond
 // died reports whether the process that had an instance ended, as far as can be told within
 // DeadAfter: nothing listens there any more, or another process answers.
 func (l *link) died(instance string) bool {
-	ctx, cancel := context.WithTimeout(l.gone, l.client.DeadAfter)
+	ctx, cancel := context.WithTimeout(l.gone, l.client.options.DeadAfter)
 	defer cancel()
 	for {
 		_, conn, err := l.connections()

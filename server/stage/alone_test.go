@@ -304,7 +304,7 @@ func TestACallWhoseConnectionBreaksIsNotBlamed(t *testing.T) {
 	if err := receive(t, "the answer", answered); err != nil {
 		t.Error(err)
 	}
-	if p.stages[0].bad.Len() != 0 {
+	if p.stages[0].options.bad.Len() != 0 {
 		t.Error("the input is remembered")
 	}
 	ready(t, p, 2)

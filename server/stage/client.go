@@ -35,10 +35,10 @@ type Options struct {
 	TLS      func() *tls.Config
 	Insecure bool
 
-	// Wire is how the stages are to send float32 tensors to one another; empty is
+	// Encoding is how the stages are to send float32 tensors to one another; empty is
 	// float32. A replica that cannot is not used.
-	Wire   encoding.Encoding
-	narrow bool // whether what is sent is narrowed so: whether the caller is a stage
+	Encoding encoding.Encoding
+	narrow   bool // whether what is sent is narrowed so: whether the caller is a stage
 
 	// routed says that the addresses are a caller's route and not this process's own: none
 	// is watched that has never answered as a stage. told says that the caller may know why.
@@ -77,10 +77,10 @@ const ManyReplicas = "dns:///"
 // each is asked for its state several times in DeadAfter, and one that does not
 // answer is not used, and calls under way to it are made again on another.
 type Client struct {
-	Options
-	bundle bundle.ID
-	rank   int
-	names  []string // the addresses as given
+	options Options
+	bundle  bundle.ID
+	rank    int
+	names   []string // the addresses as given
 
 	mu      sync.Mutex
 	set     *replica.Set
@@ -109,7 +109,7 @@ func Dial(id bundle.ID, rank int, addresses []string, o Options) (*Client, error
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Client{
-		Options: o, bundle: id, rank: rank, names: addresses,
+		options: o, bundle: id, rank: rank, names: addresses,
 		set: replica.New(replica.DefaultPolicy), links: map[string]*link{}, changed: make(chan struct{}),
 		ctx: ctx, cancel: cancel,
 	}
@@ -136,7 +136,7 @@ func Dial(id bundle.ID, rank int, addresses []string, o Options) (*Client, error
 
 // allowed refuses what would go to another machine in plain text.
 func (c *Client) allowed(address string) error {
-	if c.TLS != nil || c.Insecure || IsLoopback(address) {
+	if c.options.TLS != nil || c.options.Insecure || IsLoopback(address) {
 		return nil
 	}
 	return errcode.Errorf(errcode.Invalid, "stage %d at %s is on another machine, and what is sent there would not be encrypted: give certificates with --tls, or allow it with --insecure", c.rank, address)
@@ -195,19 +195,19 @@ func (c *Client) resolve(single, several []string) {
 		for _, name := range several {
 			host, port, _ := net.SplitHostPort(name)
 			ctx, cancel := context.WithTimeout(c.ctx, lookupEvery)
-			ips, err := c.Lookup(ctx, host)
+			ips, err := c.options.Lookup(ctx, host)
 			cancel()
 			switch {
 			case c.ctx.Err() != nil:
 				return
 			case err != nil: // what was known may still be right
-				c.Log.Warn("cannot resolve the replicas of a stage", "stage", c.rank, "name", name, "error", err)
+				c.options.Log.Warn("cannot resolve the replicas of a stage", "stage", c.rank, "name", name, "error", err)
 			default:
 				known[name] = nil
 				for _, ip := range ips {
 					known[name] = append(known[name], target{net.JoinHostPort(ip, port), name})
 				}
-				if c.routed && len(known[name]) > maxHop {
+				if c.options.routed && len(known[name]) > maxHop {
 					known[name] = known[name][:maxHop]
 				}
 			}
@@ -277,7 +277,7 @@ func (c *Client) starved() bool {
 
 // lookAgain has replicas looked at that are not, but now and then; c.mu is held.
 func (c *Client) lookAgain() {
-	if !c.routed || c.waiting > 1 {
+	if !c.options.routed || c.waiting > 1 {
 		return
 	}
 	for _, l := range c.links {
@@ -310,24 +310,24 @@ func (c *Client) news() {
 
 // run has a replica compute on the tensors and push the result along the route.
 // When the replica dies or is taken for dead, the call is made again on another.
-// While there is none, it waits for one for as long as the caller waits. underWay is
+// While there is none, it waits for one for as long as the caller waits. inFlight is
 // how many runs the pipeline's caller has under way.
 //
 // A call that a replica ended with is made again by itself, on one that computes nothing
 // else; when that ends too the call fails with a errcode.Fatal. Its input is then refused for a
 // while, and so is one that a stage behind said that of.
-func (c *Client) run(ctx context.Context, route [][]string, underWay int, in tensor.Bag) (*response, error) {
+func (c *Client) run(ctx context.Context, route [][]string, inFlight int, in tensor.Bag) (*response, error) {
 	started := time.Now()
 	refused := map[string]error{}
 	trial := replica.Trial{Suspect: pipeline.Suspect(ctx)}
-	if c.bad.Len() > 0 {
-		suspect, err := c.bad.Find(started, c.bad.Tensors(in))
+	if c.options.bad.Len() > 0 {
+		suspect, err := c.options.bad.Find(started, c.options.bad.Tensors(in))
 		if err != nil {
 			return nil, err
 		}
 		trial.Suspect = trial.Suspect || suspect
 	}
-	var replays uint32
+	var retries uint32
 	for {
 		l, err := c.pick(ctx, started, refused, trial.Suspect)
 		if err != nil {
@@ -337,9 +337,9 @@ func (c *Client) run(ctx context.Context, route [][]string, underWay int, in ten
 		if trial.Suspect {
 			call = l.runAlone
 		}
-		out, err := call(ctx, route, underWay, in)
+		out, err := call(ctx, route, inFlight, in)
 		if err == nil {
-			out.replays = replays
+			out.retries = retries
 			return out, nil
 		}
 		var hop hopError
@@ -361,7 +361,7 @@ func (c *Client) run(ctx context.Context, route [][]string, underWay int, in ten
 		if hop.refused {
 			refused[l.address] = err
 		}
-		replays++
+		retries++
 	}
 }
 
@@ -369,14 +369,14 @@ func (c *Client) run(ctx context.Context, route [][]string, underWay int, in ten
 func (c *Client) guilty(t *replica.Trial) error {
 	err := errcode.Errorf(errcode.Fatal, "stage %d died with this input, at %s; it computed nothing else the last time, so it is not tried again",
 		c.rank, strings.Join(t.Died, ", then at "))
-	c.Log.Error("an input ends the stage that computes it", "stage", c.rank, "error", err)
+	c.options.Log.Error("an input ends the stage that computes it", "stage", c.rank, "error", err)
 	return err
 }
 
 // remember has the same input refused for a while if err says that it ends stages.
 func (c *Client) remember(in tensor.Bag, err error) error {
 	if errcode.Deadly(err) {
-		c.bad.Add(time.Now(), c.bad.Tensors(in), err)
+		c.options.bad.Add(time.Now(), c.options.bad.Tensors(in), err)
 	}
 	return err
 }
@@ -458,7 +458,7 @@ func (e hopError) Unwrap() error { return e.error }
 type Pipeline struct {
 	stages   []*Client
 	route    [][]string
-	underWay atomic.Int32 // runs
+	inFlight atomic.Int32 // runs
 }
 
 // NewPipeline makes a pipeline over the addresses of every rank of the bundle
@@ -486,8 +486,8 @@ func (p *Pipeline) Trace(ctx context.Context, in tensor.Bag) (tensor.Bag, []pipe
 	if err := check(in); err != nil {
 		return nil, nil, err
 	}
-	n := p.underWay.Add(1)
-	defer p.underWay.Add(-1)
+	n := p.inFlight.Add(1)
+	defer p.inFlight.Add(-1)
 	out, err := p.stages[0].run(ctx, p.route, int(n), in)
 	if err != nil {
 		return nil, nil, err

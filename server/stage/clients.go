@@ -57,7 +57,7 @@ func (c *clients) get(bundle bundle.ID, rank int, addresses []string, e encoding
 			}
 		}
 		options := c.options
-		options.Wire, options.narrow = e, e != encoding.Float32
+		options.Encoding, options.narrow = e, e != encoding.Float32
 		options.routed, options.told = routed, told
 		client, err := Dial(bundle, rank, addresses, options)
 		if err != nil {

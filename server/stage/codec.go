@@ -27,8 +27,8 @@ type request struct {
 	rank     int
 	route    [][]string
 	tensors  tensor.Bag
-	underWay int
-	wire     encoding.Encoding // as it was sent; empty when it was not
+	inFlight int
+	encoding encoding.Encoding // as it was sent; empty when it was not
 
 	// narrow has the tensors sent in that encoding. It is a stage's: what the first
 	// one is sent goes as it is.
@@ -52,7 +52,7 @@ type response struct {
 	tensors tensor.Bag
 	timings []pipeline.Timing
 
-	replays uint32 // made by this process before the call succeeded
+	retries uint32 // made by this process before the call succeeded
 }
 
 // codec is protobuf on the wire. Generated code would copy every tensor into a
@@ -113,7 +113,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 func (r *request) encode(pool *buffers) (mem.BufferSlice, error) {
 	e := &encoder{}
 	if r.narrow {
-		e.wire, e.pool = r.wire, pool
+		e.encoding, e.pool = r.encoding, pool
 	}
 	e.number(5, uint64(r.protocol))
 	e.text(1, string(r.bundle))
@@ -130,10 +130,10 @@ func (r *request) encode(pool *buffers) (mem.BufferSlice, error) {
 		}
 	}
 	err := e.bag(4, r.tensors)
-	if r.wire != "" {
-		e.text(6, string(r.wire))
+	if r.encoding != "" {
+		e.text(6, string(r.encoding))
 	}
-	e.number(7, uint64(r.underWay))
+	e.number(7, uint64(r.inFlight))
 	return e.buffers(), err
 }
 
@@ -188,10 +188,10 @@ func (r *request) decode(d *decoder) error {
 		case num == 4 && typ == protowire.BytesType:
 			return d.tensor(&r.tensors)
 		case num == 6 && typ == protowire.BytesType:
-			return d.string((*string)(&r.wire))
+			return d.string((*string)(&r.encoding))
 		case num == 7 && typ == protowire.VarintType:
 			n, err := d.varint()
-			r.underWay = int(min(n, math.MaxInt32))
+			r.inFlight = int(min(n, math.MaxInt32))
 			return err
 		}
 		return d.skip(num, typ)
@@ -204,8 +204,8 @@ type encoder struct {
 	head []byte
 	done mem.BufferSlice
 
-	wire encoding.Encoding // of float32 tensors; empty has them stay as they are
-	pool *buffers          // for what is narrowed
+	encoding encoding.Encoding // of float32 tensors; empty has them stay as they are
+	pool     *buffers          // for what is narrowed
 }
 
 func (e *encoder) buffers() mem.BufferSlice {
@@ -229,7 +229,7 @@ func (e *encoder) number(num protowire.Number, n uint64) {
 // values are the fields of a Timing in the order of their numbers.
 func values(t pipeline.Timing) [9]uint64 {
 	return [...]uint64{
-		uint64(t.Rank), uint64(t.Waited), uint64(t.Computed), uint64(t.Next), uint64(t.Total), uint64(t.Replays),
+		uint64(t.Rank), uint64(t.Waited), uint64(t.Computed), uint64(t.Next), uint64(t.Total), uint64(t.Retries),
 		t.Machine, uint64(t.AtOnce), uint64(t.Processors),
 	}
 }
@@ -568,7 +568,7 @@ func (d *decoder) timing(list *[]pipeline.Timing) error {
 		case 5:
 			t.Total = time.Duration(v)
 		case 6:
-			t.Replays = int(v)
+			t.Retries = int(v)
 		case 7:
 			t.Machine = v
 		case 8:

@@ -69,7 +69,7 @@ func noise(n int) tensor.Tensor {
 func everyRequest(t testing.TB) map[string]*request {
 	t.Helper()
 	return map[string]*request{
-		"everything":  {bundle: thisBundle, rank: 3, underWay: 1 << 20, wire: "int8", route: [][]string{{"a:1"}, {"b:2", "c:3"}}, tensors: bagOfAll(t)},
+		"everything":  {bundle: thisBundle, rank: 3, inFlight: 1 << 20, encoding: "int8", route: [][]string{{"a:1"}, {"b:2", "c:3"}}, tensors: bagOfAll(t)},
 		"a megabyte":  {bundle: thisBundle, tensors: tensor.Bag{"a": noise(1 << 20), "b": noise(3)}},
 		"empty":       {},
 		"no tensors":  {bundle: "x", rank: maxRoute, route: [][]string{{"a:1"}}},
@@ -83,7 +83,7 @@ func everyRequest(t testing.TB) map[string]*request {
 
 // toProto is the message that generated code has for a request.
 func toProto(r *request) *stagepb.RunRequest {
-	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: string(r.bundle), Rank: uint32(r.rank), UnderWay: uint32(r.underWay), Wire: string(r.wire), Tensors: tensorsToProto(r.tensors)}
+	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: string(r.bundle), Rank: uint32(r.rank), InFlight: uint32(r.inFlight), Encoding: string(r.encoding), Tensors: tensorsToProto(r.tensors)}
 	for _, hop := range r.route {
 		m.Route = append(m.Route, &stagepb.Hop{Addresses: hop})
 	}
@@ -104,13 +104,13 @@ func tensorsToProto(bag tensor.Bag) []*stagepb.Tensor {
 }
 
 // timings are those of some response.
-var timings = []pipeline.Timing{{Rank: 0, Waited: 1, Computed: 2 * time.Second, Next: 3 * time.Hour, Total: 4 * time.Hour, Replays: 5, Machine: 1<<64 - 6, AtOnce: 7, Processors: 8}, {}, {Rank: 1023}}
+var timings = []pipeline.Timing{{Rank: 0, Waited: 1, Computed: 2 * time.Second, Next: 3 * time.Hour, Total: 4 * time.Hour, Retries: 5, Machine: 1<<64 - 6, AtOnce: 7, Processors: 8}, {}, {Rank: 1023}}
 
 func timingsToProto(list []pipeline.Timing) []*stagepb.Timing {
 	var all []*stagepb.Timing
 	for _, t := range list {
 		all = append(all, &stagepb.Timing{
-			Rank: uint32(t.Rank), Waited: uint64(t.Waited), Computed: uint64(t.Computed), Next: uint64(t.Next), Total: uint64(t.Total), Replays: uint32(t.Replays),
+			Rank: uint32(t.Rank), Waited: uint64(t.Waited), Computed: uint64(t.Computed), Next: uint64(t.Next), Total: uint64(t.Total), Retries: uint32(t.Retries),
 			Machine: t.Machine, AtOnce: uint32(t.AtOnce), Processors: uint32(t.Processors),
 		})
 	}
@@ -615,7 +615,7 @@ func FuzzDecodeResponse(f *testing.F) {
 			return
 		}
 		for _, x := range out.timings {
-			if x.Waited < 0 || x.Computed < 0 || x.Next < 0 || x.Total < 0 || x.Rank < 0 || x.Replays < 0 {
+			if x.Waited < 0 || x.Computed < 0 || x.Next < 0 || x.Total < 0 || x.Rank < 0 || x.Retries < 0 {
 				t.Errorf("%+v", x)
 			}
 		}

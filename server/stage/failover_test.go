@@ -249,8 +249,8 @@ func TestAReplicaBehindASlowLinkIsNotTakenForDead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer.replays != 0 {
-		t.Errorf("the call was made again %d times", answer.replays)
+	if answer.retries != 0 {
+		t.Errorf("the call was made again %d times", answer.retries)
 	}
 }
 
@@ -268,7 +268,7 @@ func TestCallsWaitForAStageThatRestarts(t *testing.T) {
 	for i := range 5 {
 		answers = append(answers, inBackground(t, p, 2, float32(i)))
 	}
-	eventually(t, "the calls wait at the first stage", func() bool { return first.next.starved() && first.here.InUse() == 5 })
+	eventually(t, "the calls wait at the first stage", func() bool { return first.next.starved() && first.inFlight.InUse() == 5 })
 	startOn(t, config(1, 2), listenAt(t, address))
 	for _, a := range answers {
 		if err := receive(t, "an answer", a); err != nil {
@@ -311,7 +311,7 @@ func TestReplicaThatCannotReachTheNextStageIsGoneRound(t *testing.T) {
 		out, err := p.Run(testContext(t), input(x, 1))
 		wantAnswer(t, 2, x, 1, out, err)
 	}
-	if a.here.InUse() != 0 {
+	if a.inFlight.InUse() != 0 {
 		t.Error("calls are left at the stage that is cut off")
 	}
 }
@@ -356,8 +356,8 @@ func TestReplicaWithRoomTakesWhatAFullOneRefuses(t *testing.T) {
 	t.Parallel()
 	w := newTwins(t)
 	for _, p := range w.processes {
-		p.MaxQueue, p.Runs = 0, 1
-		p.here = limiter.New(1, 0)
+		p.config.MaxQueue, p.config.Runs = 0, 1
+		p.inFlight = limiter.New(1, 0)
 	}
 	// Each caller believes that both are idle, and knows nothing of the other's calls.
 	var callers []*Pipeline
@@ -528,7 +528,7 @@ func TestTimingsTellWhereTheTimeWent(t *testing.T) {
 		t.Fatalf("got %v", timings)
 	}
 	for rank, x := range timings {
-		if x.Rank != rank || x.Waited < 0 || x.Computed <= 0 || x.Total < x.Waited+x.Computed+x.Next || x.Replays != 0 {
+		if x.Rank != rank || x.Waited < 0 || x.Computed <= 0 || x.Total < x.Waited+x.Computed+x.Next || x.Retries != 0 {
 			t.Errorf("rank %d: %+v", rank, x)
 		}
 		if last := rank == 2; last != (x.Next == 0) {
@@ -550,23 +550,23 @@ func TestWhatRunsHoldIsBounded(t *testing.T) {
 		n := int64(64<<10/8 - 64) // just under the largest message
 		return tensor.Bag{"x0": tensor.Of([]int64{n}, make([]float32, n)), "keep": tensor.Of([]int64{n}, make([]float32, n))}
 	}
-	ended := make(chan error, maxHeld)
-	for range maxHeld {
+	ended := make(chan error, maxInFlight)
+	for range maxInFlight {
 		go func() {
 			_, err := p.Run(ctx, big())
 			ended <- err
 		}()
 	}
-	eventually(t, "as much is held as may be", func() bool { return b.processes[0].here.InUse() == maxHeld })
+	eventually(t, "as much is held as may be", func() bool { return b.processes[0].inFlight.InUse() == maxInFlight })
 	_, err := p.Run(ctx, big())
 	wantFault(t, err, errcode.Overloaded, "stage 0 holds", "--max-message")
 	close(b.release)
-	for range maxHeld {
+	for range maxInFlight {
 		if err := receive(t, "an answer", ended); err != nil {
 			t.Error(err)
 		}
 	}
-	eventually(t, "nothing is held", func() bool { return b.processes[0].held.InUse() == 0 && b.processes[0].here.InUse() == 0 })
+	eventually(t, "nothing is held", func() bool { return b.processes[0].bytes.InUse() == 0 && b.processes[0].inFlight.InUse() == 0 })
 }
 
 func TestTheSelfTestGoesTheWayOfTheModel(t *testing.T) {

@@ -128,10 +128,10 @@ func (p *process) wait(t testing.TB) {
 		select {
 		case err := <-p.served:
 			if err != nil {
-				t.Errorf("Serve of rank %d: %v", p.Rank, err)
+				t.Errorf("Serve of rank %d: %v", p.config.Rank, err)
 			}
 		case <-time.After(patience):
-			t.Errorf("Serve of rank %d does not return", p.Rank)
+			t.Errorf("Serve of rank %d does not return", p.config.Rank)
 		}
 	})
 }

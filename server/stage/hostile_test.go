@@ -54,8 +54,8 @@ func TestStringsAreBoundedByTheMemoryTheyTake(t *testing.T) {
 func TestMessagesAreAdmittedBeforeTheyAreDecoded(t *testing.T) {
 	t.Parallel()
 	p := start(t, config(0, 1))
-	full := p.held.Capacity()
-	if !p.held.TryAcquire(full) {
+	full := p.bytes.Capacity()
+	if !p.bytes.TryAcquire(full) {
 		t.Fatal("something is held already")
 	}
 	conn := dialPlain(t, p.address)
@@ -66,10 +66,10 @@ func TestMessagesAreAdmittedBeforeTheyAreDecoded(t *testing.T) {
 	// What is no message at all would be invalid if it were decoded.
 	err := fromStatus(t.Context(), call([]byte("not a message")), "the stage")
 	wantFault(t, err, errcode.Overloaded, "stage 0 holds", "--max-message")
-	p.held.Release(full)
+	p.bytes.Release(full)
 	err = fromStatus(t.Context(), call([]byte("not a message")), "the stage")
 	wantFault(t, err, errcode.Invalid)
-	if n := p.held.InUse(); n != 0 {
+	if n := p.bytes.InUse(); n != 0 {
 		t.Errorf("%d bytes are held by nobody", n)
 	}
 }

@@ -81,7 +81,7 @@ func (l *link) connections() (calls, questions *grpc.ClientConn, err error) {
 		if *c != nil {
 			continue
 		}
-		if *c, err = dial(l.address, l.name, l.client.Options); err != nil {
+		if *c, err = dial(l.address, l.name, l.client.options); err != nil {
 			return nil, nil, errcode.Errorf(errcode.Invalid, "%s: %w", l.peer, err)
 		}
 	}
@@ -128,14 +128,14 @@ func (l *link) beat() time.Duration {
 	if err != nil {
 		return l.failed(replica.Down, err)
 	}
-	ctx, cancel := context.WithTimeout(l.gone, c.DeadAfter)
+	ctx, cancel := context.WithTimeout(l.gone, c.options.DeadAfter)
 	defer cancel()
 	d, err := describe(ctx, conn)
 	switch {
 	case l.gone.Err() != nil:
-		return c.DeadAfter
+		return c.options.DeadAfter
 	case ctx.Err() != nil:
-		wait := l.failed(replica.Down, errcode.Errorf(errcode.Unavailable, "%s has not answered for %s", l.peer, c.DeadAfter))
+		wait := l.failed(replica.Down, errcode.Errorf(errcode.Unavailable, "%s has not answered for %s", l.peer, c.options.DeadAfter))
 		l.breakOff(false)
 		return wait
 	case err != nil:
@@ -156,7 +156,7 @@ func (l *link) beat() time.Duration {
 	l.budget = int64(min(d.GetMemoryBudget(), math.MaxInt64))
 	c.mu.Unlock()
 	l.well(d.GetStarved())
-	return c.DeadAfter / beats
+	return c.options.DeadAfter / beats
 }
 
 // identify fails when a stage is not the one that the client calls.
@@ -170,9 +170,9 @@ func (c *Client) identify(peer string, d *stagepb.DescribeResponse) error {
 	case int(d.GetRank()) != c.rank || bundle.ID(d.GetBundle()) != c.bundle && c.bundle != SelfTest:
 		return errcode.Errorf(errcode.Mismatch, "%s holds rank %d of bundle %s (%s), and rank %d of bundle %s is wanted; give both sides the same bundle, and the stages in rank order",
 			peer, d.GetRank(), bundle.ID(d.GetBundle()).Short(), d.GetModel(), c.rank, c.bundle.Short())
-	case c.Wire != "" && c.Wire != encoding.Float32 && !slices.Contains(d.GetWires(), string(c.Wire)):
+	case c.options.Encoding != "" && c.options.Encoding != encoding.Float32 && !slices.Contains(d.GetEncodings(), string(c.options.Encoding)):
 		return errcode.Errorf(errcode.Mismatch, "%s (distinfer %s) does not send and read tensors as %s, which is asked for with --activation-dtype; run a version there that does, or leave out --activation-dtype",
-			peer, d.GetVersion(), c.Wire)
+			peer, d.GetVersion(), c.options.Encoding)
 	}
 	return nil
 }
@@ -190,10 +190,10 @@ func (l *link) well(starved bool) {
 	}
 	c.mu.Unlock()
 	if news {
-		c.Log.Info("stage can be used", "stage", l.peer)
+		c.options.Log.Info("stage can be used", "stage", l.peer)
 	}
 	if rests {
-		c.Log.Warn("stage is left alone for a while: it cannot reach the one behind it", "stage", l.peer)
+		c.options.Log.Warn("stage is left alone for a while: it cannot reach the one behind it", "stage", l.peer)
 		l.breakOff(true)
 	}
 }
@@ -202,9 +202,9 @@ func (l *link) well(starved bool) {
 // look again.
 func (l *link) failed(condition replica.Condition, why error) time.Duration {
 	c := l.client
-	stranger := c.routed && !l.isStage
+	stranger := c.options.routed && !l.isStage
 	told := why
-	if stranger && !c.told { // nobody is to find out with it what listens where
+	if stranger && !c.options.told { // nobody is to find out with it what listens where
 		condition, told = replica.Down, errcode.Errorf(errcode.Unavailable, "%s, an address of the caller's route, cannot be reached as a stage; the log of the stage before it says why", l.peer)
 	}
 	c.mu.Lock()
@@ -233,24 +233,24 @@ func (l *link) tell(news bool, why error) {
 	}
 	c.mu.Unlock()
 	if news && l.gone.Err() == nil {
-		c.Log.Warn("stage cannot be used", "error", why)
+		c.options.Log.Warn("stage cannot be used", "error", why)
 	}
 }
 
 // request is what the replica is asked.
-func (l *link) request(route [][]string, underWay int, in tensor.Bag) *request {
+func (l *link) request(route [][]string, inFlight int, in tensor.Bag) *request {
 	c := l.client
-	return &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, underWay: underWay, tensors: in, wire: c.Wire, narrow: c.narrow}
+	return &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, inFlight: inFlight, tensors: in, encoding: c.options.Encoding, narrow: c.options.narrow}
 }
 
 // run makes one call of the replica that was picked.
-func (l *link) run(ctx context.Context, route [][]string, underWay int, in tensor.Bag) (*response, error) {
+func (l *link) run(ctx context.Context, route [][]string, inFlight int, in tensor.Bag) (*response, error) {
 	out := &response{}
 	started := time.Now()
 	var there peer.Peer
 	conn, _, err := l.connections()
 	if err == nil {
-		err = conn.Invoke(ctx, RunMethod, l.request(route, underWay, in), out, grpc.Peer(&there))
+		err = conn.Invoke(ctx, RunMethod, l.request(route, inFlight, in), out, grpc.Peer(&there))
 	}
 	l.done(started, out, err)
 	if err == nil {

@@ -13,9 +13,9 @@ func TestHelpIsForLongRunsThatAreAlone(t *testing.T) {
 		helped bool
 	}{{10 * helpFrom, true}, {helpFrom / 10, false}} {
 		helped, runs := false, 0
-		s := &Server{Config: Config{Help: func(n int, alone bool) { runs, helped = n, alone }}}
-		run := func(underWay int) (help bool) {
-			tried := s.begins(underWay)
+		s := &Server{config: Config{ShareThreads: func(n int, alone bool) { runs, helped = n, alone }}}
+		run := func(inFlight int) (help bool) {
+			tried := s.begins(inFlight)
 			help = helped
 			if runs != 1 {
 				t.Errorf("%d runs are told of one", runs)

@@ -27,7 +27,7 @@ func (e *encoder) narrow(t tensor.Tensor) (encoding.Numbers, mem.Buffer) {
 		return encoding.Numbers{}, nil
 	}
 	var memory *[]byte
-	numbers, ok := e.wire.Narrow(t, func(n int) []byte {
+	numbers, ok := e.encoding.Narrow(t, func(n int) []byte {
 		memory = e.pool.Get(n)
 		return *memory
 	})

@@ -88,7 +88,7 @@ func between() tensor.Bag {
 func TestNarrowTensorsAreWhatGeneratedCodeReads(t *testing.T) {
 	t.Parallel()
 	for _, e := range encoding.Encodings() {
-		r := &request{protocol: Protocol, bundle: thisBundle, wire: e, narrow: true, tensors: between()}
+		r := &request{protocol: Protocol, bundle: thisBundle, encoding: e, narrow: true, tensors: between()}
 		buffers, err := newCodec(maxMessage).Marshal(r)
 		if err != nil {
 			t.Fatal(err)
@@ -98,8 +98,8 @@ func TestNarrowTensorsAreWhatGeneratedCodeReads(t *testing.T) {
 		if err := proto.Unmarshal(encoded, got); err != nil {
 			t.Fatal(err)
 		}
-		if got.GetWire() != string(e) || len(got.ProtoReflect().GetUnknown()) > 0 {
-			t.Errorf("%s: the request says %q", e, got.GetWire())
+		if got.GetEncoding() != string(e) || len(got.ProtoReflect().GetUnknown()) > 0 {
+			t.Errorf("%s: the request says %q", e, got.GetEncoding())
 		}
 		want := toProto(r).GetTensors()
 		for i, x := range got.GetTensors() {
@@ -181,7 +181,7 @@ func TestFieldsOfANarrowTensorMayComeInAnyOrder(t *testing.T) {
 func TestNarrowTensorsKeepTheirMemoryUntilTheyAreSent(t *testing.T) {
 	t.Parallel()
 	c := newCodec(maxMessage)
-	in := &request{wire: encoding.Float16, narrow: true, tensors: tensor.Bag{"x": hidden(1, 8, 512)}}
+	in := &request{encoding: encoding.Float16, narrow: true, tensors: tensor.Bag{"x": hidden(1, 8, 512)}}
 	out := make([]mem.BufferSlice, 2)
 	var before []byte
 	for i := range out {
@@ -234,7 +234,7 @@ func TestFrontsMayAskTheSameStagesForDifferentEncodings(t *testing.T) {
 		t.Run(string(e), func(t *testing.T) {
 			t.Parallel()
 			o := options()
-			o.Wire = e
+			o.Encoding = e
 			out, err := pipelineOver(t, o, addresses...).Run(testContext(t), tensor.Bag{"h0": x})
 			if err != nil {
 				t.Fatal(err)
@@ -249,7 +249,7 @@ func TestFrontsMayAskTheSameStagesForDifferentEncodings(t *testing.T) {
 func TestOnlyWhatGoesFromStageToStageIsNarrowed(t *testing.T) {
 	t.Parallel()
 	o := options()
-	o.Wire = encoding.Int8
+	o.Encoding = encoding.Int8
 	x := hidden(1, 4, 7, 384)
 	out, err := pipelineOver(t, o, []string{start(t, passOn(0, 1)).address}).Run(testContext(t), tensor.Bag{"h0": x})
 	if err != nil {
@@ -297,7 +297,7 @@ func startForeign(t testing.TB, d *stagepb.DescribeResponse, run func(*stagepb.R
 
 // second describes the last of two stages.
 func second(wires ...string) *stagepb.DescribeResponse {
-	return &stagepb.DescribeResponse{Protocol: Protocol, Bundle: thisBundle, Rank: 1, Stages: 2, Version: "v0", Wires: wires}
+	return &stagepb.DescribeResponse{Protocol: Protocol, Bundle: thisBundle, Rank: 1, Stages: 2, Version: "v0", Encodings: wires}
 }
 
 func sameBack(in *stagepb.RunRequest) (*stagepb.RunResponse, error) {
@@ -312,7 +312,7 @@ func TestACallThatIsMadeAgainKeepsItsEncoding(t *testing.T) {
 	works := startForeign(t, second("float16"), sameBack)
 	first := start(t, passOn(0, 2))
 	o := options()
-	o.Wire = encoding.Float16
+	o.Encoding = encoding.Float16
 	p := pipelineOver(t, o, []string{first.address}, []string{breaks.address, works.address})
 	x := hidden(1, 4, 7, 384)
 	want, ok := encoding.Float16.Narrow(x, func(n int) []byte { return tensor.AlignedBytes(int64(n)) })
@@ -338,8 +338,8 @@ func TestACallThatIsMadeAgainKeepsItsEncoding(t *testing.T) {
 		default:
 		}
 		for _, r := range got {
-			if r.GetWire() != "float16" || !bytes.Equal(r.GetTensors()[0].GetFloat16(), want.Data) {
-				t.Errorf("the stage got wire %q, and another tensor", r.GetWire())
+			if r.GetEncoding() != "float16" || !bytes.Equal(r.GetTensors()[0].GetFloat16(), want.Data) {
+				t.Errorf("the stage got encoding %q, and another tensor", r.GetEncoding())
 			}
 		}
 	}
@@ -351,7 +351,7 @@ func TestAReplicaThatDoesNotKnowTheEncodingIsNotUsed(t *testing.T) {
 	first := start(t, passOn(0, 2))
 	in := tensor.Bag{"h0": hidden(1, 4, 7, 384)}
 	o := options()
-	o.Wire = encoding.Int8
+	o.Encoding = encoding.Int8
 	says := []string{"stage 1 at " + old.address, "distinfer v0", "int8", "--activation-dtype"}
 	p := pipelineOver(t, o, []string{first.address}, []string{old.address})
 	_, err := p.Run(testContext(t), in)
@@ -389,7 +389,7 @@ func TestAFirstStageThatDoesNotKnowTheEncodingIsNotUsed(t *testing.T) {
 	d.Rank = 0
 	old := startForeign(t, d, sameBack)
 	o := options()
-	o.Wire = encoding.Float16
+	o.Encoding = encoding.Float16
 	p := pipelineOver(t, o, []string{old.address}, []string{start(t, passOn(1, 2)).address})
 	_, err := p.Run(testContext(t), tensor.Bag{"h0": hidden(1, 4, 7, 384)})
 	wantFault(t, err, errcode.Mismatch, "stage 0 at "+old.address, "float16")
@@ -399,12 +399,12 @@ func TestAnEncodingThatAStageDoesNotKnowIsRefused(t *testing.T) {
 	t.Parallel()
 	p := start(t, passOn(0, 1))
 	conn := dialPlain(t, p.address)
-	request := &stagepb.RunRequest{Protocol: Protocol, Bundle: thisBundle, Wire: "float8", Tensors: tensorsToProto(tensor.Bag{"h0": hidden(1, 2)})}
+	request := &stagepb.RunRequest{Protocol: Protocol, Bundle: thisBundle, Encoding: "float8", Tensors: tensorsToProto(tensor.Bag{"h0": hidden(1, 2)})}
 	err := conn.Invoke(testContext(t), RunMethod, request, &stagepb.RunResponse{})
 	wantFault(t, fromStatus(t.Context(), err, "the stage"), errcode.Mismatch, `"float8"`, "float32, float16, int8", "distinfer v1")
 	d, err := Describe(testContext(t), 0, p.address, options())
-	if err != nil || !slices.Equal(d.GetWires(), []string{"float32", "float16", "int8"}) {
-		t.Errorf("it knows %v (%v)", d.GetWires(), err)
+	if err != nil || !slices.Equal(d.GetEncodings(), []string{"float32", "float16", "int8"}) {
+		t.Errorf("it knows %v (%v)", d.GetEncodings(), err)
 	}
 }
 
@@ -416,7 +416,7 @@ func BenchmarkNarrowHop(b *testing.B) {
 		for _, e := range encoding.Encodings() {
 			b.Run(fmt.Sprintf("%d/%s", rows, e), func(b *testing.B) {
 				o := options()
-				o.Wire, o.DeadAfter = e, time.Minute
+				o.Encoding, o.DeadAfter = e, time.Minute
 				p := pipelineOver(b, o, addresses...)
 				b.ReportAllocs()
 				for b.Loop() {

@@ -43,15 +43,19 @@ func (s *Server) observed(ctx context.Context, in *request) (*response, error) {
 	return out, err
 }
 
-// Stats are what a Server does at a moment.
+// Stats are what a Server is and does at a moment.
 type Stats struct {
-	Here    int   // runs that wait, are computed, or are with a later stage
-	Running int   // runs that are computed
-	Waiting int   // runs that wait for their turn
-	Held    int64 // bytes of tensors of the runs that are here
+	Rank, Threads int   // as in Config
+	InFlight      int   // runs that wait, are computed, or are with a later stage
+	Running       int   // runs that are computed
+	Waiting       int   // runs that wait for their turn
+	InFlightBytes int64 // of the tensors of the runs in flight
 }
 
-// Stats tells what the Server does.
+// Stats is what the Server does now.
 func (s *Server) Stats() Stats {
-	return Stats{int(s.here.InUse()), int(s.slots.InUse()), int(s.slots.Waiting()), s.held.InUse()}
+	return Stats{
+		Rank: s.config.Rank, Threads: s.config.Threads,
+		InFlight: int(s.inFlight.InUse()), Running: int(s.slots.InUse()), Waiting: int(s.slots.Waiting()), InFlightBytes: s.bytes.InUse(),
+	}
 }

@@ -22,7 +22,7 @@ type Probe struct {
 // Connect makes a probe of the stage at an address, which connects when it is first
 // used. name is the host:port that its certificate must be for.
 func Connect(rank int, address, name string, o Options) (*Probe, error) {
-	c := &Client{Options: o, rank: rank, names: []string{address}}
+	c := &Client{options: o, rank: rank, names: []string{address}}
 	if err := c.allowed(address); err != nil {
 		return nil, err
 	}

@@ -68,27 +68,25 @@ type Config struct {
 	Next Options
 
 	// MaxMessage bounds messages, in bytes. Runs is how many runs are computed at
-	// once, and MaxQueue how many more may be here: those that wait for their turn
-	// and those that a later stage computes. What they hold is bounded as well, by
-	// what maxHeld of the largest messages have.
+	// once, and MaxQueue how many more may be in flight: those that wait for their
+	// turn and those that a later stage computes.
 	MaxMessage, Runs, MaxQueue int
 
-	// MaxHeld bounds what all of them hold, in bytes; 0 is what some of the largest
-	// messages have.
-	MaxHeld int64
+	// MaxInFlightBytes bounds what all of them hold; 0 is four of the largest messages.
+	MaxInFlightBytes int64
 
 	// Budget is the memory for what runs compute; nil is without a bound.
 	Budget *budget.Budget
 
-	// Machine is the same for stages that share processors, of which there are so
-	// many.
+	// Machine is the same for stages that share processors; Processors is their number.
 	Machine    uint64
 	Processors int
 
-	// Help is told how many runs are being computed from now on, and whether that is
-	// one which is alone in the whole pipeline, as far as its caller knows, and long
-	// enough to be worth it; so that threads can be shared out. It may be nil.
-	Help func(runs int, alone bool)
+	// ShareThreads receives how many runs are computed from now on, so that intra-op
+	// threads can be shared out. alone says that it is one which is alone in the whole
+	// pipeline, as far as its caller knows, and long enough to be worth waking threads.
+	// It may be nil.
+	ShareThreads func(runs int, alone bool)
 
 	// Instance tells this process from others at the same address. Empty is a random one.
 	Instance string
@@ -97,8 +95,8 @@ type Config struct {
 	// the stage answers nothing of it any more, and Serve returns it. It may be nil.
 	Damaged func() error
 
-	// Version, ONNXRuntime, Hostname and Threads are told to those who ask, as is
-	// the memory that the process uses and could take, in bytes.
+	// Version, ONNXRuntime, Hostname and Threads are what Describe answers, as is the
+	// memory that the process uses and could take, in bytes.
 	Version, ONNXRuntime, Hostname string
 	Threads                        int
 	Memory                         func() (used, available int64)
@@ -108,7 +106,7 @@ type Config struct {
 
 	Listener Listener
 
-	// Stats is told what the transport does; it may be nil.
+	// Stats is notified of what the transport does; it may be nil.
 	Stats stats.Handler
 
 	// Services are more gRPC services for the same listener.
@@ -119,7 +117,7 @@ type Config struct {
 
 // A Server serves one stage.
 type Server struct {
-	Config
+	config   Config
 	listener Listener
 	grpc     *grpc.Server
 	health   *health.Server
@@ -137,7 +135,7 @@ type Server struct {
 	proven  atomic.Bool  // that the model computes
 	refused atomic.Int64 // runs, before that was proven
 
-	broken chan struct{} // closed when Damaged told of damage
+	broken chan struct{} // closed once Damaged reports damage
 	breaks sync.Once
 }
 
@@ -147,7 +145,7 @@ func NewServer(c Config) *Server {
 		c.Instance = rand.Text()
 	}
 	s := &Server{
-		Config:    c,
+		config:    c,
 		listener:  Tee(c.Listener),
 		next:      newClients(c.Next),
 		admission: newAdmission(&c),
@@ -221,7 +219,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 	if info.FullMethod == aloneMethod {
 		return handle(srv, stream)
 	}
-	return rpc.RunStream(s.endStreams, toStatus(errcode.Errorf(errcode.Unavailable, "stage %d stops", s.Rank)), srv, stream, handle)
+	return rpc.RunStream(s.endStreams, toStatus(errcode.Errorf(errcode.Unavailable, "stage %d stops", s.config.Rank)), srv, stream, handle)
 }
 
 // damageTime is how long a stage that cannot be trusted any more has to tell those who
@@ -231,15 +229,15 @@ const damageTime = 500 * time.Millisecond
 // damaged is an error once what the stage computes cannot be trusted: a refusal, since
 // another replica may do what was asked.
 func (s *Server) damaged() error {
-	if s.Damaged == nil {
+	if s.config.Damaged == nil {
 		return nil
 	}
-	why := s.Damaged()
+	why := s.config.Damaged()
 	if why == nil {
 		return nil
 	}
 	s.breaks.Do(func() { close(s.broken) })
-	return &refusal{errcode.Errorf(errcode.Unavailable, "stage %d at %s ends: %w", s.Rank, s.address, why)}
+	return &refusal{errcode.Errorf(errcode.Unavailable, "stage %d at %s ends: %w", s.config.Rank, s.address, why)}
 }
 
 // Serve serves the stage on the listener until ctx ends, then refuses new calls,
@@ -273,26 +271,26 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		err = s.damaged()
 	}
 	if err != nil {
-		return fmt.Errorf("serve stage %d on %s: %w", s.Rank, l.Addr(), err)
+		return fmt.Errorf("serve stage %d on %s: %w", s.config.Rank, l.Addr(), err)
 	}
 	return nil
 }
 
 func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.DescribeResponse, error) {
 	d := &stagepb.DescribeResponse{
-		Protocol: Protocol, Bundle: string(s.Bundle), Rank: uint32(s.Rank), Stages: uint32(s.Stages), Model: s.Model,
-		Version: s.Version, Onnxruntime: s.ONNXRuntime, Hostname: s.Hostname, Threads: uint32(s.Threads), Instance: s.Instance,
+		Protocol: Protocol, Bundle: string(s.config.Bundle), Rank: uint32(s.config.Rank), Stages: uint32(s.config.Stages), Model: s.config.Model,
+		Version: s.config.Version, Onnxruntime: s.config.ONNXRuntime, Hostname: s.config.Hostname, Threads: uint32(s.config.Threads), Instance: s.config.Instance,
 		Running: uint32(s.slots.InUse()), Waiting: uint32(s.slots.Waiting()), Starved: s.next.starved(),
 	}
 	for _, e := range encoding.Encodings() {
-		d.Wires = append(d.Wires, string(e))
+		d.Encodings = append(d.Encodings, string(e))
 	}
-	if s.Memory != nil {
-		used, available := s.Memory()
+	if s.config.Memory != nil {
+		used, available := s.config.Memory()
 		d.MemoryUsed, d.MemoryAvailable = uint64(used), uint64(available)
 	}
-	if s.Budget != nil {
-		d.MemoryBudget = uint64(s.Budget.Bytes())
+	if s.config.Budget != nil {
+		d.MemoryBudget = uint64(s.config.Budget.Bytes())
 	}
 	return d, nil
 }
@@ -300,14 +298,14 @@ func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.D
 // run computes a run, and has the stages behind compute the rest. It notes in r what there
 // is to tell, also when it fails.
 func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error) {
-	r.Timing = pipeline.Timing{Rank: s.Rank, Machine: s.Machine, Processors: s.Processors, AtOnce: s.Runs}
+	r.Timing = pipeline.Timing{Rank: s.config.Rank, Machine: s.config.Machine, Processors: s.config.Processors, AtOnce: s.config.Runs}
 	r.Began, r.In = time.Now(), bytesOf(in.tensors)
 	t, started := &r.Timing, r.Began
 	if in.untaken {
 		return nil, &refusal{s.full()}
 	}
 	if in.malformed != nil {
-		return nil, errcode.Errorf(errcode.Invalid, "stage %d: %w", s.Rank, in.malformed)
+		return nil, errcode.Errorf(errcode.Invalid, "stage %d: %w", s.config.Rank, in.malformed)
 	}
 	if err := s.accept(in); err != nil {
 		return nil, &refusal{err}
@@ -332,10 +330,10 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 	compute, forget, err := s.prepare(ctx, in)
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("stage %d: %w", s.Rank, err)
+		return nil, fmt.Errorf("stage %d: %w", s.config.Rank, err)
 	}
 	t.Waited = time.Since(started)
-	tried := s.begins(in.underWay)
+	tried := s.begins(in.inFlight)
 	out, err := compute()
 	t.Computed = time.Since(started) - t.Waited
 	s.ends(tried, t.Computed)
@@ -347,34 +345,34 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 	damage := s.damaged()
 	switch {
 	case errcode.Deadly(err): // whatever it did beside
-		s.Log.ErrorContext(ctx, "an input would have ended the stage", "error", err)
-		return nil, fmt.Errorf("stage %d at %s: %w", s.Rank, s.address, err)
+		s.config.Log.ErrorContext(ctx, "an input would have ended the stage", "error", err)
+		return nil, fmt.Errorf("stage %d at %s: %w", s.config.Rank, s.address, err)
 	case damage != nil:
 		return nil, damage
 	case err != nil:
-		return nil, fmt.Errorf("stage %d: %w", s.Rank, err)
+		return nil, fmt.Errorf("stage %d: %w", s.config.Rank, err)
 	}
 	answer := &response{tensors: out}
 	in.tensors = nil // the next stage's run may be long; what came in is not needed for it
 	r.Out = in.holds(out)
 	if len(in.route) > 0 {
-		client, done, err := s.next.get(in.bundle, s.Rank+1, in.route[0], in.wire, len(s.Peers) == 0, isPeer(ctx))
+		client, done, err := s.next.get(in.bundle, s.config.Rank+1, in.route[0], in.encoding, len(s.config.Peers) == 0, isPeer(ctx))
 		if err != nil {
 			return nil, err
 		}
 		defer done()
 		sent := time.Now()
-		answer, err = client.run(ctx, in.route[1:], in.underWay, out)
+		answer, err = client.run(ctx, in.route[1:], in.inFlight, out)
 		t.Next = time.Since(sent)
 		if err != nil {
 			return nil, err
 		}
-		t.Replays = int(answer.replays)
+		t.Retries = int(answer.retries)
 	}
 	t.Total = time.Since(started)
 	answer.timings = append([]pipeline.Timing{*t}, answer.timings...)
-	if s.Log.Enabled(ctx, slog.LevelDebug) {
-		s.Log.DebugContext(ctx, "run", "waited", t.Waited, "computed", t.Computed, "next", t.Next, "total", t.Total)
+	if s.config.Log.Enabled(ctx, slog.LevelDebug) {
+		s.config.Log.DebugContext(ctx, "run", "waited", t.Waited, "computed", t.Computed, "next", t.Next, "total", t.Total)
 	}
 	return answer, nil
 }
@@ -383,17 +381,17 @@ func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error
 // its memory until forget is called.
 func (s *Server) prepare(ctx context.Context, in *request) (compute func() (tensor.Bag, error), forget func(), err error) {
 	if in.bundle == SelfTest {
-		return func() (tensor.Bag, error) { return s.SelfTest(ctx, len(in.route)+1, in.tensors) }, func() {}, nil
+		return func() (tensor.Bag, error) { return s.config.SelfTest(ctx, len(in.route)+1, in.tensors) }, func() {}, nil
 	}
 	run := func() (tensor.Bag, error) {
-		out, err := s.Stage.Run(ctx, in.tensors)
+		out, err := s.config.Stage.Run(ctx, in.tensors)
 		s.prove(ctx, err)
 		return out, err
 	}
-	if s.Budget == nil {
+	if s.config.Budget == nil {
 		return run, func() {}, nil
 	}
-	grant, err := s.Budget.Acquire(ctx, in.tensors)
+	grant, err := s.config.Budget.Acquire(ctx, in.tensors)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -414,25 +412,25 @@ const (
 
 // begins takes note that a run begins to be computed, whose caller has so many under
 // way. It reports whether it is to be seen how long this one takes.
-func (s *Server) begins(underWay int) (tried bool) {
-	if s.Help == nil {
+func (s *Server) begins(inFlight int) (tried bool) {
+	if s.config.ShareThreads == nil {
 		return false
 	}
 	s.computing.Lock()
 	defer s.computing.Unlock()
 	s.runs++
-	alone := s.runs == 1 && underWay <= 1
+	alone := s.runs == 1 && inFlight <= 1
 	if alone {
 		tried = s.lone.runs%tryEvery == 0
 		s.lone.runs++
 	}
-	s.Help(s.runs, alone && !tried && s.lone.took >= helpFrom)
+	s.config.ShareThreads(s.runs, alone && !tried && s.lone.took >= helpFrom)
 	return tried
 }
 
 // ends takes note that a run is no longer computed, and how long it took.
 func (s *Server) ends(tried bool, took time.Duration) {
-	if s.Help == nil {
+	if s.config.ShareThreads == nil {
 		return
 	}
 	s.computing.Lock()
@@ -444,7 +442,7 @@ func (s *Server) ends(tried bool, took time.Duration) {
 		s.lone.took = took
 	}
 	s.runs--
-	s.Help(s.runs, false)
+	s.config.ShareThreads(s.runs, false)
 }
 
 // doubtful is how many runs a model has to refuse for their inputs, and none other be
@@ -459,7 +457,7 @@ func (s *Server) prove(ctx context.Context, err error) {
 	case err == nil:
 		s.proven.Store(true)
 	case errcode.Of(err) == errcode.Invalid && s.refused.Add(1) == doubtful:
-		s.Log.WarnContext(ctx, "the model has computed nothing yet; either it was only sent what it cannot compute, or it cannot compute at all: try it with `distinfer verify`",
+		s.config.Log.WarnContext(ctx, "the model has computed nothing yet; either it was only sent what it cannot compute, or it cannot compute at all: try it with `distinfer verify`",
 			"runs", doubtful, "error", err)
 	}
 }
@@ -479,34 +477,34 @@ func (s *Server) accept(in *request) error {
 	switch {
 	case in.protocol != Protocol:
 		return errcode.Errorf(errcode.Mismatch, "stage %d speaks version %d of the stage protocol (distinfer %s), the caller version %d; run the same version of distinfer on both sides",
-			s.Rank, Protocol, s.Version, in.protocol)
-	case s.Bundle == "" && in.bundle != SelfTest:
-		return errcode.Errorf(errcode.Mismatch, "stage %d has no model, it was started with --no-model; start it with the bundle", s.Rank)
-	case in.rank != s.Rank || in.bundle != s.Bundle && in.bundle != SelfTest:
+			s.config.Rank, Protocol, s.config.Version, in.protocol)
+	case s.config.Bundle == "" && in.bundle != SelfTest:
+		return errcode.Errorf(errcode.Mismatch, "stage %d has no model, it was started with --no-model; start it with the bundle", s.config.Rank)
+	case in.rank != s.config.Rank || in.bundle != s.config.Bundle && in.bundle != SelfTest:
 		return errcode.Errorf(errcode.Mismatch, "the caller wants rank %d of bundle %s, this is rank %d of bundle %s (%s); give both sides the same bundle, and the stages in rank order",
-			in.rank, in.bundle.Short(), s.Rank, s.Bundle.Short(), s.Model)
-	case in.bundle == SelfTest && s.SelfTest == nil:
-		return errcode.Errorf(errcode.Mismatch, "stage %d has no self-test", s.Rank)
+			in.rank, in.bundle.Short(), s.config.Rank, s.config.Bundle.Short(), s.config.Model)
+	case in.bundle == SelfTest && s.config.SelfTest == nil:
+		return errcode.Errorf(errcode.Mismatch, "stage %d has no self-test", s.config.Rank)
 	}
-	e, err := encoding.Parse(string(in.wire))
+	e, err := encoding.Parse(string(in.encoding))
 	if err != nil {
-		return errcode.Errorf(errcode.Mismatch, "stage %d (distinfer %s) cannot send tensors on as the caller wants: %w; run the same version of distinfer on both sides, or choose another --activation-dtype", s.Rank, s.Version, err)
+		return errcode.Errorf(errcode.Mismatch, "stage %d (distinfer %s) cannot send tensors on as the caller wants: %w; run the same version of distinfer on both sides, or choose another --activation-dtype", s.config.Rank, s.config.Version, err)
 	}
-	in.wire = e
-	want := s.Stages - 1 - s.Rank
+	in.encoding = e
+	want := s.config.Stages - 1 - s.config.Rank
 	var peers [][]string
-	if len(s.Peers) > 0 {
-		peers = s.Peers[s.Rank+1:]
+	if len(s.config.Peers) > 0 {
+		peers = s.config.Peers[s.config.Rank+1:]
 	}
 	if in.bundle == SelfTest { // it may end before the last stage
 		want = len(in.route)
 		peers = peers[:min(want, len(peers))]
 	}
-	if len(s.Peers) > 0 && !within(in.route, peers) {
+	if len(s.config.Peers) > 0 && !within(in.route, peers) {
 		in.route = peers
 	}
 	if len(in.route) != want || slices.ContainsFunc(in.route, func(hop []string) bool { return len(hop) == 0 }) {
-		return errcode.Errorf(errcode.Invalid, "behind rank %d there are %d stages; the route names %d", s.Rank, want, len(in.route))
+		return errcode.Errorf(errcode.Invalid, "behind rank %d there are %d stages; the route names %d", s.config.Rank, want, len(in.route))
 	}
 	return nil
 }

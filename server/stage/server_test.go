@@ -124,7 +124,7 @@ func TestDescribeTellsWhatTheStageHolds(t *testing.T) {
 	}
 	want := &stagepb.DescribeResponse{
 		Protocol: 1, Bundle: thisBundle, Rank: 1, Stages: 3, Model: "model", Version: "v1", Onnxruntime: "1.0",
-		Hostname: "here", Threads: 7, Instance: "this-one", MemoryUsed: 5, MemoryAvailable: 6, Wires: []string{"float32", "float16", "int8"},
+		Hostname: "here", Threads: 7, Instance: "this-one", MemoryUsed: 5, MemoryAvailable: 6, Encodings: []string{"float32", "float16", "int8"},
 	}
 	if !proto.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

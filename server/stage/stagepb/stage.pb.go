@@ -34,21 +34,20 @@ type RunRequest struct {
 	// self-test; its route may end before the last rank.
 	Bundle string `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
 	Rank   uint32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
-	// Where the ranks behind this one are, in rank order. A stage that was told
-	// where its peers are uses its own list instead.
+	// Where the ranks behind this one are, in rank order. A stage that is
+	// configured with its peers uses its own list instead.
 	Route []*Hop `protobuf:"bytes,3,rep,name=route,proto3" json:"route,omitempty"`
 	// What the stage needs, and what it has to forward. Fields of a tensor are
 	// written in the order of their numbers.
 	Tensors []*Tensor `protobuf:"bytes,4,rep,name=tensors,proto3" json:"tensors,omitempty"`
 	// How the stages send float32 tensors to one another: one of the encodings of
 	// DescribeResponse, or empty for float32. A stage that does not know it refuses
-	// with FAILED_PRECONDITION. It does not concern this request's tensors, nor
-	// those of the answer.
-	Wire string `protobuf:"bytes,6,opt,name=wire,proto3" json:"wire,omitempty"`
-	// How many runs the one who asks the pipeline has under way, this one included,
-	// as far as it knows; every stage passes it on. A stage may give a lone run more
-	// threads.
-	UnderWay      uint32 `protobuf:"varint,7,opt,name=under_way,json=underWay,proto3" json:"under_way,omitempty"`
+	// with FAILED_PRECONDITION. It does not apply to this request's tensors,
+	// nor to those of the answer.
+	Encoding string `protobuf:"bytes,6,opt,name=encoding,proto3" json:"encoding,omitempty"`
+	// How many runs the pipeline's caller has in flight, this one included, as far as
+	// it knows; every stage passes it on. A stage may give a lone run more threads.
+	InFlight      uint32 `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -118,16 +117,16 @@ func (x *RunRequest) GetTensors() []*Tensor {
 	return nil
 }
 
-func (x *RunRequest) GetWire() string {
+func (x *RunRequest) GetEncoding() string {
 	if x != nil {
-		return x.Wire
+		return x.Encoding
 	}
 	return ""
 }
 
-func (x *RunRequest) GetUnderWay() uint32 {
+func (x *RunRequest) GetInFlight() uint32 {
 	if x != nil {
-		return x.UnderWay
+		return x.InFlight
 	}
 	return 0
 }
@@ -238,7 +237,7 @@ type Timing struct {
 	Computed      uint64                 `protobuf:"varint,3,opt,name=computed,proto3" json:"computed,omitempty"`
 	Next          uint64                 `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`                   // from sending to the next stage until its answer was there
 	Total         uint64                 `protobuf:"varint,5,opt,name=total,proto3" json:"total,omitempty"`                 // from the request having arrived until the answer is ready
-	Replays       uint32                 `protobuf:"varint,6,opt,name=replays,proto3" json:"replays,omitempty"`             // calls of the next stage that failed and were made again
+	Retries       uint32                 `protobuf:"varint,6,opt,name=retries,proto3" json:"retries,omitempty"`             // calls of the next stage that failed and were retried
 	Machine       uint64                 `protobuf:"varint,7,opt,name=machine,proto3" json:"machine,omitempty"`             // the same for stages that share processors
 	AtOnce        uint32                 `protobuf:"varint,8,opt,name=at_once,json=atOnce,proto3" json:"at_once,omitempty"` // how many runs the stage computes at a time
 	Processors    uint32                 `protobuf:"varint,9,opt,name=processors,proto3" json:"processors,omitempty"`       // that it has, alone or with others of the same machine
@@ -311,9 +310,9 @@ func (x *Timing) GetTotal() uint64 {
 	return 0
 }
 
-func (x *Timing) GetReplays() uint32 {
+func (x *Timing) GetRetries() uint32 {
 	if x != nil {
-		return x.Replays
+		return x.Retries
 	}
 	return 0
 }
@@ -498,7 +497,7 @@ type DescribeResponse struct {
 	Starved bool `protobuf:"varint,14,opt,name=starved,proto3" json:"starved,omitempty"`
 	// The encodings of float32 tensors that the stage reads and writes: "float32",
 	// "float16", "int8". None is float32 only.
-	Wires []string `protobuf:"bytes,15,rep,name=wires,proto3" json:"wires,omitempty"`
+	Encodings []string `protobuf:"bytes,15,rep,name=encodings,proto3" json:"encodings,omitempty"`
 	// What tells this process from those that answer at the same address before and
 	// after it, or in its place.
 	Instance string `protobuf:"bytes,20,opt,name=instance,proto3" json:"instance,omitempty"`
@@ -637,9 +636,9 @@ func (x *DescribeResponse) GetStarved() bool {
 	return false
 }
 
-func (x *DescribeResponse) GetWires() []string {
+func (x *DescribeResponse) GetEncodings() []string {
 	if x != nil {
-		return x.Wires
+		return x.Encodings
 	}
 	return nil
 }
@@ -662,16 +661,16 @@ var File_stage_proto protoreflect.FileDescriptor
 
 const file_stage_proto_rawDesc = "" +
 	"\n" +
-	"\vstage.proto\x12\x12distinfer.stage.v1\"\xea\x01\n" +
+	"\vstage.proto\x12\x12distinfer.stage.v1\"\xf2\x01\n" +
 	"\n" +
 	"RunRequest\x12\x1a\n" +
 	"\bprotocol\x18\x05 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12-\n" +
 	"\x05route\x18\x03 \x03(\v2\x17.distinfer.stage.v1.HopR\x05route\x124\n" +
-	"\atensors\x18\x04 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\x12\x12\n" +
-	"\x04wire\x18\x06 \x01(\tR\x04wire\x12\x1b\n" +
-	"\tunder_way\x18\a \x01(\rR\bunderWay\"#\n" +
+	"\atensors\x18\x04 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\x12\x1a\n" +
+	"\bencoding\x18\x06 \x01(\tR\bencoding\x12\x1b\n" +
+	"\tin_flight\x18\a \x01(\rR\binFlight\"#\n" +
 	"\x03Hop\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\"y\n" +
 	"\vRunResponse\x124\n" +
@@ -683,7 +682,7 @@ const file_stage_proto_rawDesc = "" +
 	"\bcomputed\x18\x03 \x01(\x04R\bcomputed\x12\x12\n" +
 	"\x04next\x18\x04 \x01(\x04R\x04next\x12\x14\n" +
 	"\x05total\x18\x05 \x01(\x04R\x05total\x12\x18\n" +
-	"\areplays\x18\x06 \x01(\rR\areplays\x12\x18\n" +
+	"\aretries\x18\x06 \x01(\rR\aretries\x12\x18\n" +
 	"\amachine\x18\a \x01(\x04R\amachine\x12\x17\n" +
 	"\aat_once\x18\b \x01(\rR\x06atOnce\x12\x1e\n" +
 	"\n" +
@@ -698,7 +697,7 @@ const file_stage_proto_rawDesc = "" +
 	"\afloat16\x18\x06 \x01(\fR\afloat16\x12\x16\n" +
 	"\x06scales\x18\a \x01(\fR\x06scales\x12\x12\n" +
 	"\x04int8\x18\b \x01(\fR\x04int8\"\x11\n" +
-	"\x0fDescribeRequest\"\xeb\x03\n" +
+	"\x0fDescribeRequest\"\xf3\x03\n" +
 	"\x10DescribeResponse\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12\x16\n" +
@@ -715,8 +714,8 @@ const file_stage_proto_rawDesc = "" +
 	"\x10memory_available\x18\v \x01(\x04R\x0fmemoryAvailable\x12\x18\n" +
 	"\arunning\x18\f \x01(\rR\arunning\x12\x18\n" +
 	"\awaiting\x18\r \x01(\rR\awaiting\x12\x18\n" +
-	"\astarved\x18\x0e \x01(\bR\astarved\x12\x14\n" +
-	"\x05wires\x18\x0f \x03(\tR\x05wires\x12\x1a\n" +
+	"\astarved\x18\x0e \x01(\bR\astarved\x12\x1c\n" +
+	"\tencodings\x18\x0f \x03(\tR\tencodings\x12\x1a\n" +
 	"\binstance\x18\x14 \x01(\tR\binstance\x12#\n" +
 	"\rmemory_budget\x18\x11 \x01(\x04R\fmemoryBudget2\xf7\x01\n" +
 	"\x05Stage\x12F\n" +
