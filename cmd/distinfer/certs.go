@@ -10,12 +10,33 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/distinfer/distinfer/server/mtls/authority"
 )
 
 // maxDays is what an authority of ten years can sign on its first day.
 const maxDays = 3650
+
+type certsOptions struct {
+	outputOptions
+	Out   string
+	Days  int
+	Renew bool
+}
+
+func (o *certsOptions) AddFlags(f *pflag.FlagSet) {
+	o.outputOptions.AddFlags(f)
+	stringVar(f, &o.Out, "out", "", "certs", "`folder` of the authority and of the machines' folders", func(s string) error {
+		if s == "" {
+			return errors.New("name a folder")
+		}
+		return nil
+	})
+	numberVar(f, &o.Days, "days", 365, 1, maxDays, "`number` of days that a machine's certificate is valid")
+	f.BoolVar(&o.Renew, "renew", false, "replace what is there of these machines")
+	onlyFlags(f, "out", "days", "renew")
+}
 
 func newCerts() *cobra.Command {
 	var o certsOptions
@@ -45,31 +66,25 @@ files as soon as these are copied.`,
 			return nil
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&o.out, "out", "certs", "`folder` of the authority and of the machines' folders")
-	f.IntVar(&o.days, "days", 365, "`number` of days that a machine's certificate is valid")
-	f.BoolVar(&o.renew, "renew", false, "replace what is there of these machines")
+	o.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := load(cmd)
-		if err != nil {
+		if err := configure(cmd); err != nil {
 			return err
 		}
-		made, err := o.make(args)
-		if err != nil {
-			return err
-		}
-		if s.Output == "json" {
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(made)
-		}
-		return made.print(cmd.OutOrStdout())
+		return o.run(cmd.OutOrStdout(), args)
 	}
 	return cmd
 }
 
-type certsOptions struct {
-	out   string
-	days  int
-	renew bool
+func (o *certsOptions) run(out io.Writer, hosts []string) error {
+	made, err := o.make(hosts)
+	if err != nil {
+		return err
+	}
+	if o.Output == "json" {
+		return json.NewEncoder(out).Encode(made)
+	}
+	return made.print(out)
 }
 
 // madeCerts is what the command made.
@@ -91,13 +106,7 @@ type madeMachine struct {
 }
 
 // make checks all arguments before it makes anything.
-func (o certsOptions) make(args []string) (*madeCerts, error) {
-	switch {
-	case o.out == "":
-		return nil, usageError{errors.New("--out is empty; name a folder")}
-	case o.days < 1 || o.days > maxDays:
-		return nil, usageError{fmt.Errorf("--days is %d; it can be 1 to %d", o.days, maxDays)}
-	}
+func (o *certsOptions) make(args []string) (*madeCerts, error) {
 	hosts := make([][]string, len(args))
 	seen := map[string]bool{}
 	for i, arg := range args {
@@ -114,18 +123,18 @@ func (o certsOptions) make(args []string) (*madeCerts, error) {
 		seen[hosts[i][0]] = true
 	}
 	for _, names := range hosts {
-		if !o.renew && authority.Exists(o.out, names[0]) {
-			return nil, fmt.Errorf("%s is there already; replace it with --renew", filepath.Join(o.out, names[0]))
+		if !o.Renew && authority.Exists(o.Out, names[0]) {
+			return nil, fmt.Errorf("%s is there already; replace it with --renew", filepath.Join(o.Out, names[0]))
 		}
 	}
-	a, isNew, err := authority.Open(o.out)
+	a, isNew, err := authority.Open(o.Out)
 	if err != nil {
 		return nil, err
 	}
 	made := &madeCerts{}
 	made.Authority.Certificate, made.Authority.Key, made.Authority.Made, made.Authority.Until = a.CertificatePath(), a.KeyPath(), isNew, a.NotAfter()
 	for _, names := range hosts {
-		m, err := a.Issue(names, time.Duration(o.days)*24*time.Hour, o.renew)
+		m, err := a.Issue(names, time.Duration(o.Days)*24*time.Hour, o.Renew)
 		if err != nil {
 			return nil, err
 		}

@@ -1,28 +1,58 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/check"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
-// selfTestNumbers is how many random numbers the stages compute the mean of. The
-// script that this command replaces used as many.
+// selfTestNumbers is how many random numbers the stages compute the mean of.
 const selfTestNumbers = 100
 
+type checkOptions struct {
+	bundleOptions
+	outputOptions
+	stagesOptions
+	messageOptions
+	insecureOptions
+	tlsOptions
+	logOptions
+	Timeout time.Duration
+	Ballast string
+
+	bundleGiven bool // so that it has to be there
+}
+
+func (o *checkOptions) AddFlags(f *pflag.FlagSet) {
+	o.outputOptions.AddFlags(f)
+	for _, group := range []optionSet{&o.bundleOptions, &o.stagesOptions, &o.messageOptions, &o.insecureOptions, &o.tlsOptions, &o.logOptions} {
+		group.AddFlags(f)
+	}
+	timeVar(f, &o.Timeout, "timeout", 5*time.Second, time.Millisecond, time.Hour, "longest `time` to wait for each answer")
+	stringVar(f, &o.Ballast, "ballast", "", "8MB", "`size` of the tensor that bandwidth is measured with; 0 measures none", func(s string) error {
+		if n, err := parseSize(s); err != nil || n < 0 {
+			return errors.New("it can be such as 8MB, or 0")
+		}
+		return nil
+	})
+	onlyFlags(f, "timeout", "ballast") // the setting timeout is that of a request to the front
+}
+
 func newCheck() *cobra.Command {
-	var timeout time.Duration
-	var ballast string
+	var o checkOptions
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Look at all stages, have them compute, and say what is wrong",
@@ -42,89 +72,83 @@ model can still be served, which the last line says.`,
   distinfer check -o json | jq .problems`,
 		Args: arguments(false),
 	}
-	f := cmd.Flags()
-	addStagesFlag(f)
-	addMessageFlag(f)
-	addTLSFlag(f)
-	addInsecureFlag(f)
-	f.DurationVar(&timeout, "timeout", 5*time.Second, "longest `time` to wait for each answer")
-	f.StringVar(&ballast, "ballast", "8MB", "`size` of the tensor that bandwidth is measured with; 0 measures none")
-	onlyFlags(f, "timeout", "ballast") // the setting timeout is that of a request to the front
+	o.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := load(cmd)
-		if err != nil {
+		if err := configure(cmd); err != nil {
 			return err
 		}
-		if timeout < time.Millisecond || timeout > time.Hour {
-			return usageError{fmt.Errorf("--timeout is %s; it can be 1ms to 1h, such as 5s", timeout)}
-		}
-		weight, err := parseSize(ballast)
-		// A message holds the numbers and names besides.
-		if most := int64(s.MaxMessage) - 4096; err != nil || weight < 0 || weight > most {
-			return usageError{fmt.Errorf("--ballast is %q; it can be such as 8MB, or 0, and with this --max-message at most %d bytes", ballast, most)}
-		}
-		log := s.logger()
-		stages, id, err := s.toCheck(cmd.Flags().Changed("bundle"))
-		if err != nil {
-			return err
-		}
-		if err := s.permitStages(log, stages, 0, s.TLS != ""); err != nil {
-			return err
-		}
-		machine, err := s.stageTLS(log)
-		if err != nil {
-			return err
-		}
-		options := stage.Options{MaxMessage: s.MaxMessage, Insecure: s.Insecure, Log: log}
-		if machine != nil {
-			options.TLS = machine.Client
-		}
-		c := check.Config{
-			Stages: stages, Bundle: id, Options: options, Timeout: timeout, Ballast: int(weight), Version: buildVersion(),
-			Numbers: make([]float32, selfTestNumbers),
-		}
-		for i := range c.Numbers {
-			c.Numbers[i] = rand.Float32()
-		}
-		observed, err := check.Observe(cmd.Context(), c)
-		if err != nil {
-			return err
-		}
-		report := check.Judge(observed)
-		if s.Output == "json" {
-			err = json.NewEncoder(cmd.OutOrStdout()).Encode(report)
-		} else {
-			err = check.WriteText(cmd.OutOrStdout(), report)
-		}
-		if err != nil {
-			return err
-		}
-		switch n := len(report.Problems); n {
-		case 0:
-			return nil
-		case 1:
-			return errors.New("1 problem was found")
-		default:
-			return fmt.Errorf("%d problems were found", n)
-		}
+		o.bundleGiven = cmd.Flags().Changed("bundle")
+		return o.run(cmd.Context(), cmd.OutOrStdout())
 	}
 	return cmd
 }
 
-// toCheck are the addresses of all ranks, and the ID of the bundle that the stages
-// should have: empty when there is none here, which is an error only when it was
-// asked for.
-func (s *settings) toCheck(asked bool) (stages [][]string, id bundle.ID, err error) {
-	if _, err := os.Stat(s.Bundle); errors.Is(err, fs.ErrNotExist) && !asked {
-		if len(s.Stages) == 0 {
-			return nil, "", usageError{fmt.Errorf("--stages is missing: it says where the stages are, and there is no bundle in %s that would say how many", s.Bundle)}
-		}
-		return s.Stages, "", nil
+func (o *checkOptions) run(ctx context.Context, out io.Writer) error {
+	// A message holds the numbers and names besides.
+	weight, err := parseSize(o.Ballast)
+	if most := int64(o.MaxMessage) - 4096; err != nil || weight > most {
+		return usageError{fmt.Errorf("--ballast is %s; with this --max-message it can be at most %d bytes", o.Ballast, most)}
 	}
-	b, err := bundle.Open(s.Bundle)
+	log := o.logger()
+	stages, id, err := o.toCheck()
+	if err != nil {
+		return err
+	}
+	if err := o.permitStages(log, stages, 0, o.TLS != ""); err != nil {
+		return err
+	}
+	machine, err := o.stageTLS(log)
+	if err != nil {
+		return err
+	}
+	options := stage.Options{MaxMessage: o.MaxMessage, Insecure: o.Insecure, Log: log}
+	if machine != nil {
+		options.TLS = machine.Client
+	}
+	c := check.Config{
+		Stages: stages, Bundle: id, Options: options, Timeout: o.Timeout, Ballast: int(weight),
+		Version: buildVersion(), Numbers: make([]float32, selfTestNumbers),
+	}
+	for i := range c.Numbers {
+		c.Numbers[i] = rand.Float32()
+	}
+	observed, err := check.Observe(ctx, c)
+	if err != nil {
+		return err
+	}
+	report := check.Judge(observed)
+	if o.Output == "json" {
+		err = json.NewEncoder(out).Encode(report)
+	} else {
+		err = check.WriteText(out, report)
+	}
+	if err != nil {
+		return err
+	}
+	switch n := len(report.Problems); n {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("1 problem was found")
+	default:
+		return fmt.Errorf("%d problems were found", n)
+	}
+}
+
+// toCheck are the addresses of all ranks, and the ID of the bundle that the stages
+// should have. It is empty when there is no bundle here, which is an error only when one
+// was given.
+func (o *checkOptions) toCheck() (stages [][]string, id bundle.ID, err error) {
+	if _, err := os.Stat(o.Bundle); errors.Is(err, fs.ErrNotExist) && !o.bundleGiven {
+		if len(o.Stages) == 0 {
+			return nil, "", usageError{fmt.Errorf("--stages is missing: it says where the stages are, and there is no bundle in %s that would say how many", o.Bundle)}
+		}
+		return o.Stages, "", nil
+	}
+	b, err := bundle.Open(o.Bundle)
 	if err != nil {
 		return nil, "", err
 	}
-	stages, err = s.Stages.ForStages(len(b.Stages))
+	stages, err = o.Stages.ForStages(len(b.Stages))
 	return stages, b.ID, err
 }

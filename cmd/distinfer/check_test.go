@@ -210,7 +210,7 @@ func TestCheckRefusesWhatItCannotUse(t *testing.T) {
 	}{
 		{nil, 2, "--stages is missing"},
 		{[]string{"--stages", "here"}, 2, "not host:port"},
-		{[]string{"--stages", "localhost:1", "--timeout", "0s"}, 2, "--timeout is 0s"},
+		{[]string{"--stages", "localhost:1", "--timeout", "0s"}, 2, "--timeout is \"0s\""},
 		{[]string{"--stages", "localhost:1", "--ballast", "much"}, 2, "--ballast"},
 		{[]string{"--stages", "localhost:1", "--ballast", "2MB", "--max-message", "2000000"}, 2, "at most 1995904 bytes"},
 		{[]string{"--stages", "localhost:1", "--bundle", "none"}, 1, "no such folder"},

@@ -69,8 +69,3 @@ type legacyOutput struct {
 }
 
 func (o *legacyOutput) AddFlags(f *pflag.FlagSet) { o.outputOptions.AddFlags(f, o.more...) }
-
-func addStagesFlag(f *pflag.FlagSet)   { new(stagesOptions).AddFlags(f) }
-func addMessageFlag(f *pflag.FlagSet)  { new(messageOptions).AddFlags(f) }
-func addInsecureFlag(f *pflag.FlagSet) { new(insecureOptions).AddFlags(f) }
-func addTLSFlag(f *pflag.FlagSet)      { new(tlsOptions).AddFlags(f) }

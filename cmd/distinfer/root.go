@@ -48,11 +48,11 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
 		newServeStage(),
 		newFront(),
 		newUp(),
-		legacyFlags(newCheck(), &legacy.bundleOptions, &legacy.logOptions, &legacyOutput{}),
+		newCheck(),
 		newPredict(),
 		legacyFlags(newBench(), &legacy.logOptions, &legacyOutput{}),
 		newTokenize(),
-		legacyFlags(newCerts(), &legacyOutput{}),
+		newCerts(),
 		newVersion(),
 	)
 	for _, c := range root.Commands() {

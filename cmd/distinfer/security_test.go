@@ -408,9 +408,9 @@ func TestCertsMakesFoldersAddsMachinesAndRenews(t *testing.T) {
 		"an empty name":         {[]string{"a,"}, 2, `""`},
 		"the authority's name":  {[]string{"ca.pem"}, 2, "authority's file"},
 		"the same twice":        {[]string{"a", "a,b"}, 2, "given twice"},
-		"no days":               {[]string{"a", "--days", "0"}, 2, "--days is 0"},
+		"no days":               {[]string{"a", "--days", "0"}, 2, "--days is \"0\""},
 		"too many days":         {[]string{"a", "--days", "4000"}, 2, "1 to 3650"},
-		"no folder":             {[]string{"a", "--out", ""}, 2, "--out is empty"},
+		"no folder":             {[]string{"a", "--out", ""}, 2, "name a folder"},
 		"a file as the folder":  {[]string{"a", "--out", put(t, dir, "file", "")}, 1, "not a directory"},
 		"an authority in parts": {[]string{"a", "--out", filepath.Dir(put(t, t.TempDir(), "ca.pem", ca))}, 1, "the other is missing"},
 	} {

@@ -14,7 +14,7 @@ func TestAPipelineIsARunner(t *testing.T) {
 			links, suite := pipelinetest.Chain(stages)
 			_, addresses := chain(t, stages, func(c *Config) { c.Stage = links[c.Rank] })
 			o := options()
-			o.Wire = e
+			o.Encoding = e
 			p, err := NewPipeline(thisBundle, addresses, o)
 			if err != nil {
 				t.Fatal(err)
