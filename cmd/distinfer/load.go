@@ -3,21 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 )
-
-// defaultConfig is read when it is there and --config does not name another.
-const defaultConfig = "distinfer.yaml"
 
 // perProcess are flags that differ from process to process, so that a file which all of them
 // share cannot hold them.
@@ -138,131 +133,7 @@ func fill(f *pflag.FlagSet, all map[string]*pflag.Flag) error {
 	return nil
 }
 
-// readConfig reads the config file that is named by the flag or the environment, else the
-// default one if it is there, and returns its name.
-func readConfig(v *viper.Viper, file string) (string, error) {
-	if file == "" {
-		file = os.Getenv(variable("config"))
-	}
-	asked := file != ""
-	if !asked {
-		file = defaultConfig
-	}
-	v.SetConfigFile(file)
-	v.SetConfigType("yaml")
-	err := v.ReadInConfig()
-	var path *fs.PathError
-	switch {
-	case err == nil || errors.Is(err, fs.ErrNotExist) && !asked:
-		return file, nil
-	case errors.As(err, &path):
-		err = path.Err // the message names the path
-	}
-	return "", usageError{fmt.Errorf("config file %s: %w", file, err)}
-}
-
 // variable is the environment's name of a setting.
 func variable(name string) string {
 	return "DISTINFER_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-}
-
-// mistake says whose value is wrong, and nothing when err is nil.
-func mistake(name string, value any, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, errEmpty):
-		return usageError{fmt.Errorf("%s is empty; %w", name, err)}
-	}
-	if s, ok := value.(string); ok {
-		value = strconv.Quote(s)
-	}
-	if number := (*strconv.NumError)(nil); errors.As(err, &number) {
-		err = fmt.Errorf("it is no number")
-		if number.Func == "ParseBool" {
-			err = fmt.Errorf("it can be true or false")
-		}
-	}
-	return usageError{fmt.Errorf("%s is %v; %w", name, value, err)}
-}
-
-// flagMistake words the errors that pflag has about a command line.
-func flagMistake(cmd *cobra.Command, err error) error {
-	var wrong *pflag.InvalidValueError
-	var unknown *pflag.NotExistError
-	switch {
-	case errors.As(err, &wrong):
-		return mistake("--"+wrong.GetFlag().Name, wrong.GetValue(), wrong.Unwrap())
-	case errors.As(err, &unknown):
-		for _, other := range cmd.Root().Commands() {
-			f := other.Flags().Lookup(unknown.GetSpecifiedName())
-			if f == nil && unknown.GetSpecifiedShortnames() != "" {
-				f = other.Flags().ShorthandLookup(unknown.GetSpecifiedName())
-			}
-			if f != nil {
-				return noEffect(cmd, f.Name, "")
-			}
-		}
-	}
-	return usageError{err}
-}
-
-// refuse refuses those of the flags that are given and have no effect on this run, such as
-// "with --front".
-func refuse(cmd *cobra.Command, when string, flags ...string) error {
-	if i := slices.IndexFunc(flags, cmd.Flags().Changed); i >= 0 {
-		return noEffect(cmd, flags[i], " "+when)
-	}
-	return nil
-}
-
-func noEffect(cmd *cobra.Command, flag, when string) error {
-	return usageError{fmt.Errorf("--%s has no effect on `%s`%s; leave it out", flag, cmd.CommandPath(), when)}
-}
-
-// setAny sets a value to what stands in a config file.
-func setAny(v pflag.Value, data any) error {
-	if s, ok := v.(interface{ setAny(any) error }); ok {
-		return s.setAny(data)
-	}
-	if data == nil && v.Type() != kindFile {
-		return nil // a key without a value
-	}
-	var separators []string
-	if l, ok := v.(interface{ separators() []string }); ok {
-		separators = l.separators()
-	}
-	s, err := written(data, separators)
-	if err != nil {
-		return err
-	}
-	return v.Set(s)
-}
-
-// written is a value of a config file as it would be given on the command line. Nothing is
-// rounded.
-func written(data any, separators []string) (string, error) {
-	switch d := data.(type) {
-	case nil:
-		return "", nil
-	case string:
-		return d, nil
-	case bool, int, int64, uint64:
-		return fmt.Sprint(d), nil
-	case float64:
-		return "", errors.New("it is not a whole number")
-	case []any:
-		if len(separators) == 0 {
-			break
-		}
-		parts := make([]string, len(d))
-		for i, one := range d {
-			var err error
-			if parts[i], err = written(one, separators[1:]); err != nil {
-				return "", err
-			}
-		}
-		return strings.Join(parts, separators[0]), nil
-	}
-	return "", errors.New("it cannot be written like that")
 }

@@ -36,8 +36,9 @@ type Stage struct {
 	closers  []func()
 }
 
-// OpenStage loads a stage and listens. Close ends what it opened, Serve answers. From then on Go
-// uses a part of the processors only, since the model is computed on them.
+// OpenStage loads a stage and listens. Close ends what it opened, Serve answers. A process can
+// have one stage. From then on Go uses a part of the processors only, since the model is computed
+// on them.
 func OpenStage(ctx context.Context, o StageOptions) (_ *Stage, err error) {
 	started := time.Now()
 	o.preset()
