@@ -79,7 +79,7 @@ text, or {"error": …, "line": …}.`,
 			return err
 		}
 		defer func() { _ = file.Close() }()
-		ask, labels, done, err := o.asker(cmd.Context())
+		answer, labels, done, err := o.answerer(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -93,30 +93,30 @@ text, or {"error": …, "line": …}.`,
 		}
 		out := newReplies(form, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		counted, end := progress(file, cmd.ErrOrStderr())
-		err = bulk.Answer(cmd.Context(), texts, counted, ask, out.write)
+		err = bulk.Answer(cmd.Context(), texts, counted, answer, out.write)
 		end()
 		return out.finish(err)
 	}
 	return cmd
 }
 
-// asker answers texts through a front or in this process. labels reports that the answers are labels.
-func (o *predictOptions) asker(ctx context.Context) (ask bulk.Asker, labels bool, done func(), err error) {
+// answerer answers texts through a front or in this process. labels reports that the answers are labels.
+func (o *predictOptions) answerer(ctx context.Context) (answer bulk.Answerer, labels bool, done func(), err error) {
 	c, err := o.remoteOptions.open(o.logger())
 	if err != nil {
 		return nil, false, nil, err
 	}
 	if c != nil {
-		ask, labels, err = remoteAsker(ctx, c)
-		return ask, labels, func() {}, err
+		answer, labels, err = remoteAnswerer(ctx, c)
+		return answer, labels, func() {}, err
 	}
-	return o.localAsker()
+	return o.localAnswerer()
 }
 
-// localAsker loads every stage of the bundle into this process. It computes as many
+// localAnswerer loads every stage of the bundle into this process. It computes as many
 // batches at a time as there are threads, since threads that work on one batch wait
 // for each other.
-func (o *predictOptions) localAsker() (ask bulk.Asker, labels bool, done func(), err error) {
+func (o *predictOptions) localAnswerer() (answer bulk.Answerer, labels bool, done func(), err error) {
 	b, err := bundle.Open(o.Bundle)
 	if err != nil {
 		return nil, false, nil, err
@@ -140,7 +140,7 @@ func (o *predictOptions) localAsker() (ask bulk.Asker, labels bool, done func(),
 	}
 	texts := node.Texts(b, t, o.logger(), batch.Config{MaxTexts: bulk.Chunk, MaxWait: time.Hour, Begin: o.threads()})
 	_, labels = texts.Task.(front.Labeller)
-	return texts.Ask, labels, done, nil
+	return texts.Answer, labels, done, nil
 }
 
 // progress shows on a terminal how much of a file was read: in bytes of all, or of a stream

@@ -28,7 +28,7 @@ import (
 // retries is how often predict sends a request again that a front cannot answer now.
 const retries = 5
 
-// remoteOptions say which front to ask, and how.
+// remoteOptions name a front, and say how to reach it.
 type remoteOptions struct {
 	Front string
 	accessOptions
@@ -122,9 +122,8 @@ func unauthorized(err error) error {
 	return err
 }
 
-// remoteAsker asks the front what it answers texts with, and then texts. labels reports that
-// these are labels.
-func remoteAsker(ctx context.Context, c *client.Client) (ask bulk.Asker, labels bool, err error) {
+// remoteAnswerer answers texts through a front. labels reports that the answers are labels.
+func remoteAnswerer(ctx context.Context, c *client.Client) (answer bulk.Answerer, labels bool, err error) {
 	status, err := c.Status(ctx)
 	if err != nil {
 		return nil, false, unauthorized(err)

@@ -127,7 +127,7 @@ func compareChunk(ctx context.Context, sides []wireSide, lines []textfile.Line) 
 	}
 	var plain []front.Reply
 	for k := range sides {
-		answers, err := sides[k].texts.Ask(ctx, texts)
+		answers, err := sides[k].texts.Answer(ctx, texts)
 		if err != nil {
 			return fmt.Errorf("with %s between the stages: %w", sides[k].Encoding, err)
 		}

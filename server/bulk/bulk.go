@@ -13,15 +13,15 @@ import (
 	"github.com/distinfer/distinfer/server/front"
 )
 
-// Chunk is how many texts are asked for at a time, at most, and chunkBytes how many bytes:
+// Chunk is the most texts answered at a time, and chunkBytes the bytes after which there are no more:
 // enough to sort them by length, and a body of moderate size for a front.
 const (
 	Chunk      = 256
 	chunkBytes = 1 << 20
 )
 
-// An Asker answers texts, a Reply each. An error is about all of them.
-type Asker func(ctx context.Context, texts []string) ([]front.Reply, error)
+// An Answerer answers texts, a Reply each. An error is about all of them.
+type Answerer func(ctx context.Context, texts []string) ([]front.Reply, error)
 
 // A Line is one of a file with the Reply to its text, or with why there is none.
 type Line struct {
@@ -31,11 +31,11 @@ type Line struct {
 
 // Answer reads lines and gives each them with their replies, chunk by chunk and in order, until
 // each fails. It returns an error when no further line can be answered.
-func Answer(ctx context.Context, in textfile.Reader, file io.Reader, ask Asker, each func([]Line) error) error {
+func Answer(ctx context.Context, in textfile.Reader, file io.Reader, answer Answerer, each func([]Line) error) error {
 	var lines []textfile.Line
 	bytes := 0
 	flush := func() error {
-		err := answer(ctx, lines, ask, each)
+		err := answerChunk(ctx, lines, answer, each)
 		lines, bytes = lines[:0], 0
 		return err
 	}
@@ -52,8 +52,8 @@ func Answer(ctx context.Context, in textfile.Reader, file io.Reader, ask Asker, 
 	return flush()
 }
 
-// answer answers a chunk.
-func answer(ctx context.Context, lines []textfile.Line, ask Asker, each func([]Line) error) error {
+// answerChunk answers a chunk.
+func answerChunk(ctx context.Context, lines []textfile.Line, answer Answerer, each func([]Line) error) error {
 	var texts []string
 	for i := range lines {
 		l := &lines[i]
@@ -67,7 +67,7 @@ func answer(ctx context.Context, lines []textfile.Line, ask Asker, each func([]L
 	var replies []front.Reply
 	if len(texts) > 0 {
 		var err error
-		if replies, err = halve(ctx, texts, ask); err != nil {
+		if replies, err = halve(ctx, texts, answer); err != nil {
 			return err
 		}
 	}
@@ -81,10 +81,10 @@ func answer(ctx context.Context, lines []textfile.Line, ask Asker, each func([]L
 	return each(answered)
 }
 
-// halve asks for texts. When that fails because of what they are, it halves them until the text
+// halve answers texts. When that fails because of what they are, it halves them until the text
 // that it fails for stands alone, and gets the error.
-func halve(ctx context.Context, texts []string, ask Asker) ([]front.Reply, error) {
-	replies, err := ask(ctx, texts)
+func halve(ctx context.Context, texts []string, answer Answerer) ([]front.Reply, error) {
+	replies, err := answer(ctx, texts)
 	switch code := errcode.Of(err); {
 	case err == nil || ctx.Err() != nil || code != errcode.Invalid && code != errcode.TooLarge && code != errcode.Internal && !errcode.Deadly(err):
 		return replies, err
@@ -92,10 +92,10 @@ func halve(ctx context.Context, texts []string, ask Asker) ([]front.Reply, error
 		return []front.Reply{{Err: err}}, nil
 	}
 	half := len(texts) / 2
-	first, err := halve(ctx, texts[:half], ask)
+	first, err := halve(ctx, texts[:half], answer)
 	if err != nil {
 		return nil, err
 	}
-	second, err := halve(ctx, texts[half:], ask)
+	second, err := halve(ctx, texts[half:], answer)
 	return append(first, second...), err
 }

@@ -26,9 +26,9 @@ func upper(_ context.Context, texts []string) ([]front.Reply, error) {
 	return replies, nil
 }
 
-func answered(t *testing.T, in textfile.Reader, file string, ask bulk.Asker) (lines []string, err error) {
+func answered(t *testing.T, in textfile.Reader, file string, answer bulk.Answerer) (lines []string, err error) {
 	t.Helper()
-	err = bulk.Answer(t.Context(), in, strings.NewReader(file), ask, func(chunk []bulk.Line) error {
+	err = bulk.Answer(t.Context(), in, strings.NewReader(file), answer, func(chunk []bulk.Line) error {
 		for _, l := range chunk {
 			line := fmt.Sprint(l.Number, " ", l.Answer)
 			if l.Err != nil {

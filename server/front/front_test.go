@@ -1021,7 +1021,7 @@ type countedTask struct {
 }
 
 func (*countedTask) Name() string                     { return "counted" }
-func (*countedTask) Ask(string) front.Request         { return front.Request{} }
+func (*countedTask) Request(string) front.Request     { return front.Request{} }
 func (c *countedTask) Routes() map[string]front.Route { return map[string]front.Route{c.path: {}} }
 
 func (c *countedTask) Describe() []byte {

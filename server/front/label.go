@@ -25,7 +25,7 @@ func (f *Front) label(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, err)
 		return
 	}
-	answers, err := f.compute(texts.Batcher, w, r, labeller.Ask(text).Inputs)
+	answers, err := f.compute(texts.Batcher, w, r, labeller.Request(text).Inputs)
 	if err != nil {
 		fail(w, r, err)
 		return

@@ -18,8 +18,8 @@ type Task interface {
 	Name() string
 	// Routes are what can be sent by POST, by path. That of "/predict" is also at "/".
 	Routes() map[string]Route
-	// Ask is the request for one text, with the defaults of "/predict".
-	Ask(text string) Request
+	// Request is the request for one text, with the defaults of "/predict".
+	Request(text string) Request
 	// Describe is the part of the OpenAPI document for the routes; see Front.Describe.
 	Describe() []byte
 }
@@ -44,7 +44,7 @@ type Route struct {
 	Problem func(status int, message string) any
 }
 
-// A Request is one that was read: the inputs for the model, and how its answers are told.
+// A Request is one that was read: the inputs for the model, and what its answers mean.
 type Request struct {
 	Inputs []textmodel.Input
 	// Answer makes the answer to the input at a place of what the model gave for it, which

@@ -7,7 +7,7 @@ import (
 	"github.com/distinfer/distinfer/server/batch"
 )
 
-// Texts answers texts: the Task says what is asked and answered, the Batcher has it computed.
+// Texts answers texts: the Task says what requests and answers are, the Batcher computes.
 type Texts struct {
 	Task    Task
 	Batcher *batch.Batcher
@@ -20,12 +20,12 @@ type Reply struct {
 	Err       error // why there is no Answer
 }
 
-// Ask answers texts with the Task's defaults, in order. An error is about all of them.
-func (t Texts) Ask(ctx context.Context, texts []string) ([]Reply, error) {
+// Answer answers texts with the Task's defaults, in order. An error is about all of them.
+func (t Texts) Answer(ctx context.Context, texts []string) ([]Reply, error) {
 	requests := make([]Request, len(texts))
 	inputs := make([]textmodel.Input, len(texts))
 	for i, s := range texts {
-		requests[i] = t.Task.Ask(s)
+		requests[i] = t.Task.Request(s)
 		inputs[i] = requests[i].Inputs[0]
 	}
 	answers, _, err := t.Batcher.Answer(ctx, inputs)

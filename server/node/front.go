@@ -268,7 +268,7 @@ func (f *Front) Label(ctx context.Context, s string) (string, error) {
 	case !f.Labels():
 		return "", &TaskError{m.Texts.Task.Name()}
 	}
-	replies, err := m.Texts.Ask(ctx, []string{s})
+	replies, err := m.Texts.Answer(ctx, []string{s})
 	if err == nil {
 		err = replies[0].Err
 	}

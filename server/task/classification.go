@@ -49,8 +49,8 @@ func (c Classification) Routes() map[string]front.Route {
 // labelBytes is what an input and its labels take in memory, about.
 const labelBytes = 256
 
-// Ask implements front.Task.
-func (c Classification) Ask(s string) front.Request {
+// Request implements front.Task.
+func (c Classification) Request(s string) front.Request {
 	return c.request(textmodel.Inputs([]string{s}), labelOptions{})
 }
 

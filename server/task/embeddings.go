@@ -50,8 +50,8 @@ func (e Embeddings) Routes() map[string]front.Route {
 	}
 }
 
-// Ask implements front.Task.
-func (e Embeddings) Ask(s string) front.Request {
+// Request implements front.Task.
+func (e Embeddings) Request(s string) front.Request {
 	in := &texts{inputs: textmodel.Inputs([]string{s})}
 	_ = e.prompt(in, nil) // the default prompt is there
 	return e.request(in, vectorOptions{})

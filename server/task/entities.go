@@ -37,8 +37,8 @@ func (e Entities) Routes() map[string]front.Route {
 	return map[string]front.Route{"/predict": reader(e.read).route()}
 }
 
-// Ask implements front.Task.
-func (e Entities) Ask(s string) front.Request {
+// Request implements front.Task.
+func (e Entities) Request(s string) front.Request {
 	return e.request(&texts{inputs: textmodel.Inputs([]string{s})}, tokenclass.DefaultOptions())
 }
 

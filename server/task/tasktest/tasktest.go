@@ -244,7 +244,7 @@ func (f *fixture) asked(t *testing.T) {
 	m, done := f.front.Use()
 	defer done()
 	texts := slices.Concat(f.Texts, []string{f.Bad})
-	replies, err := m.Texts.Ask(t.Context(), texts)
+	replies, err := m.Texts.Answer(t.Context(), texts)
 	if err != nil || len(replies) != len(texts) {
 		t.Fatal(replies, err)
 	}
@@ -267,7 +267,7 @@ func (f *fixture) concurrent(t *testing.T) {
 		work.Go(func() {
 			i := k % len(f.Texts)
 			for range 20 {
-				replies, err := m.Texts.Ask(t.Context(), []string{f.Texts[i]})
+				replies, err := m.Texts.Answer(t.Context(), []string{f.Texts[i]})
 				if err != nil {
 					t.Error(err)
 					return
@@ -337,7 +337,7 @@ func (f *fixture) cut(t *testing.T) {
 	}
 	m, done := f.front.Use()
 	defer done()
-	replies, err := m.Texts.Ask(t.Context(), []string{f.Texts[0], f.Long})
+	replies, err := m.Texts.Answer(t.Context(), []string{f.Texts[0], f.Long})
 	if err != nil || replies[0].Truncated || !replies[1].Truncated {
 		t.Errorf("%v, %v", replies, err)
 	}
