@@ -76,8 +76,8 @@ type Holds struct {
 	Running         int       `json:"running"`          // runs
 	Waiting         int       `json:"waiting"`
 	Starved         bool      `json:"starved"` // runs wait for a stage behind it that cannot be used
-	// Wires are the encodings of tensors between stages that it and this machine know.
-	Wires []string `json:"wires,omitempty"`
+	// Encodings are the encodings of tensors between stages that it and this machine know.
+	Encodings []string `json:"encodings,omitempty"`
 }
 
 // A Result is what a self-test gave.
@@ -123,8 +123,8 @@ type Observation struct {
 	Ranks     int    `json:"ranks"`
 	// ExpectedBundle is the bundle that is here, if there is one.
 	ExpectedBundle bundle.ID `json:"expected_bundle,omitempty"`
-	// Wire is the encoding between stages that is configured here, unless float32.
-	Wire     string    `json:"wire,omitempty"`
+	// Encoding is the encoding between stages that is configured here, unless float32.
+	Encoding string    `json:"encoding,omitempty"`
 	Numbers  int       `json:"numbers"` // of the self-test
 	Mean     float64   `json:"mean"`    // as reckoned here
 	Replicas []Replica `json:"replicas"`

@@ -144,7 +144,7 @@ func (j judge) state(p *Replica) State {
 		return NoModel
 	case h.Bundle != j.r.Bundle || h.Stages != j.r.Ranks:
 		return OtherBundle
-	case j.r.Wire != "" && !slices.Contains(h.Wires, j.r.Wire):
+	case j.r.Encoding != "" && !slices.Contains(h.Encodings, j.r.Encoding):
 		return OtherEncoding
 	}
 	return OK
@@ -197,7 +197,7 @@ func (j judge) replicas() {
 				say("copy the bundle there, and start it without --no-model", "it has no model, and others have")
 			}
 		case OtherEncoding:
-			say("run the same version of distinfer everywhere, or leave out --activation-dtype", "it does not send and read tensors as %s, which is configured here as wire (distinfer %s)", j.r.Wire, p.Holds.Distinfer)
+			say("run the same version of distinfer everywhere, or leave out --activation-dtype", "it does not send and read tensors as %s, which is configured here (distinfer %s)", j.r.Encoding, p.Holds.Distinfer)
 		case OtherBundle:
 			if h := p.Holds; h.Stages != j.r.Ranks {
 				j.add(kindStages, where, "name the addresses of every rank in --stages, in rank order", "its bundle has %d stages, and --stages names %d", h.Stages, j.r.Ranks)

@@ -127,9 +127,9 @@ var cases = []struct {
 		o.Replicas[2].Holds.Bundle, o.Replicas[3].Holds.Bundle = bundleB, bundleB
 	}, []string{"mixed bundles"}, false},
 	{"other-encoding", func(o *Observation) {
-		o.Wire = "float16"
-		o.all(func(r *Replica) { r.Holds.Wires = []string{"float32", "float16", "int8"} })
-		o.Replicas[2].Holds.Wires = nil
+		o.Encoding = "float16"
+		o.all(func(r *Replica) { r.Holds.Encodings = []string{"float32", "float16", "int8"} })
+		o.Replicas[2].Holds.Encodings = nil
 	}, []string{"other encoding"}, true},
 	{"number-of-stages", func(o *Observation) { o.all(func(r *Replica) { r.Holds.Stages = 3 }) },
 		[]string{"number of stages", "number of stages", "number of stages", "number of stages"}, false},

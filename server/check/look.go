@@ -78,7 +78,7 @@ func holds(d *stagepb.DescribeResponse) *Holds {
 	}
 	for _, e := range encoding.Encodings() {
 		if slices.Contains(d.GetEncodings(), string(e)) {
-			h.Wires = append(h.Wires, string(e))
+			h.Encodings = append(h.Encodings, string(e))
 		}
 	}
 	return h

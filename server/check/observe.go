@@ -62,7 +62,7 @@ func Observe(ctx context.Context, c Config) (Observation, error) {
 		Numbers: len(c.Numbers), Mean: mean(c.Numbers), Replicas: []Replica{}, Links: []Link{}, Paths: []Path{},
 	}
 	if e := c.Options.Encoding; e != encoding.Float32 {
-		o.Wire = string(e)
+		o.Encoding = string(e)
 	}
 	all := c.lookAtAll(ctx)
 	testable := make([][]*replica, len(c.Stages))
