@@ -154,7 +154,7 @@ func TestMistakesAreExplainedInOneLine(t *testing.T) {
 		{"a picture of no plan", []string{"version", "-o", "dot"}, 2, []string{"text or json"}},
 		{"an unwritable folder", []string{"split", model, "--out", filepath.Join(readOnly, "stages")}, 1, []string{"file-not-folder", "not a directory"}},
 		{"an existing bundle", []string{"split", model, "--out", good}, 1, []string{"holds a bundle already", "--force"}},
-		{"a folder of something else", []string{"split", model, "--out", dir, "--force"}, 1, []string{"are not a bundle", "--out"}},
+		{"a folder of something else", []string{"split", model, "--out", dir, "--force"}, 1, []string{"are not a bundle", "another folder"}},
 		{"no MODEL", []string{"split"}, 2, []string{"MODEL"}},
 		{"an unknown flag", []string{"split", model, "--stage", "2"}, 2, []string{"--stage"}},
 		{"an unknown command", []string{"serve"}, 2, []string{`no command "serve"`}},

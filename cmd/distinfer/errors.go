@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/cluster"
@@ -38,6 +39,8 @@ func remedy(err error) string {
 		pair     *node.PairError
 		memory   *node.MemoryError
 		task     *node.TaskError
+		missing  *bundle.MissingError
+		exists   *bundle.ExistsError
 		table    *textfile.ColumnError
 		tokens   *textmodel.MaxTokensError
 	)
@@ -64,6 +67,10 @@ func remedy(err error) string {
 		return "give both --https-cert and --https-key, or neither for plain HTTP"
 	case errors.As(err, &memory):
 		return "--max-memory says how much"
+	case errors.As(err, &missing):
+		return "make it with `distinfer split model.onnx --out " + missing.Dir + "`, or name another with --bundle"
+	case errors.As(err, &exists):
+		return "replace it with --force, or choose another folder with --out"
 	case errors.As(err, &task):
 		return "leave --ask out"
 	}

@@ -285,7 +285,7 @@ func TestAFolderThatIsAFileSystemIsNotABundlesPlace(t *testing.T) {
 	_, address := stage(t, source, 0)
 	disk := t.TempDir()
 	r := finish(t, inSmallDisk(t, disk, "50m", "serve-stage", "--rank", "0", "--bundle", disk, "--listen", "localhost:0", "--fetch", address), "")
-	if r.code != 1 || !strings.Contains(r.stderr, "is a file system of its own") || !strings.Contains(r.stderr, "--bundle "+filepath.Join(disk, "stages")) {
+	if r.code != 1 || !strings.Contains(r.stderr, "is a file system of its own") || !strings.Contains(r.stderr, "such as "+filepath.Join(disk, "stages")) {
 		t.Errorf("%+v", r)
 	}
 }

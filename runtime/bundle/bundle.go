@@ -44,12 +44,17 @@ func (id ID) HasPrefix(prefix string) bool { return strings.HasPrefix(string(id)
 // Short is the beginning of the ID, enough to tell it from others; people see it.
 func (id ID) Short() string { return string(id[:min(12, len(id))]) }
 
+// A MissingError says that there is no folder to read a bundle from.
+type MissingError struct{ Dir string }
+
+func (e *MissingError) Error() string { return "bundle " + e.Dir + ": there is no such folder" }
+
 // Open reads the bundle in folder dir.
 func Open(dir string) (*Bundle, error) {
 	b, err := readManifest(filepath.Join(dir, ManifestName))
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, errDir := os.Stat(dir); errDir != nil {
-			return nil, fmt.Errorf("bundle %s: there is no such folder; make it with `distinfer split model.onnx --out %s`, or name another with --bundle", dir, dir)
+			return nil, &MissingError{dir}
 		}
 		return nil, fmt.Errorf("bundle %s: it holds no %s, so it is not a bundle; make one with `distinfer split`", dir, ManifestName)
 	}

@@ -89,7 +89,7 @@ func (g *Gathering) start(want []File) error {
 	g.missing = want
 	switch g.found {
 	case holdsOther:
-		return fmt.Errorf("%s holds files that are not a bundle, and is left alone; name another folder with --bundle", g.dir)
+		return fmt.Errorf("%s holds files that are not a bundle, and is left alone; name another folder", g.dir)
 	case holdsBundle:
 		if g.foundID = b.ID; b.ID == g.id {
 			g.missing = b.Missing(want)
@@ -163,7 +163,7 @@ func (g *Gathering) checkMount() error {
 	var own, parent unix.Stat_t
 	known := unix.Stat(g.dir, &own) == nil && unix.Stat(filepath.Dir(g.dir), &parent) == nil
 	if known && own.Dev != parent.Dev && len(g.missing) > 0 {
-		return fmt.Errorf("%s is a file system of its own, so a bundle cannot be put there in one step; name a folder in it, such as --bundle %s",
+		return fmt.Errorf("%s is a file system of its own, so a bundle cannot be put there in one step; name a folder in it, such as %s",
 			g.dir, filepath.Join(g.dir, "stages"))
 	}
 	return nil
@@ -408,7 +408,7 @@ func lock(ctx context.Context, path string, waiting func()) (*os.File, error) {
 	for first := true; ; {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 		if err != nil {
-			return nil, fmt.Errorf("cannot write to folder %s: %w; name another place with --bundle", filepath.Dir(path), reason(err))
+			return nil, fmt.Errorf("cannot write to folder %s: %w; name another place", filepath.Dir(path), reason(err))
 		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil && sameFile(f, path) {

@@ -23,6 +23,11 @@ type Writer struct {
 	stands    bool // and one did
 }
 
+// An ExistsError says that a folder holds a bundle, which nobody asked to replace.
+type ExistsError struct{ Dir string }
+
+func (e *ExistsError) Error() string { return e.Dir + " holds a bundle already" }
+
 // Create starts a bundle that is to stand at folder out. Unless replace is set,
 // out must not exist or be empty; with it, out may be a bundle, which Commit
 // replaces. A folder that holds anything but a bundle is never touched.
@@ -33,9 +38,9 @@ func Create(out string, replace bool) (*Writer, error) {
 	case err != nil:
 		return nil, err
 	case state == holdsOther:
-		return nil, fmt.Errorf("%s holds files that are not a bundle; choose another folder with --out", out)
+		return nil, fmt.Errorf("%s holds files that are not a bundle; choose another folder", out)
 	case state == holdsBundle && !replace:
-		return nil, fmt.Errorf("%s holds a bundle already; replace it with --force, or choose another folder with --out", out)
+		return nil, &ExistsError{out}
 	}
 	parent := filepath.Dir(out)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
@@ -43,7 +48,7 @@ func Create(out string, replace bool) (*Writer, error) {
 	}
 	temp, err := os.MkdirTemp(parent, "."+filepath.Base(out)+".tmp-")
 	if err != nil {
-		return nil, fmt.Errorf("cannot write to folder %s: %w; choose another place with --out", parent, reason(err))
+		return nil, fmt.Errorf("cannot write to folder %s: %w; choose another place", parent, reason(err))
 	}
 	if err := os.Chmod(temp, 0o755); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(temp))
