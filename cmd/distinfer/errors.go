@@ -5,12 +5,14 @@ import (
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/cluster"
 	"github.com/distinfer/distinfer/server/node"
 	"github.com/distinfer/distinfer/server/supervisor"
 	"github.com/distinfer/distinfer/server/tracing"
+	"github.com/distinfer/distinfer/server/transfer"
 )
 
 // A usageError is a command line that cannot be understood.
@@ -43,6 +45,8 @@ func remedy(err error) string {
 		exists   *bundle.ExistsError
 		table    *textfile.ColumnError
 		tokens   *textmodel.MaxTokensError
+		library  *ort.LoadError
+		whole    *transfer.WholeError
 	)
 	switch {
 	case errors.As(err, &count), errors.As(err, &rank):
@@ -55,6 +59,10 @@ func remedy(err error) string {
 		return "name it with --column"
 	case errors.As(err, &tokens):
 		return "choose another number with --max-tokens"
+	case errors.As(err, &library):
+		return "run `make setup`, or give the path of libonnxruntime with --onnxruntime or DISTINFER_ONNXRUNTIME"
+	case errors.As(err, &whole):
+		return "--bundle-id names one, and without --fetch the one that is here is used"
 	case errors.As(err, &insecure):
 		return encryption[insecure.With] + ", or say --insecure if the network is as good as this machine"
 	case errors.As(err, &port):

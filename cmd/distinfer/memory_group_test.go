@@ -94,7 +94,7 @@ func TestNoRequestThatIsTakenEndsAStage(t *testing.T) {
 					if shape[0]*shape[1] > largest[0]*largest[1] {
 						largest = shape
 					}
-				case code == http.StatusRequestEntityTooLarge && (strings.Contains(body, "--max-memory") || strings.Contains(body, "larger than")):
+				case code == http.StatusRequestEntityTooLarge && (strings.Contains(body, "the memory of the stage") || strings.Contains(body, "larger than")):
 					refused++
 				default:
 					t.Errorf("%v: %d %s", shape, code, body)

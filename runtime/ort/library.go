@@ -75,8 +75,17 @@ func Load(explicit string) (*Library, error) {
 		}
 		tried = append(tried, fmt.Sprintf("%s (%v)", path, err))
 	}
-	return nil, fmt.Errorf("ONNX Runtime did not load; tried %s; run `make setup`, or give the path of libonnxruntime (%s or newer) with --onnxruntime or DISTINFER_ONNXRUNTIME",
-		strings.Join(tried, ", "), oldest)
+	return nil, &LoadError{tried}
+}
+
+// A LoadError is that none of the places searched has a library that loads.
+type LoadError struct {
+	Tried []string // each with the reason
+}
+
+// Error lists what was tried.
+func (e *LoadError) Error() string {
+	return fmt.Sprintf("ONNX Runtime (%s or newer) did not load; tried %s", oldest, strings.Join(e.Tried, ", "))
 }
 
 // telemetrySwitch turns off, when it is set before the library is initialised,

@@ -173,7 +173,7 @@ func (g *Grant) Release() {
 }
 
 // remedy is what to do about a run that is too large.
-const remedy = "send fewer or shorter rows at a time, or raise --max-memory of the stage"
+const remedy = "send fewer or shorter rows at a time, or raise the memory of the stage"
 
 // What an estimate is raised by: an arena is fragmented, and operators have buffers of
 // their own.

@@ -34,7 +34,7 @@ func TestARunThatCouldNeverHaveItsMemoryIsRefused(t *testing.T) {
 	b := New(config())
 	for _, shape := range [][2]int64{{100, 1}, {1, 10}, {1 << 10, 1 << 10}, {3, 7}} {
 		_, err := b.Acquire(t.Context(), rows(shape[0], shape[1]))
-		if errcode.Of(err) != errcode.TooLarge || !strings.Contains(err.Error(), "--max-memory") || !strings.Contains(err.Error(), "batch=") {
+		if errcode.Of(err) != errcode.TooLarge || !strings.Contains(err.Error(), "the memory of the stage") || !strings.Contains(err.Error(), "batch=") {
 			t.Errorf("%v: %v", shape, err)
 		}
 	}
@@ -129,7 +129,7 @@ func TestARunWithoutMemoryIsTriedOnceMoreAlone(t *testing.T) {
 		runs := 0
 		_, err = g.Run(t.Context(), func() (tensor.Bag, error) { runs++; return nil, errMemory })
 		g.Release()
-		if errcode.Of(err) != errcode.TooLarge || !strings.Contains(err.Error(), "--max-memory") || runs != 2 {
+		if errcode.Of(err) != errcode.TooLarge || !strings.Contains(err.Error(), "the memory of the stage") || runs != 2 {
 			t.Error(err, runs)
 		}
 		if b.InUse() != 0 {

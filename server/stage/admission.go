@@ -101,7 +101,7 @@ func (s *Server) admit(in *request) (leave func(), err error) {
 		return nil, s.full()
 	}
 	if !s.inFlight.TryAcquire(1) {
-		return nil, errcode.Errorf(errcode.Overloaded, "stage %d has %d runs already; send fewer at a time, or raise its --max-queue", s.config.Rank, s.config.Runs+s.config.MaxQueue)
+		return nil, errcode.Errorf(errcode.Overloaded, "stage %d has %d runs already; send fewer at a time, or raise its limit of runs that wait", s.config.Rank, s.config.Runs+s.config.MaxQueue)
 	}
 	if n := in.holds(in.tensors); in.admission != nil && n > in.weight {
 		s.inFlight.Release(1)
@@ -111,7 +111,7 @@ func (s *Server) admit(in *request) (leave func(), err error) {
 }
 
 func (s *Server) full() error {
-	return errcode.Errorf(errcode.Overloaded, "stage %d holds %d bytes for other runs already; send fewer at a time, or raise its --max-message", s.config.Rank, s.bytes.InUse())
+	return errcode.Errorf(errcode.Overloaded, "stage %d holds %d bytes for other runs already; send fewer at a time, or raise its largest message", s.config.Rank, s.bytes.InUse())
 }
 
 // slot waits until a run may be computed.

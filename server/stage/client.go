@@ -139,7 +139,7 @@ func (c *Client) allowed(address string) error {
 	if c.options.TLS != nil || c.options.Insecure || IsLoopback(address) {
 		return nil
 	}
-	return errcode.Errorf(errcode.Invalid, "stage %d at %s is on another machine, and what is sent there would not be encrypted: give certificates with --tls, or allow it with --insecure", c.rank, address)
+	return errcode.Errorf(errcode.Invalid, "stage %d at %s is on another machine, and what is sent there would not be encrypted: give certificates, or allow it", c.rank, address)
 }
 
 // IsLoopback reports whether host:port is on this machine by its form: localhost

@@ -513,7 +513,7 @@ func (d *decoder) tensor(bag *tensor.Bag) error {
 				return fmt.Errorf("more than %d strings", maxStrings)
 			}
 			if *d.room -= stringBytes; *d.room < 0 {
-				return errors.New("its strings take more memory than a message may be large; raise --max-message, or send fewer")
+				return errors.New("its strings take more memory than a message may be large; raise the largest message, or send fewer")
 			}
 			b, err := d.bytes(n, plainBytes)
 			t.Strs = append(t.Strs, string(b))

@@ -502,7 +502,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 			t.Errorf("%q: %v", address, err)
 		}
 		if err != nil {
-			wantFault(t, err, errcode.Invalid, "--tls", "--insecure")
+			wantFault(t, err, errcode.Invalid, "would not be encrypted", "give certificates")
 			continue
 		}
 		_ = c.Close()
@@ -559,7 +559,7 @@ func TestWhatRunsHoldIsBounded(t *testing.T) {
 	}
 	eventually(t, "as much is held as may be", func() bool { return b.processes[0].inFlight.InUse() == maxInFlight })
 	_, err := p.Run(ctx, big())
-	wantFault(t, err, errcode.Overloaded, "stage 0 holds", "--max-message")
+	wantFault(t, err, errcode.Overloaded, "stage 0 holds", "largest message")
 	close(b.release)
 	for range maxInFlight {
 		if err := receive(t, "an answer", ended); err != nil {

@@ -65,7 +65,7 @@ func TestMessagesAreAdmittedBeforeTheyAreDecoded(t *testing.T) {
 	}
 	// What is no message at all would be invalid if it were decoded.
 	err := fromStatus(t.Context(), call([]byte("not a message")), "the stage")
-	wantFault(t, err, errcode.Overloaded, "stage 0 holds", "--max-message")
+	wantFault(t, err, errcode.Overloaded, "stage 0 holds", "largest message")
 	p.bytes.Release(full)
 	err = fromStatus(t.Context(), call([]byte("not a message")), "the stage")
 	wantFault(t, err, errcode.Invalid)

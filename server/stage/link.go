@@ -166,12 +166,12 @@ func (c *Client) identify(peer string, d *stagepb.DescribeResponse) error {
 		return errcode.Errorf(errcode.Mismatch, "%s speaks version %d of the stage protocol (distinfer %s), this is version %d; run the same version of distinfer on both sides",
 			peer, d.GetProtocol(), d.GetVersion(), Protocol)
 	case d.GetBundle() == "" && c.bundle != SelfTest:
-		return errcode.Errorf(errcode.Mismatch, "%s has no model, it was started with --no-model; start it with the bundle", peer)
+		return errcode.Errorf(errcode.Mismatch, "%s has no model, it was started without one; start it with the bundle", peer)
 	case int(d.GetRank()) != c.rank || bundle.ID(d.GetBundle()) != c.bundle && c.bundle != SelfTest:
 		return errcode.Errorf(errcode.Mismatch, "%s holds rank %d of bundle %s (%s), and rank %d of bundle %s is wanted; give both sides the same bundle, and the stages in rank order",
 			peer, d.GetRank(), bundle.ID(d.GetBundle()).Short(), d.GetModel(), c.rank, c.bundle.Short())
 	case c.options.Encoding != "" && c.options.Encoding != encoding.Float32 && !slices.Contains(d.GetEncodings(), string(c.options.Encoding)):
-		return errcode.Errorf(errcode.Mismatch, "%s (distinfer %s) does not send and read tensors as %s, which is asked for with --activation-dtype; run a version there that does, or leave out --activation-dtype",
+		return errcode.Errorf(errcode.Mismatch, "%s (distinfer %s) does not send and read tensors as %s, which the caller wants; run a version there that does, or choose another encoding",
 			peer, d.GetVersion(), c.options.Encoding)
 	}
 	return nil

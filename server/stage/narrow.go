@@ -91,7 +91,7 @@ func (d *decoder) widen(e encoding.Encoding, n int) ([]byte, error) {
 	}
 	size := n / e.Size() * encoding.Float32.Size()
 	if *d.room -= size - n; *d.room < 0 {
-		return nil, errors.New("widened to float32, the tensors are larger than a message may be; raise --max-message")
+		return nil, errors.New("widened to float32, the tensors are larger than a message may be; raise the largest message")
 	}
 	t := tensor.Tensor{DType: tensor.Float32, Data: tensor.AlignedBytes(int64(size))}
 	to, err := tensor.As[float32](t)

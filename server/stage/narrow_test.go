@@ -352,7 +352,7 @@ func TestAReplicaThatDoesNotKnowTheEncodingIsNotUsed(t *testing.T) {
 	in := tensor.Bag{"h0": hidden(1, 4, 7, 384)}
 	o := options()
 	o.Encoding = encoding.Int8
-	says := []string{"stage 1 at " + old.address, "distinfer v0", "int8", "--activation-dtype"}
+	says := []string{"stage 1 at " + old.address, "distinfer v0", "int8", "another encoding"}
 	p := pipelineOver(t, o, []string{first.address}, []string{old.address})
 	_, err := p.Run(testContext(t), in)
 	wantFault(t, err, errcode.Mismatch, says...)

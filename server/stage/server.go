@@ -479,7 +479,7 @@ func (s *Server) accept(in *request) error {
 		return errcode.Errorf(errcode.Mismatch, "stage %d speaks version %d of the stage protocol (distinfer %s), the caller version %d; run the same version of distinfer on both sides",
 			s.config.Rank, Protocol, s.config.Version, in.protocol)
 	case s.config.Bundle == "" && in.bundle != SelfTest:
-		return errcode.Errorf(errcode.Mismatch, "stage %d has no model, it was started with --no-model; start it with the bundle", s.config.Rank)
+		return errcode.Errorf(errcode.Mismatch, "stage %d has no model, it was started without one; start it with the bundle", s.config.Rank)
 	case in.rank != s.config.Rank || in.bundle != s.config.Bundle && in.bundle != SelfTest:
 		return errcode.Errorf(errcode.Mismatch, "the caller wants rank %d of bundle %s, this is rank %d of bundle %s (%s); give both sides the same bundle, and the stages in rank order",
 			in.rank, in.bundle.Short(), s.config.Rank, s.config.Bundle.Short(), s.config.Model)
@@ -488,7 +488,7 @@ func (s *Server) accept(in *request) error {
 	}
 	e, err := encoding.Parse(string(in.encoding))
 	if err != nil {
-		return errcode.Errorf(errcode.Mismatch, "stage %d (distinfer %s) cannot send tensors on as the caller wants: %w; run the same version of distinfer on both sides, or choose another --activation-dtype", s.config.Rank, s.config.Version, err)
+		return errcode.Errorf(errcode.Mismatch, "stage %d (distinfer %s) cannot send tensors on as the caller wants: %w; run the same version of distinfer on both sides, or choose another encoding", s.config.Rank, s.config.Version, err)
 	}
 	in.encoding = e
 	want := s.config.Stages - 1 - s.config.Rank

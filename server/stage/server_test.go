@@ -391,7 +391,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 	eventually(t, "the second call waits", func() bool { return last.slots.Waiting() == 1 })
 	for range 3 {
 		_, err := p.Run(ctx, input(3, 0))
-		wantFault(t, err, errcode.Overloaded, "stage 0 has 2 runs", "--max-queue")
+		wantFault(t, err, errcode.Overloaded, "stage 0 has 2 runs", "runs that wait")
 	}
 	close(b.release)
 	for _, what := range []string{"the first answer", "the second answer"} {
@@ -473,7 +473,7 @@ func TestMessageOverTheLimitIsTooLarge(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = p.Run(testContext(t), tensor.Bag{"x": x})
-			wantFault(t, err, errcode.TooLarge, "stage", "--max-message")
+			wantFault(t, err, errcode.TooLarge, "stage", "largest message")
 		})
 	}
 }
@@ -886,7 +886,7 @@ func TestAStageWithoutAModelComputesOnlyTheSelfTest(t *testing.T) {
 	}
 	for _, id := range []bundle.ID{thisBundle, ""} {
 		in := &request{protocol: Protocol, bundle: id, tensors: input(1, 2)}
-		wantFault(t, fromStatus(testContext(t), p.conn.Invoke(testContext(t), RunMethod, in, &response{}), "it"), errcode.Mismatch, "stage 0 has no model", "--no-model")
+		wantFault(t, fromStatus(testContext(t), p.conn.Invoke(testContext(t), RunMethod, in, &response{}), "it"), errcode.Mismatch, "stage 0 has no model", "started without one")
 	}
 	_, err = dialPipeline(t, [][]string{{s.address}}).Run(soon(t), input(1, 2))
 	wantFault(t, err, errcode.Mismatch, "has no model", "start it with the bundle")

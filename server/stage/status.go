@@ -56,7 +56,7 @@ func fromStatus(ctx context.Context, err error, peer string) error {
 	case codes.Unavailable:
 		return errcode.Errorf(errcode.Unavailable, "%s is unreachable: %s%s", peer, rpc.Cause(s.Message()), remedy(s.Message()))
 	case codes.ResourceExhausted: // the transport's word for a message over its limit
-		return errcode.Errorf(errcode.TooLarge, "%s: %s; raise --max-message on both sides, or send fewer or shorter texts at a time", peer, s.Message())
+		return errcode.Errorf(errcode.TooLarge, "%s: %s; raise the largest message on both sides, or send fewer or shorter texts at a time", peer, s.Message())
 	case codes.DeadlineExceeded:
 		return errcode.Errorf(errcode.Deadline, "%s did not answer in the time allowed", peer)
 	case codes.Canceled:
@@ -72,15 +72,15 @@ func fromStatus(ctx context.Context, err error, peer string) error {
 
 // remedies say what to do about what the transport reports, by a part of its message.
 var remedies = []struct{ part, remedy string }{
-	{"error reading server preface: EOF", "it ends connections without TLS: give --tls here as well"},
-	{"first record does not look like a TLS handshake", "it has no TLS: start it with --tls, or leave out --tls here"},
+	{"error reading server preface: EOF", "it ends connections without TLS: give certificates here as well"},
+	{"first record does not look like a TLS handshake", "it has no TLS: start it with certificates, or use none here"},
 	{"signed by unknown authority", "make the folders of all machines with one `distinfer certs`"},
-	{"tls: certificate required", "it wants a certificate: give --tls a folder of `distinfer certs`"},
+	{"tls: certificate required", "it wants a certificate: give a folder of `distinfer certs`"},
 	{"tls: unknown certificate authority", "make the folders of all machines with one `distinfer certs`"},
-	{"x509: certificate is valid for ", "make its certificate for the name in --stages"},
-	{"x509: certificate is not valid for ", "make its certificate for the name in --stages"},
-	{"cannot validate certificate for ", "make its certificate for the address in --stages"},
-	{"certificate has expired", "make it a new one with `distinfer certs --renew`, and compare the clocks"},
+	{"x509: certificate is valid for ", "make its certificate for the name that it is called by"},
+	{"x509: certificate is not valid for ", "make its certificate for the name that it is called by"},
+	{"cannot validate certificate for ", "make its certificate for the address that it is called by"},
+	{"certificate has expired", "renew it with `distinfer certs`, and compare the clocks"},
 }
 
 // remedy is what to do about a transport's error, put behind it, or nothing.

@@ -72,6 +72,20 @@ func Fetch(ctx context.Context, dir string, want func(*bundle.Manifest) ([]bundl
 	return f.gather(ctx, dir, manifest)
 }
 
+// A WholeError is that the folder holds a whole bundle, and the peer has another: which one
+// to use has to be said.
+type WholeError struct {
+	Dir     string
+	Has     bundle.ID
+	Peer    string
+	Offered bundle.ID
+}
+
+// Error names both bundles.
+func (e *WholeError) Error() string {
+	return fmt.Sprintf("%s holds a whole bundle (%s…), and %s has another (%s…): name the one to use, or remove the folder", e.Dir, e.Has.Short(), e.Peer, e.Offered.Short())
+}
+
 // A fetcher fetches once.
 type fetcher struct {
 	options Options
@@ -242,8 +256,7 @@ func (f *fetcher) gather(ctx context.Context, dir string, manifest []byte) (_ *b
 	if old := g.Replaces(); old != "" {
 		// A slice was fetched; a whole bundle may be the only copy of a newer one.
 		if f.options.ID == "" && g.ReplacesWhole() {
-			return nil, fmt.Errorf("%s holds a whole bundle (%s…), and %s has another (%s…): name the one to use with --bundle-id, leave out --fetch to use the one that is here, or remove the folder",
-				dir, old.Short(), f.peers[f.turn].address, bundle.IDOf(manifest).Short())
+			return nil, &WholeError{Dir: dir, Has: old, Peer: f.peers[f.turn].address, Offered: bundle.IDOf(manifest)}
 		}
 		log.Warn("another bundle is here, and will be replaced", "folder", dir, "old", old.Short())
 	}

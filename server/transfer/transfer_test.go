@@ -84,7 +84,7 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "stages")
 	makeBundle(t, dir, 1, 1<<20)
 	// A whole bundle may be the only copy of it, and newer than the peer's.
-	if _, err := Fetch(testContext(t), dir, slice(0), options(shared(t, newer))); err == nil || !strings.Contains(err.Error(), "holds a whole bundle ("+older.ID.Short()) || !strings.Contains(err.Error(), "--bundle-id") {
+	if _, err := Fetch(testContext(t), dir, slice(0), options(shared(t, newer))); err == nil || !strings.Contains(err.Error(), "holds a whole bundle ("+older.ID.Short()) || !strings.Contains(err.Error(), "name the one to use") {
 		t.Errorf("a whole bundle: %v", err)
 	}
 	wantFiles(t, dir, older, "config.json", "stage-0.onnx", "stage-1.data", "stage-1.onnx", "tokenizer.json")
