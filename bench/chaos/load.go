@@ -18,10 +18,10 @@ import (
 const pause = 50 * time.Millisecond
 
 // A load is clients that ask one question after the other, each waiting for its
-// answer, so that a known number of requests is under way at any time.
+// answer, so that a known number of requests is in flight at any time.
 //
 // A client knows both fronts, and does what a simple load balancer does: it
-// takes them by turns, and asks the other one when a connection cannot be made
+// takes them in turn, and asks the other one when a connection cannot be made
 // or breaks before there was a byte of the answer.
 type load struct {
 	questions   []question
@@ -57,7 +57,7 @@ func newLoad(questions []question, urls []string, concurrency int, timeout time.
 		}}
 }
 
-// run asks until during ends, and waits for the answers then under way. It
+// run asks until during ends, and waits for the answers then in flight. It
 // returns what became of every request.
 func (l *load) run(ctx, during context.Context) []request {
 	defer l.client.CloseIdleConnections()

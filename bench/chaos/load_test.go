@@ -106,8 +106,8 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// Every request has an outcome, those under way at the end too, and the fronts
-// are taken by turns.
+// Every request has an outcome, those in flight at the end too, and the fronts
+// are taken in turn.
 func TestLoadCountsEveryRequest(t *testing.T) {
 	var served [2]atomic.Int64
 	var urls []string

@@ -15,7 +15,7 @@ type fault struct {
 
 // A recovery is how the requests got over a fault.
 type recovery struct {
-	// time is the longest that a request under way while the fault lasted waited
+	// time is the longest that a request in flight while the fault lasted waited
 	// for its answer, from the fault's beginning or, for a request made later,
 	// from its own. After an outage it is the time from its end to the next right
 	// answer.

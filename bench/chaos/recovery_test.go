@@ -21,11 +21,11 @@ func TestRecovery(t *testing.T) {
 		time     time.Duration
 		full     bool
 	}{
-		{"the last of those under way", fault{at: at(10), until: at(10)},
+		{"the last of those in flight", fault{at: at(10), until: at(10)},
 			[]request{sec(1, 9, right), sec(9, 10.3, right), sec(9.5, 10.8, right), sec(10.5, 20, right)}, at(0.8), true},
 		{"made while it lasts: from when it was made", fault{at: at(10), until: at(14)},
 			[]request{sec(9, 10.5, right), sec(11, 13, right), sec(14.5, 20, right)}, at(2), true},
-		{"under way at its end", fault{at: at(10), until: at(14)},
+		{"in flight at its end", fault{at: at(10), until: at(14)},
 			[]request{sec(13, 16.5, right)}, at(3.5), true},
 		{"one of them was not answered right", fault{at: at(10), until: at(10)},
 			[]request{sec(9, 10.3, right), sec(9, 10.4, typed)}, at(0.4), false},

@@ -19,7 +19,7 @@ type scenario struct {
 	name, about string
 	replicas    int             // of each rank
 	linked      bool            // the links go through toxiproxy
-	serves      served          // what is asked
+	serves      bundleKind      // what is asked
 	front       []string        // more flags of the fronts
 	grpc        bool            // the fronts answer by gRPC as well
 	least       time.Duration   // of the load, beside the front's timeout
@@ -54,12 +54,12 @@ var scenarios = []scenario{
 }
 
 // What is served is the text model, unless said otherwise.
-type served string
+type bundleKind string
 
 const (
-	usual        served = "stages"
-	badTokenizer served = "bad-tokenizer" // badTokenModel, with a token whose id its table does not have
-	quotient     served = quotientName
+	usual        bundleKind = "stages"
+	badTokenizer bundleKind = "bad-tokenizer" // badTokenModel, with a token whose id its table does not have
+	quotient     bundleKind = quotientName
 )
 
 // warmUp is how long there is load before the first fault.

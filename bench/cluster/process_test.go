@@ -14,11 +14,11 @@ import (
 	"github.com/distinfer/distinfer/server/supervisor"
 )
 
-// shell is a process that runs a line of shell, and what trouble it told.
+// shell is a process that runs a line of shell, and the trouble noted.
 func shell(t *testing.T, line string) (*Process, func() string) {
 	t.Helper()
 	var mu sync.Mutex
-	var told []string
+	var noted []string
 	launcher := supervisor.NewLauncher()
 	p := &Process{
 		Name: "it", Command: []string{"sh", "-c", line}, Log: filepath.Join(t.TempDir(), "log"), Launcher: launcher,
@@ -26,7 +26,7 @@ func shell(t *testing.T, line string) (*Process, func() string) {
 		Trouble: func(s string) {
 			mu.Lock()
 			defer mu.Unlock()
-			told = append(told, s)
+			noted = append(noted, s)
 		},
 	}
 	t.Cleanup(func() {
@@ -39,20 +39,20 @@ func shell(t *testing.T, line string) (*Process, func() string) {
 	return p, func() string {
 		mu.Lock()
 		defer mu.Unlock()
-		return strings.Join(told, "\n")
+		return strings.Join(noted, "\n")
 	}
 }
 
 func TestProcessThatEndsByItself(t *testing.T) {
-	p, told := shell(t, "exit 3")
+	p, noted := shell(t, "exit 3")
 	<-p.life().ended
-	for end := time.Now().Add(Patience); told() == ""; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(Patience); noted() == ""; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("nobody was told")
+			t.Fatal("no trouble was noted")
 		}
 	}
-	if !strings.Contains(told(), "it ended by itself: exit status 3") {
-		t.Error(told())
+	if !strings.Contains(noted(), "it ended by itself: exit status 3") {
+		t.Error(noted())
 	}
 	if p.ReadyFor() != 0 {
 		t.Error("it is gone and ready")
@@ -60,7 +60,7 @@ func TestProcessThatEndsByItself(t *testing.T) {
 }
 
 func TestProcessIsKilledAndStartedAgain(t *testing.T) {
-	p, told := shell(t, "exec sleep 600")
+	p, noted := shell(t, "exec sleep 600")
 	if err := p.AwaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -84,23 +84,23 @@ func TestProcessIsKilledAndStartedAgain(t *testing.T) {
 	if p.ReadyFor() == 0 || p.life().cmd.Process.Pid == first {
 		t.Error("it was not started again")
 	}
-	if told() != "" {
-		t.Error(told())
+	if noted() != "" {
+		t.Error(noted())
 	}
 }
 
 func TestProcessThatDoesNotEndWell(t *testing.T) {
-	good, told := shell(t, "trap 'exit 0' TERM; echo trapped; while :; do sleep 0.01; done")
+	good, noted := shell(t, "trap 'exit 0' TERM; echo trapped; while :; do sleep 0.01; done")
 	awaitTrap(t, good)
 	good.Terminate()
-	if told() != "" {
-		t.Error(told())
+	if noted() != "" {
+		t.Error(noted())
 	}
-	bad, told := shell(t, "trap 'exit 7' TERM; echo trapped; while :; do sleep 0.01; done")
+	bad, noted := shell(t, "trap 'exit 7' TERM; echo trapped; while :; do sleep 0.01; done")
 	awaitTrap(t, bad)
 	bad.Terminate()
-	if told() != "it ended with code 7 after SIGTERM" {
-		t.Errorf("told %q", told())
+	if noted() != "it ended with code 7 after SIGTERM" {
+		t.Errorf("noted %q", noted())
 	}
 }
 

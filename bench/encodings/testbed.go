@@ -74,7 +74,7 @@ func (c *testbed) stop() error {
 	return errors.Join(append(errs, c.Kill())...)
 }
 
-// shape has the link pass so many Mbit/s in each direction, any if 0, with a latency
+// shape has the link pass a number of Mbit/s in each direction, any if 0, with a latency
 // one way.
 func (c *testbed) shape(ctx context.Context, speed int, latency time.Duration) error {
 	for _, name := range c.toxics {

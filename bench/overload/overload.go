@@ -4,7 +4,7 @@
 //
 //   - as fast as 128 clients get answers, which is the peak;
 //   - at ten times the peak's rate, whether or not there are answers, for a bounded
-//     time, and with at most as many requests under way as there are connections;
+//     time, and with at most as many requests in flight as there are connections;
 //   - as at first once more, since a machine is not always as fast.
 //
 // An answer is right when it is the label that the sentence got when it was asked

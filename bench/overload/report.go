@@ -24,7 +24,7 @@ func report(w io.Writer, c *cluster.Cluster, parts []part, open load.Options, af
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t%s\t%s\t%s\t%s\n", p.name, r.Requests(), r.Right, r.Refused, r.Wrong, r.Failed, r.Throughput(),
 			quantile(r.Latency, 0.5), quantile(r.Latency, 0.99), quantile(r.Refusals, 0.5), quantile(r.Refusals, 0.99))
 	}
-	fmt.Fprintf(t, "\nThe peak is of %d clients. The overload is %.0f requests a second, at most %d of them under way; a client gives up after %s.\n",
+	fmt.Fprintf(t, "\nThe peak is of %d clients. The overload is %.0f requests a second, at most %d of them in flight; a client gives up after %s.\n",
 		clients, open.Rate, open.Concurrency, open.Timeout)
 	for _, p := range parts {
 		for _, k := range p.result.Kinds() {

@@ -4,4 +4,4 @@ package peers
 
 import "errors"
 
-func adopt() error { return errors.New("processes can be told apart on Linux only") }
+func adopt() error { return errors.New("orphaned processes are adopted on Linux only") }

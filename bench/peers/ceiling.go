@@ -192,7 +192,7 @@ func stack(bags []tensor.Bag) (tensor.Bag, error) {
 	return stacked, nil
 }
 
-// best tries the forms on some of the texts, by turns, and returns the fastest.
+// best tries the forms on some of the texts, in turn, and returns the fastest.
 func (c *ceiling) best(ctx context.Context, concurrency int) (form, error) {
 	forms := c.forms(concurrency)
 	if len(forms) == 1 {

@@ -158,8 +158,7 @@ func rotated(n, repeat, repeats int) []int {
 	return order
 }
 
-// run gives every contestant its turn in every repeat. One that fails is told so
-// and gets no further turn.
+// run gives every contestant its turn in every repeat. One that fails gets no further turn.
 func run(ctx context.Context, contestants []*contestant, repeats int, tell func(format string, args ...any)) error {
 	for repeat := range repeats {
 		for _, i := range rotated(len(contestants), repeat, repeats) {

@@ -99,7 +99,7 @@ func compare(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	// Whoever interrupts it wants to see what there is.
+	// Figures so far are printed after an interruption, too.
 	interrupted := run(ctx, contestants, o.repeats, tell)
 	r := &report{
 		Model: o.model, Texts: o.texts, Processors: runtime.NumCPU(), Runtime: library.Version(),

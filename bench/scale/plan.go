@@ -23,7 +23,7 @@ import (
 )
 
 // readTexts makes the requests, and finds how large they are on an average: that
-// is what the planner is told.
+// is what the planner receives.
 func (b *bench) readTexts() error {
 	sentences, err := cluster.Column(b.texts, 1)
 	if err != nil {

@@ -15,7 +15,7 @@ type row struct {
 	Arrangement string   `json:"arrangement"`
 	Preferred   bool     `json:"preferred"` // by the planner
 	Samples     []sample `json:"samples"`
-	// Efficiency is the throughput over so many times that of one machine in the
+	// Efficiency is the throughput over as many times that of one machine in the
 	// same round.
 	Efficiency stats.Spread `json:"efficiency"`
 	// Off is the prediction over the throughput.
@@ -62,7 +62,7 @@ func (b *bench) report(rows []*row) *report {
 	return &report{b.model, b.quota, b.period.String(), b.sentences, b.clients, b.dims, rows, nil}
 }
 
-// compare reckons what a row is beside one machine.
+// compare computes the ratios of a row to one machine.
 func (r *row) compare(one *row) {
 	var efficiency, off []float64
 	for i, s := range r.Samples {

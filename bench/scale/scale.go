@@ -4,7 +4,7 @@
 // says what that can show and what it cannot.
 //
 // It prints the throughput, what the planner predicted, and the efficiency: the
-// throughput over that of so many times one machine. Then it shapes the links, and
+// throughput over that of as many times one machine. Then it shapes the links, and
 // at last gives machines too little memory for the whole model.
 package scale
 

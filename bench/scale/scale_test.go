@@ -80,7 +80,7 @@ func samples(predicted float64, throughputs ...float64) []sample {
 	return list
 }
 
-func TestEfficiencyIsReckonedRoundByRound(t *testing.T) {
+func TestEfficiencyIsComputedRoundByRound(t *testing.T) {
 	one := &row{setup: setup{Machines: 1}, Samples: samples(11, 10, 20, 10)}
 	two := &row{setup: setup{Machines: 2}, Preferred: true, Samples: samples(18, 18, 36, 20)}
 	three := &row{setup: setup{Machines: 3, Pipeline: true}, Samples: samples(30, 24, 48, 24)}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/server/client"
 )
 
 // upURL waits for `up` and returns the URL it names.
@@ -342,6 +343,21 @@ func TestPredictSaysWhichTextsWereCut(t *testing.T) {
 		if r.code != 0 || len(lines) != 3 || strings.Contains(lines[0]+lines[2], "truncated") || !strings.Contains(lines[1], `"truncated":true`) || !strings.Contains(r.stderr, "1 of 3 texts were cut") {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+	c, err := client.New(client.Config{URL: refusing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var streamed []client.Answer
+	keep := func(a client.Answer) error { streamed = append(streamed, a); return nil }
+	if cut, err := c.Stream(t.Context(), strings.Lines(input), keep); len(cut) > 0 || err != nil || len(streamed) != 3 || streamed[1].Err == nil || streamed[2].Err != nil {
+		t.Errorf("a stream that is refused: %v, %v, %+v", cut, err, streamed)
+	}
+	if c, err = client.New(client.Config{URL: cutting}); err != nil {
+		t.Fatal(err)
+	}
+	if cut, err := c.Stream(t.Context(), strings.Lines(input), keep); !slices.Equal(cut, []int{1}) || err != nil || len(streamed) != 6 {
+		t.Errorf("a stream that is cut: %v, %v, %+v", cut, err, streamed)
 	}
 	for name, args := range map[string][]string{"here": {"--bundle", bundle, "--max-tokens", "5", "--truncation", "refuse"}, "through a front": {"--front", refusing}} {
 		r := run(t, t.TempDir(), input, append([]string{"predict"}, args...)...)

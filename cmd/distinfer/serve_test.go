@@ -23,6 +23,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/server/client"
 )
 
 // A sample is a text with its right label.
@@ -438,6 +439,10 @@ func underLoad(t *testing.T, url string) (stop func()) {
 	t.Helper()
 	want := wholeModel(t, "seed-rnn")
 	samples := dataset(t, "dev.tsv")
+	front, err := client.New(client.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ended := make(chan struct{})
 	var asked atomic.Int64
 	var work sync.WaitGroup
@@ -451,15 +456,9 @@ func underLoad(t *testing.T, url string) (stop func()) {
 				default:
 				}
 				text := samples[i%len(samples)].text
-				response, err := http.Get(url + "/?text=" + neturl.QueryEscape(text))
-				if err != nil {
-					t.Errorf("%q: %v", text, err)
-					return
-				}
-				body, _ := io.ReadAll(response.Body)
-				_ = response.Body.Close()
-				if label := want.results(t, text)[0].Label; response.StatusCode != http.StatusOK || string(body) != label+"\n" {
-					t.Errorf("%q: %d %s, want %s", text, response.StatusCode, body, label)
+				got, err := front.Label(context.WithoutCancel(t.Context()), text)
+				if label := want.results(t, text)[0].Label; got != label || err != nil {
+					t.Errorf("%q: %s, want %s: %v", text, got, label, err)
 				}
 				asked.Add(1)
 			}

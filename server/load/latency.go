@@ -9,7 +9,7 @@ import (
 // Latencies are those of many requests, to three digits.
 type Latencies struct{ h *hdrhistogram.Histogram }
 
-// longest is the longest latency that is told from longer ones.
+// longest is the longest latency; longer ones count as this one.
 const longest = 24 * time.Hour
 
 func newLatencies() *Latencies {

@@ -1,10 +1,10 @@
-// Package load asks an HTTP service many questions and measures how it answers.
+// Package load sends an HTTP service many requests and measures how it answers.
 //
-// In a closed loop each of a number of clients asks the next question when it
-// has its answer. In an open loop questions fall due at a constant rate, whether
-// or not earlier ones are answered, and a latency counts from when the question
-// was due, not from when a client was free to ask it: a service that stalls is
-// charged for all who came meanwhile.
+// In a closed loop each of a number of clients sends its next request once it has
+// an answer. In an open loop requests fall due at a constant rate, whether or not
+// earlier ones are answered. A latency counts from when its request was due, not
+// from when a client was free to send it: a service that stalls is charged for all
+// requests that it delayed.
 //
 // Only right answers count for throughput and latency; what is right, the caller
 // says: what a front answers, by Labels and Predictions.
@@ -31,9 +31,9 @@ import (
 // maxAnswer bounds what is read of one answer, in bytes.
 const maxAnswer = 4 << 20
 
-// Options say how many questions are asked, and when.
+// Options say how many requests are made, and when.
 type Options struct {
-	Concurrency int           // closed loop: clients; open loop: most requests under way
+	Concurrency int           // closed loop: clients; open loop: most requests in flight
 	Rate        float64       // open loop when above 0: requests a second
 	Requests    int           // 0: as many as Duration has room for
 	Warmup      time.Duration // asked before, and not counted
@@ -64,7 +64,7 @@ type Verdict uint8
 const (
 	Failed  Verdict = iota // another answer, or none
 	Right                  // answered, and rightly
-	Refused                // told to come again later
+	Refused                // not answered now: 429 or 503
 	Wrong                  // answered as if it were right, and is not
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,7 +70,7 @@ func TestClosedLoopHasAsManyRequestsUnderWayAsClients(t *testing.T) {
 		defer now.Add(-1)
 		switch {
 		case n > clients:
-			t.Errorf("%d requests are under way, with %d clients", n, clients)
+			t.Errorf("%d requests are in flight, with %d clients", n, clients)
 		case n == clients:
 			meet()
 		}
@@ -112,7 +113,7 @@ func TestTextsAreAskedInOrderOverAndOver(t *testing.T) {
 	}
 }
 
-// A service that stalls makes everybody wait who comes meanwhile. Whoever asks
+// A service that stalls delays all requests that come meanwhile. Whoever asks
 // only when there was an answer sees the stall once.
 func TestOpenLoopChargesAStallToAllWhoCameMeanwhile(t *testing.T) {
 	t.Parallel()
@@ -499,5 +500,40 @@ func TestOptionsThatSayNothingAreRefused(t *testing.T) {
 	}
 	if _, err := load.Run(t.Context(), good, labels(t, client.Config{URL: "http://localhost"}), nil); err == nil {
 		t.Error("a run without texts")
+	}
+}
+
+func TestAReportSaysWhatAnswersWereLike(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if n.Add(1) == 2 {
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(w, "{\"error\":\"too many\\u001b texts\"}")
+			return
+		}
+		label(w)
+	})
+	o := load.Options{Concurrency: 1, Requests: 4, Timeout: patient}
+	r := measure(t, o, s.URL)
+	var text, document strings.Builder
+	if err := errors.Join(r.WriteText(&text), r.WriteJSON(&document, s.URL, o)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"right answers a second", "right    3  75.0%  200 OK: positive", "refused  1  25.0%  429 Too Many Requests: too many texts\n", "█"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is missing:\n%s", want, text.String())
+		}
+	}
+	var got struct {
+		Requests, Right, Refused int
+		Latency                  map[string]float64 `json:"latency_ms"`
+		Answers                  []struct{ Verdict string }
+	}
+	if err := json.Unmarshal([]byte(document.String()), &got); err != nil || got.Requests != 4 || got.Right != 3 || got.Refused != 1 || got.Latency["p99_9"] <= 0 || len(got.Answers) != 2 {
+		t.Errorf("%v: %s", err, document.String())
+	}
+	if o.String() != "1 clients, each with one request at a time; for 4 requests, after 0s of warm-up" {
+		t.Error(o)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // A Result is what became of the requests that were due after the warm-up.
 type Result struct {
 	Right, Refused, Wrong, Failed int
-	// Abandoned were under way when the run was interrupted.
+	// Abandoned were in flight when the run was interrupted.
 	Abandoned int
 	// Arrived are the right answers that came within Elapsed, those to requests of
 	// the warm-up too.
@@ -47,7 +47,7 @@ type kind struct {
 // What a service answers must not fill the memory.
 const (
 	maxExample = 300 // bytes
-	maxReasons = 50  // that are told apart
+	maxReasons = 50  // that are counted apart
 )
 
 func newResult(o Options) *Result {

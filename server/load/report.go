@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"encoding/json"
@@ -9,15 +9,13 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
-
-	loader "github.com/distinfer/distinfer/server/load"
 )
 
-// described says in a line how questions are asked.
-func described(o loader.Options) string {
-	how := fmt.Sprintf("%d clients, each asks when it has its answer", o.Concurrency)
+// String says in a line how requests are made.
+func (o Options) String() string {
+	how := fmt.Sprintf("%d clients, each with one request at a time", o.Concurrency)
 	if o.Rate > 0 {
-		how = fmt.Sprintf("%g requests a second, at most %d under way", o.Rate, o.Concurrency)
+		how = fmt.Sprintf("%g requests a second, at most %d in flight", o.Rate, o.Concurrency)
 	}
 	var until []string
 	if o.Duration > 0 {
@@ -35,7 +33,8 @@ var quantiles = []struct {
 	q    float64
 }{{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"max", 1}}
 
-func writeBenchText(w io.Writer, _ string, _ loader.Options, r *loader.Result) error {
+// WriteText writes a report for people.
+func (r *Result) WriteText(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "throughput\t%.1f right answers a second\n", r.Throughput())
 	if r.Right > 0 {
@@ -55,13 +54,10 @@ func writeBenchText(w io.Writer, _ string, _ loader.Options, r *loader.Result) e
 		fmt.Fprintln(t)
 		writeBars(t, r.Latency)
 	}
-	if r.Refused > 0 {
-		fmt.Fprint(t, "\nRefusals mean that the front was asked more than it can do, or cannot reach a\nstage; its answer above says which. `distinfer check` looks at the stages, and\ndocs/howto/load-test.md says what to do.\n")
-	}
 	return t.Flush()
 }
 
-func latencyLine(l *loader.Latencies) string {
+func latencyLine(l *Latencies) string {
 	var parts []string
 	for _, q := range quantiles {
 		parts = append(parts, q.name+" "+digits(l.Quantile(q.q)))
@@ -84,7 +80,7 @@ func digits(d time.Duration) string {
 
 // example is the line that shows what an answer was like, without what a terminal
 // would take for a command.
-func example(k loader.Kind) string {
+func example(k Kind) string {
 	text := k.Example
 	var problem struct {
 		Error string `json:"error"`
@@ -112,7 +108,7 @@ type bar struct {
 }
 
 // bars part latencies at 1, 2, 5, 10, … of a unit.
-func bars(l *loader.Latencies) []bar {
+func bars(l *Latencies) []bar {
 	var list []bar
 	above, upTo := time.Duration(0), 100*time.Microsecond
 	for step := 0; above < l.Max(); step++ {
@@ -132,7 +128,7 @@ func bars(l *loader.Latencies) []bar {
 // longestBar is the length of the longest bar in characters.
 const longestBar = 40
 
-func writeBars(w io.Writer, l *loader.Latencies) {
+func writeBars(w io.Writer, l *Latencies) {
 	list := bars(l)
 	most := 0
 	for _, b := range list {
@@ -145,7 +141,7 @@ func writeBars(w io.Writer, l *loader.Latencies) {
 }
 
 // millis are the quantiles of latencies in milliseconds.
-func millis(l *loader.Latencies) map[string]float64 {
+func millis(l *Latencies) map[string]float64 {
 	if l.Count() == 0 {
 		return nil
 	}
@@ -156,7 +152,8 @@ func millis(l *loader.Latencies) map[string]float64 {
 	return m
 }
 
-func writeBenchJSON(w io.Writer, url string, o loader.Options, r *loader.Result) error {
+// WriteJSON writes a report for programs: an object in a line.
+func (r *Result) WriteJSON(w io.Writer, url string, o Options) error {
 	type kind struct {
 		Verdict string `json:"verdict"`
 		Status  int    `json:"status,omitempty"`
