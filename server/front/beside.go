@@ -3,17 +3,11 @@ package front
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // What handlers that were given to Handle need from the front.
-
-// TimeAllowed is how long a request may take: Config.Timeout, or as long as its client waits.
-func (f *Front) TimeAllowed(w http.ResponseWriter, r *http.Request) (time.Duration, error) {
-	return f.timeout(w, r)
-}
 
 // Body reads a request's body without its content coding, within MaxBody. release gives its memory
 // back. It fails when too much is being received.

@@ -33,7 +33,7 @@ func pieceSize(b *batch.Batcher) int { return max(1, b.MaxTexts()/pieces) }
 // compute makes the model answer inputs, in order and within the time of the request, and sets the
 // header Server-Timing. An answer holds what is wrong with its input; an error is about all.
 func (f *Front) compute(b *batch.Batcher, w http.ResponseWriter, r *http.Request, inputs []textmodel.Input) ([]textmodel.Answer, error) {
-	timeout, err := f.timeout(w, r)
+	timeout, err := f.TimeAllowed(w, r)
 	if err != nil {
 		return nil, err
 	}

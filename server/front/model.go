@@ -14,8 +14,8 @@ import (
 
 // A Model is what a Front answers with.
 type Model struct {
-	// Bundle says what the model is, Runner computes it on tensors, and Replicas tells
-	// the state of those that do, by rank.
+	// Bundle says what the model is, Runner computes it on tensors, and Replicas returns the
+	// state of the replicas by rank.
 	Bundle   *bundle.Bundle
 	Runner   pipeline.Runner
 	Replicas func() [][]replica.Status
@@ -43,8 +43,7 @@ func (m Model) texts() (*Texts, error) {
 	return nil, httpx.Errorf(http.StatusNotFound, "%s", why)
 }
 
-// models are the model that new requests are answered with, and those before it
-// that some are still answered with.
+// models are the model that answers new requests, and earlier ones that still answer some.
 type models struct {
 	mu      sync.Mutex
 	current *used
@@ -71,8 +70,7 @@ func (m *models) follow(next Model) {
 	}
 }
 
-// Use is for handlers beside the front: it returns the current model, which is not closed
-// before done is called.
+// Use returns the current model, which is not closed before done is called.
 func (f *Front) Use() (_ Model, done func()) { return f.models.use() }
 
 // use returns the current model, which is not closed before done is called.

@@ -54,7 +54,7 @@ type LineProblem struct {
 // stream answers lines, one line each and in order, while it reads further ones. A client must
 // read while it sends: no more lines are read than can be answered.
 func (f *Front) stream(b *batch.Batcher, parse lineParser, w http.ResponseWriter, r *http.Request) {
-	timeout, err := f.timeout(w, r)
+	timeout, err := f.TimeAllowed(w, r)
 	if err != nil {
 		httpx.Fail(w, err)
 		return

@@ -10,10 +10,9 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
-// timeout is how long the request may take: as long as every other, or what its
-// client says it waits for with `Prefer: wait=SECONDS` (RFC 7240, section 4.3), if
-// that is less.
-func (f *Front) timeout(w http.ResponseWriter, r *http.Request) (time.Duration, error) {
+// TimeAllowed is how long a request may take: Config.Timeout, or less when its client waits less,
+// which it says with `Prefer: wait=SECONDS` (RFC 7240, section 4.3).
+func (f *Front) TimeAllowed(w http.ResponseWriter, r *http.Request) (time.Duration, error) {
 	value, given := preferredWait(r.Header["Prefer"])
 	if !given {
 		return f.config.Timeout, nil
