@@ -3,14 +3,21 @@ package main
 import (
 	"bytes"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/distinfer/distinfer/runtime/ort/orttest"
 )
 
 // uses are the flags of most commands that each uses, and valid are values of theirs.
@@ -146,5 +153,34 @@ func TestAFlagIsReadAlikeFromEverySource(t *testing.T) {
 				t.Errorf("%s is read as %q", c.flag, values)
 			}
 		})
+	}
+}
+
+// Packages below give typed errors or neutral words, which errors.go says flags for. What `check`
+// recommends is for the command line.
+func TestOnlyCommandsNameFlags(t *testing.T) {
+	t.Parallel()
+	flag := regexp.MustCompile(`(^|[^-\w])--[a-z][a-z-]+`)
+	for _, folder := range []string{"runtime", "server", "split"} {
+		err := filepath.WalkDir(filepath.Join(orttest.Root(t), folder), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "/server/check/") {
+				return err
+			}
+			files := token.NewFileSet()
+			file, err := parser.ParseFile(files, path, nil, 0)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING && flag.MatchString(l.Value) {
+					t.Errorf("%s: %s", files.Position(l.Pos()), l.Value)
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -66,7 +66,7 @@ func TestTrafficBeyondThisMachineNeedsEncryptionOrConsent(t *testing.T) {
 		{"tokens in no file", []string{"front", "--bundle", good, "--port", "0", "--tokens", ""}, 2, []string{"--tokens is empty"}},
 		{"tokens in no file, in the config file", []string{"front", "--bundle", good, "--port", "0", "--config", put(t, dir, "empty.yaml", "tokens:\n")}, 2, []string{"tokens is empty"}},
 		{"a token without a front", []string{"predict", "--token-file", tokens}, 2, []string{"--front"}},
-		{"a front that is no URL", []string{"predict", "--front", "http://"}, 2, []string{"--front is"}},
+		{"a front that is no URL", []string{"predict", "--front", "http://"}, 2, []string{`URL is "http://"`}},
 
 		{"no TLS folder", []string{"serve-stage", "--rank", "0", "--bundle", good, "--listen", "localhost:0", "--tls", filepath.Join(dir, "none")}, 1, []string{"ca.pem: no such file", "distinfer certs"}},
 		{"an expired certificate", []string{"serve-stage", "--rank", "0", "--bundle", good, "--listen", "localhost:0", "--tls", expired}, 1, []string{"cert.pem: the certificate was valid until"}},

@@ -99,7 +99,7 @@ func (o *upOptions) split(cmd *cobra.Command, s *settings, cut cutFlags, model s
 	if err := cut.apply(cmd, s, &how); err != nil {
 		return nil, err
 	}
-	temp, remove, err := heldFolder(o.logger())
+	temp, remove, err := node.TempFolder(o.logger())
 	if err != nil {
 		return nil, err
 	}

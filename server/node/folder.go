@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"log/slog"
@@ -17,9 +17,9 @@ const (
 	lockName     = "lock"
 )
 
-// heldFolder makes a temporary folder that is this process's until remove, after it has
-// removed those of processes that were killed.
-func heldFolder(log *slog.Logger) (dir string, remove func(), err error) {
+// TempFolder makes a temporary folder for a local pipeline's bundle, which is this process's until
+// remove. It first removes those of processes that were killed.
+func TempFolder(log *slog.Logger) (dir string, remove func(), err error) {
 	removeLeft(log)
 	// It has its name once it is locked: until then it would look as if it was left.
 	dir, err = os.MkdirTemp("", "."+folderPrefix)
