@@ -60,7 +60,7 @@ func (p *planner) choose(cuts []cut, o Options) ([]part, []Alternative, error) {
 func (p *planner) fits(parts []part, limit int64) error {
 	for rank, part := range parts {
 		if _, bytes := p.parameters(part); limit > 0 && bytes > limit {
-			return fmt.Errorf("stage %d has %d bytes of weights, more than the %d of --max-stage-bytes; cut before it is as large with --at", rank, bytes, limit)
+			return fmt.Errorf("stage %d has %d bytes of weights, more than the %d that a stage may have; cut once more before it", rank, bytes, limit)
 		}
 	}
 	return nil

@@ -93,7 +93,7 @@ func (p *profiler) times(ctx context.Context, parts []part) ([]time.Duration, er
 			refused = err
 		}
 	}
-	return nil, fmt.Errorf("cannot measure: the model takes none of the generated inputs of sizes %v (%w); give others with --dim, or leave out --profile", p.reference, refused)
+	return nil, fmt.Errorf("cannot measure: the model takes none of the generated inputs of sizes %v (%w); give other sizes, or estimate costs instead", p.reference, refused)
 }
 
 func (p *profiler) chain(ctx context.Context, parts []part, in tensor.Bag) ([]time.Duration, error) {

@@ -88,11 +88,11 @@ func (o Options) check() error {
 	}
 	switch {
 	case o.Stages < 0 || ways == 0:
-		return fmt.Errorf("%d stages cannot be; ask for --stages 1 or more", o.Stages)
+		return fmt.Errorf("%d stages cannot be; ask for 1 or more", o.Stages)
 	case ways > 1:
-		return errors.New("--stages, --at and --layers say where to cut in different ways; give one of them")
+		return errors.New("Stages, At, Layers and Machines say where to cut in different ways; give one of them")
 	case o.MaxStageBytes < 0:
-		return fmt.Errorf("--max-stage-bytes is %d; it can be 1 or more", o.MaxStageBytes)
+		return fmt.Errorf("stages of %d bytes cannot be; ask for 1 or more, or 0 for no bound", o.MaxStageBytes)
 	}
 	return nil
 }

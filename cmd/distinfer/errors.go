@@ -13,6 +13,8 @@ import (
 	"github.com/distinfer/distinfer/server/supervisor"
 	"github.com/distinfer/distinfer/server/tracing"
 	"github.com/distinfer/distinfer/server/transfer"
+	"github.com/distinfer/distinfer/split"
+	"github.com/distinfer/distinfer/split/engine"
 )
 
 // A usageError is a command line that cannot be understood.
@@ -47,8 +49,14 @@ func remedy(err error) string {
 		tokens   *textmodel.MaxTokensError
 		library  *ort.LoadError
 		whole    *transfer.WholeError
+		place    *split.PlaceError
+		slow     *engine.SlowError
 	)
 	switch {
+	case errors.As(err, &place) && len(place.Similar) == 0:
+		return "`distinfer split --dry-run -o dot` shows all names"
+	case errors.As(err, &slow):
+		return "--verify-timeout allows more"
 	case errors.As(err, &count), errors.As(err, &rank):
 		return "--stages names the addresses"
 	case errors.As(err, &here) && here.Several:

@@ -41,10 +41,9 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
 	}
 	root.SetFlagErrorFunc(flagMistake)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	legacy := settings{}
 	root.AddCommand(
-		legacyFlags(newSplit(), &legacy.libraryOptions, &legacyOutput{more: []string{"dot"}}),
-		legacyFlags(newVerify(), &legacy.bundleOptions, &legacy.logOptions, &legacy.libraryOptions, &legacyOutput{}),
+		newSplit(),
+		newVerify(),
 		newServeStage(),
 		newFront(),
 		newUp(),

@@ -2,26 +2,38 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/task"
 	"github.com/distinfer/distinfer/split"
 )
 
+type splitOptions struct {
+	libraryOptions
+	outputOptions
+	cutOptions
+	verifyOptions
+	Out                     string
+	Force, NoVerify, DryRun bool
+}
+
+func (o *splitOptions) AddFlags(f *pflag.FlagSet) {
+	o.libraryOptions.AddFlags(f)
+	o.outputOptions.AddFlags(f, "dot")
+	o.cutOptions.AddFlags(f)
+	o.verifyOptions.AddFlags(f)
+	f.StringVar(&o.Out, "out", "stages", "`folder` to write the bundle to")
+	f.BoolVar(&o.Force, "force", false, "replace a bundle that is there already")
+	f.BoolVar(&o.NoVerify, "no-verify", false, "do not run the stages against the whole model")
+	f.BoolVar(&o.DryRun, "dry-run", false, "show the plan and write nothing")
+	onlyFlags(f, "out", "force", "no-verify", "dry-run")
+}
+
 func newSplit() *cobra.Command {
-	var o split.Options
-	var cut cutFlags
-	var noVerify bool
-	var memory int64
+	var o splitOptions
 	cmd := &cobra.Command{
 		Use:   "split MODEL",
 		Short: "Cut a model into stages",
@@ -40,192 +52,34 @@ bytes. Nothing is left behind when anything fails.`,
   distinfer split model.onnx --stages 2 --dim batch=8 --dim sequence=64`,
 		Args: arguments(false, "MODEL, the path of an ONNX file,"),
 	}
-	cut.add(cmd.Flags())
-	cmd.Flags().StringVar(&o.Out, "out", "stages", "`folder` to write the bundle to")
-	cmd.Flags().BoolVar(&o.Force, "force", false, "replace a bundle that is there already")
-	cmd.Flags().BoolVar(&noVerify, "no-verify", false, "do not run the stages against the whole model")
-	addVerifyFlags(cmd.Flags(), &o.Inputs, &memory)
-	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "show the plan and write nothing")
+	o.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := load(cmd)
-		if err != nil {
+		if err := configure(cmd); err != nil {
 			return err
 		}
-		if noVerify && len(o.Inputs) > 0 {
+		how := split.Options{Out: o.Out, Force: o.Force, DryRun: o.DryRun, Verify: !o.NoVerify, Inputs: o.Inputs, Memory: o.memory()}
+		if o.NoVerify && len(o.Inputs) > 0 {
 			return usageError{errors.New("--inputs are what to verify with, and --no-verify asks not to")}
 		}
-		o.Verify = !noVerify
-		if err := cut.apply(cmd, s, &o); err != nil {
+		if err := o.apply(cmd, &how); err != nil {
 			return err
 		}
-		if o.Memory, err = memoryBound(memory); err != nil {
-			return err
-		}
-		report, err := s.split(cmd.Context(), args[0], o)
+		report, err := splitModel(cmd.Context(), &o.libraryOptions, o.Threads, args[0], how)
 		if err != nil {
 			return err
 		}
-		return printReport(cmd.OutOrStdout(), s.Output, report, o)
+		return printReport(cmd.OutOrStdout(), o.Output, report, how)
 	}
 	return cmd
 }
 
-// split loads ONNX Runtime and splits the model at path.
-func (s *settings) split(ctx context.Context, path string, o split.Options) (*split.Report, error) {
-	library, err := s.library()
+// splitModel loads ONNX Runtime and splits the model at path.
+func splitModel(ctx context.Context, l *libraryOptions, threads int, path string, o split.Options) (*split.Report, error) {
+	library, err := l.library()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = library.Close() }()
 	o.Texts = task.Answered
-	return split.Split(ctx, path, ortEngine{library, s.Threads}, o)
-}
-
-func printReport(w io.Writer, format string, r *split.Report, o split.Options) error {
-	switch format {
-	case "json":
-		return json.NewEncoder(w).Encode(r)
-	case "dot":
-		return r.Dot(w)
-	}
-	if err := printAlternatives(w, r.Alternatives); err != nil {
-		return err
-	}
-	m := r.Manifest
-	verb := "into"
-	if o.DryRun {
-		verb = "would be cut into"
-	}
-	costs := "reckoned"
-	if o.Profile {
-		costs = "measured"
-	}
-	fmt.Fprintf(w, "%s (%s, opset %s) %s %s, %s at %s\n\n",
-		m.Model.Name, size(m.Model.Bytes), opsets(m.Model.Opsets), verb, stages(len(m.Stages)), costs, sizes(m))
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "stage\tnodes\tparameters\tweights\tin\tout\tcost\t")
-	for rank, st := range m.Stages {
-		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\t%s\t%.1f%%\t\n", rank, st.Nodes, count(st.Parameters), size(st.ParameterBytes),
-			size(st.BytesIn), size(st.BytesOut), 100*st.Cost)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	if m.Rows != nil {
-		fmt.Fprintln(w)
-		printRows(w, *m.Rows)
-	}
-	if o.DryRun {
-		return nil
-	}
-	fmt.Fprintln(w)
-	if r.Verification != nil {
-		printVerification(w, r.Verification)
-	} else {
-		fmt.Fprintln(w, "not verified (--no-verify)")
-	}
-	fmt.Fprintf(w, "written to %s (bundle %s)\n", r.Out, r.Bundle.Short())
-	return nil
-}
-
-// printRows says which texts are computed together, and warns when none are.
-func printRows(w io.Writer, r bundle.Rows) {
-	switch {
-	case !r.Independent:
-		fmt.Fprintf(w, "warning: each text is computed alone: %s\n", r.Reason)
-	case r.Reason == "":
-		fmt.Fprintf(w, "computed together: %s\n", r.Together())
-	default:
-		fmt.Fprintf(w, "computed together: %s (%s)\n", r.Together(), r.Reason)
-	}
-}
-
-// printAlternatives shows what was compared for the given machines.
-func printAlternatives(w io.Writer, list []split.Alternative) error {
-	if len(list) == 0 {
-		return nil
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\truns/s\tlatency\tmachines")
-	for _, a := range list {
-		mark := "  "
-		if a.Best {
-			mark = "* "
-		}
-		if a.WhyNot != "" {
-			fmt.Fprintf(t, "%s%s\t-\t-\tthe model %s\n", mark, a.Arrangement, a.WhyNot)
-			continue
-		}
-		fmt.Fprintf(t, "%s%s\t%.4g\t%s\t%s\n", mark, a.Arrangement, a.Throughput, a.Latency.Round(10*time.Microsecond), strings.Join(a.Machines, ", "))
-	}
-	fmt.Fprintln(t)
-	return t.Flush()
-}
-
-func stages(n int) string {
-	if n == 1 {
-		return "1 stage"
-	}
-	return fmt.Sprintf("%d stages", n)
-}
-
-func opsets(list []bundle.Opset) string {
-	s := ""
-	for i, o := range list {
-		if i > 0 {
-			s += ", "
-		}
-		if o.Domain != "" && o.Domain != "ai.onnx" {
-			s += o.Domain + " "
-		}
-		s += fmt.Sprint(o.Version)
-	}
-	return s
-}
-
-// sizes is such as "batch=1 sequence=128".
-func sizes(m *bundle.Manifest) string {
-	s := ""
-	seen := map[string]bool{}
-	for _, in := range m.Inputs {
-		for _, d := range in.Dims {
-			if n, ok := m.Reference[d.Name]; ok && !seen[d.Name] {
-				seen[d.Name] = true
-				if s != "" {
-					s += " "
-				}
-				s += fmt.Sprintf("%s=%d", d.Name, n)
-			}
-		}
-	}
-	if s == "" {
-		return "the sizes that the model fixes"
-	}
-	return s
-}
-
-// size is a number of bytes for a person, in powers of 1000.
-func size(n int64) string {
-	switch {
-	case n < 1000:
-		return fmt.Sprintf("%d B", n)
-	case n < 1000*1000:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	case n < 1000*1000*1000:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-}
-
-// count is a number for a person.
-func count(n int64) string {
-	switch {
-	case n < 10_000:
-		return fmt.Sprint(n)
-	case n < 1000*1000:
-		return fmt.Sprintf("%.1fk", float64(n)/1e3)
-	case n < 1000*1000*1000:
-		return fmt.Sprintf("%.1fM", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1fB", float64(n)/1e9)
+	return split.Split(ctx, path, ortEngine{library, threads}, o)
 }

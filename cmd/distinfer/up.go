@@ -41,7 +41,7 @@ func (o *upOptions) AddFlags(f *pflag.FlagSet) {
 
 func newUp() *cobra.Command {
 	var o upOptions
-	var cut cutFlags
+	var cut cutOptions
 	cmd := &cobra.Command{
 		Use:   "up [MODEL]",
 		Short: "Run the whole pipeline on this machine",
@@ -59,19 +59,18 @@ ports that follow.`,
 		Args: arguments(true, "MODEL"),
 	}
 	o.AddFlags(cmd.Flags())
-	cut.add(cmd.Flags())
+	cut.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		outliveReaders()
-		s, err := load(cmd)
-		if err != nil {
+		if err := configure(cmd); err != nil {
 			return err
 		}
-		o.Threads = s.Threads
+		o.Threads = cut.Threads
 		if given := cut.given(cmd); len(args) == 0 && given != "" {
 			return usageError{fmt.Errorf("--%s says how to split a MODEL, and none is given", given)}
 		}
 		if len(args) == 1 {
-			remove, err := o.split(cmd, s, cut, args[0])
+			remove, err := o.split(cmd, &cut, args[0])
 			if err != nil {
 				return err
 			}
@@ -91,12 +90,12 @@ ports that follow.`,
 }
 
 // split splits a model into a temporary folder.
-func (o *upOptions) split(cmd *cobra.Command, s *settings, cut cutFlags, model string) (remove func(), err error) {
+func (o *upOptions) split(cmd *cobra.Command, cut *cutOptions, model string) (remove func(), err error) {
 	if err := refuse(cmd, "with a MODEL, which is split into a folder of its own", "bundle"); err != nil {
 		return nil, err
 	}
 	var how split.Options
-	if err := cut.apply(cmd, s, &how); err != nil {
+	if err := cut.apply(cmd, &how); err != nil {
 		return nil, err
 	}
 	temp, remove, err := node.TempFolder(o.logger())
@@ -104,7 +103,7 @@ func (o *upOptions) split(cmd *cobra.Command, s *settings, cut cutFlags, model s
 		return nil, err
 	}
 	how.Out, how.Verify, how.Memory = filepath.Join(temp, "stages"), true, host.Here.AvailableMemory()
-	report, err := s.split(cmd.Context(), model, how)
+	report, err := splitModel(cmd.Context(), &o.libraryOptions, cut.Threads, model, how)
 	if err == nil {
 		err = printReport(cmd.ErrOrStderr(), "text", report, how)
 	}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,15 +17,76 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/server/task"
-	"github.com/distinfer/distinfer/split/engine"
 	"github.com/distinfer/distinfer/split/verify"
 )
 
+// verifyOptions say what to verify with.
+type verifyOptions struct {
+	Inputs []string
+	Memory int64 // in MB; 0 is what is available
+}
+
+func (o *verifyOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.Inputs, "inputs", nil, "`file` of inputs to verify with besides generated ones: .npz, .pb, or a folder of ONNX test data; may be given several times")
+	numberVar(f, &o.Memory, "memory", 0, 0, math.MaxInt64, "`MB` of memory that verification may take (default what is available)")
+	onlyFlags(f, "inputs", "memory")
+}
+
+// memory is the bound in bytes.
+func (o *verifyOptions) memory() int64 {
+	if o.Memory == 0 {
+		return host.Here.AvailableMemory()
+	}
+	return min(o.Memory, math.MaxInt64>>20) << 20
+}
+
+type verifyCommand struct {
+	bundleOptions
+	logOptions
+	libraryOptions
+	outputOptions
+	threadsOptions
+	inputOptions
+	verifyOptions
+	Model     string
+	Tolerance float64
+	RunTime   time.Duration
+	Texts     string
+}
+
+func (o *verifyCommand) AddFlags(f *pflag.FlagSet) {
+	o.outputOptions.AddFlags(f)
+	for _, group := range []optionSet{&o.bundleOptions, &o.logOptions, &o.libraryOptions, &o.threadsOptions, &o.inputOptions, &o.verifyOptions} {
+		group.AddFlags(f)
+	}
+	f.StringVar(&o.Model, "model", "", "`file` of the whole model, to compare with")
+	toleranceVar(f, &o.Tolerance, "tolerance", "largest `difference` of floats, as a share of the largest magnitude in the tensor (default 1e-4, more for floats of 16 bits and less)")
+	runTimeVar(f, &o.RunTime)
+	f.StringVar(&o.Texts, "texts", "", "`file` of texts, as predict takes them, to compare the encodings of --activation-dtype on")
+	onlyFlags(f, "model", "tolerance", "verify-timeout", "texts")
+}
+
+// toleranceVar adds a flag for a number from 0 on. 0 asks for equality, which the smallest
+// number stands for: 0 in the options is the usual tolerance.
+func toleranceVar(f *pflag.FlagSet, to *float64, name, usage string) {
+	parse := func(s string) (float64, error) {
+		x, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(x >= 0) || math.IsInf(x, 0) {
+			return 0, errors.New("it can be 0 or more")
+		}
+		return max(x, math.SmallestNonzeroFloat64), nil
+	}
+	format := func(x float64) string {
+		if x == 0 {
+			return ""
+		}
+		return strconv.FormatFloat(x, 'g', -1, 64)
+	}
+	f.Var(&value[float64]{to: to, parse: parse, format: format, kind: "float"}, name, usage)
+}
+
 func newVerify() *cobra.Command {
-	var o verify.Options
-	var memory int64
-	var texts string
-	var in inputOptions
+	var o verifyCommand
 	cmd := &cobra.Command{
 		Use:   "verify [BUNDLE]",
 		Short: "Check a bundle: its files, and what its stages give",
@@ -48,111 +111,68 @@ verification: it changes nothing about the exit code.`,
   distinfer verify --texts dev.tsv --column sentence`,
 		Args: arguments(true, "BUNDLE"),
 	}
-	cmd.Flags().StringVar(&o.Model, "model", "", "`file` of the whole model, to compare with")
-	cmd.Flags().Float64Var(&o.Tolerance, "tolerance", 0, "largest `difference` of floats, as a share of the largest magnitude in the tensor (default 1e-4, more for floats of 16 bits and less)")
-	new(threadsOptions).AddFlags(cmd.Flags())
-	cmd.Flags().StringVar(&texts, "texts", "", "`file` of texts, as predict takes them, to compare the encodings of --activation-dtype on")
-	in.AddFlags(cmd.Flags())
-	addVerifyFlags(cmd.Flags(), &o.Inputs, &memory)
-	addRunTimeFlag(cmd.Flags(), &o.RunTime)
+	o.AddFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := load(cmd)
-		if err != nil {
+		if err := configure(cmd); err != nil {
 			return err
 		}
 		if len(args) > 0 {
-			s.Bundle = args[0]
+			o.Bundle = args[0]
 		}
-		if cmd.Flags().Changed("tolerance") {
-			if !(o.Tolerance >= 0) || math.IsInf(o.Tolerance, 0) {
-				return usageError{fmt.Errorf("--tolerance is %g; it can be 0 or more", o.Tolerance)}
-			}
-			o.Tolerance = max(o.Tolerance, math.SmallestNonzeroFloat64) // 0 asks for equality, not for the usual one
-		}
-		if o.Memory, err = memoryBound(memory); err != nil {
-			return err
-		}
-		if err := checkRunTime(o.RunTime); err != nil {
-			return err
-		}
-		if texts == "" && (in.Format != "" || in.Column != "") {
+		if o.Texts == "" && (o.Format != "" || o.Column != "") {
 			return usageError{errors.New("--format and --column say how to read texts; name their file with --texts")}
 		}
-		b, err := bundle.Open(s.Bundle)
-		if err != nil {
-			return err
-		}
-		library, err := s.library()
-		if err != nil {
-			return err
-		}
-		defer func() { _ = library.Close() }()
-		o.Texts = task.Answered
-		v, err := verify.Verify(cmd.Context(), ortEngine{library, s.Threads}, b, o)
-		if err != nil {
-			return err
-		}
-		var wires *wireReport
-		if texts != "" {
-			if wires, err = s.compareWires(cmd.Context(), library, b, &in, texts, cmd.InOrStdin()); err != nil {
-				return err
-			}
-		}
-		if err := printVerified(cmd.OutOrStdout(), s.Output, b, v, wires); err != nil {
-			return err
-		}
-		if v.StagesRun == 0 {
-			return errors.New("the files are those of the manifest, but nothing was verified by running; see above why")
-		}
-		return nil
+		return o.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 	}
 	return cmd
 }
 
-// addVerifyFlags adds the flags of all commands that verify.
-func addVerifyFlags(f *pflag.FlagSet, inputs *[]string, memory *int64) {
-	f.StringArrayVar(inputs, "inputs", nil, "`file` of inputs to verify with besides generated ones: .npz, .pb, or a folder of ONNX test data; may be given several times")
-	f.Int64Var(memory, "memory", 0, "`MB` of memory that verification may take (default what is available)")
-}
-
-// addRunTimeFlag adds the flag of all commands that run a model to look at it.
-func addRunTimeFlag(f *pflag.FlagSet, limit *time.Duration) {
-	f.DurationVar(limit, "verify-timeout", engine.DefaultRunTime, "longest `time` that a run of the model or of a stage may take to verify it; what does not end by then is said not to be verified")
-}
-
-func checkRunTime(limit time.Duration) error {
-	if limit < time.Millisecond {
-		return usageError{fmt.Errorf("--verify-timeout is %s; it can be 1ms or more, such as 10m", limit)}
+func (o *verifyCommand) run(ctx context.Context, in io.Reader, out io.Writer) error {
+	b, err := bundle.Open(o.Bundle)
+	if err != nil {
+		return err
+	}
+	library, err := o.library()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = library.Close() }()
+	v, err := verify.Verify(ctx, ortEngine{library, o.Threads}, b, verify.Options{
+		Model: o.Model, Inputs: o.Inputs, Tolerance: o.Tolerance, Memory: o.memory(), RunTime: o.RunTime, Texts: task.Answered,
+	})
+	if err != nil {
+		return err
+	}
+	var encodings *verify.EncodingReport
+	if o.Texts != "" {
+		if encodings, err = o.compareEncodings(ctx, library, b, in); err != nil {
+			return err
+		}
+	}
+	if err := printVerified(out, o.Output, b, v, encodings); err != nil {
+		return err
+	}
+	if v.StagesRun == 0 {
+		return errors.New("the files are those of the manifest, but nothing was verified by running; see above why, and give inputs with --inputs")
 	}
 	return nil
 }
 
-// memoryBound is the bound in bytes for a --memory in MB.
-func memoryBound(mb int64) (int64, error) {
-	if mb < 0 || mb > math.MaxInt64>>20 {
-		return 0, usageError{fmt.Errorf("--memory is %d; it can be 1 or more, or 0 for what is available", mb)}
-	}
-	if mb == 0 {
-		return host.Here.AvailableMemory(), nil
-	}
-	return mb << 20, nil
-}
-
-func printVerified(w io.Writer, format string, b *bundle.Bundle, v *verify.Result, wires *wireReport) error {
+func printVerified(w io.Writer, format string, b *bundle.Bundle, v *verify.Result, encodings *verify.EncodingReport) error {
 	if format == "json" {
 		return json.NewEncoder(w).Encode(struct {
-			Dir          string         `json:"dir"`
-			Bundle       bundle.ID      `json:"bundle"`
-			Verification *verify.Result `json:"verification"`
-			Wire         *wireReport    `json:"wire,omitempty"`
-		}{b.Dir, b.ID, v, wires})
+			Dir          string                 `json:"dir"`
+			Bundle       bundle.ID              `json:"bundle"`
+			Verification *verify.Result         `json:"verification"`
+			Encodings    *verify.EncodingReport `json:"encodings,omitempty"`
+		}{b.Dir, b.ID, v, encodings})
 	}
 	fmt.Fprintf(w, "%s: %s in %s (bundle %s); every file is the one the manifest speaks of\n", b.Dir, b.Model.Name, stages(len(b.Stages)), b.ID.Short())
 	if len(v.Extra) > 0 {
 		fmt.Fprintf(w, "not part of the bundle: %s\n", strings.Join(v.Extra, ", "))
 	}
 	printVerification(w, v)
-	return wires.print(w)
+	return printEncodings(w, encodings)
 }
 
 // printVerification says what was verified, and what was not.

@@ -54,7 +54,7 @@ func TestVerifySaysWhatWasAndWhatWasNotVerified(t *testing.T) {
 		args []string
 		says []string
 	}{
-		{nil, []string{"every file is the one", "not part of the bundle: notes.txt", "verified: 2 stages, loaded and run", "not verified: The results were not compared with the whole model, since it was not named (--model)."}},
+		{nil, []string{"every file is the one", "not part of the bundle: notes.txt", "verified: 2 stages, loaded and run", "not verified: The results were not compared with the whole model, since no model was given."}},
 		{[]string{"--model", model, "--inputs", npz}, []string{"verified: chain equals whole on 8 inputs"}},
 		{[]string{"--bundle", "stages", "--model", model, "--memory", "130"}, []string{"verified: 1 stage, loaded and run", "not verified: Stage 0 was not loaded"}},
 	} {
@@ -120,8 +120,8 @@ func TestVerifyFailsOnWhatIsWrong(t *testing.T) {
 		{"no model", []string{good, "--model", filepath.Join(good, "none.onnx")}, 1, "there is no file"},
 		{"no inputs", []string{good, "--inputs", filepath.Join(good, "none.npz")}, 1, "there is no file"},
 		{"inputs of another model", []string{good, "--inputs", ids(t, filepath.Join(t.TempDir(), "x.npz"), map[string][]int64{"x": {1}})}, 1, `no input "x"`},
-		{"a tolerance below 0", []string{good, "--tolerance", "-1"}, 2, "--tolerance is -1"},
-		{"memory below 0", []string{good, "--memory", "-1"}, 2, "--memory is -1"},
+		{"a tolerance below 0", []string{good, "--tolerance", "-1"}, 2, `--tolerance is "-1"`},
+		{"memory below 0", []string{good, "--memory", "-1"}, 2, `--memory is "-1"`},
 		{"two bundles", []string{good, good}, 2, "unexpected argument"},
 	} {
 		r := run(t, t.TempDir(), "", append([]string{"verify"}, c.args...)...)

@@ -128,8 +128,8 @@ func TestVerifySaysWhatEncodingsChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	var report struct {
-		Bundle string
-		Wire   struct {
+		Bundle    string
+		Encodings struct {
 			Texts     int
 			Encodings []struct {
 				Encoding     string
@@ -143,7 +143,7 @@ func TestVerifySaysWhatEncodingsChange(t *testing.T) {
 	if err := json.Unmarshal([]byte(ok(t, dir, "", "verify", dir, "--texts", path, "-o", "json")), &report); err != nil {
 		t.Fatal(err)
 	}
-	w := report.Wire
+	w := report.Encodings
 	if w.Texts != 40 || len(w.Encodings) != 3 || report.Bundle == "" {
 		t.Fatalf("%+v", report)
 	}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/distinfer/distinfer/split"
+	"github.com/distinfer/distinfer/split/engine"
+)
+
+// cutOptions say where to cut a model.
+type cutOptions struct {
+	threadsOptions
+	Stages        int // 0 is what suits the machines best
+	At            []string
+	Layers        bool
+	MaxStageBytes int64
+	Profile       bool
+	Dims          map[string]int64
+	RunTime       time.Duration
+	Machines      machines
+}
+
+// defaultStages is the number of stages when no flag says where to cut.
+const defaultStages = 2
+
+// cutFlags are the names of the flags of cutOptions that are about one model.
+var cutFlags = []string{"stages", "at", "layers", "max-stage-bytes", "profile", "dim", "verify-timeout"}
+
+func (o *cutOptions) AddFlags(f *pflag.FlagSet) {
+	stagesVar(f, &o.Stages, "stages", "`number` of stages; auto is what suits the machines in the config file best")
+	f.StringSliceVar(&o.At, "at", nil, "`names` of values or nodes to cut behind, instead of --stages")
+	f.BoolVar(&o.Layers, "layers", false, "one stage a layer, instead of --stages")
+	sizeVar(f, &o.MaxStageBytes, "max-stage-bytes", "largest `size` of a stage's weights as they are stored, such as 500MB; without --stages there are as many as it needs")
+	f.BoolVar(&o.Profile, "profile", false, "measure what the layers cost on this machine, instead of estimating it")
+	f.StringToInt64Var(&o.Dims, "dim", nil, "`name=size` of a dimension at which costs are estimated (default 1 for a batch, 128 for others)")
+	runTimeVar(f, &o.RunTime)
+	o.threadsOptions.AddFlags(f)
+	machinesVar(f, &o.Machines)
+	onlyFlags(f, cutFlags...)
+}
+
+// runTimeVar adds the flag of all commands that run a model to look at it.
+func runTimeVar(f *pflag.FlagSet, to *time.Duration) {
+	timeVar(f, to, "verify-timeout", engine.DefaultRunTime, time.Millisecond, 24*time.Hour, "longest `time` that a run of the model or of a stage may take to verify it; what does not end by then is said not to be verified")
+}
+
+// stagesVar adds a flag for a number of stages, or 0 for auto.
+func stagesVar(f *pflag.FlagSet, to *int, name, usage string) {
+	*to = defaultStages
+	parse := func(s string) (int, error) {
+		if s == "auto" {
+			return 0, nil
+		}
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return 0, errors.New("it can be a number, 1 or more, or auto")
+		}
+		return n, nil
+	}
+	f.Var(&value[int]{to: to, parse: parse, format: strconv.Itoa, kind: "int"}, name, usage)
+}
+
+// sizeVar adds a flag for a number of bytes with a unit.
+func sizeVar(f *pflag.FlagSet, to *int64, name, usage string) {
+	parse := func(s string) (int64, error) {
+		n, err := parseSize(s)
+		if err != nil || n < 1 {
+			return 0, errors.New("it can be such as 500MB or 2GiB")
+		}
+		return n, nil
+	}
+	format := func(n int64) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.FormatInt(n, 10)
+	}
+	f.Var(&value[int64]{to: to, parse: parse, format: format, kind: "size"}, name, usage)
+}
+
+// given is the first of the flags that was set, or "".
+func (o *cutOptions) given(cmd *cobra.Command) string {
+	if i := slices.IndexFunc(cutFlags, cmd.Flags().Changed); i >= 0 {
+		return cutFlags[i]
+	}
+	return ""
+}
+
+// apply writes the options into those of package split.
+func (o *cutOptions) apply(cmd *cobra.Command, to *split.Options) error {
+	ways := slices.DeleteFunc([]string{"stages", "at", "layers"}, func(name string) bool { return !cmd.Flags().Changed(name) })
+	if len(ways) > 1 {
+		return usageError{errors.New("--stages, --at and --layers say where to cut in different ways; give one of them")}
+	}
+	to.At, to.Layers, to.Profile, to.Dims, to.RunTime = o.At, o.Layers, o.Profile, o.Dims, o.RunTime
+	to.MaxStageBytes, to.More = o.MaxStageBytes, !cmd.Flags().Changed("stages")
+	switch {
+	case len(o.At) > 0 || o.Layers:
+	case o.Stages > 0:
+		to.Stages = o.Stages
+	case len(o.Machines) == 0:
+		return usageError{errors.New("--stages auto needs to know the machines; describe them under machines: in the config file, each with a name, speed, memory, bandwidth and latency")}
+	default:
+		var err error
+		if to.Machines, err = o.Machines.plan(); err != nil {
+			return usageError{err}
+		}
+	}
+	return nil
+}
+
+// parseSize reads a number of bytes with a unit, such as 500MB (powers of 1000) or
+// 2GiB (powers of 1024).
+func parseSize(s string) (int64, error) {
+	n, err := humanize.ParseBytes(strings.TrimSpace(s))
+	if err == nil && n > math.MaxInt64 {
+		err = errors.New("too large")
+	}
+	return int64(n), err
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/split"
+)
+
+func printReport(w io.Writer, format string, r *split.Report, o split.Options) error {
+	switch format {
+	case "json":
+		return json.NewEncoder(w).Encode(r)
+	case "dot":
+		return r.Dot(w)
+	}
+	if err := printAlternatives(w, r.Alternatives); err != nil {
+		return err
+	}
+	m := r.Manifest
+	verb := "into"
+	if o.DryRun {
+		verb = "would be cut into"
+	}
+	costs := "estimated"
+	if o.Profile {
+		costs = "measured"
+	}
+	fmt.Fprintf(w, "%s (%s, opset %s) %s %s, %s at %s\n\n",
+		m.Model.Name, size(m.Model.Bytes), opsets(m.Model.Opsets), verb, stages(len(m.Stages)), costs, sizes(m))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "stage\tnodes\tparameters\tweights\tin\tout\tcost\t")
+	for rank, st := range m.Stages {
+		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\t%s\t%.1f%%\t\n", rank, st.Nodes, count(st.Parameters), size(st.ParameterBytes),
+			size(st.BytesIn), size(st.BytesOut), 100*st.Cost)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if m.Rows != nil {
+		fmt.Fprintln(w)
+		printRows(w, *m.Rows)
+	}
+	if o.DryRun {
+		return nil
+	}
+	fmt.Fprintln(w)
+	if r.Verification != nil {
+		printVerification(w, r.Verification)
+	} else {
+		fmt.Fprintln(w, "not verified (--no-verify)")
+	}
+	fmt.Fprintf(w, "written to %s (bundle %s)\n", r.Out, r.Bundle.Short())
+	return nil
+}
+
+// printRows says which texts are computed together, and warns when none are.
+func printRows(w io.Writer, r bundle.Rows) {
+	switch {
+	case !r.Independent:
+		fmt.Fprintf(w, "warning: each text is computed alone: %s\n", r.Reason)
+	case r.Reason == "":
+		fmt.Fprintf(w, "computed together: %s\n", r.Together())
+	default:
+		fmt.Fprintf(w, "computed together: %s (%s)\n", r.Together(), r.Reason)
+	}
+}
+
+// printAlternatives shows what was compared for the given machines.
+func printAlternatives(w io.Writer, list []split.Alternative) error {
+	if len(list) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\truns/s\tlatency\tmachines")
+	for _, a := range list {
+		mark := "  "
+		if a.Best {
+			mark = "* "
+		}
+		if a.WhyNot != "" {
+			fmt.Fprintf(t, "%s%s\t-\t-\tthe model %s\n", mark, a.Arrangement, a.WhyNot)
+			continue
+		}
+		fmt.Fprintf(t, "%s%s\t%.4g\t%s\t%s\n", mark, a.Arrangement, a.Throughput, a.Latency.Round(10*time.Microsecond), strings.Join(a.Machines, ", "))
+	}
+	fmt.Fprintln(t)
+	return t.Flush()
+}
+
+func stages(n int) string {
+	if n == 1 {
+		return "1 stage"
+	}
+	return fmt.Sprintf("%d stages", n)
+}
+
+func opsets(list []bundle.Opset) string {
+	s := ""
+	for i, o := range list {
+		if i > 0 {
+			s += ", "
+		}
+		if o.Domain != "" && o.Domain != "ai.onnx" {
+			s += o.Domain + " "
+		}
+		s += fmt.Sprint(o.Version)
+	}
+	return s
+}
+
+// sizes is such as "batch=1 sequence=128".
+func sizes(m *bundle.Manifest) string {
+	s := ""
+	seen := map[string]bool{}
+	for _, in := range m.Inputs {
+		for _, d := range in.Dims {
+			if n, ok := m.Reference[d.Name]; ok && !seen[d.Name] {
+				seen[d.Name] = true
+				if s != "" {
+					s += " "
+				}
+				s += fmt.Sprintf("%s=%d", d.Name, n)
+			}
+		}
+	}
+	if s == "" {
+		return "the sizes that the model fixes"
+	}
+	return s
+}
+
+// size is a number of bytes for a person, in powers of 1000.
+func size(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000*1000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1000*1000*1000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
+
+// count is a number for a person.
+func count(n int64) string {
+	switch {
+	case n < 10_000:
+		return fmt.Sprint(n)
+	case n < 1000*1000:
+		return fmt.Sprintf("%.1fk", float64(n)/1e3)
+	case n < 1000*1000*1000:
+		return fmt.Sprintf("%.1fM", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1fB", float64(n)/1e9)
+}
