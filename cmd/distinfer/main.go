@@ -34,9 +34,9 @@ func run(args []string) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
-		<-signals // asks for an orderly end
+		<-signals // an orderly end
 		cancel()
-		os.Exit(exitSignal + int((<-signals).(syscall.Signal))) // asks again: no order then
+		os.Exit(exitSignal + int((<-signals).(syscall.Signal))) // once more: an end at once
 	}()
 
 	root := newRoot()

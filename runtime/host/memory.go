@@ -1,4 +1,4 @@
-// Package host tells how much memory and how many processors this process may use, by what the
+// Package host reads how much memory and how many processors this process may use, from what the
 // Linux kernel says of the machine and of the control groups.
 package host
 
@@ -20,7 +20,7 @@ type Root string
 const Here Root = "/"
 
 // AvailableMemory is how many bytes this process can have yet: what the machine has available,
-// and what its control groups leave it; 0 when the system does not tell.
+// and what its control groups leave it; 0 when the system does not say.
 func (root Root) AvailableMemory() int64 {
 	least := root.MachineMemory()
 	for version, dir := range root.controlGroups("memory") {
@@ -37,7 +37,7 @@ func (root Root) AvailableMemory() int64 {
 }
 
 // MachineMemory is what the machine has available, in bytes; the largest number when it does
-// not tell.
+// not say.
 func (root Root) MachineMemory() int64 {
 	for line := range strings.Lines(root.content("proc/meminfo")) {
 		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
@@ -64,8 +64,7 @@ func (root Root) GroupMemory() int64 {
 	return least
 }
 
-// MemoryNow returns a function that tells what this process has resident and what it could
-// have yet. It reads several files, so it does at most once a second.
+// MemoryNow returns a function for what this process has resident and what it could have yet. It reads several files, so it does at most once a second.
 func (root Root) MemoryNow() func() (used, available int64) {
 	var mu sync.Mutex
 	var read time.Time
@@ -111,7 +110,7 @@ func (root Root) controlGroups(controller string) iter.Seq2[int, string] {
 	}
 }
 
-// ResidentMemory is how many bytes of memory this process has; 0 when the system does not tell.
+// ResidentMemory is how many bytes of memory this process has; 0 when the system does not say.
 func (root Root) ResidentMemory() int64 {
 	fields := strings.Fields(root.content("proc/self/statm"))
 	if len(fields) < 2 {

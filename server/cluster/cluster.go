@@ -95,7 +95,7 @@ func (a Addresses) RanksHere(ctx context.Context, n int, listen string) int {
 	return max(a.Here(ctx), 1)
 }
 
-// Here is how many ranks have a replica on this machine, as far as that can be told.
+// Here is how many ranks have a replica on this machine, as far as is known.
 func (a Addresses) Here(ctx context.Context) int {
 	n := 0
 	for _, replicas := range a.ReplicasHere(ctx) {
@@ -106,8 +106,8 @@ func (a Addresses) Here(ctx context.Context) int {
 	return n
 }
 
-// ReplicasHere is how many replicas of each rank are on this machine, as far as that can be
-// told: nil when this machine's addresses are not known.
+// ReplicasHere is how many replicas of each rank are on this machine, as far as is known: nil
+// when this machine's addresses are not.
 func (a Addresses) ReplicasHere(ctx context.Context) []int {
 	own, err := localAddresses()
 	if err != nil {

@@ -51,7 +51,7 @@ func (m stageMemory) forRuns(inUse, resident int64) int64 {
 
 // memoryShare is how much memory the process of a stage may use: its weights, and a part
 // of what is left beside those of all processes on this machine that hold the bundle or
-// are its front. It is 0 when the system does not tell. root is the root of the file system.
+// are its front. It is 0 when the system does not say.
 func (o *StageOptions) memoryShare(ctx context.Context, root host.Root, b *bundle.Bundle, listen string) int64 {
 	if o.MaxMemory > 0 {
 		return o.MaxMemory
@@ -73,7 +73,7 @@ func (o *StageOptions) memoryShare(ctx context.Context, root host.Root, b *bundl
 	return max(min(available, part(root.MachineMemory()), part(root.GroupMemory())), 1)
 }
 
-// stagesHere are the processes of stages on this machine, as far as can be told, and the
+// stagesHere are the processes of stages on this machine, as far as is known, and the
 // bytes of their weights.
 func (o *StageOptions) stagesHere(ctx context.Context, b *bundle.Bundle) (processes int, weights int64) {
 	addresses, err := o.Stages.ForStages(len(b.Stages))
@@ -94,7 +94,7 @@ type stageBudget struct {
 }
 
 // newStageBudget makes the arena that the stage's model is to be loaded into; nil when
-// the system does not tell how much memory there is.
+// the system does not say how much memory there is.
 func (o *StageOptions) newStageBudget(ctx context.Context, library *ort.Library, b *bundle.Bundle, listen string) (*stageBudget, error) {
 	share := o.memoryShare(ctx, host.Here, b, listen)
 	if share == 0 {
@@ -151,8 +151,7 @@ func (b *stageBudget) apply(c *stage.Config, entry bundle.Stage, log *slog.Logge
 	return []any{"memory", size(m.share), "for_runs", size(runs), "estimated", len(entry.Activations) > 0}, nil
 }
 
-// peak tells the most that runs have taken, when so much is in use for weights. What
-// loading took is not part of it.
+// peak is the most that runs have taken beside the weights. What loading took is not part of it.
 func (b *stageBudget) peak(weights int64) func() (int64, error) {
 	loading, err := b.arena.Peak()
 	return func() (int64, error) {

@@ -8,7 +8,7 @@ import (
 	"github.com/distinfer/distinfer/server/transfer"
 )
 
-// A BundleError says that the bundle is another one than Options.BundleID asks for.
+// A BundleError says that the bundle is not the one that Options.BundleID names.
 type BundleError struct {
 	Bundle *bundle.Bundle
 	Want   string

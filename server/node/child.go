@@ -22,7 +22,7 @@ type stageProcess struct {
 	options stage.Options
 
 	instance string       // of the last start
-	probe    *stage.Probe // kept, so that asking takes no file descriptor; nil until the first question
+	probe    *stage.Probe // kept, so that a check takes no file descriptor; nil until the first one
 }
 
 // command makes the command of a new start.
@@ -32,13 +32,13 @@ func (p *stageProcess) command() *exec.Cmd {
 		p.probe = nil
 	}
 	p.instance = rand.Text()
-	cmd := exec.Command(p.args[0], p.args[1:]...) //nolint:noctx // the supervisor ends it, and asks first
+	cmd := exec.Command(p.args[0], p.args[1:]...) //nolint:noctx // the supervisor ends it
 	cmd.Env = append(os.Environ(), InstanceVariable+"="+p.instance)
 	cmd.Stderr = os.Stderr
 	return cmd
 }
 
-// ready asks the process that was started last what it is.
+// ready checks that the process at the address is the one that was started last.
 func (p *stageProcess) ready(ctx context.Context) error {
 	if p.probe == nil {
 		probe, err := stage.Connect(p.rank, p.address, p.address, p.options)
@@ -59,8 +59,8 @@ func (p *stageProcess) ready(ctx context.Context) error {
 	return nil
 }
 
-// reach tells why the process cannot be reached, in the operating system's words, which gRPC
-// does not hand on; nil when it can.
+// reach is why the process cannot be reached, in the operating system's words, which gRPC does
+// not hand on; nil when it can be reached.
 func (p *stageProcess) reach(ctx context.Context) error {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.address)
 	if err != nil {

@@ -18,7 +18,7 @@ const (
 func (o *FrontOptions) connections() (int, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("ask how many files may be open: %w", err)
+		return 0, fmt.Errorf("read how many files may be open: %w", err)
 	}
 	most := int64(min(limit.Cur, math.MaxInt32)) - ownFiles
 	for _, replicas := range o.Stages {

@@ -40,7 +40,7 @@ func TempFolder(log *slog.Logger) (dir string, remove func(), err error) {
 	return "", nil, err
 }
 
-// removeLeft removes folders of this user that nobody holds. What cannot be told or
+// removeLeft removes folders of this user that nobody holds. What cannot be checked or
 // removed stays.
 func removeLeft(log *slog.Logger) {
 	entries, err := os.ReadDir(os.TempDir())

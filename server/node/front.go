@@ -199,7 +199,7 @@ func (f *Front) Follow(ctx context.Context, o FrontOptions) error {
 	log.Info("waiting for the stages of another bundle", "bundle", b.ID.Short(), "stages", len(next.addresses))
 	if err := next.wait(ctx); err != nil {
 		next.Close()
-		return fmt.Errorf("the stages of bundle %s were not ready before the front was asked again: %w", b.ID.Short(), err)
+		return fmt.Errorf("the stages of bundle %s were not ready in time: %w", b.ID.Short(), err)
 	}
 	f.server.Follow(next.Model)
 	f.model.Store(next)
@@ -254,7 +254,7 @@ func (f *Front) Labels() bool {
 	return ok
 }
 
-// A TaskError says that a label was asked of a model whose task is another.
+// A TaskError says that the model does not label texts.
 type TaskError struct{ Task string }
 
 func (e *TaskError) Error() string { return "the model gives no labels, its task is " + e.Task }

@@ -106,7 +106,7 @@ func logIdentity(log *slog.Logger, what string, i mtls.Identity) {
 	log.Info(what, "names", strings.Join(i.Names, ","), "until", i.NotAfter.UTC().Format(time.RFC3339))
 }
 
-// tokens are those that the front asks for, or nil when it answers anybody.
+// tokens are those that the front accepts, or nil when it answers anybody.
 func (o *FrontOptions) tokens() (*front.Tokens, error) {
 	if o.Tokens == "" {
 		return nil, nil

@@ -166,7 +166,7 @@ func (s *Stage) load(ctx context.Context, o *StageOptions, b *bundle.Bundle, lib
 	if says, err = limit.apply(c, b.Stages[o.Rank], o.Log); err != nil {
 		return nil, err
 	}
-	c.ShareThreads = o.helpers(ctx, pool, threads, len(b.Stages), o.Listen)
+	c.ShareThreads = o.shareThreads(ctx, pool, threads, len(b.Stages), o.Listen)
 	c.Stage, c.Bundle, c.Stages, c.Model = link, b.ID, len(b.Stages), b.Model.Name
 	c.Services = []func(grpc.ServiceRegistrar){transfer.NewServer(b, o.MaxMessage).Register}
 	return says, nil
@@ -280,10 +280,10 @@ func (o *StageOptions) niceAt(address string) int {
 	return 0
 }
 
-// helpers shares out the threads of a stage among its runs. One that is alone in the
+// shareThreads shares the threads of a stage among its runs. One that is alone in the
 // pipeline has all. Under load a run has only a thread, for which it need not wait, and
 // what is left helps; of the processors that stages share each takes a part.
-func (o *StageOptions) helpers(ctx context.Context, pool *ort.Pool, threads, stages int, listen string) func(runs int, alone bool) {
+func (o *StageOptions) shareThreads(ctx context.Context, pool *ort.Pool, threads, stages int, listen string) func(runs int, alone bool) {
 	part := threads
 	if o.Threads == 0 {
 		part = max(1, threads/o.Stages.RanksHere(ctx, stages, listen))

@@ -63,7 +63,7 @@ func (o *Options) watch(ctx context.Context, service string, rank int, metrics h
 	return w, nil
 }
 
-// serveBeside runs serve, and meanwhile what Options.Admin asks for.
+// serveBeside runs serve, and beside it metrics and profiles.
 func (w *watch) serveBeside(ctx context.Context, serve func(context.Context) error) error {
 	if w.admin == nil {
 		return serve(ctx)
@@ -89,7 +89,7 @@ func (w *watch) close() {
 	}
 }
 
-// calls is told of the calls of stages.
+// calls observes the calls of stages.
 func (w *watch) calls() stats.Handler {
 	if w.traces == nil {
 		return nil
@@ -118,7 +118,7 @@ func (w *frontWatch) requests(next http.Handler) http.Handler {
 	return next
 }
 
-// inferences is told of the requests that come over gRPC.
+// inferences observes the requests that come over gRPC.
 func (w *frontWatch) inferences() stats.Handler {
 	if w.traces == nil {
 		return nil
@@ -146,7 +146,7 @@ func (o *StageOptions) watchStage(ctx context.Context) (*stageWatch, error) {
 	return &stageWatch{w, m}, err
 }
 
-// observe has the stage tell of its runs.
+// observe sets the listeners of a stage.
 func (w *stageWatch) observe(c *stage.Config) {
 	c.Listener = w.metrics.Runs()
 	if w.traces != nil {
