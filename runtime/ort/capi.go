@@ -45,7 +45,7 @@ type api struct {
 }
 
 // loadAPI loads the library at path, and gives it as many threads as sessions can
-// share, of which the one that calls Run is one. The caller has locked its thread.
+// share; the one that calls Run counts. The caller has locked its thread.
 func loadAPI(path string, threads int) (_ api, err error) {
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))

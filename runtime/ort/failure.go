@@ -8,8 +8,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 )
 
-// failure says why ONNX Runtime did not compute a run, of which it was known that the inputs
-// are those that the model declares.
+// failure says why ONNX Runtime did not compute a run whose inputs are as the model declares.
 //
 // A run on the CPU does no I/O and has no state: the same model with other inputs succeeds,
 // and with these it fails again, on every machine. So it is the inputs that have to be

@@ -160,7 +160,7 @@ func (o Options) binding(a api) (*binding.SessionOptions, error) {
 	return options, nil
 }
 
-// Close frees the model. No Run may be under way. Where a signal ended one, what its
+// Close frees the model. No Run may be in flight. Where a signal ended one, what its
 // threads may still use is not freed.
 func (s *Session) Close() error {
 	if threads.Lost() {
@@ -180,8 +180,7 @@ func (s *Session) Close() error {
 // Run implements pipeline.Runner. Tensors that the model does not take are
 // ignored; a missing or mismatching one is a errcode.Invalid, and so are inputs with which
 // the computation fails: ids that a table does not have, say. What needs more memory than
-// there is is a errcode.TooLarge. When ctx ends, ONNX Runtime is told to stop at the next
-// node.
+// there is is a errcode.TooLarge. When ctx ends, ONNX Runtime stops at the next node.
 //
 // A run whose input has ONNX Runtime get a signal that would end the process, on Linux,
 // is a errcode.Fatal. Once the process is [Library.Damaged] every run fails.
@@ -381,7 +380,7 @@ func (*Library) Damaged() error { return threads.Damaged() }
 // the model at path, as ONNX Runtime infers them. Constants are folded first:
 // shapes that are computed from shapes are known only then.
 // A dimension that it cannot tell is unknown. Outputs that are not tensors have
-// DType Undefined. Outputs of unknown rank cannot be told from scalars: both
+// DType Undefined. Outputs of unknown rank cannot be distinguished from scalars: both
 // have no dimensions.
 func (l *Library) Types(path string) ([]tensor.Spec, error) {
 	options, err := binding.NewSessionOptions()

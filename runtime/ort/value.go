@@ -66,7 +66,7 @@ type value = unsafe.Pointer
 
 func of(v value) *C.OrtValue { return (*C.OrtValue)(v) }
 
-// values are those that one run owns, with the memory of Go's that they use.
+// values are what one run owns, with the memory of Go's that they use.
 type values struct {
 	api  api
 	list []value

@@ -31,7 +31,7 @@ type Config struct {
 	Bytes int64
 	Runs  int
 
-	// Peak tells the most that runs have taken until now, in bytes. Where that is more than
+	// Peak returns the most that runs have taken until now, in bytes. Where that is more than
 	// what was estimated, estimates are raised from then on. It may be nil.
 	Peak func() (int64, error)
 
@@ -47,7 +47,7 @@ type Budget struct {
 	limiter *limiter.Limiter
 
 	mu    sync.Mutex
-	peak  int64   // the last that was told
+	peak  int64   // the last that Peak returned
 	scale float64 // of estimates, 1 or more
 }
 
@@ -65,7 +65,7 @@ func (b *Budget) Bytes() int64 {
 	return int64(float64(b.config.Bytes) / b.scale)
 }
 
-// learn raises the estimates when runs that were estimated to take so much in all took more.
+// learn raises the estimates when runs took more in all than was estimated.
 func (b *Budget) learn(estimated int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -81,14 +81,14 @@ func (b *Budget) learn(estimated int64) {
 	b.scale = min(max(b.scale, float64(peak)/float64(max(estimated, leastLearnt))), mostScale)
 }
 
-// Estimates are raised at most so much, and by no run that is estimated to take less
-// than leastLearnt bytes.
+// Estimates are raised at most by the factor mostScale, and by no run that is estimated
+// to take less than leastLearnt bytes.
 const (
 	mostScale   = 16
 	leastLearnt = 4 << 20
 )
 
-// InUse is what the runs under way are estimated to take, in bytes.
+// InUse is what the runs in flight are estimated to take, in bytes.
 func (b *Budget) InUse() int64 { return b.limiter.InUse() }
 
 // Acquire waits for the memory of a run of the given inputs. It fails with a

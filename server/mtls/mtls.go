@@ -73,7 +73,7 @@ func (s *source) now() *material {
 	return m
 }
 
-// warn tells once a day of a certificate that ends soon.
+// warn logs once a day that a certificate ends soon.
 func (s *source) warn(m *material) {
 	now := time.Now()
 	if !m.identity.EndsSoon(now) {

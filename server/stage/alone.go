@@ -133,12 +133,12 @@ func invokeAlone(ctx context.Context, conn *grpc.ClientConn, in *request) (out *
 	if err != nil {
 		return nil, false, err
 	}
-	if err := stream.SendMsg(in); err != nil && !errors.Is(err, io.EOF) { // of which RecvMsg tells the reason
+	if err := stream.SendMsg(in); err != nil && !errors.Is(err, io.EOF) { // RecvMsg has the reason
 		return nil, false, err
 	}
 	if headers, err := stream.Header(); err == nil && len(headers.Get(aloneKey)) > 0 {
 		begun = true
-		_ = stream.SendMsg(&request{}) // RecvMsg tells when it fails
+		_ = stream.SendMsg(&request{}) // RecvMsg says when it fails
 	}
 	if err := stream.RecvMsg(out); err != nil {
 		return out, begun, err
@@ -147,7 +147,7 @@ func invokeAlone(ctx context.Context, conn *grpc.ClientConn, in *request) (out *
 	return out, begun, nil
 }
 
-// lookEvery is how often a replica is looked at of which it is to be known whether it died.
+// lookEvery is how often a replica is looked at that may have died.
 const lookEvery = 20 * time.Millisecond
 
 // died reports whether the process that had an instance ended, as far as can be told within

@@ -30,7 +30,7 @@ import (
 type Options struct {
 	MaxMessage int // bytes, in both directions
 
-	// TLS secures connections, and is asked anew for each; nil is plain text, which
+	// TLS secures connections, and is called anew for each; nil is plain text, which
 	// goes to other machines only with Insecure.
 	TLS      func() *tls.Config
 	Insecure bool
@@ -41,17 +41,17 @@ type Options struct {
 	narrow   bool // whether what is sent is narrowed so: whether the caller is a stage
 
 	// routed says that the addresses are a caller's route and not this process's own: none
-	// is watched that has never answered as a stage. told says that the caller may know why.
-	routed, told bool
+	// is watched that has never answered as a stage. trusted says that the caller may know why.
+	routed, trusted bool
 
-	// DeadAfter is how long a replica may leave a question for its state
+	// DeadAfter is how long a replica may leave a request for its state
 	// unanswered before it is taken for dead.
 	DeadAfter time.Duration
 
 	// Lookup resolves the host of an address that names several replicas.
 	Lookup func(ctx context.Context, host string) ([]string, error)
 
-	// Stats is told what the transport does; it may be nil.
+	// Stats is notified of what the transport does; it may be nil.
 	Stats stats.Handler
 
 	Log *slog.Logger
@@ -75,7 +75,7 @@ const ManyReplicas = "dns:///"
 
 // A Client calls the replicas of one rank of a bundle. It watches all of them:
 // each is asked for its state several times in DeadAfter, and one that does not
-// answer is not used, and calls under way to it are made again on another.
+// answer is not used, and calls in flight to it are retried on another.
 type Client struct {
 	options Options
 	bundle  bundle.ID
@@ -222,7 +222,7 @@ func (c *Client) resolve(single, several []string) {
 	}
 }
 
-// Close closes the client's connections; calls under way fail.
+// Close closes the client's connections; calls in flight fail.
 func (c *Client) Close() error {
 	c.cancel()
 	c.mu.Lock()
@@ -260,14 +260,14 @@ func (c *Client) unusable() error {
 	return errcode.Wrap(errcode.Unavailable, err)
 }
 
-// Replicas tells the state of each replica.
+// Replicas is the state of each replica.
 func (c *Client) Replicas() []replica.Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.set.Status(time.Now())
 }
 
-// starved reports whether calls wait for a replica in vain. When none was heard of yet,
+// starved reports whether calls wait for a replica in vain. When none has answered yet,
 // which takes a moment on a busy machine, it is not known to be in vain.
 func (c *Client) starved() bool {
 	c.mu.Lock()
@@ -302,19 +302,18 @@ func (c *Client) wanted() bool {
 	return c.waiting > 0
 }
 
-// news wakes those who wait for a replica; c.mu is held.
+// news wakes calls that wait for a replica; c.mu is held.
 func (c *Client) news() {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
 
 // run has a replica compute on the tensors and push the result along the route.
-// When the replica dies or is taken for dead, the call is made again on another.
+// When the replica dies or is taken for dead, the call is retried on another.
 // While there is none, it waits for one for as long as the caller waits. inFlight is
-// how many runs the pipeline's caller has under way.
+// how many runs the pipeline's caller has in flight.
 //
-// A call that a replica ended with is made again by itself, on one that computes nothing
-// else; when that ends too the call fails with a errcode.Fatal. Its input is then refused for a
+// A call that a replica ended with is retried by itself, on one that computes nothing else; when that ends too the call fails with a errcode.Fatal. Its input is then refused for a
 // while, and so is one that a stage behind said that of.
 func (c *Client) run(ctx context.Context, route [][]string, inFlight int, in tensor.Bag) (*response, error) {
 	started := time.Now()
@@ -481,7 +480,7 @@ func (p *Pipeline) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	return out, err
 }
 
-// Trace runs the pipeline, and tells where the time went, in rank order.
+// Trace runs the pipeline, and returns where the time went, in rank order.
 func (p *Pipeline) Trace(ctx context.Context, in tensor.Bag) (tensor.Bag, []pipeline.Timing, error) {
 	if err := check(in); err != nil {
 		return nil, nil, err
@@ -521,7 +520,7 @@ func (p *Pipeline) Budgets() []int64 {
 	return list
 }
 
-// Replicas tells the state of each replica of each rank.
+// Replicas is the state of each replica of each rank.
 func (p *Pipeline) Replicas() [][]replica.Status {
 	list := make([][]replica.Status, len(p.stages))
 	for rank, c := range p.stages {

@@ -14,7 +14,7 @@ import (
 const (
 	// maxClients bounds the routes that a stage keeps connections for.
 	maxClients = 64
-	// maxAddresses bounds the replicas of them all, each of which has two connections.
+	// maxAddresses bounds the replicas of them all; each has two connections.
 	maxAddresses = 256
 	// idleTime is how long a route may be without a call until its connections are
 	// closed, and its replicas no longer watched.
@@ -22,7 +22,8 @@ const (
 )
 
 // clients are the connections of a stage to the stages behind it, one for each
-// route that callers sent and each encoding that they want on it. The one unused for longest makes room for a new one.
+// route that callers sent and each encoding that they want on it. The one unused for longest
+// is closed for a new one.
 type clients struct {
 	options Options
 
@@ -45,20 +46,20 @@ type shared struct {
 
 // get returns the client of the replicas of a bundle's rank, which are sent tensors in
 // the given encoding. done gives it back.
-func (c *clients) get(bundle bundle.ID, rank int, addresses []string, e encoding.Encoding, routed, told bool) (_ *Client, done func(), err error) {
-	id := fmt.Sprintf("%s %d %s %t %q", bundle, rank, e, told, addresses)
+func (c *clients) get(bundle bundle.ID, rank int, addresses []string, e encoding.Encoding, routed, trusted bool) (_ *Client, done func(), err error) {
+	id := fmt.Sprintf("%s %d %s %t %q", bundle, rank, e, trusted, addresses)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.byID[id]
 	if s == nil {
-		for !c.hasRoom(len(addresses)) {
-			if err := c.makeRoom(); err != nil {
+		for !c.hasCapacity(len(addresses)) {
+			if err := c.closeOldest(); err != nil {
 				return nil, nil, err
 			}
 		}
 		options := c.options
 		options.Encoding, options.narrow = e, e != encoding.Float32
-		options.routed, options.told = routed, told
+		options.routed, options.trusted = routed, trusted
 		client, err := Dial(bundle, rank, addresses, options)
 		if err != nil {
 			return nil, nil, err
@@ -93,7 +94,7 @@ func (c *clients) forget(id string, s *shared) {
 	}
 }
 
-// starved reports whether calls wait for a stage of which no replica can be used.
+// starved reports whether calls wait for a stage that has no usable replica.
 func (c *clients) starved() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,15 +106,16 @@ func (c *clients) starved() bool {
 	return false
 }
 
-// hasRoom reports whether there is room for a route with so many replicas.
-func (c *clients) hasRoom(replicas int) bool {
+// hasCapacity reports whether a route with this number of replicas may be added.
+func (c *clients) hasCapacity(replicas int) bool {
 	for _, s := range c.byID {
 		replicas += max(len(s.names), s.replicas())
 	}
 	return len(c.byID) == 0 || len(c.byID) < maxClients && replicas <= maxAddresses
 }
 
-func (c *clients) makeRoom() error {
+// closeOldest closes the client that was unused for longest.
+func (c *clients) closeOldest() error {
 	oldest := ""
 	for id, s := range c.byID {
 		if s.users == 0 && (oldest == "" || s.last.Before(c.byID[oldest].last)) {
@@ -121,7 +123,7 @@ func (c *clients) makeRoom() error {
 		}
 	}
 	if oldest == "" {
-		return errcode.Errorf(errcode.Overloaded, "calls along %d different routes are under way, of which there can be %d with %d replicas", len(c.byID), maxClients, maxAddresses)
+		return errcode.Errorf(errcode.Overloaded, "calls along %d different routes are in flight; there can be %d routes with %d replicas", len(c.byID), maxClients, maxAddresses)
 	}
 	c.byID[oldest].idle.Stop()
 	_ = c.byID[oldest].Close()

@@ -194,7 +194,7 @@ func TestRoutesAreBounded(t *testing.T) {
 			s.mu.Lock()
 			for _, l := range s.links {
 				l.mu.Lock()
-				if l.questions != nil {
+				if l.probes != nil {
 					open++
 				}
 				l.mu.Unlock()

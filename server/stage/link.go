@@ -23,12 +23,12 @@ import (
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
 
-// beats is how many times a replica is asked for its state in the time after which
+// beats is how often the state of a replica is requested in the time after which
 // it is taken for dead.
 const beats = 8
 
 // A link is what connects a client to one replica: a connection for calls, and one
-// for questions, which would else wait behind the tensors of calls on a slow network.
+// for probes, which would else wait behind the tensors of calls on a slow network.
 type link struct {
 	client  *Client
 	address string
@@ -42,11 +42,11 @@ type link struct {
 	rare    time.Duration // until one that has not is looked at again
 	budget  int64         // what runs may take there, in bytes; 0 is without a bound. client.mu guards it
 
-	mu        sync.Mutex
-	calls     *grpc.ClientConn
-	questions *grpc.ClientConn
-	instance  string           // of the process that answered last
-	rested    *grpc.ClientConn // whose calls were broken off to be made elsewhere
+	mu       sync.Mutex
+	calls    *grpc.ClientConn
+	probes   *grpc.ClientConn
+	instance string           // of the process that answered last
+	drained  *grpc.ClientConn // whose calls were broken off to be retried elsewhere
 }
 
 func newLink(c *Client, t target) *link {
@@ -71,13 +71,13 @@ func dial(address, name string, o Options) (*grpc.ClientConn, error) {
 }
 
 // connections are those to use now.
-func (l *link) connections() (calls, questions *grpc.ClientConn, err error) {
+func (l *link) connections() (calls, probes *grpc.ClientConn, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.gone.Err(); err != nil {
 		return nil, nil, err
 	}
-	for _, c := range []**grpc.ClientConn{&l.calls, &l.questions} {
+	for _, c := range []**grpc.ClientConn{&l.calls, &l.probes} {
 		if *c != nil {
 			continue
 		}
@@ -85,18 +85,18 @@ func (l *link) connections() (calls, questions *grpc.ClientConn, err error) {
 			return nil, nil, errcode.Errorf(errcode.Invalid, "%s: %w", l.peer, err)
 		}
 	}
-	return l.calls, l.questions, nil
+	return l.calls, l.probes, nil
 }
 
-// breakOff ends the calls under way; the next one gets a new connection. well says that
+// breakOff ends the calls in flight; the next one gets a new connection. well says that
 // it is not for anything that they did.
 func (l *link) breakOff(well bool) {
 	l.mu.Lock()
 	if well {
-		l.rested = l.calls
+		l.drained = l.calls
 	}
-	old := []*grpc.ClientConn{l.calls, l.questions}
-	l.calls, l.questions = nil, nil
+	old := []*grpc.ClientConn{l.calls, l.probes}
+	l.calls, l.probes = nil, nil
 	l.mu.Unlock()
 	for _, c := range old {
 		if c != nil {
@@ -105,7 +105,7 @@ func (l *link) breakOff(well bool) {
 	}
 }
 
-// watch asks the replica for its state until the link is left.
+// watch requests the state of the replica until the link is left.
 func (l *link) watch() {
 	defer l.breakOff(true)
 	for {
@@ -121,7 +121,7 @@ func (l *link) watch() {
 	}
 }
 
-// beat asks the replica for its state once, and says when to ask again.
+// beat requests the state of the replica once, and returns when to do so again.
 func (l *link) beat() time.Duration {
 	c := l.client
 	_, conn, err := l.connections()
@@ -178,13 +178,13 @@ func (c *Client) identify(peer string, d *stagepb.DescribeResponse) error {
 }
 
 // well notes that the replica answers. One that cannot reach the stage behind it
-// rests, when another can be used, and the calls that wait there are made again.
+// is ejected, when another can be used, and the calls that wait there are retried.
 func (l *link) well(starved bool) {
 	c := l.client
 	now := time.Now()
 	c.mu.Lock()
 	news := c.set.Ready(now, l.address)
-	rests := starved && c.set.Rest(now, l.address)
+	ejected := starved && c.set.Rest(now, l.address)
 	if news {
 		c.news()
 	}
@@ -192,8 +192,8 @@ func (l *link) well(starved bool) {
 	if news {
 		c.options.Log.Info("stage can be used", "stage", l.peer)
 	}
-	if rests {
-		c.options.Log.Warn("stage is left alone for a while: it cannot reach the one behind it", "stage", l.peer)
+	if ejected {
+		c.options.Log.Warn("stage is ejected for a while: it cannot reach the one behind it", "stage", l.peer)
 		l.breakOff(true)
 	}
 }
@@ -203,14 +203,14 @@ func (l *link) well(starved bool) {
 func (l *link) failed(condition replica.Condition, why error) time.Duration {
 	c := l.client
 	stranger := c.options.routed && !l.isStage
-	told := why
-	if stranger && !c.options.told { // nobody is to find out with it what listens where
-		condition, told = replica.Down, errcode.Errorf(errcode.Unavailable, "%s, an address of the caller's route, cannot be reached as a stage; the log of the stage before it says why", l.peer)
+	shown := why
+	if stranger && !c.options.trusted { // a route must not be a means to find out what listens where
+		condition, shown = replica.Down, errcode.Errorf(errcode.Unavailable, "%s, an address of the caller's route, cannot be reached as a stage; the log of the stage before it says why", l.peer)
 	}
 	c.mu.Lock()
-	retry, news := c.set.Fail(time.Now(), l.address, condition, told)
+	retry, news := c.set.Fail(time.Now(), l.address, condition, shown)
 	c.mu.Unlock()
-	l.tell(news, why)
+	l.report(news, why)
 	if stranger && !c.wanted() {
 		l.breakOff(false)
 		l.rare = min(max(retry, 2*l.rare), rarest)
@@ -219,13 +219,13 @@ func (l *link) failed(condition replica.Condition, why error) time.Duration {
 	return retry
 }
 
-// rarest is how seldom an address is looked at, at most, that nobody waits for and that has
-// never answered as a stage.
+// rarest is the longest time between looks at an address that no call waits for and that
+// has never answered as a stage.
 const rarest = 30 * time.Second
 
-// tell logs that the replica cannot be used, and tells those who wait for one when
-// that is of no use any more.
-func (l *link) tell(news bool, why error) {
+// report logs that the replica cannot be used, and wakes calls that wait for one when
+// waiting is of no use any more.
+func (l *link) report(news bool, why error) {
 	c := l.client
 	c.mu.Lock()
 	if c.set.Hopeless() {
@@ -237,7 +237,7 @@ func (l *link) tell(news bool, why error) {
 	}
 }
 
-// request is what the replica is asked.
+// request is the message of a call.
 func (l *link) request(route [][]string, inFlight int, in tensor.Bag) *request {
 	c := l.client
 	return &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, inFlight: inFlight, tensors: in, encoding: c.options.Encoding, narrow: c.options.narrow}
@@ -300,7 +300,7 @@ func (l *link) explain(ctx context.Context, conn *grpc.ClientConn, err error, se
 		l.broke(conn, replica.Down, coded)
 		loss := replica.Unsent
 		l.mu.Lock()
-		if sent && conn != l.rested {
+		if sent && conn != l.drained {
 			loss = replica.Together
 		}
 		l.mu.Unlock()
@@ -323,7 +323,7 @@ func (l *link) broke(conn *grpc.ClientConn, condition replica.Condition, why err
 	c.mu.Lock()
 	news := c.set.Lost(time.Now(), l.address, condition, why)
 	c.mu.Unlock()
-	l.tell(news, why)
+	l.report(news, why)
 	if news {
 		select {
 		case l.look <- struct{}{}:

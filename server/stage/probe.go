@@ -12,7 +12,7 @@ import (
 )
 
 // A Probe is a connection to one replica, to look at it. Unlike a Client it neither
-// watches the replica nor makes a call again.
+// watches the replica nor retries a call.
 type Probe struct {
 	conn *grpc.ClientConn
 	rank int
@@ -33,7 +33,7 @@ func Connect(rank int, address, name string, o Options) (*Probe, error) {
 	return &Probe{conn: conn, rank: rank, peer: c.String()}, nil
 }
 
-// Describe asks the stage what it holds.
+// Describe requests what the stage holds.
 func (p *Probe) Describe(ctx context.Context) (*stagepb.DescribeResponse, error) {
 	d, err := describe(ctx, p.conn)
 	if err != nil {
@@ -44,7 +44,7 @@ func (p *Probe) Describe(ctx context.Context) (*stagepb.DescribeResponse, error)
 
 // SelfTest has the stage compute its share of the self-test and push the rest along
 // the route, which names one replica of each rank that follows and may end before
-// the last one. It tells where the time went, in rank order.
+// the last one. It returns where the time went, in rank order.
 func (p *Probe) SelfTest(ctx context.Context, route []string, in tensor.Bag) (tensor.Bag, []pipeline.Timing, error) {
 	hops := make([][]string, len(route))
 	for i, address := range route {

@@ -48,8 +48,8 @@ const SelfTest = "self-test"
 type Config struct {
 	Stage pipeline.Stage
 
-	// SelfTest computes its share of the self-test, of which left stages are yet to
-	// compute theirs, this one among them. What it answers goes to the next one.
+	// SelfTest computes its share of the self-test. left stages are yet to compute theirs,
+	// this one among them. What it answers goes to the next one.
 	SelfTest func(ctx context.Context, left int, in tensor.Bag) (tensor.Bag, error)
 
 	// Bundle is the bundle's ID, Rank the stage's place in it, Stages how many
@@ -206,7 +206,7 @@ func unary[In, Out any](method string, call func(*Server, context.Context, *In) 
 	}
 }
 
-// When the server is to stop, drainTime is how long calls under way may take, and
+// When the server is to stop, drainTime is how long calls in flight may take, and
 // streamTime how long streams may: those of health watches have no end of their
 // own, but should tell that the stage no longer serves.
 const (
@@ -222,8 +222,8 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 	return rpc.RunStream(s.endStreams, toStatus(errcode.Errorf(errcode.Unavailable, "stage %d stops", s.config.Rank)), srv, stream, handle)
 }
 
-// damageTime is how long a stage that cannot be trusted any more has to tell those who
-// wait for it.
+// damageTime is how long a stage that cannot be trusted any more has to refuse the calls
+// that wait.
 const damageTime = 500 * time.Millisecond
 
 // damaged is an error once what the stage computes cannot be trusted: a refusal, since
@@ -241,7 +241,7 @@ func (s *Server) damaged() error {
 }
 
 // Serve serves the stage on the listener until ctx ends, then refuses new calls,
-// finishes those under way and returns nil. It closes the listener. When the stage is
+// finishes those in flight and returns nil. It closes the listener. When the stage is
 // damaged it returns why.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.address = l.Addr().String()
@@ -407,11 +407,11 @@ type lone struct {
 
 const (
 	helpFrom = time.Millisecond
-	tryEvery = 64 // lone runs, of which one has no help, to see how long that takes
+	tryEvery = 64 // one lone run in tryEvery has no help, to see how long that takes
 )
 
-// begins takes note that a run begins to be computed, whose caller has so many under
-// way. It reports whether it is to be seen how long this one takes.
+// begins notes that a run begins to be computed, whose caller has inFlight runs. It reports
+// whether this one is to be timed without help.
 func (s *Server) begins(inFlight int) (tried bool) {
 	if s.config.ShareThreads == nil {
 		return false
@@ -428,7 +428,7 @@ func (s *Server) begins(inFlight int) (tried bool) {
 	return tried
 }
 
-// ends takes note that a run is no longer computed, and how long it took.
+// ends notes that a run is no longer computed, and how long it took.
 func (s *Server) ends(tried bool, took time.Duration) {
 	if s.config.ShareThreads == nil {
 		return
