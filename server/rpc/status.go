@@ -57,9 +57,9 @@ func WithCode(code codes.Code, err error) error {
 // may quote bytes or paths that are not.
 func message(err error) string { return strings.ToValidUTF8(err.Error(), "\ufffd") }
 
-// Coded is the error that Status made a status of, with its metadata. It is false for
-// the transport's own statuses, and for those of others.
-func Coded(s *status.Status) (err error, metadata map[string]string, ok bool) {
+// Coded is the error that Status made a status of, with its metadata. It is nil for the
+// transport's own statuses, and for those of others.
+func Coded(s *status.Status) (metadata map[string]string, err error) {
 	for _, d := range s.Details() {
 		info, is := d.(*errdetails.ErrorInfo)
 		if !is || info.GetDomain() != domain {
@@ -67,11 +67,11 @@ func Coded(s *status.Status) (err error, metadata map[string]string, ok bool) {
 		}
 		for code := range table {
 			if code.String() == info.GetReason() {
-				return errcode.Wrap(code, errors.New(s.Message())), info.GetMetadata(), true
+				return info.GetMetadata(), errcode.Wrap(code, errors.New(s.Message()))
 			}
 		}
 	}
-	return nil, nil, false
+	return nil, nil
 }
 
 // Cause is the innermost reason in the transport's message about a connection.

@@ -49,7 +49,7 @@ func fromStatus(ctx context.Context, err error, peer string) error {
 	if !ok {
 		return fmt.Errorf("%s: %w", peer, err)
 	}
-	if coded, metadata, ok := rpc.Coded(s); ok {
+	if metadata, coded := rpc.Coded(s); coded != nil {
 		return &answered{coded, metadata[refusedKey] != ""}
 	}
 	switch s.Code() {
