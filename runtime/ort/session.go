@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"runtime"
 	"sync/atomic"
 	"unsafe"
@@ -325,100 +324,7 @@ func (s *Session) tooMuch(n int64) error {
 	return &MemoryError{fmt.Sprintf("its outputs have %d bytes, more than %d", n, s.maxOutput)}
 }
 
-// share has sessions that are opened with the options use the environment's threads.
-func share(a api, o *binding.SessionOptions) error {
-	h, err := handle(o, "o")
-	if err != nil {
-		return err
-	}
-	return a.shareThreads(h)
-}
-
-// A Pool is the intra-op threads that sessions share.
-type Pool = threads.Pool
-
-// NewPool makes a pool of intra-op threads; there is at most one fewer than the
-// processors that this process could use when the library was loaded. With none, each
-// run is computed by its caller alone. A process has one pool at a time.
-func (l *Library) NewPool(intraOp int) (*Pool, error) {
-	return threads.NewPool(l.api.calls(), l.api.threads-1, intraOp, l.openGate)
-}
-
-// openGate opens the model of one node whose operator is the pool's gate.
-func (l *Library) openGate(model []byte, operator unsafe.Pointer, input, output tensor.Spec) (threads.Session, error) {
-	var release func()
-	s, err := l.open("the gate", []tensor.Spec{input}, []tensor.Spec{output}, Options{Threads: 1},
-		func(in, out []string, o *binding.SessionOptions) (*binding.DynamicAdvancedSession, error) {
-			h, err := handle(o, "o")
-			if err == nil {
-				err = l.api.shareThreads(h)
-			}
-			if err == nil {
-				release, err = l.api.addOperator(h, operator)
-			}
-			if err != nil {
-				return nil, err
-			}
-			return binding.NewDynamicAdvancedSessionWithONNXData(model, in, out, o)
-		})
-	if err != nil {
-		if release != nil {
-			release()
-		}
-		return nil, err
-	}
-	s.closed = release
-	return s, nil
-}
-
 // Damaged is nil while what is computed can be trusted. Afterwards the process has to end:
 // a run got a signal which says that the memory may be damaged, or too many threads were
 // lost to such runs.
 func (*Library) Damaged() error { return threads.Damaged() }
-
-// Types reports the element type and the dimensions of the graph outputs of
-// the model at path, as ONNX Runtime infers them. Constants are folded first:
-// shapes that are computed from shapes are known only then.
-// A dimension that it cannot tell is unknown. Outputs that are not tensors have
-// DType Undefined. Outputs of unknown rank cannot be distinguished from scalars: both
-// have no dimensions.
-func (l *Library) Types(path string) ([]tensor.Spec, error) {
-	options, err := binding.NewSessionOptions()
-	if err != nil {
-		return nil, fmt.Errorf("make session options: %w", clean(err))
-	}
-	defer func() { _ = options.Destroy() }()
-	err = errors.Join(
-		options.SetGraphOptimizationLevel(binding.GraphOptimizationLevelEnableBasic),
-		options.SetLogSeverityLevel(binding.LoggingLevelFatal), // errors are returned
-		options.SetIntraOpNumThreads(1),
-		// What a model computes from constants alone can be of any size; that of
-		// shapes is small.
-		options.AddSessionConfigEntry("optimization.constant_folding_max_output_size_in_bytes", "16777216"),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("set session options: %w", clean(err))
-	}
-	if _, err := os.Stat(path); err != nil {
-		return nil, err
-	}
-	_, outputs, err := binding.GetInputOutputInfoWithOptions(path, options)
-	if err != nil {
-		return nil, clean(err)
-	}
-	specs := make([]tensor.Spec, len(outputs))
-	for i, o := range outputs {
-		specs[i] = tensor.Spec{Name: o.Name}
-		if o.OrtValueType != binding.ONNXTypeTensor {
-			continue
-		}
-		specs[i].DType = dtypeOf(int(o.DataType))
-		specs[i].Dims = make([]tensor.Dim, len(o.Dimensions))
-		for j, n := range o.Dimensions {
-			if n >= 0 {
-				specs[i].Dims[j] = tensor.Fixed(n)
-			}
-		}
-	}
-	return specs, nil
-}
