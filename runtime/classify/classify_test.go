@@ -1,25 +1,21 @@
 package classify
 
 import (
-	"context"
 	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
-
-// patience bounds waits that end sooner unless something is broken.
-const patience = 90 * time.Second
 
 func classifier(t testing.TB, m classifytest.Model, s *classifytest.Sums) *Classifier {
 	t.Helper()
@@ -62,7 +58,7 @@ func answer(t testing.TB, c *Classifier, texts []string) ([]Answer, error) {
 		rows = max(1, len(good))
 	}
 	for some := range slices.Chunk(good, rows) {
-		computed, _, err := c.Compute(testContext(t), some)
+		computed, _, err := c.Compute(testkit.Context(t), some)
 		if err != nil {
 			return answers, err
 		}
@@ -87,12 +83,6 @@ func wantAnswer(t testing.TB, what any, a Answer, want [2]float64) {
 	if len(a.Results) != 2 || got["sum"] != want[0] || got["tokens"] != want[1] || a.Results[0].Score < a.Results[1].Score {
 		t.Errorf("%v: got %v, want %v", what, a.Results, want)
 	}
-}
-
-func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 func TestAnswersComeInTheOrderOfTexts(t *testing.T) {
@@ -359,7 +349,7 @@ func TestPairsAreReadAsOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	computed, _, err := c.Compute(testContext(t), []textmodel.Text{pair})
+	computed, _, err := c.Compute(testkit.Context(t), []textmodel.Text{pair})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,11 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/admin"
 )
-
-// patience is how long a test waits for something that is to happen.
-const patience = 90 * time.Second
 
 var metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "m 1\n") })
 
@@ -82,14 +80,14 @@ func TestServingEndsAtOnce(t *testing.T) {
 		select {
 		case err := <-c:
 			return err
-		case <-time.After(patience):
+		case <-time.After(testkit.Patience):
 			t.Fatalf("%s does not end", what)
 			return nil
 		}
 	}
 	select {
 	case <-asked:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("nothing was asked")
 	}
 	end()

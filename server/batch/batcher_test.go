@@ -17,18 +17,10 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
 )
-
-// patience bounds waits that end sooner unless something is broken.
-const patience = 90 * time.Second
-
-func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 func batcher(t testing.TB, m classifytest.Model, runner pipeline.Runner, change func(*batch.Config)) *batch.Batcher {
 	t.Helper()
@@ -83,7 +75,7 @@ func TestEveryCallerGetsItsOwnAnswers(t *testing.T) {
 					random := rand.New(rand.NewPCG(seed, 5))
 					for range 10 {
 						all, want := texts(random, 1+random.IntN(20)*random.IntN(2), 60)
-						answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
+						answers, _, err := b.Answer(testkit.Context(t), textmodel.Inputs(all))
 						if err != nil {
 							t.Error(err)
 							return
@@ -118,16 +110,6 @@ func gated() (runner *classifytest.Sums, running chan int64, release chan error)
 	}}, running, release
 }
 
-func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-from:
-	case <-time.After(patience):
-		t.Fatalf("%s does not come", what)
-	}
-	return v
-}
-
 type outcome struct {
 	answers []textmodel.Answer
 	err     error
@@ -148,30 +130,30 @@ func TestALoneTextBeginsAtOnceAndBatchesFillWhileStagesAreBusy(t *testing.T) {
 	b := batcher(t, classifytest.Usual, runner, nil)
 	var all []<-chan outcome
 	for range 2 { // as many as are under way at once
-		all = append(all, inBackground(testContext(t), b, "w1 w2"))
-		if rows := receive(t, "the run of a lone text", running); rows != 1 {
+		all = append(all, inBackground(testkit.Context(t), b, "w1 w2"))
+		if rows := testkit.Receive(t, "the run of a lone text", running); rows != 1 {
 			t.Errorf("a run of %d rows", rows)
 		}
 	}
 	const more = 6
 	for range more {
-		all = append(all, inBackground(testContext(t), b, "w3 w4"))
+		all = append(all, inBackground(testkit.Context(t), b, "w3 w4"))
 	}
-	waitFor(t, func() bool { return b.Stats().Waiting == more })
+	testkit.Eventually(t, "b.Stats().Waiting == more", func() bool { return b.Stats().Waiting == more })
 	select {
 	case rows := <-running:
 		t.Fatalf("a third batch, of %d, is under way", rows)
 	default:
 	}
 	release <- nil
-	if rows := receive(t, "the batch of those that waited", running); rows != more {
+	if rows := testkit.Receive(t, "the batch of those that waited", running); rows != more {
 		t.Errorf("a batch of %d, want %d", rows, more)
 	}
 	for range 2 {
 		release <- nil
 	}
 	for _, done := range all {
-		if o := receive(t, "an answer", done); o.err != nil || o.answers[0].Err != nil {
+		if o := testkit.Receive(t, "an answer", done); o.err != nil || o.answers[0].Err != nil {
 			t.Errorf("%v", o)
 		}
 	}
@@ -180,42 +162,33 @@ func TestALoneTextBeginsAtOnceAndBatchesFillWhileStagesAreBusy(t *testing.T) {
 	}
 }
 
-func waitFor(t testing.TB, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not come about")
-		}
-	}
-}
-
 func TestACallerWhoLeavesFreesItsPlace(t *testing.T) {
 	t.Parallel()
 	runner, running, release := gated()
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.MaxTexts = 1, 3 })
-	first := inBackground(testContext(t), b, "w1")
-	receive(t, "the first run", running)
-	leaving, leave := context.WithCancel(testContext(t))
+	first := inBackground(testkit.Context(t), b, "w1")
+	testkit.Receive(t, "the first run", running)
+	leaving, leave := context.WithCancel(testkit.Context(t))
 	gone := inBackground(leaving, b, "w2", "w3")
-	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
-	if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w4"})); errcode.Of(err) != errcode.Overloaded {
+	testkit.Eventually(t, "b.Stats().Waiting == 2", func() bool { return b.Stats().Waiting == 2 })
+	if _, _, err := b.Answer(testkit.Context(t), textmodel.Inputs([]string{"w4"})); errcode.Of(err) != errcode.Overloaded {
 		t.Errorf("a fourth text: %v", err)
 	}
 	leave()
-	if o := receive(t, "the end of the call", gone); !errors.Is(o.err, context.Canceled) {
+	if o := testkit.Receive(t, "the end of the call", gone); !errors.Is(o.err, context.Canceled) {
 		t.Errorf("whoever left: %v", o.err)
 	}
-	second := inBackground(testContext(t), b, "w5", "w6")
-	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
+	second := inBackground(testkit.Context(t), b, "w5", "w6")
+	testkit.Eventually(t, "b.Stats().Waiting == 2", func() bool { return b.Stats().Waiting == 2 })
 	for range 2 {
 		release <- nil
 	}
 	for _, done := range []<-chan outcome{first, second} {
-		if o := receive(t, "an answer", done); o.err != nil {
+		if o := testkit.Receive(t, "an answer", done); o.err != nil {
 			t.Error(o.err)
 		}
 	}
-	if rows := receive(t, "the second run", running); rows != 2 {
+	if rows := testkit.Receive(t, "the second run", running); rows != 2 {
 		t.Errorf("%d rows were computed, two of which are wanted", rows)
 	}
 }
@@ -235,32 +208,32 @@ func TestABatchGoesOnWhileSomebodyWaitsForIt(t *testing.T) {
 		return err
 	}
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
-	begun := inBackground(testContext(t), b, "w0")
-	receive(t, "the first run", running)
+	begun := inBackground(testkit.Context(t), b, "w0")
+	testkit.Receive(t, "the first run", running)
 	var leaves []context.CancelFunc
 	var calls []<-chan outcome
 	for range 2 {
-		ctx, leave := context.WithCancel(testContext(t))
+		ctx, leave := context.WithCancel(testkit.Context(t))
 		defer leave()
 		leaves, calls = append(leaves, leave), append(calls, inBackground(ctx, b, "w1"))
 	}
-	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
+	testkit.Eventually(t, "b.Stats().Waiting == 2", func() bool { return b.Stats().Waiting == 2 })
 	release <- nil
-	receive(t, "the first answer", begun)
-	if rows := receive(t, "the batch of two", running); rows != 2 {
+	testkit.Receive(t, "the first answer", begun)
+	if rows := testkit.Receive(t, "the batch of two", running); rows != 2 {
 		t.Fatalf("a batch of %d", rows)
 	}
 	leaves[0]()
-	receive(t, "the end of the first", calls[0])
+	testkit.Receive(t, "the end of the first", calls[0])
 	select {
 	case <-stopped:
 		t.Error("the batch was stopped though somebody waits for it")
 	case <-time.After(50 * time.Millisecond):
 	}
 	leaves[1]()
-	receive(t, "the end of the second", calls[1])
-	receive(t, "the end of the batch", stopped)
-	waitFor(t, func() bool { return b.Stats().UnderWay == 0 })
+	testkit.Receive(t, "the end of the second", calls[1])
+	testkit.Receive(t, "the end of the batch", stopped)
+	testkit.Eventually(t, "b.Stats().UnderWay == 0", func() bool { return b.Stats().UnderWay == 0 })
 }
 
 func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
@@ -274,7 +247,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	}}
 	b := batcher(t, classifytest.Alone, runner, func(c *batch.Config) { c.Begin = 1 })
 	for range 5 { // so that it is known how long one takes
-		if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w1"})); err != nil {
+		if _, _, err := b.Answer(testkit.Context(t), textmodel.Inputs([]string{"w1"})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -282,9 +255,9 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	// not hold up another.
 	var background []<-chan outcome
 	for range 60 {
-		background = append(background, inBackground(testContext(t), b, "w1"))
+		background = append(background, inBackground(testkit.Context(t), b, "w1"))
 	}
-	waitFor(t, func() bool { return rows.Load()-5+int64(b.Stats().Waiting) >= 60 }) // all are there
+	testkit.Eventually(t, "rows.Load()-5+int64(b.Stats().Waiting) >= 60", func() bool { return rows.Load()-5+int64(b.Stats().Waiting) >= 60 }) // all are there
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 	defer cancel()
 	before := rows.Load()
@@ -297,12 +270,12 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 		t.Errorf("the refusal took %d runs", n)
 	}
 	b.SetMaxWait(time.Second)
-	_, _, err = b.Answer(testContext(t), textmodel.Inputs([]string{"w2"}))
+	_, _, err = b.Answer(testkit.Context(t), textmodel.Inputs([]string{"w2"}))
 	if after, refused := batch.IsRefused(err); errcode.Of(err) != errcode.Overloaded || !refused || after <= 0 {
 		t.Errorf("with a bound of the wait: %v, to be tried again after %s", err, after)
 	}
 	for _, done := range background {
-		if o := receive(t, "an answer", done); o.err != nil {
+		if o := testkit.Receive(t, "an answer", done); o.err != nil {
 			t.Error(o.err)
 		}
 	}
@@ -320,11 +293,11 @@ func TestTextsDoNotWaitForBatchesThatAreHeldUp(t *testing.T) {
 	t.Parallel()
 	runner, running, _ := gated()
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 4 })
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(testkit.Context(t))
 	var callers sync.WaitGroup
 	for range 3 { // one after the other, of which the first two are enough
 		callers.Go(func() { _, _, _ = b.Answer(ctx, textmodel.Inputs([]string{"w1"})) })
-		receive(t, "a run", running)
+		testkit.Receive(t, "a run", running)
 	}
 	cancel()
 	callers.Wait()
@@ -336,29 +309,29 @@ func TestLateTextsAreDroppedWhenItIsTheirTurn(t *testing.T) {
 	t.Parallel()
 	runner, running, release := gated()
 	b := batcher(t, classifytest.Alone, runner, func(c *batch.Config) { c.Begin = 1 })
-	learn := inBackground(testContext(t), b, "w1")
-	receive(t, "the run", running)
+	learn := inBackground(testkit.Context(t), b, "w1")
+	testkit.Receive(t, "the run", running)
 	time.Sleep(time.Second) // that is how long a run takes, for all it knows
 	release <- nil
-	receive(t, "the answer", learn)
+	testkit.Receive(t, "the answer", learn)
 
-	busy := inBackground(testContext(t), b, "w1")
-	receive(t, "the run", running)
-	short, end := context.WithTimeout(testContext(t), 1500*time.Millisecond)
+	busy := inBackground(testkit.Context(t), b, "w1")
+	testkit.Receive(t, "the run", running)
+	short, end := context.WithTimeout(testkit.Context(t), 1500*time.Millisecond)
 	defer end()
 	hasNone := inBackground(short, b, "w2")
-	waitFor(t, func() bool { return b.Stats().Waiting == 1 })
-	hasTime := inBackground(testContext(t), b, "w2 w3 w4")
-	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
+	testkit.Eventually(t, "b.Stats().Waiting == 1", func() bool { return b.Stats().Waiting == 1 })
+	hasTime := inBackground(testkit.Context(t), b, "w2 w3 w4")
+	testkit.Eventually(t, "b.Stats().Waiting == 2", func() bool { return b.Stats().Waiting == 2 })
 	time.Sleep(700 * time.Millisecond) // for which it was not told to wait
 	release <- nil
-	receive(t, "the answer", busy)
-	if o := receive(t, "the refusal", hasNone); errcode.Of(o.err) != errcode.Deadline {
+	testkit.Receive(t, "the answer", busy)
+	if o := testkit.Receive(t, "the refusal", hasNone); errcode.Of(o.err) != errcode.Deadline {
 		t.Errorf("got %v", o.err)
 	}
-	receive(t, "the run of the other", running)
+	testkit.Receive(t, "the run of the other", running)
 	release <- nil
-	if o := receive(t, "the other's answer", hasTime); o.err != nil {
+	if o := testkit.Receive(t, "the other's answer", hasTime); o.err != nil {
 		t.Error(o.err)
 	}
 	select {
@@ -376,11 +349,11 @@ func TestOtherErrorsEndTheCallsOfTheBatch(t *testing.T) {
 		return errcode.Errorf(errcode.Unavailable, "stage 1 is gone")
 	}}
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
-	_, _, err := b.Answer(testContext(t), textmodel.Inputs(slices.Repeat([]string{"w1"}, 1000)))
+	_, _, err := b.Answer(testkit.Context(t), textmodel.Inputs(slices.Repeat([]string{"w1"}, 1000)))
 	if errcode.Of(err) != errcode.Unavailable || err.Error() != "stage 1 is gone" {
 		t.Errorf("got %v", err)
 	}
-	waitFor(t, func() bool { return b.Stats().UnderWay == 0 })
+	testkit.Eventually(t, "b.Stats().UnderWay == 0", func() bool { return b.Stats().UnderWay == 0 })
 	if n := runs.Load(); n != 1 {
 		t.Errorf("%d batches were computed, though the first failed", n)
 	}
@@ -394,18 +367,18 @@ func TestTextsWithoutTokensCostNoRun(t *testing.T) {
 	runner := &classifytest.Sums{}
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.MaxTexts = 2 })
 	for range 3 { // nor do they keep their places
-		answers, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{" ", "\t"}))
+		answers, _, err := b.Answer(testkit.Context(t), textmodel.Inputs([]string{" ", "\t"}))
 		if err != nil || errcode.Of(answers[0].Err) != errcode.Invalid || errcode.Of(answers[1].Err) != errcode.Invalid {
 			t.Errorf("%v, %v", answers, err)
 		}
 	}
-	if answers, _, err := b.Answer(testContext(t), textmodel.Inputs(nil)); err != nil || len(answers) != 0 {
+	if answers, _, err := b.Answer(testkit.Context(t), textmodel.Inputs(nil)); err != nil || len(answers) != 0 {
 		t.Errorf("no texts: %v, %v", answers, err)
 	}
 	if len(runner.Shapes) != 0 {
 		t.Errorf("%v were computed", runner.Shapes)
 	}
-	if _, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"a", "b", "c"})); errcode.Of(err) != errcode.TooLarge {
+	if _, _, err := b.Answer(testkit.Context(t), textmodel.Inputs([]string{"a", "b", "c"})); errcode.Of(err) != errcode.TooLarge {
 		t.Errorf("more than ever taken: %v", err)
 	}
 }
@@ -415,7 +388,7 @@ func TestAloneIsAlone(t *testing.T) {
 	runner := &classifytest.Sums{}
 	b := batcher(t, classifytest.Alone, runner, nil)
 	all, want := texts(rand.New(rand.NewPCG(1, 1)), 50, 20)
-	answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
+	answers, _, err := b.Answer(testkit.Context(t), textmodel.Inputs(all))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -438,10 +411,10 @@ func TestOnlyWhatWasSeenToBeExactGoesTogether(t *testing.T) {
 		m.Rows = rows
 		runner, running, release := gated()
 		b := batcher(t, m, runner, func(c *batch.Config) { c.Begin = 1 })
-		first := inBackground(testContext(t), b, "w1")
-		receive(t, "the run", running)
-		second := inBackground(testContext(t), b, "w1 w2", "w3 w4", "w5 w6 w7", "w8 w9", "w0 w1 w2")
-		waitFor(t, func() bool { return b.Stats().Waiting == 5 })
+		first := inBackground(testkit.Context(t), b, "w1")
+		testkit.Receive(t, "the run", running)
+		second := inBackground(testkit.Context(t), b, "w1 w2", "w3 w4", "w5 w6 w7", "w8 w9", "w0 w1 w2")
+		testkit.Eventually(t, "b.Stats().Waiting == 5", func() bool { return b.Stats().Waiting == 5 })
 		go func() {
 			for {
 				select {
@@ -453,7 +426,7 @@ func TestOnlyWhatWasSeenToBeExactGoesTogether(t *testing.T) {
 			}
 		}()
 		for _, done := range []<-chan outcome{first, second} {
-			if o := receive(t, "an answer", done); o.err != nil {
+			if o := testkit.Receive(t, "an answer", done); o.err != nil {
 				t.Error(name, o.err)
 			}
 		}
@@ -494,9 +467,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 				// Most have little time; on a busy machine they get nothing, so some have enough.
 				limit := time.Duration(random.IntN(40)) * time.Millisecond
 				if random.IntN(8) == 0 {
-					limit = patience
+					limit = testkit.Patience
 				}
-				ctx, cancel := context.WithTimeout(testContext(t), limit)
+				ctx, cancel := context.WithTimeout(testkit.Context(t), limit)
 				answers, _, err := b.Answer(ctx, textmodel.Inputs(all))
 				cancel()
 				switch code := errcode.Of(err); {
@@ -510,11 +483,11 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	waitFor(t, func() bool { s := b.Stats(); return s.UnderWay == 0 && s.Waiting == 0 && s.Busy == 0 })
+	testkit.Eventually(t, "s.UnderWay == 0 && s.Waiting == 0 && s.Busy == 0", func() bool { s := b.Stats(); return s.UnderWay == 0 && s.Waiting == 0 && s.Busy == 0 })
 	if answered.Load() == 0 {
 		t.Error("nobody was answered")
 	}
-	if answers, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w1"})); err != nil || answers[0].Err != nil {
+	if answers, _, err := b.Answer(testkit.Context(t), textmodel.Inputs([]string{"w1"})); err != nil || answers[0].Err != nil {
 		t.Errorf("afterwards: %v, %v", answers, err)
 	}
 }
@@ -544,21 +517,21 @@ func TestTheListenerSeesEveryBatch(t *testing.T) {
 	runner, running, release := gated()
 	w := &watcher{}
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin, c.Listener = 1, w.listener() })
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	first := inBackground(ctx, b, "a")
-	receive(t, "the first batch", running)
+	testkit.Receive(t, "the first batch", running)
 	others := inBackground(ctx, b, "b", "c")
-	waitFor(t, func() bool { return b.Stats().Waiting == 2 })
+	testkit.Eventually(t, "b.Stats().Waiting == 2", func() bool { return b.Stats().Waiting == 2 })
 	release <- nil
-	receive(t, "the second batch", running)
+	testkit.Receive(t, "the second batch", running)
 	release <- nil
-	receive(t, "an answer", first)
-	receive(t, "an answer", others)
+	testkit.Receive(t, "an answer", first)
+	testkit.Receive(t, "an answer", others)
 	failing := inBackground(ctx, b, "d")
-	receive(t, "the third batch", running)
+	testkit.Receive(t, "the third batch", running)
 	release <- errors.New("broken")
-	receive(t, "an answer", failing)
-	waitFor(t, func() bool { return len(w.batches()) == 3 })
+	testkit.Receive(t, "an answer", failing)
+	testkit.Eventually(t, "len(w.batches()) == 3", func() bool { return len(w.batches()) == 3 })
 	seen := w.batches()
 	if seen[0].Texts != 1 || seen[1].Texts != 2 || seen[2].Err == nil {
 		t.Fatalf("the listener saw %+v", seen)
@@ -576,26 +549,26 @@ func TestTheClientWithTheMostGivesWay(t *testing.T) {
 	t.Parallel()
 	runner, running, release := gated()
 	b := batcher(t, classifytest.Alone, runner, func(c *batch.Config) { c.Begin, c.MaxTexts = 1, 9 })
-	many, few := batch.WithClient(testContext(t), "many"), batch.WithClient(testContext(t), "few")
+	many, few := batch.WithClient(testkit.Context(t), "many"), batch.WithClient(testkit.Context(t), "few")
 	first := inBackground(many, b, "w1")
-	receive(t, "the run", running)
+	testkit.Receive(t, "the run", running)
 	var waiting []<-chan outcome
 	for i := range 8 {
 		waiting = append(waiting, inBackground(many, b, "w2"))
-		waitFor(t, func() bool { return b.Stats().Waiting == i+1 })
+		testkit.Eventually(t, "b.Stats().Waiting == i+1", func() bool { return b.Stats().Waiting == i+1 })
 	}
-	if o := receive(t, "the refusal", inBackground(many, b, "w3")); errcode.Of(o.err) != errcode.Overloaded {
+	if o := testkit.Receive(t, "the refusal", inBackground(many, b, "w3")); errcode.Of(o.err) != errcode.Overloaded {
 		t.Errorf("more than there is room for: %v", o.err)
 	}
 	var answered []<-chan outcome
 	for i := range 4 {
 		answered = append(answered, inBackground(few, b, "w4"))
-		o := receive(t, "who gives way", waiting[7-i])
+		o := testkit.Receive(t, "who gives way", waiting[7-i])
 		if _, refused := batch.IsRefused(o.err); !refused || errcode.Of(o.err) != errcode.Overloaded {
 			t.Errorf("who gives way: %v", o.err)
 		}
 	}
-	if o := receive(t, "the refusal", inBackground(few, b, "w3")); errcode.Of(o.err) != errcode.Overloaded {
+	if o := testkit.Receive(t, "the refusal", inBackground(few, b, "w3")); errcode.Of(o.err) != errcode.Overloaded {
 		t.Errorf("more than its share: %v", o.err)
 	}
 	go func() {
@@ -605,7 +578,7 @@ func TestTheClientWithTheMostGivesWay(t *testing.T) {
 	}()
 	release <- nil
 	for i, o := range append(append(waiting[:4:4], answered...), first) {
-		if o := receive(t, "an answer", o); o.err != nil {
+		if o := testkit.Receive(t, "an answer", o); o.err != nil {
 			t.Errorf("%d: %v", i, o.err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/batch"
 )
@@ -74,7 +75,7 @@ func TestAFailureIsThatOfTheTextsAtFault(t *testing.T) {
 				for _, i := range random.Perm(n)[:bad] {
 					all[i], poisoned[i] = all[i]+"w9", true
 				}
-				answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
+				answers, _, err := b.Answer(testkit.Context(t), textmodel.Inputs(all))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -88,7 +89,7 @@ func TestAFailureIsThatOfTheTextsAtFault(t *testing.T) {
 					wantAnswers(t, answers[i:i+1], want[i:i+1])
 				}
 				failed, most := 0, 0
-				waitFor(t, func() bool {
+				testkit.Eventually(t, "all of them are there", func() bool {
 					texts := 0
 					for _, seen := range w.batches() {
 						texts += seen.Texts
@@ -117,7 +118,7 @@ func TestAModelThatComputesNothingIsNotRunManyTimesAText(t *testing.T) {
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
 	ask := func(n int) (runs int64) {
 		before := runner.runs.Load()
-		answers, _, err := b.Answer(testContext(t), textmodel.Inputs(slices.Repeat([]string{"w9"}, n)))
+		answers, _, err := b.Answer(testkit.Context(t), textmodel.Inputs(slices.Repeat([]string{"w9"}, n)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +141,7 @@ func TestAModelThatComputesNothingIsNotRunManyTimesAText(t *testing.T) {
 		for i := range all {
 			all[i], want[i] = good(random)
 		}
-		answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
+		answers, _, err := b.Answer(testkit.Context(t), textmodel.Inputs(all))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,17 +164,17 @@ func TestTheSystemsFailureWhileTextsAreIsolatedSparesThoseAnswered(t *testing.T)
 		var runs atomic.Int64
 		runner, running, release := gated()
 		b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 1 })
-		first := inBackground(testContext(t), b, "w0")
-		receive(t, "the first run", running)
+		first := inBackground(testkit.Context(t), b, "w0")
+		testkit.Receive(t, "the first run", running)
 		var mates []<-chan outcome
 		for range 4 {
-			mates = append(mates, inBackground(testContext(t), b, "w1"))
+			mates = append(mates, inBackground(testkit.Context(t), b, "w1"))
 		}
-		waitFor(t, func() bool { return b.Stats().Waiting == 4 })
+		testkit.Eventually(t, "b.Stats().Waiting == 4", func() bool { return b.Stats().Waiting == 4 })
 		release <- nil
-		receive(t, "the first answer", first)
+		testkit.Receive(t, "the first answer", first)
 		for i, err := range []error{errors.New("broken"), nil, errcode.Errorf(code, "gone")} {
-			if rows := receive(t, "a run", running); rows != []int64{4, 2, 2}[i] {
+			if rows := testkit.Receive(t, "a run", running); rows != []int64{4, 2, 2}[i] {
 				t.Errorf("run %d is of %d", i, rows)
 			}
 			release <- err
@@ -181,7 +182,7 @@ func TestTheSystemsFailureWhileTextsAreIsolatedSparesThoseAnswered(t *testing.T)
 		}
 		answered := 0
 		for _, done := range mates {
-			switch o := receive(t, "the end of a call", done); {
+			switch o := testkit.Receive(t, "the end of a call", done); {
 			case o.err == nil && o.answers[0].Err == nil:
 				answered++
 			case errcode.Of(o.err) != code:
@@ -212,7 +213,7 @@ func TestGoodCallersAreAnsweredBesideBadOnes(t *testing.T) {
 				if bad {
 					s += "w9"
 				}
-				answers, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{s}))
+				answers, _, err := b.Answer(testkit.Context(t), textmodel.Inputs([]string{s}))
 				switch {
 				case err != nil:
 					t.Error(err)
@@ -254,7 +255,7 @@ func TestTextsThatWereWithADeadlyOneAreComputedOneByOne(t *testing.T) {
 	all[20] += "w9"
 	defer func() { // and it is known from then on, whoever sends it along with whatever
 		before := runner.runs.Load()
-		again, _, err := b.Answer(testContext(t), textmodel.Inputs([]string{"w1 w2", all[20]}))
+		again, _, err := b.Answer(testkit.Context(t), textmodel.Inputs([]string{"w1 w2", all[20]}))
 		if err != nil || errcode.Of(again[1].Err) != errcode.Quarantined || !strings.Contains(again[1].Err.Error(), "it ended stage 1") {
 			t.Errorf("%v, the same text again: %v", err, again[1].Err)
 		}
@@ -262,7 +263,7 @@ func TestTextsThatWereWithADeadlyOneAreComputedOneByOne(t *testing.T) {
 			t.Errorf("the other: %v, %d runs", again[0].Err, runner.runs.Load()-before)
 		}
 	}()
-	answers, _, err := b.Answer(testContext(t), textmodel.Inputs(all))
+	answers, _, err := b.Answer(testkit.Context(t), textmodel.Inputs(all))
 	if err != nil || errcode.Of(answers[20].Err) != errcode.Fatal {
 		t.Fatalf("%v, the deadly text: %v", err, answers[20].Err)
 	}

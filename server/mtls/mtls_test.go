@@ -18,12 +18,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/server/logtest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/mtls/mtlstest"
 )
-
-const patience = 90 * time.Second
 
 var quiet = slog.New(slog.DiscardHandler)
 
@@ -67,7 +65,7 @@ func echo(t *testing.T, config *tls.Config) string {
 // say sends a line and waits for it to come back: in TLS 1.3 a client learns only
 // then that it was refused.
 func say(c net.Conn) error {
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(c, "hello\n"); err != nil {
@@ -84,7 +82,7 @@ func say(c net.Conn) error {
 func connect(address, name string, config *tls.Config) (*x509.Certificate, error) {
 	config = config.Clone()
 	config.ServerName = name
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", address, config)
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: testkit.Patience}, "tcp", address, config)
 	if err != nil {
 		return nil, err
 	}
@@ -190,16 +188,6 @@ func TestAClientRefusesServersWithBadCertificates(t *testing.T) {
 	}
 }
 
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if condition() {
-			return
-		}
-	}
-	t.Fatalf("it never came about that %s", what)
-}
-
 // serials asks which certificate a server shows.
 func serials(t *testing.T, address string, config *tls.Config) string {
 	t.Helper()
@@ -214,7 +202,7 @@ func TestChangedFilesAreUsedForNewConnectionsAndOldOnesLive(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "ours")
 	serverDir, clientDir := ca.Folder(t, nil), ca.Folder(t, nil)
-	var log logtest.Log
+	var log testkit.Log
 	server, err := mtls.Load(serverDir, log.Logger())
 	if err != nil {
 		t.Fatal(err)
@@ -238,9 +226,9 @@ func TestChangedFilesAreUsedForNewConnectionsAndOldOnesLive(t *testing.T) {
 	// which the old set stays in use.
 	certificate, key := ca.Issue(t, nil)
 	mtlstest.Write(t, serverDir, "cert.pem", certificate[:len(certificate)/2])
-	eventually(t, "half a file is logged", func() bool { serials(t, address, client.Client()); return strings.Contains(log.String(), "not PEM") })
+	testkit.Eventually(t, "half a file is logged", func() bool { serials(t, address, client.Client()); return strings.Contains(log.String(), "not PEM") })
 	mtlstest.Write(t, serverDir, "cert.pem", certificate)
-	eventually(t, "the mismatch is logged", func() bool {
+	testkit.Eventually(t, "the mismatch is logged", func() bool {
 		serials(t, address, client.Client())
 		return strings.Contains(log.String(), "is not the key of the certificate")
 	})
@@ -248,7 +236,7 @@ func TestChangedFilesAreUsedForNewConnectionsAndOldOnesLive(t *testing.T) {
 		t.Errorf("a mismatching set came into use: %s", got)
 	}
 	mtlstest.Write(t, serverDir, "key.pem", key)
-	eventually(t, "the new certificate is shown", func() bool { return serials(t, address, client.Client()) != first })
+	testkit.Eventually(t, "the new certificate is shown", func() bool { return serials(t, address, client.Client()) != first })
 	if err := say(old); err != nil {
 		t.Errorf("the connection that was open: %v", err)
 	}
@@ -269,21 +257,21 @@ func TestChangedFilesAreUsedForNewConnectionsAndOldOnesLive(t *testing.T) {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }
 		return c
 	}
-	eventually(t, "the server trusts the next authority too", func() bool { _, err := connect(address, "127.0.0.1", as(stranger)); return err == nil })
+	testkit.Eventually(t, "the server trusts the next authority too", func() bool { _, err := connect(address, "127.0.0.1", as(stranger)); return err == nil })
 	ofOld, err := tls.X509KeyPair(ca.Issue(t, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	next.Fill(t, serverDir, nil)
 	mtlstest.Write(t, serverDir, "ca.pem", both)
-	eventually(t, "the server shows a certificate of the next authority", func() bool {
+	testkit.Eventually(t, "the server shows a certificate of the next authority", func() bool {
 		c, err := connect(address, "127.0.0.1", client.Client())
 		return err == nil && c.Issuer.CommonName == "next"
 	})
 	next.Fill(t, clientDir, nil)
-	eventually(t, "the client has one, too", func() bool { return client.Identity().Authority == "CN=next" })
+	testkit.Eventually(t, "the client has one, too", func() bool { return client.Identity().Authority == "CN=next" })
 	mtlstest.Write(t, serverDir, "ca.pem", next.PEM)
-	eventually(t, "the server trusts the old authority no more", func() bool {
+	testkit.Eventually(t, "the server trusts the old authority no more", func() bool {
 		_, err := connect(address, "127.0.0.1", as(ofOld))
 		return err != nil && strings.Contains(err.Error(), "unknown certificate authority")
 	})
@@ -298,7 +286,7 @@ func TestChangedFilesAreUsedForNewConnectionsAndOldOnesLive(t *testing.T) {
 	if err := os.RemoveAll(serverDir); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the loss is logged", func() bool {
+	testkit.Eventually(t, "the loss is logged", func() bool {
 		serials(t, address, client.Client())
 		return strings.Contains(log.String(), "no such file")
 	})
@@ -324,7 +312,7 @@ func TestAClientsConfigurationFollowsItsOwnCertificate(t *testing.T) {
 	serials(t, address, kept)
 	first := <-seen
 	ca.Fill(t, clientDir, nil)
-	eventually(t, "the client shows its new certificate", func() bool { serials(t, address, kept); return <-seen != first })
+	testkit.Eventually(t, "the client shows its new certificate", func() bool { serials(t, address, kept); return <-seen != first })
 }
 
 func TestFoldersThatCannotBeUsedAreRefusedWithTheReason(t *testing.T) {
@@ -390,7 +378,7 @@ func TestAKeyForAllAndACertificateThatEndsSoonAreWarnedOf(t *testing.T) {
 	t.Parallel()
 	ca := mtlstest.NewCA(t, "ours")
 	warnings := func(dir string) string {
-		var log logtest.Log
+		var log testkit.Log
 		c, err := mtls.Load(dir, log.Logger())
 		if err != nil {
 			t.Fatal(err)
@@ -436,7 +424,7 @@ func TestACertificateOfAnyAuthorityServesClientsWithoutOneAndIsReplaced(t *testi
 	client := &tls.Config{RootCAs: roots}
 	first := serials(t, address, client)
 	ca.Fill(t, dir, nil)
-	eventually(t, "the new certificate is shown", func() bool { return serials(t, address, client) != first })
+	testkit.Eventually(t, "the new certificate is shown", func() bool { return serials(t, address, client) != first })
 
 	ca.Fill(t, dir, expired)
 	if _, err := mtls.LoadCertificate(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), quiet); err == nil || !strings.Contains(err.Error(), "was valid until") {

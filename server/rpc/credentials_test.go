@@ -18,12 +18,11 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/mtls/mtlstest"
 	"github.com/distinfer/distinfer/server/rpc"
 )
-
-const patience = 90 * time.Second
 
 func load(t *testing.T, dir string) *mtls.Credentials {
 	t.Helper()
@@ -65,7 +64,7 @@ func dial(t *testing.T, target string, transport credentials.TransportCredential
 }
 
 func check(conn *grpc.ClientConn) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	_, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
 	return err
@@ -148,7 +147,7 @@ func TestANewAuthorityIsTakenWithoutRestartingEitherSide(t *testing.T) {
 
 	next.Fill(t, serverDir, nil)
 	next.Fill(t, clientDir, nil)
-	for end := time.Now().Add(patience); server.Identity().Authority != "CN=next" || client.Identity().Authority != "CN=next"; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(testkit.Patience); server.Identity().Authority != "CN=next" || client.Identity().Authority != "CN=next"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the new files are not read")
 		}
@@ -202,7 +201,7 @@ func TestAClientThatReconnectsTrustsTheNewAuthority(t *testing.T) {
 	}
 	t.Cleanup(run(l, next))
 	next.Fill(t, clientDir, nil)
-	for end := time.Now().Add(patience); check(conn) != nil; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(testkit.Patience); check(conn) != nil; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the client does not find the server of the next authority")
 		}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // A supervisor that is killed cannot stop its children; the kernel does.
@@ -28,7 +30,7 @@ func TestChildrenEndWithASupervisorThatIsKilled(t *testing.T) {
 			}
 		}
 	})
-	eventually(t, "the supervisor has started its child", func() bool {
+	testkit.Eventually(t, "the supervisor has started its child", func() bool {
 		_, err := os.Stat(filepath.Join(folder, "supervising"))
 		return err == nil
 	})
@@ -40,5 +42,5 @@ func TestChildrenEndWithASupervisorThatIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ended
-	eventually(t, "the child ends too", func() bool { return !alive(pid) })
+	testkit.Eventually(t, "the child ends too", func() bool { return !alive(pid) })
 }

@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // The test binary is also the child processes: these variables say what one is
@@ -34,13 +36,10 @@ const (
 // times are how long a child that will not end is waited for, and one that hangs.
 var times = Times{Stop: 5 * time.Second, Hang: 3 * time.Second}
 
-// patience bounds waits that end sooner unless something is broken.
-const patience = 90 * time.Second
-
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
 		// Whatever goes wrong in a test, its children end.
-		time.AfterFunc(3*patience, func() { os.Exit(9) })
+		time.AfterFunc(3*testkit.Patience, func() { os.Exit(9) })
 		play(role, os.Getenv(folderVariable))
 	}
 	goleak.VerifyTestMain(m)
@@ -181,7 +180,7 @@ func ask(ctx context.Context, folder string) (pid int, err error) {
 
 func mustAsk(t testing.TB, folder string) int {
 	t.Helper()
-	pid, err := ask(testContext(t), folder)
+	pid, err := ask(testkit.Context(t), folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,39 +231,6 @@ func wantNone(t testing.TB, folder string) {
 	}
 }
 
-func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("it does not happen that %s", what)
-		}
-	}
-}
-
-// logBuffer takes what several goroutines log.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) has(part string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Contains(b.buf.String(), part)
-}
-
 var discard = slog.New(slog.DiscardHandler)
 
 // start starts children that each serve in a folder of their own.
@@ -276,7 +242,7 @@ func start(t testing.TB, log *slog.Logger, children int) (s *Supervisor, folders
 		folders = append(folders, folder)
 		list = append(list, child("serves", folder))
 	}
-	s, err := Start(testContext(t), log, times, list)
+	s, err := Start(testkit.Context(t), log, times, list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +293,7 @@ func TestStopAsksBeforeItKills(t *testing.T) {
 func TestStopKillsWhoeverDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	s, err := Start(testContext(t), discard, times, []Child{child("is stubborn", folder)})
+	s, err := Start(testkit.Context(t), discard, times, []Child{child("is stubborn", folder)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,13 +307,13 @@ func TestStopKillsWhoeverDoesNotEnd(t *testing.T) {
 
 func TestChildThatHangsIsKilledAndStartedAgain(t *testing.T) {
 	t.Parallel()
-	log := &logBuffer{}
+	log := &testkit.Log{}
 	s, folders := start(t, slog.New(slog.NewTextHandler(log, nil)), 1)
 	pid := mustAsk(t, folders[0])
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(patience); !log.has("started again"); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(testkit.Patience); !log.Has("started again"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it is not started again")
 		}
@@ -355,7 +321,7 @@ func TestChildThatHangsIsKilledAndStartedAgain(t *testing.T) {
 	if alive(pid) {
 		t.Error("the one that hung is still there")
 	}
-	if !log.has("did not answer for 3s") {
+	if !log.Has("did not answer for 3s") {
 		t.Error("the log does not say why")
 	}
 	if next := mustAsk(t, folders[0]); next == pid {
@@ -367,7 +333,7 @@ func TestChildThatHangsIsKilledAndStartedAgain(t *testing.T) {
 
 func TestChildThatDiesIsStartedAgain(t *testing.T) {
 	t.Parallel()
-	log := &logBuffer{}
+	log := &testkit.Log{}
 	s, folders := start(t, slog.New(slog.NewTextHandler(log, nil)), 2)
 	other := mustAsk(t, folders[1])
 	seen := map[int]bool{}
@@ -380,15 +346,15 @@ func TestChildThatDiesIsStartedAgain(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "there is a new process", func() bool {
-			now, err := ask(testContext(t), folders[0])
+		testkit.Eventually(t, "there is a new process", func() bool {
+			now, err := ask(testkit.Context(t), folders[0])
 			return err == nil && now != pid
 		})
 		if syscall.Kill(pid, 0) == nil {
 			t.Errorf("process %d is not gone", pid)
 		}
 	}
-	eventually(t, "both ends are logged", func() bool { return log.has("killed") && log.has("started again") })
+	testkit.Eventually(t, "both ends are logged", func() bool { return log.Has("killed") && log.Has("started again") })
 	if now := mustAsk(t, folders[1]); now != other {
 		t.Errorf("the other child was process %d and is %d", other, now)
 	}
@@ -422,7 +388,7 @@ func TestStartFailsWithAChild(t *testing.T) {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
 			good, bad := t.TempDir(), t.TempDir()
-			s, err := Start(testContext(t), discard, times, []Child{child("serves", good), child(role, bad)})
+			s, err := Start(testkit.Context(t), discard, times, []Child{child("serves", good), child(role, bad)})
 			if s != nil || err == nil || !strings.Contains(err.Error(), "the child that "+role+" did not start") || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, %v", s, err)
 			}
@@ -436,7 +402,7 @@ func TestStartFailsWithoutTheProgram(t *testing.T) {
 	good := t.TempDir()
 	missing := child("serves", good)
 	missing.Name, missing.Command = "nobody", func() *exec.Cmd { return exec.Command(filepath.Join(good, "nothing")) }
-	_, err := Start(testContext(t), discard, times, []Child{missing, child("serves", good)})
+	_, err := Start(testkit.Context(t), discard, times, []Child{missing, child("serves", good)})
 	if err == nil || !strings.Contains(err.Error(), "nobody did not start") || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
@@ -446,13 +412,13 @@ func TestStartFailsWithoutTheProgram(t *testing.T) {
 func TestStartEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	good, slow := t.TempDir(), t.TempDir()
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(testkit.Context(t))
 	failed := make(chan error, 1)
 	go func() {
 		_, err := Start(ctx, discard, times, []Child{child("serves", good), child("never ready", slow)})
 		failed <- err
 	}()
-	eventually(t, "both run", func() bool { return len(processes(t, good)) == 1 && len(processes(t, slow)) == 1 })
+	testkit.Eventually(t, "both run", func() bool { return len(processes(t, good)) == 1 && len(processes(t, slow)) == 1 })
 	select {
 	case err := <-failed:
 		t.Fatalf("Start returned %v before all were ready", err)
@@ -464,7 +430,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("Start does not return")
 	}
 	wantNone(t, good)
@@ -475,7 +441,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 func TestChildrenOutliveTheContextOfStart(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(testkit.Context(t))
 	s, err := Start(ctx, discard, times, []Child{child("serves", folder)})
 	if err != nil {
 		t.Fatal(err)
@@ -485,8 +451,8 @@ func TestChildrenOutliveTheContextOfStart(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is started again", func() bool {
-		now, err := ask(testContext(t), folder)
+	testkit.Eventually(t, "it is started again", func() bool {
+		now, err := ask(testkit.Context(t), folder)
 		return err == nil && now != pid
 	})
 	s.Stop()
@@ -505,7 +471,7 @@ func TestChildrenOutliveTheThreadOfStart(t *testing.T) {
 	started := make(chan result)
 	go func() {
 		runtime.LockOSThread()
-		s, err := Start(testContext(t), discard, times, []Child{child("serves", folder)})
+		s, err := Start(testkit.Context(t), discard, times, []Child{child("serves", folder)})
 		started <- result{s, err}
 	}()
 	r := <-started
@@ -541,7 +507,7 @@ func TestReadinessIsAskedWithADeadline(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s, err := Start(testContext(t), discard, times, []Child{c})
+		s, err := Start(testkit.Context(t), discard, times, []Child{c})
 		if err != nil {
 			t.Error(err)
 			return
@@ -550,7 +516,7 @@ func TestReadinessIsAskedWithADeadline(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("Start hangs with a question that hangs")
 	}
 	wantNone(t, folder)
@@ -566,7 +532,7 @@ func supervised(t *testing.T, role, folder string) *exec.Cmd {
 	t.Cleanup(func() {
 		_ = parent.Process.Kill()
 		_ = parent.Wait()
-		eventually(t, "its child ends with it", func() bool {
+		testkit.Eventually(t, "its child ends with it", func() bool {
 			for _, pid := range processes(t, folder) {
 				if alive(pid) {
 					return false
@@ -575,7 +541,7 @@ func supervised(t *testing.T, role, folder string) *exec.Cmd {
 			return true
 		})
 	})
-	eventually(t, "it supervises", func() bool {
+	testkit.Eventually(t, "it supervises", func() bool {
 		_, err := os.Stat(filepath.Join(folder, "supervising"))
 		return err == nil
 	})
@@ -585,7 +551,7 @@ func supervised(t *testing.T, role, folder string) *exec.Cmd {
 // logged waits for a line that has all the parts.
 func logged(t *testing.T, folder string, parts ...string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("a line with %q is logged", parts), func() bool {
+	testkit.Eventually(t, fmt.Sprintf("a line with %q is logged", parts), func() bool {
 		log, err := os.ReadFile(filepath.Join(folder, "log"))
 		if err != nil {
 			t.Fatal(err)
@@ -623,7 +589,7 @@ func TestASupervisorThatIsLateKillsNobody(t *testing.T) {
 	parent := supervised(t, "supervises", folder)
 	pid := mustAsk(t, folder)
 	for range 2 {
-		eventually(t, "it asks", func() bool {
+		testkit.Eventually(t, "it asks", func() bool {
 			_, err := os.Stat(filepath.Join(folder, "asking"))
 			return err == nil
 		})
@@ -634,7 +600,7 @@ func TestASupervisorThatIsLateKillsNobody(t *testing.T) {
 		if err := parent.Process.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the question is over", func() bool {
+		testkit.Eventually(t, "the question is over", func() bool {
 			_, err := os.Stat(filepath.Join(folder, "asking"))
 			return err != nil
 		})
@@ -672,12 +638,12 @@ func TestAChildThatAnswersSlowlyIsNotKilled(t *testing.T) {
 		}
 		return err
 	}
-	log := &logBuffer{}
-	s, err := Start(testContext(t), slog.New(slog.NewTextHandler(log, nil)), times, []Child{c})
+	log := &testkit.Log{}
+	s, err := Start(testkit.Context(t), slog.New(slog.NewTextHandler(log, nil)), times, []Child{c})
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it was asked for longer than it may hang", func() bool { return asked.Load() > 4 })
+	testkit.Eventually(t, "it was asked for longer than it may hang", func() bool { return asked.Load() > 4 })
 	s.Stop()
 	if n := len(processes(t, folder)); n != 1 {
 		t.Errorf("%d processes were started", n)
@@ -689,7 +655,7 @@ func TestStartTellsWhoElseAnswers(t *testing.T) {
 	t.Parallel()
 	c := child("fails later", t.TempDir())
 	c.Ready = func(context.Context) error { return fmt.Errorf("%w at localhost:1", ErrOther) }
-	_, err := Start(testContext(t), discard, times, []Child{c})
+	_, err := Start(testkit.Context(t), discard, times, []Child{c})
 	if err == nil || !errors.Is(err, ErrOther) || !strings.Contains(err.Error(), "exit status 4") || !strings.Contains(err.Error(), "at localhost:1") {
 		t.Errorf("got %v", err)
 	}

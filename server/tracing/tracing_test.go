@@ -25,7 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/distinfer/distinfer/runtime/pipeline"
-	"github.com/distinfer/distinfer/server/logtest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/tracing"
 )
@@ -242,7 +242,7 @@ func TestProtocolsAreKnownByName(t *testing.T) {
 func TestACertificateThatIsNotThereIsLogged(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/none/ca.pem")
 	for _, protocol := range []tracing.Protocol{tracing.GRPC, tracing.HTTP} {
-		var log logtest.Log
+		var log testkit.Log
 		tracer, err := tracing.Open(t.Context(), tracing.Config{Protocol: protocol, Service: "s", Rank: -1, Log: log.Logger()})
 		if err != nil {
 			t.Fatal(err)

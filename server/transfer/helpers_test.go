@@ -12,27 +12,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // TestMain checks that servers and fetchers leave no goroutine behind.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds waits that end sooner unless something is broken.
-const patience = 120 * time.Second
-
 const maxMessage = 4 << 20
-
-func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // noise is n bytes that look random and are the same for the same seed.
 func noise(seed uint64, n int) []byte {
@@ -134,7 +125,7 @@ func shared(t testing.TB, b *bundle.Bundle) string {
 }
 
 func options(peers ...string) Options {
-	return Options{Peers: peers, Patience: patience, Log: slog.New(slog.DiscardHandler)}
+	return Options{Peers: peers, Patience: testkit.Patience, Log: slog.New(slog.DiscardHandler)}
 }
 
 // wantFiles checks that a folder holds exactly these files of a bundle and its
@@ -168,15 +159,4 @@ func entries(t testing.TB, dir string) []string {
 		names = append(names, e.Name())
 	}
 	return names
-}
-
-// eventually waits for a condition that no event tells of.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if condition() {
-			return
-		}
-	}
-	t.Fatalf("it never came about that %s", what)
 }

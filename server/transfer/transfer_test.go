@@ -24,8 +24,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/limiter"
-	"github.com/distinfer/distinfer/server/logtest"
 	"github.com/distinfer/distinfer/server/transfer/transferpb"
 	"github.com/distinfer/distinfer/server/transfer/transfertest"
 )
@@ -35,7 +35,7 @@ func TestASliceIsFetchedAndOthersAreAdded(t *testing.T) {
 	made := newBundle(t, 1, 3<<20)
 	w := transfertest.NewWire(t, shared(t, made), nil)
 	dir := filepath.Join(t.TempDir(), "deep", "stages")
-	b, err := Fetch(testContext(t), dir, slice(1), options(w.Address))
+	b, err := Fetch(testkit.Context(t), dir, slice(1), options(w.Address))
 	if err != nil || b.ID != made.ID {
 		t.Fatal(err)
 	}
@@ -48,14 +48,14 @@ func TestASliceIsFetchedAndOthersAreAdded(t *testing.T) {
 	}
 
 	before := w.Bytes()
-	if _, err := Fetch(testContext(t), dir, slice(1), options(w.Address)); err != nil {
+	if _, err := Fetch(testkit.Context(t), dir, slice(1), options(w.Address)); err != nil {
 		t.Fatal(err)
 	}
 	if n := w.Bytes() - before; n > 10_000 {
 		t.Errorf("%d bytes for what is there already", n)
 	}
 	for _, want := range []func(*bundle.Manifest) ([]bundle.File, error){texts, slice(0)} {
-		if _, err := Fetch(testContext(t), dir, want, options(w.Address)); err != nil {
+		if _, err := Fetch(testkit.Context(t), dir, want, options(w.Address)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -68,12 +68,12 @@ func TestASliceIsFetchedAndOthersAreAdded(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "stage-1.onnx"), noise(9, 3<<20+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Fetch(testContext(t), dir, slice(1), options(w.Address)); err != nil {
+	if _, err := Fetch(testkit.Context(t), dir, slice(1), options(w.Address)); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, made, "stage-0.onnx", "stage-1.onnx", "stage-1.data", bundle.TokenizerName, bundle.ConfigName)
 
-	if _, err := Fetch(testContext(t), dir, slice(2), options(w.Address)); err == nil || !strings.Contains(err.Error(), "no rank 2") {
+	if _, err := Fetch(testkit.Context(t), dir, slice(2), options(w.Address)); err == nil || !strings.Contains(err.Error(), "no rank 2") {
 		t.Errorf("a rank there is not: %v", err)
 	}
 }
@@ -84,7 +84,7 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "stages")
 	makeBundle(t, dir, 1, 1<<20)
 	// A whole bundle may be the only copy of it, and newer than the peer's.
-	if _, err := Fetch(testContext(t), dir, slice(0), options(shared(t, newer))); err == nil || !strings.Contains(err.Error(), "holds a whole bundle ("+older.ID.Short()) || !strings.Contains(err.Error(), "name the one to use") {
+	if _, err := Fetch(testkit.Context(t), dir, slice(0), options(shared(t, newer))); err == nil || !strings.Contains(err.Error(), "holds a whole bundle ("+older.ID.Short()) || !strings.Contains(err.Error(), "name the one to use") {
 		t.Errorf("a whole bundle: %v", err)
 	}
 	wantFiles(t, dir, older, "config.json", "stage-0.onnx", "stage-1.data", "stage-1.onnx", "tokenizer.json")
@@ -99,10 +99,10 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 	if err := errors.Join(err, os.MkdirAll(filepath.Join(filepath.Dir(dir), ".stages.fetch-0123456789ab"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	var log logtest.Log
+	var log testkit.Log
 	replacing := options(shared(t, newer))
 	replacing.Log = log.Logger()
-	if _, err := Fetch(testContext(t), dir, slice(0), replacing); err != nil {
+	if _, err := Fetch(testkit.Context(t), dir, slice(0), replacing); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, newer, "stage-0.onnx")
@@ -113,10 +113,10 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 	// Whoever wants a certain one gets no other.
 	o := options(shared(t, older))
 	o.ID = newer.ID.Short()
-	if _, err := Fetch(testContext(t), dir, slice(0), o); err != nil {
+	if _, err := Fetch(testkit.Context(t), dir, slice(0), o); err != nil {
 		t.Errorf("what is wanted is here: %v", err)
 	}
-	if _, err := Fetch(testContext(t), dir, slice(1), o); err == nil || !strings.Contains(err.Error(), "it has bundle "+older.ID.Short()+" (m), wanted is "+newer.ID.Short()) {
+	if _, err := Fetch(testkit.Context(t), dir, slice(1), o); err == nil || !strings.Contains(err.Error(), "it has bundle "+older.ID.Short()+" (m), wanted is "+newer.ID.Short()) {
 		t.Errorf("another bundle than the one wanted: %v", err)
 	}
 	wantFiles(t, dir, newer, "stage-0.onnx")
@@ -125,7 +125,7 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 	if err := os.WriteFile(mine, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Fetch(testContext(t), dir, slice(0), options(shared(t, older))); err == nil || !strings.Contains(err.Error(), "left alone") {
+	if _, err := Fetch(testkit.Context(t), dir, slice(0), options(shared(t, older))); err == nil || !strings.Contains(err.Error(), "left alone") {
 		t.Errorf("a folder with somebody's file: %v", err)
 	}
 	if err := os.Remove(mine); err != nil {
@@ -137,7 +137,7 @@ func TestAnotherBundleIsReplacedAndAnythingElseLeftAlone(t *testing.T) {
 	if err := os.Symlink(dir, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Fetch(testContext(t), link, slice(0), options(shared(t, older))); err != nil {
+	if _, err := Fetch(testkit.Context(t), link, slice(0), options(shared(t, older))); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, older, "stage-0.onnx")
@@ -164,29 +164,29 @@ func TestWithoutPeersWhatIsHereIsUsed(t *testing.T) {
 	t.Parallel()
 	made := newBundle(t, 1, 1<<20)
 	dir := filepath.Join(t.TempDir(), "stages")
-	if _, err := Fetch(testContext(t), dir, slice(1), options(shared(t, made))); err != nil {
+	if _, err := Fetch(testkit.Context(t), dir, slice(1), options(shared(t, made))); err != nil {
 		t.Fatal(err)
 	}
-	var log logtest.Log
+	var log testkit.Log
 	gone, other := nowhere(t), nowhere(t)
 	o := options(gone, other)
 	o.Log = log.Logger()
-	if b, err := Fetch(testContext(t), dir, slice(1), o); err != nil || b.ID != made.ID {
+	if b, err := Fetch(testkit.Context(t), dir, slice(1), o); err != nil || b.ID != made.ID {
 		t.Errorf("%v", err)
 	}
 	if s := log.String(); !strings.Contains(s, "level=WARN") || !strings.Contains(s, "the one that is here is used") {
 		t.Errorf("the log says %s", s)
 	}
 	o.Patience = 300 * time.Millisecond
-	_, err := Fetch(testContext(t), dir, slice(0), o)
+	_, err := Fetch(testkit.Context(t), dir, slice(0), o)
 	if err == nil || !strings.Contains(err.Error(), gone+": unreachable") || !strings.Contains(err.Error(), other+": unreachable") {
 		t.Errorf("not everything is here: %v", err)
 	}
-	if _, err := Fetch(testContext(t), filepath.Join(t.TempDir(), "stages"), slice(0), o); err == nil {
+	if _, err := Fetch(testkit.Context(t), filepath.Join(t.TempDir(), "stages"), slice(0), o); err == nil {
 		t.Error("nothing is here, and it was used")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	o.Patience = patience
+	o.Patience = testkit.Patience
 	time.AfterFunc(100*time.Millisecond, cancel)
 	if _, err := Fetch(ctx, dir, slice(0), o); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
@@ -199,7 +199,7 @@ func TestTheNextPeerTakesOver(t *testing.T) {
 	made := newBundle(t, 1, 2<<20)
 	// One has the other slice only, one breaks off and never comes back.
 	part := filepath.Join(t.TempDir(), "stages")
-	if _, err := Fetch(testContext(t), part, slice(0), options(shared(t, made))); err != nil {
+	if _, err := Fetch(testkit.Context(t), part, slice(0), options(shared(t, made))); err != nil {
 		t.Fatal(err)
 	}
 	b, err := bundle.Open(part)
@@ -213,7 +213,7 @@ func TestTheNextPeerTakesOver(t *testing.T) {
 	})
 	dir := filepath.Join(t.TempDir(), "stages")
 	good := transfertest.NewWire(t, shared(t, made), nil)
-	if _, err := Fetch(testContext(t), dir, slice(1), options(nowhere(t), lacks, broken.Address, good.Address)); err != nil {
+	if _, err := Fetch(testkit.Context(t), dir, slice(1), options(nowhere(t), lacks, broken.Address, good.Address)); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, made, "stage-1.onnx", "stage-1.data")
@@ -223,7 +223,7 @@ func TestTheNextPeerTakesOver(t *testing.T) {
 	}
 
 	o := options(lacks, lacks)
-	if _, err := Fetch(testContext(t), filepath.Join(t.TempDir(), "stages"), slice(1), o); err == nil ||
+	if _, err := Fetch(testkit.Context(t), filepath.Join(t.TempDir(), "stages"), slice(1), o); err == nil ||
 		strings.Count(err.Error(), lacks+": ") != 2 || !strings.Contains(err.Error(), "stage-1.onnx is not there") {
 		t.Errorf("nobody has it: %v", err)
 	}
@@ -238,10 +238,10 @@ func TestATransferGoesOnWhenThePeerComesBack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "stages")
 	ended := make(chan error, 1)
 	go func() {
-		_, err := Fetch(testContext(t), dir, slice(0), options(slow.Address))
+		_, err := Fetch(testkit.Context(t), dir, slice(0), options(slow.Address))
 		ended <- err
 	}()
-	eventually(t, "some of it has come", func() bool { return slow.Bytes() > 4<<20 })
+	testkit.Eventually(t, "some of it has come", func() bool { return slow.Bytes() > 4<<20 })
 	stop() // ends the stream
 	select {
 	case err := <-ended:
@@ -291,7 +291,7 @@ func TestRandomCutsGiveTheRightFiles(t *testing.T) {
 			for {
 				// Some fetchers are ended from outside.
 				at := int64(roll(size))
-				ctx, cancel := context.WithCancel(testContext(t))
+				ctx, cancel := context.WithCancel(testkit.Context(t))
 				o := options(w.Address)
 				o.Progress = func(done, _ int64) {
 					if done > at {
@@ -315,7 +315,7 @@ func TestRandomCutsGiveTheRightFiles(t *testing.T) {
 					}
 				}
 				if roll(4) == 0 {
-					if _, err := Fetch(testContext(t), dir, slice(1), options(l.Addr().String())); err != nil {
+					if _, err := Fetch(testkit.Context(t), dir, slice(1), options(l.Addr().String())); err != nil {
 						t.Fatal(err)
 					}
 					break
@@ -331,14 +331,14 @@ func TestFetchersOfOneFolderWaitForEachOther(t *testing.T) {
 	made, other := newBundle(t, 1, 1<<20), newBundle(t, 7, 1<<20)
 	address := shared(t, made)
 	dir := filepath.Join(t.TempDir(), "stages")
-	var log logtest.Log
+	var log testkit.Log
 	var all sync.WaitGroup
 	for i := range 12 {
 		all.Go(func() {
 			o := options(address)
 			o.Log = log.Logger()
 			want := []func(*bundle.Manifest) ([]bundle.File, error){slice(0), slice(1), texts}[i%3]
-			if _, err := Fetch(testContext(t), dir, want, o); err != nil {
+			if _, err := Fetch(testkit.Context(t), dir, want, o); err != nil {
 				t.Error(err)
 			}
 		})
@@ -354,13 +354,13 @@ func TestFetchersOfOneFolderWaitForEachOther(t *testing.T) {
 	}
 	o := options(address)
 	o.Log = log.Logger()
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(testkit.Context(t))
 	ended := make(chan error, 1)
 	go func() {
 		_, err := Fetch(ctx, elsewhere, slice(0), o)
 		ended <- err
 	}()
-	eventually(t, "it waits", func() bool {
+	testkit.Eventually(t, "it waits", func() bool {
 		return strings.Contains(log.String(), "waiting for another process") && strings.Contains(log.String(), elsewhere)
 	})
 	cancel()
@@ -370,7 +370,7 @@ func TestFetchersOfOneFolderWaitForEachOther(t *testing.T) {
 	if err := g.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := Fetch(testContext(t), elsewhere, slice(0), o); err != nil {
+	if _, err := Fetch(testkit.Context(t), elsewhere, slice(0), o); err != nil {
 		t.Error(err)
 	}
 	wantFiles(t, elsewhere, made, "stage-0.onnx")
@@ -475,7 +475,7 @@ func TestALyingPeerIsFoundOut(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "stages")
 			o := options(lies)
 			o.Patience = 8 * time.Second
-			_, err := Fetch(testContext(t), dir, slice(0), o)
+			_, err := Fetch(testkit.Context(t), dir, slice(0), o)
 			if err == nil {
 				t.Fatal("it was believed")
 			}
@@ -490,7 +490,7 @@ func TestALyingPeerIsFoundOut(t *testing.T) {
 			// With an honest one beside it, the file is right.
 			o = options(lies, shared(t, made))
 			o.Patience = 20 * time.Second
-			if _, err := Fetch(testContext(t), dir, slice(0), o); err != nil {
+			if _, err := Fetch(testkit.Context(t), dir, slice(0), o); err != nil {
 				t.Fatal(err)
 			}
 			wantFiles(t, dir, made, "stage-0.onnx")
@@ -548,7 +548,7 @@ func TestAManifestIsRefusedUnlessItIsRight(t *testing.T) {
 			if what == "slow without end" {
 				o.Patience = time.Second
 			}
-			if _, err := Fetch(testContext(t), filepath.Join(parent, "stages"), slice(1), o); err == nil || !strings.Contains(err.Error(), c.says) {
+			if _, err := Fetch(testkit.Context(t), filepath.Join(parent, "stages"), slice(1), o); err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("does not say %q: %v", c.says, err)
 			}
 			if got := entries(t, parent); len(got) != 0 {
@@ -565,7 +565,7 @@ func read(t testing.TB, address, sha string, offset int64, take func([]byte) err
 		t.Fatal(err)
 	}
 	defer func() { _ = p.conn.Close() }()
-	return p.receive(testContext(t), readMethod, &transferpb.ReadRequest{Sha256: sha, Offset: offset}, patience, take)
+	return p.receive(testkit.Context(t), readMethod, &transferpb.ReadRequest{Sha256: sha, Offset: offset}, testkit.Patience, take)
 }
 
 func TestAServerSharesOnlyWhatTheManifestNames(t *testing.T) {
@@ -609,7 +609,7 @@ func TestAServerSharesOnlyWhatTheManifestNames(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(made.Dir, bundle.ManifestName), readFile(t, newBundle(t, 3, 10).Dir, bundle.ManifestName), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Fetch(testContext(t), filepath.Join(t.TempDir(), "stages"), slice(0), options(address)); err == nil || !strings.Contains(err.Error(), "another bundle stands there now") {
+	if _, err := Fetch(testkit.Context(t), filepath.Join(t.TempDir(), "stages"), slice(0), options(address)); err == nil || !strings.Contains(err.Error(), "another bundle stands there now") {
 		t.Errorf("another bundle: %v", err)
 	}
 }
@@ -667,7 +667,7 @@ func TestAServerBoundsItsStreams(t *testing.T) {
 		t.Errorf("one too many: %v", err)
 	}
 	dir := filepath.Join(t.TempDir(), "stages")
-	if _, err := Fetch(testContext(t), dir, slice(1), options(l.Addr().String())); err != nil {
+	if _, err := Fetch(testkit.Context(t), dir, slice(1), options(l.Addr().String())); err != nil {
 		t.Errorf("when the place is free again: %v", err)
 	}
 	close(end)
@@ -686,7 +686,7 @@ func TestMessagesStayWithinTheLimit(t *testing.T) {
 		served := make(chan error, 1)
 		go func() { served <- server.Serve(l) }()
 		dir := filepath.Join(t.TempDir(), "stages")
-		if _, err := Fetch(testContext(t), dir, slice(1), options(l.Addr().String())); err != nil {
+		if _, err := Fetch(testkit.Context(t), dir, slice(1), options(l.Addr().String())); err != nil {
 			t.Errorf("limit %d: %v", limit, err)
 		}
 		server.Stop()
@@ -706,7 +706,7 @@ func TestAServerIsHealthyAndStopsInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	r, err := grpc_health_v1.NewHealthClient(conn).Check(testContext(t), &grpc_health_v1.HealthCheckRequest{Service: serviceName})
+	r, err := grpc_health_v1.NewHealthClient(conn).Check(testkit.Context(t), &grpc_health_v1.HealthCheckRequest{Service: serviceName})
 	if err != nil || r.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
 		t.Errorf("%v, %v", r, err)
 	}

@@ -11,27 +11,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/server/logtest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/watched"
 )
-
-const patience = 90 * time.Second
 
 func write(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if condition() {
-			return
-		}
-	}
-	t.Fatalf("it never came about that %s", what)
 }
 
 // join refuses files that do not begin alike, as a key and a certificate may not
@@ -49,7 +37,7 @@ func TestAValueFollowsItsFilesAndOutlivesBrokenOnes(t *testing.T) {
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 	write(t, one, "a1")
 	write(t, two, "a2")
-	var log logtest.Log
+	var log testkit.Log
 	v, err := watched.Open(log.Logger(), 100, join, one, two)
 	if err != nil {
 		t.Fatal(err)
@@ -59,12 +47,12 @@ func TestAValueFollowsItsFilesAndOutlivesBrokenOnes(t *testing.T) {
 	}
 	// One of two is replaced: the old value stays until the other is there too.
 	write(t, one, "b1")
-	eventually(t, "the mismatch is logged", func() bool { _ = v.Get(); return strings.Contains(log.String(), "do not fit") })
+	testkit.Eventually(t, "the mismatch is logged", func() bool { _ = v.Get(); return strings.Contains(log.String(), "do not fit") })
 	if got := v.Get(); got != "a1+a2" {
 		t.Errorf("%q of a mismatching set", got)
 	}
 	write(t, two, "b2")
-	eventually(t, "both are read", func() bool { return v.Get() == "b1+b2" })
+	testkit.Eventually(t, "both are read", func() bool { return v.Get() == "b1+b2" })
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings:\n%s", n, log.String())
 	}
@@ -77,7 +65,7 @@ func TestAValueFollowsItsFilesAndOutlivesBrokenOnes(t *testing.T) {
 	if err := os.Remove(one); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the loss is logged", func() bool { _ = v.Get(); return strings.Contains(log.String(), "no such file") })
+	testkit.Eventually(t, "the loss is logged", func() bool { _ = v.Get(); return strings.Contains(log.String(), "no such file") })
 	if got := v.Get(); got != "b1+b2" {
 		t.Errorf("%q without the file", got)
 	}
@@ -85,10 +73,10 @@ func TestAValueFollowsItsFilesAndOutlivesBrokenOnes(t *testing.T) {
 	if err := os.Chtimes(one, info.ModTime(), info.ModTime()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the new file is read", func() bool { return v.Get() == "b3+b2" })
+	testkit.Eventually(t, "the new file is read", func() bool { return v.Get() == "b3+b2" })
 
 	write(t, two, "b"+strings.Repeat("x", 100))
-	eventually(t, "the size is refused", func() bool { _ = v.Get(); return strings.Contains(log.String(), "more than the 100 bytes") })
+	testkit.Eventually(t, "the size is refused", func() bool { _ = v.Get(); return strings.Contains(log.String(), "more than the 100 bytes") })
 	if got := v.Get(); got != "b3+b2" {
 		t.Errorf("%q of a file too large", got)
 	}
@@ -124,7 +112,7 @@ func TestManyMayAskAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			for end := time.Now().Add(patience); v.Get() != "1"; time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(testkit.Patience); v.Get() != "1"; time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
 					t.Error("the change was not noticed")
 					return

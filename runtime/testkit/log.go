@@ -1,13 +1,13 @@
-// Package logtest is a log that a test can read while others write it.
-package logtest
+package testkit
 
 import (
 	"bytes"
 	"log/slog"
+	"strings"
 	"sync"
 )
 
-// A Log keeps what is logged.
+// A Log keeps what is logged. A test can read it while others write it. The zero Log is ready.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -26,6 +26,9 @@ func (l *Log) String() string {
 	defer l.mu.Unlock()
 	return l.text.String()
 }
+
+// Has reports whether something was logged.
+func (l *Log) Has(part string) bool { return strings.Contains(l.String(), part) }
 
 // Logger writes to the log.
 func (l *Log) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
