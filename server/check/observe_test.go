@@ -27,12 +27,11 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/selftest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/stage"
 )
 
 const (
-	// patience is far longer than anything takes that is to happen.
-	patience = 60 * time.Second
 	// impatience is how long is waited for what is not to happen.
 	impatience = 2 * time.Second
 )
@@ -130,7 +129,7 @@ func config(stages ...[]string) Config {
 	for i := range numbers {
 		numbers[i] = float32(i%7) / 7
 	}
-	return Config{Stages: stages, Options: options(), Timeout: patience, Numbers: numbers, Ballast: 1 << 20, Version: "v1"}
+	return Config{Stages: stages, Options: options(), Timeout: testkit.Patience, Numbers: numbers, Ballast: 1 << 20, Version: "v1"}
 }
 
 func observe(t *testing.T, c Config) Report {

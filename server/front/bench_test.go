@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/front"
 )
 
@@ -60,7 +61,7 @@ func BenchmarkRefusal(b *testing.B) {
 		defer close(done)
 		f.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
 	}()
-	receive(b, "the run", j.running)
+	testkit.Receive(b, "the run", j.running)
 	benchmark(b, f, http.StatusTooManyRequests)
 	leave()
 	<-done

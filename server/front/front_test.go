@@ -25,13 +25,11 @@ import (
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/task"
 )
-
-// patience bounds waits that end sooner unless something is broken.
-const patience = 90 * time.Second
 
 const tokenizerJSON = `{"version": "1.0", "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": {"type": "WordLevel", "unk_token": "[UNK]",
 "vocab": {"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3, "größte": 4, "日本": 5, "100%": 6, "a+b": 7, "nan": 8, "�": 9, "block": 10}}}`
@@ -120,26 +118,15 @@ func takes(m *front.Model, most int) {
 	m.Texts = texts(m.Texts.Task.(task.Classification).Classifier, most)
 }
 
-// logBuffer takes what several goroutines log.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
+// logBuffer is a log whose lines about requests are found.
+type logBuffer struct{ testkit.Log }
 
 // lines are the lines logged of requests, once there are as many as wanted: a
 // line is written after the response.
 func (b *logBuffer) lines(t testing.TB, want int) []string {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		b.mu.Lock()
-		lines := strings.Split(strings.TrimSpace(b.buf.String()), "\n")
-		b.mu.Unlock()
+	for end := time.Now().Add(testkit.Patience); ; time.Sleep(5 * time.Millisecond) {
+		lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 		lines = slices.DeleteFunc(lines, func(l string) bool { return !strings.Contains(l, "msg=request") })
 		if len(lines) >= want {
 			return lines
@@ -170,7 +157,7 @@ func (s *site) wait(t testing.TB) {
 			if err != nil {
 				t.Errorf("Serve: %v", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(testkit.Patience):
 			t.Error("Serve does not return")
 		}
 	})
@@ -185,7 +172,7 @@ type setup struct {
 func usualSetup(t testing.TB, j *judge) (setup, *logBuffer) {
 	log := &logBuffer{}
 	return setup{
-		front.Config{MaxBody: 4096, Timeout: patience, Log: slog.New(slog.NewTextHandler(log, nil))},
+		front.Config{MaxBody: 4096, Timeout: testkit.Patience, Log: slog.New(slog.NewTextHandler(log, nil))},
 		judged(t, j),
 	}, log
 }
@@ -207,7 +194,7 @@ func serve(t testing.TB, change func(*setup, *judge)) *site {
 	s := &site{
 		front: front.New(c.Config, c.Model),
 		url:   "http://" + l.Addr().String(), judge: j, log: log, stop: cancel, served: make(chan error, 1),
-		client: &http.Client{Transport: transport, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		client: &http.Client{Transport: transport, Timeout: testkit.Patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	go func() { s.served <- s.front.Serve(ctx, l) }()
 	t.Cleanup(func() {
@@ -426,7 +413,7 @@ func (s *site) raw(t testing.TB, request string) answer {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(c, request); err != nil {
@@ -562,13 +549,13 @@ func TestALongListDoesNotHoldUpOthers(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	long := s.inBackground(t.Context(), t, http.MethodPost, "/predict", `{"inputs": [`+strings.Repeat(`"block", "good", "good", "good", `, 2)+strings.Repeat(`"good", `, 23)+`"good"]}`)
-	receive(t, "the run", s.judge.running)
+	testkit.Receive(t, "the run", s.judge.running)
 	other := s.inBackground(t.Context(), t, http.MethodPost, "/predict", `{"inputs": ["good", "good", "good", "good"]}`)
 	close(s.judge.release)
-	if a := receive(t, "the other answer", other); a.status != http.StatusOK {
+	if a := testkit.Receive(t, "the other answer", other); a.status != http.StatusOK {
 		t.Errorf("the other is answered with %d, %s", a.status, a.body)
 	}
-	if a := receive(t, "the long answer", long); a.status != http.StatusOK || strings.Count(a.body, "neutral") != 32 {
+	if a := testkit.Receive(t, "the long answer", long); a.status != http.StatusOK || strings.Count(a.body, "neutral") != 32 {
 		t.Errorf("%d, %.200q", a.status, a.body)
 	}
 }
@@ -594,22 +581,11 @@ func (s *site) inBackground(ctx context.Context, t testing.TB, method, path, bod
 	return answered
 }
 
-// receive takes what must arrive.
-func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-from:
-	case <-time.After(patience):
-		t.Fatalf("%s does not come", what)
-	}
-	return v
-}
-
 func TestFullFrontRefusesUntilThereIsRoom(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *setup, _ *judge) { takes(&c.Model, 2) })
 	first := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
-	receive(t, "the run", s.judge.running)
+	testkit.Receive(t, "the run", s.judge.running)
 	for range 2 { // a request that was refused leaves nothing behind
 		a := s.do(t, http.MethodPost, "/predict", `{"inputs": ["good", "bad"]}`)
 		a.wantProblem(t, http.StatusTooManyRequests, "too many texts")
@@ -619,7 +595,7 @@ func TestFullFrontRefusesUntilThereIsRoom(t *testing.T) {
 	}
 	s.ask(t, "good").wantPlain(t, http.StatusOK, "positive") // for one there is room
 	s.judge.release <- struct{}{}
-	receive(t, "the first answer", first).wantPlain(t, http.StatusOK, "positive")
+	testkit.Receive(t, "the first answer", first).wantPlain(t, http.StatusOK, "positive")
 	if a := s.do(t, http.MethodPost, "/predict", `{"inputs": ["good", "bad"]}`); a.status != http.StatusOK {
 		t.Errorf("with room again: %d, %s", a.status, a.body)
 	}
@@ -695,13 +671,13 @@ func TestClientThatLeavesEndsItsRun(t *testing.T) {
 				path, body = "/predict", `{"inputs": "block"}`
 			}
 			answered := s.inBackground(ctx, t, method, path, body)
-			run := receive(t, "the run", s.judge.running)
+			run := testkit.Receive(t, "the run", s.judge.running)
 			leave()
-			receive(t, "the end of the run's ctx", run.Done())
+			testkit.Receive(t, "the end of the run's ctx", run.Done())
 			if err := run.Err(); !errors.Is(err, context.Canceled) {
 				t.Errorf("the run's ctx ended with %v", err)
 			}
-			receive(t, "the end of the request", answered)
+			testkit.Receive(t, "the end of the request", answered)
 			if l := s.log.lines(t, 1)[0]; !strings.Contains(l, "status=499") || strings.Contains(l, "level=ERROR") {
 				t.Errorf("logged is %s", l)
 			}
@@ -784,7 +760,7 @@ func TestFrontFollowsAnotherModel(t *testing.T) {
 	closed := make(chan string, 2)
 	s := serve(t, func(c *setup, _ *judge) { c.Close = func() { closed <- "first" } })
 	before := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
-	receive(t, "the run", s.judge.running)
+	testkit.Receive(t, "the run", s.judge.running)
 	other := newJudge()
 	other.err = errcode.Errorf(errcode.Unavailable, "the other model")
 	second := judged(t, other)
@@ -797,12 +773,12 @@ func TestFrontFollowsAnotherModel(t *testing.T) {
 	default:
 	}
 	s.judge.release <- struct{}{}
-	receive(t, "the answer", before).wantPlain(t, http.StatusOK, "positive")
-	if got := receive(t, "the end of the first model", closed); got != "first" {
+	testkit.Receive(t, "the answer", before).wantPlain(t, http.StatusOK, "positive")
+	if got := testkit.Receive(t, "the end of the first model", closed); got != "first" {
 		t.Errorf("the %s model was closed", got)
 	}
 	s.front.Close()
-	if got := receive(t, "the end of the second model", closed); got != "second" {
+	if got := testkit.Receive(t, "the end of the second model", closed); got != "second" {
 		t.Errorf("the %s model was closed", got)
 	}
 }
@@ -871,10 +847,10 @@ func TestStopFinishesRequestsUnderWay(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	answered := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
-	receive(t, "the run", s.judge.running)
+	testkit.Receive(t, "the run", s.judge.running)
 	s.stop()
 	address := strings.TrimPrefix(s.url, "http://")
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(testkit.Patience); ; time.Sleep(5 * time.Millisecond) {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
 			break
@@ -890,7 +866,7 @@ func TestStopFinishesRequestsUnderWay(t *testing.T) {
 	default:
 	}
 	s.judge.release <- struct{}{}
-	receive(t, "the answer", answered).wantPlain(t, http.StatusOK, "positive")
+	testkit.Receive(t, "the answer", answered).wantPlain(t, http.StatusOK, "positive")
 	s.wait(t)
 }
 
@@ -988,7 +964,7 @@ func parse(t testing.TB, b []byte) answer {
 func TestOnlyBrowsersGetThePage(t *testing.T) {
 	t.Parallel()
 	shown := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
-	f := front.New(front.Config{MaxBody: 1 << 10, Timeout: patience, Page: shown, Log: slog.New(slog.DiscardHandler)}, front.Model{})
+	f := front.New(front.Config{MaxBody: 1 << 10, Timeout: testkit.Patience, Page: shown, Log: slog.New(slog.DiscardHandler)}, front.Model{})
 	const chromium = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 	for _, c := range []struct {
 		path, accept string

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/httpx"
 )
@@ -26,7 +27,7 @@ func raw(t *testing.T, address, request string) (status int, body string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(c, request); err != nil {

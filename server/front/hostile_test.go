@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // A stranger is a client at an address of its own, of this machine's.
@@ -38,7 +40,7 @@ func (s stranger) dial(t testing.TB, sends string) net.Conn {
 
 // alone is the site for somebody who makes a connection for every request.
 func (s *site) alone() *site {
-	return &site{url: s.url, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}}
+	return &site{url: s.url, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: testkit.Patience}}
 }
 
 const halfBody = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{\"inputs\""
@@ -71,7 +73,7 @@ func TestHalfSentBodiesLockNobodyOut(t *testing.T) {
 		if _, err := io.WriteString(mine, `: "good"}`); err != nil {
 			t.Fatal(err)
 		}
-		_ = mine.SetReadDeadline(time.Now().Add(patience))
+		_ = mine.SetReadDeadline(time.Now().Add(testkit.Patience))
 		if line, err := bufio.NewReader(mine).ReadString('\n'); err != nil || !strings.Contains(line, "200") {
 			t.Errorf("the bystander's own slow request: %q, %v", line, err)
 		}
@@ -83,12 +85,12 @@ func TestConnectionsThatAreAnsweredStay(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *setup, _ *judge) { c.MaxConnections = 8 })
 	busy := s.inBackground(t.Context(), t, http.MethodPost, "/predict", `{"inputs": "block"}`)
-	receive(t, "the run", s.judge.running)
+	testkit.Receive(t, "the run", s.judge.running)
 	for range 40 {
 		stranger{"127.0.0.1", s}.dial(t, halfBody)
 	}
 	s.judge.release <- struct{}{}
-	if a := receive(t, "the answer", busy); a.status != http.StatusOK {
+	if a := testkit.Receive(t, "the answer", busy); a.status != http.StatusOK {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }
@@ -141,7 +143,7 @@ func TestEmptyStreamsEnd(t *testing.T) {
 	} {
 		body := gzipOf(t, text, (4<<20)/len(text), "\"good\"\n")
 		c := stranger{"127.0.0.1", s}.dial(t, fmt.Sprintf("POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
-		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_ = c.SetReadDeadline(time.Now().Add(testkit.Patience))
 		response, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -177,14 +179,14 @@ func TestStreamsOfOneClientGiveWay(t *testing.T) {
 	var theirs []net.Conn
 	for range 64 {
 		c := stranger{"127.0.0.2", s}.dial(t, start)
-		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_ = c.SetReadDeadline(time.Now().Add(testkit.Patience))
 		if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(line, "200") {
 			t.Fatalf("%q, %v", line, err)
 		}
 		theirs = append(theirs, c)
 	}
 	one := stranger{"127.0.0.2", s}.dial(t, start)
-	_ = one.SetReadDeadline(time.Now().Add(patience))
+	_ = one.SetReadDeadline(time.Now().Add(testkit.Patience))
 	if line, err := bufio.NewReader(one).ReadString('\n'); err != nil || !strings.Contains(line, "429") {
 		t.Errorf("one more of the same client: %q, %v", line, err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/embed"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/httpx"
@@ -47,14 +48,14 @@ func whole(t *testing.T, change func(*front.Model)) (f *front.Front, patterns []
 	if change != nil {
 		change(&m)
 	}
-	f = front.New(front.Config{MaxBody: 1 << 20, Timeout: patience, Page: page.Handler(), Log: log}, m)
+	f = front.New(front.Config{MaxBody: 1 << 20, Timeout: testkit.Patience, Page: page.Handler(), Log: log}, m)
 	t.Cleanup(f.Close)
 	dims := []tensor.Dim{tensor.Fixed(2)}
 	tensors := oip.Model{
 		Name: "m", Runner: same{}, NoText: "it reads no texts", Ready: m.Ready,
 		Inputs: []tensor.Spec{{Name: "x", DType: tensor.Float32, Dims: dims}}, Outputs: []tensor.Spec{{Name: "y", DType: tensor.Float32, Dims: dims}},
 	}
-	protocol := oip.New(oip.Config{Use: func() (oip.Model, func()) { return tensors, func() {} }, Host: f, MaxBody: 1 << 20, Timeout: patience, Log: log})
+	protocol := oip.New(oip.Config{Use: func() (oip.Model, func()) { return tensors, func() {} }, Host: f, MaxBody: 1 << 20, Timeout: testkit.Patience, Log: log})
 	f.Handle("/v2", protocol)
 	f.Handle("/v2/", protocol)
 	for _, path := range oip.HealthPaths() {

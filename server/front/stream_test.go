@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/httpx"
 )
@@ -103,7 +104,7 @@ func TestAStreamIsAnsweredWhileItIsSent(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.Header.Set("Content-Type", lines)
-			s.client.Timeout = 3 * patience
+			s.client.Timeout = 3 * testkit.Patience
 			go func() { _, _ = io.WriteString(to, "\"good\"\n") }()
 			response, err := s.client.Do(r)
 			if err != nil {
@@ -177,7 +178,7 @@ func TestAStopEndsStreams(t *testing.T) {
 	if _, err := io.WriteString(to, "\"good\"\n"); err != nil {
 		t.Fatal(err)
 	}
-	a := receive(t, "the end", answered)
+	a := testkit.Receive(t, "the end", answered)
 	if !strings.HasPrefix(a.body, `[{"label":"positive"`) || !strings.Contains(a.body, `"line":2`) || !strings.Contains(a.body, "the front stops") {
 		t.Errorf("the stream is %q", a.body)
 	}
@@ -321,7 +322,7 @@ func TestRequestsHaveIDs(t *testing.T) {
 		if c.want == "" && len(got) != 32 || c.want != "" && got != c.want {
 			t.Errorf("%+v: the id is %q", c, got)
 		}
-		eventually(t, "the id is logged", func() bool { return strings.Contains(s.log.String(), "request_id="+got) })
+		testkit.Eventually(t, "the id is logged", func() bool { return strings.Contains(s.log.String(), "request_id="+got) })
 	}
 }
 
@@ -424,7 +425,7 @@ func TestRefusalsAreCountedInTheLog(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *setup, _ *judge) { takes(&c.Model, 1) })
 	first := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
-	receive(t, "the run", s.judge.running)
+	testkit.Receive(t, "the run", s.judge.running)
 	for range 5 {
 		s.ask(t, "good").wantPlain(t, http.StatusTooManyRequests, "too many texts")
 	}
@@ -438,18 +439,12 @@ func TestRefusalsAreCountedInTheLog(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "five refusals are counted", func() bool { return counted() == 5 })
+	testkit.Eventually(t, "five refusals are counted", func() bool { return counted() == 5 })
 	s.judge.release <- struct{}{}
-	receive(t, "the answer", first)
+	testkit.Receive(t, "the answer", first)
 	if l := s.log.lines(t, 1); len(l) != 1 {
 		t.Errorf("logged is %q", l)
 	}
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // Connections that do nothing give way to those that come.
@@ -458,7 +453,7 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	s := serve(t, func(c *setup, _ *judge) { c.MaxConnections = 4 })
 	address := strings.TrimPrefix(s.url, "http://")
 	busy := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
-	receive(t, "the run", s.judge.running)
+	testkit.Receive(t, "the run", s.judge.running)
 	var idle []net.Conn
 	for i := range 20 {
 		c, err := net.Dial("tcp", address)
@@ -471,7 +466,7 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 		}
 		idle = append(idle, c)
 	}
-	if err := idle[0].SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := idle[0].SetReadDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := idle[0].Read(make([]byte, 1)); err == nil || isTimeout(err) {
@@ -484,7 +479,7 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 		}
 	}
 	s.judge.release <- struct{}{}
-	receive(t, "the answer of the busy one", busy).wantPlain(t, http.StatusOK, "positive")
+	testkit.Receive(t, "the answer of the busy one", busy).wantPlain(t, http.StatusOK, "positive")
 }
 
 func isTimeout(err error) bool {

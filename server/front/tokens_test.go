@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/mtls/mtlstest"
@@ -44,16 +45,6 @@ func (s *site) bearing(t testing.TB, method, path string, authorization ...strin
 	}
 	r.Header["Authorization"] = authorization
 	return s.send(t, r)
-}
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if condition() {
-			return
-		}
-	}
-	t.Fatalf("it never came about that %s", what)
 }
 
 func TestOnlyBearersOfATokenAreAnswered(t *testing.T) {
@@ -123,35 +114,33 @@ func TestATokenThatIsTakenOutOfTheFileIsRevoked(t *testing.T) {
 	logged := func(part string) func() bool {
 		return func() bool {
 			may("x")
-			s.log.mu.Lock()
-			defer s.log.mu.Unlock()
-			return strings.Contains(s.log.buf.String(), part)
+			return s.log.Has(part)
 		}
 	}
 	if !may(alice) || may(carol) {
 		t.Fatal("at the start")
 	}
 	tokensFile(t, path, alice+"\n"+carol+"\n")
-	eventually(t, "the new token is known", func() bool { return may(carol) })
+	testkit.Eventually(t, "the new token is known", func() bool { return may(carol) })
 	tokensFile(t, path, carol+"\n")
-	eventually(t, "the old token is revoked", func() bool { return !may(alice) })
+	testkit.Eventually(t, "the old token is revoked", func() bool { return !may(alice) })
 	if !may(carol) {
 		t.Error("the other token is revoked too")
 	}
 	tokensFile(t, path, alice+"\nshort\n")
-	eventually(t, "the broken file is logged", logged("line 2: the token has 5 characters"))
+	testkit.Eventually(t, "the broken file is logged", logged("line 2: the token has 5 characters"))
 	if may(alice) || !may(carol) {
 		t.Error("a broken file came into use")
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the loss of the file is logged", logged("no such file"))
+	testkit.Eventually(t, "the loss of the file is logged", logged("no such file"))
 	if !may(carol) {
 		t.Error("a file that is gone came into use")
 	}
 	tokensFile(t, path, "# nobody\n")
-	eventually(t, "the last token is revoked", func() bool { return !may(carol) })
+	testkit.Eventually(t, "the last token is revoked", func() bool { return !may(carol) })
 	if !logged("every request is rejected")() {
 		t.Error("that every request is rejected is not logged")
 	}
@@ -185,8 +174,8 @@ func TestFilesOfTokensThatCannotBeUsed(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := front.LoadTokens(path, slog.New(slog.NewTextHandler(log, nil))); err != nil || !strings.Contains(log.buf.String(), "can read the tokens") {
-		t.Errorf("%v %s", err, log.buf.String())
+	if _, err := front.LoadTokens(path, slog.New(slog.NewTextHandler(log, nil))); err != nil || !strings.Contains(log.String(), "can read the tokens") {
+		t.Errorf("%v %s", err, log.String())
 	}
 }
 
@@ -222,8 +211,8 @@ func serveTLS(t *testing.T) (s *site, ca *mtlstest.CA, dir string, h1 *http.Clie
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	old := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
 	t.Cleanup(func() { transport.CloseIdleConnections(); old.CloseIdleConnections() })
-	s.client = &http.Client{Transport: transport, Timeout: patience}
-	return s, ca, dir, &http.Client{Transport: old, Timeout: patience}
+	s.client = &http.Client{Transport: transport, Timeout: testkit.Patience}
+	return s, ca, dir, &http.Client{Transport: old, Timeout: testkit.Patience}
 }
 
 func TestHTTPSWithBothVersionsOfHTTP(t *testing.T) {
@@ -274,10 +263,10 @@ func TestHTTPSTakesANewCertificateAndKeepsOldConnections(t *testing.T) {
 	}
 	old := serial(s.client)
 	ca.Fill(t, dir, nil)
-	eventually(t, "a new connection gets the new certificate", func() bool {
+	testkit.Eventually(t, "a new connection gets the new certificate", func() bool {
 		transport := s.client.Transport.(*http.Transport).Clone()
 		defer transport.CloseIdleConnections()
-		return serial(&http.Client{Transport: transport, Timeout: patience}) != old
+		return serial(&http.Client{Transport: transport, Timeout: testkit.Patience}) != old
 	})
 	if got := serial(s.client); got != old {
 		t.Errorf("the open connection has another certificate")
@@ -304,11 +293,11 @@ func TestHTTPSStopsInOrder(t *testing.T) {
 	}()
 	select {
 	case <-s.judge.running:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("the request does not run")
 	}
 	s.stop()
-	eventually(t, "nothing new is taken", func() bool {
+	testkit.Eventually(t, "nothing new is taken", func() bool {
 		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "https://"))
 		if err == nil {
 			_ = c.Close()

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/oip"
 )
@@ -66,7 +67,7 @@ func TestBodiesAreBookedAsTheyCome(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		client := &http.Client{Timeout: patience, Transport: &http.Transport{}}
+		client := &http.Client{Timeout: testkit.Patience, Transport: &http.Transport{}}
 		defer client.CloseIdleConnections()
 		for began := time.Now(); time.Since(began) < 200*time.Millisecond; {
 			response, err := client.Post("http://"+address+"/v2/models/m/infer", "application/json", strings.NewReader(large))
@@ -162,7 +163,7 @@ func TestCallsWithoutMessagesKeepNobodyOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := config(model())
-			c.Host = front.New(front.Config{MaxBody: maxBody, MaxConnections: 12, Timeout: patience, Log: c.Log}, front.Model{})
+			c.Host = front.New(front.Config{MaxBody: maxBody, MaxConnections: 12, Timeout: testkit.Patience, Log: c.Log}, front.Model{})
 			address := overGRPC(t, c)
 			for i := range 20 {
 				raw := rawHTTP2(t, address, fmt.Sprintf("127.0.0.%d", 1+i%2))
@@ -201,7 +202,7 @@ func TestStreamsOfMessagesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/grpc.health.v1.Health/Watch")
 	if err != nil {

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -30,14 +29,14 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/oip"
 	"github.com/distinfer/distinfer/server/oip/oippb"
 )
 
 const (
-	patience = 60 * time.Second
-	maxBody  = 1 << 16
+	maxBody = 1 << 16
 )
 
 // same gives its inputs back: the output y is the input x, and so on.
@@ -72,8 +71,8 @@ func config(m oip.Model) oip.Config {
 	log := slog.New(slog.DiscardHandler)
 	return oip.Config{
 		Use:     func() (oip.Model, func()) { return m, func() {} },
-		Host:    front.New(front.Config{MaxBody: maxBody, Timeout: patience, Log: log}, front.Model{}),
-		MaxBody: maxBody, Timeout: patience, Log: log,
+		Host:    front.New(front.Config{MaxBody: maxBody, Timeout: testkit.Patience, Log: log}, front.Model{}),
+		MaxBody: maxBody, Timeout: testkit.Patience, Log: log,
 	}
 }
 
@@ -407,7 +406,7 @@ func serve(t *testing.T, c oip.Config) *grpc.ClientConn {
 }
 
 func infer(ctx context.Context, conn *grpc.ClientConn, in *oippb.ModelInferRequest) (*oippb.ModelInferResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, testkit.Patience)
 	defer cancel()
 	out := &oippb.ModelInferResponse{}
 	return out, conn.Invoke(ctx, "/inference.GRPCInferenceService/ModelInfer", in, out)

@@ -13,6 +13,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/replica"
 )
 
@@ -66,26 +67,26 @@ func TestADamagedStageAnswersNothingItComputedAndEnds(t *testing.T) {
 	p := pipelineOver(t, options(), addresses)
 	ready(t, p, 2)
 	a := inBackground(t, p, 1, 1)
-	first := receive(t, "a run", running)
+	first := testkit.Receive(t, "a run", running)
 	b := inBackground(t, p, 1, 2)
-	receive(t, "the other's run", running)
+	testkit.Receive(t, "the other's run", running)
 	// Each has one call; equals take turns.
-	_, err := p.Run(testContext(t), input(bad, 1))
+	_, err := p.Run(testkit.Context(t), input(bad, 1))
 	wantFault(t, err, errcode.Fatal, "stage 0 at "+processes[first].address, "boom")
 	close(release)
 	for _, answered := range []<-chan error{a, b} {
-		if err := receive(t, "an answer", answered); err != nil {
+		if err := testkit.Receive(t, "an answer", answered); err != nil {
 			t.Error(err)
 		}
 	}
 	processes[first].once.Do(func() {
-		if err := receive(t, "the end of Serve", processes[first].served); !errors.Is(err, errDamage) {
+		if err := testkit.Receive(t, "the end of Serve", processes[first].served); !errors.Is(err, errDamage) {
 			t.Errorf("Serve returns %v", err)
 		}
 	})
 	ready(t, p, 1)
 	for i := range 4 {
-		out, err := p.Run(testContext(t), input(float32(i), 1))
+		out, err := p.Run(testkit.Context(t), input(float32(i), 1))
 		wantAnswer(t, 1, float32(i), 1, out, err)
 	}
 }
@@ -165,7 +166,7 @@ func deadly(rank int) float32 {
 
 // bystanders ask all the time, and each answer is checked.
 func bystanders(t testing.TB, pipelines []*Pipeline, stages int) (stop func() int64) {
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	end := make(chan struct{})
 	var work sync.WaitGroup
 	var answered atomic.Int64
@@ -238,19 +239,19 @@ func TestAnInputEndsTwoReplicasAtMostAndNobodyElsesCall(t *testing.T) {
 				}
 				return n
 			}
-			_, err := pipelines[0].Run(testContext(t), input(bad, 1))
+			_, err := pipelines[0].Run(testkit.Context(t), input(bad, 1))
 			wantFault(t, err, errcode.Fatal, fmt.Sprintf("stage %d died with this input, at ", c.stages-1))
 			// Two; one if it was a suspect before, since a slow machine took another stage for dead.
 			if n := deaths(); n < 1 || n > 2 {
 				t.Errorf("%d replicas died", n)
 			}
 			for range 5 {
-				_, err := pipelines[0].Run(testContext(t), input(bad, 1))
+				_, err := pipelines[0].Run(testkit.Context(t), input(bad, 1))
 				wantFault(t, err, errcode.Quarantined, "died with this input")
 			}
 			// Another caller has to find out by itself, which ends one or two more.
 			if c.restarts {
-				_, err := pipelines[1].Run(testContext(t), input(bad, 1))
+				_, err := pipelines[1].Run(testkit.Context(t), input(bad, 1))
 				if !errcode.Deadly(err) {
 					t.Errorf("the other front's is %v", err)
 				}
@@ -263,7 +264,7 @@ func TestAnInputEndsTwoReplicasAtMostAndNobodyElsesCall(t *testing.T) {
 			if answered == 0 {
 				t.Error("nobody else was answered")
 			}
-			out, err := pipelines[0].Run(testContext(t), input(1, 1))
+			out, err := pipelines[0].Run(testkit.Context(t), input(1, 1))
 			wantAnswer(t, c.stages, 1, 1, out, err)
 		})
 	}
@@ -275,7 +276,7 @@ func TestASuspectIsMadeAloneFromTheBeginning(t *testing.T) {
 	a, b := newMortal(t, 0, 1, false), newMortal(t, 0, 1, false)
 	p := pipelineOver(t, quick(), []string{a.address, b.address})
 	ready(t, p, 2)
-	ctx := pipeline.WithSuspect(testContext(t))
+	ctx := pipeline.WithSuspect(testkit.Context(t))
 	out, err := p.Run(ctx, input(1, 1))
 	wantAnswer(t, 1, 1, 1, out, err)
 	_, err = p.Run(ctx, input(bad, 1))
@@ -297,11 +298,11 @@ func TestACallWhoseConnectionBreaksIsNotBlamed(t *testing.T) {
 	ready(t, p, 2)
 	answered := inBackground(t, p, 1, 5)
 	for range 3 { // the first time with others, as far as is known, then alone
-		relays[receive(t, "the run", w.running)].cut()
+		relays[testkit.Receive(t, "the run", w.running)].cut()
 	}
-	receive(t, "the last run", w.running)
+	testkit.Receive(t, "the last run", w.running)
 	close(w.release)
-	if err := receive(t, "the answer", answered); err != nil {
+	if err := testkit.Receive(t, "the answer", answered); err != nil {
 		t.Error(err)
 	}
 	if p.stages[0].options.bad.Len() != 0 {
@@ -345,7 +346,7 @@ func TestASuspectIsComputedAlone(t *testing.T) {
 	for i := range 6 {
 		work.Go(func() {
 			x := float32(-1 - i)
-			out, err := pipelines[i%2].Run(pipeline.WithSuspect(testContext(t)), input(x, 1))
+			out, err := pipelines[i%2].Run(pipeline.WithSuspect(testkit.Context(t)), input(x, 1))
 			wantAnswer(t, 1, x, 1, out, err)
 		})
 	}

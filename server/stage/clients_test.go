@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // elsewhere are options for addresses that are never connected to.
@@ -109,7 +110,7 @@ func TestStageKeepsFewConnections(t *testing.T) {
 		route := []string{addresses[1][0], fmt.Sprintf("127.1.0.%d:1", 1+i)}
 		x := float32(i)
 		p := dialPipeline(t, [][]string{addresses[0], route})
-		out, err := p.Run(testContext(t), input(x, 0))
+		out, err := p.Run(testkit.Context(t), input(x, 0))
 		wantAnswer(t, 2, x, 0, out, err)
 		_ = p.Close()
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/limiter"
 	"github.com/distinfer/distinfer/server/replica"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
@@ -166,7 +167,7 @@ func newTwins(t testing.TB) *twins {
 
 func ready(t testing.TB, p *Pipeline, replicas int) {
 	t.Helper()
-	eventually(t, fmt.Sprint(replicas, " replicas are ready"), func() bool {
+	testkit.Eventually(t, fmt.Sprint(replicas, " replicas are ready"), func() bool {
 		n := 0
 		for _, rank := range p.Replicas() {
 			for _, r := range rank {
@@ -181,7 +182,7 @@ func ready(t testing.TB, p *Pipeline, replicas int) {
 
 func inBackground(t testing.TB, p *Pipeline, stages int, x float32) <-chan error {
 	answered := make(chan error, 1)
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	go func() {
 		out, err := p.Run(ctx, input(x, 1))
 		wantAnswer(t, stages, x, 1, out, err)
@@ -196,13 +197,13 @@ func TestCallToAReplicaThatDiesIsMadeAgainOnAnother(t *testing.T) {
 	p := pipelineOver(t, options(), []string{w.processes[0].address, w.processes[1].address})
 	ready(t, p, 2)
 	answered := inBackground(t, p, 1, 5)
-	first := receive(t, "the run", w.running)
+	first := testkit.Receive(t, "the run", w.running)
 	w.processes[first].grpc.Stop() // drops its connections, as a process that ends
-	if second := receive(t, "the second run", w.running); second == first {
+	if second := testkit.Receive(t, "the second run", w.running); second == first {
 		t.Error("the call went to the one that died")
 	}
 	w.release <- struct{}{}
-	if err := receive(t, "the answer", answered); err != nil {
+	if err := testkit.Receive(t, "the answer", answered); err != nil {
 		t.Error(err)
 	}
 }
@@ -215,13 +216,13 @@ func TestCallToAReplicaThatHangsIsMadeAgainOnAnother(t *testing.T) {
 	p := pipelineOver(t, quick(), []string{relays[0].address, relays[1].address})
 	ready(t, p, 2)
 	answered := inBackground(t, p, 1, 5)
-	first := receive(t, "the run", w.running)
+	first := testkit.Receive(t, "the run", w.running)
 	relays[first].freeze(true)
-	if second := receive(t, "the second run", w.running); second == first {
+	if second := testkit.Receive(t, "the second run", w.running); second == first {
 		t.Error("the call went to the one that hangs")
 	}
 	close(w.release) // the first one runs as well, and nobody hears of it
-	if err := receive(t, "the answer", answered); err != nil {
+	if err := testkit.Receive(t, "the answer", answered); err != nil {
 		t.Error(err)
 	}
 	ready(t, p, 1)
@@ -245,7 +246,7 @@ func TestAReplicaBehindASlowLinkIsNotTakenForDead(t *testing.T) {
 	n := int64(1 << 20) // of 4 bytes, twice: four seconds for the way there, and two for the way back
 	x := make([]float32, n)
 	in := tensor.Bag{"x0": tensor.Of([]int64{n}, x), "keep": tensor.Of([]int64{n}, x)}
-	answer, err := p.stages[0].run(testContext(t), nil, 1, in)
+	answer, err := p.stages[0].run(testkit.Context(t), nil, 1, in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +261,7 @@ func TestCallsWaitForAStageThatRestarts(t *testing.T) {
 	address := l.Addr().String()
 	first, last := start(t, config(0, 2)), startOn(t, config(1, 2), l)
 	p := dialPipeline(t, [][]string{{first.address}, {address}})
-	out, err := p.Run(testContext(t), input(1, 2))
+	out, err := p.Run(testkit.Context(t), input(1, 2))
 	wantAnswer(t, 2, 1, 2, out, err)
 	last.stop()
 	last.wait(t)
@@ -268,10 +269,10 @@ func TestCallsWaitForAStageThatRestarts(t *testing.T) {
 	for i := range 5 {
 		answers = append(answers, inBackground(t, p, 2, float32(i)))
 	}
-	eventually(t, "the calls wait at the first stage", func() bool { return first.next.starved() && first.inFlight.InUse() == 5 })
+	testkit.Eventually(t, "the calls wait at the first stage", func() bool { return first.next.starved() && first.inFlight.InUse() == 5 })
 	startOn(t, config(1, 2), listenAt(t, address))
 	for _, a := range answers {
-		if err := receive(t, "an answer", a); err != nil {
+		if err := testkit.Receive(t, "an answer", a); err != nil {
 			t.Error(err)
 		}
 	}
@@ -285,16 +286,16 @@ func TestWaitingEndsWithTheReasonBeforeTheDeadline(t *testing.T) {
 	_, err := p.Run(soon(t), input(1, 1))
 	wantFault(t, err, errcode.Unavailable, "stage 1 at "+nowhere, "cannot be reached as a stage")
 
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(testkit.Context(t))
 	failed := make(chan error, 1)
 	go func() {
 		_, err := p.Run(ctx, input(1, 1))
 		failed <- err
 	}()
-	eventually(t, "the call waits", first.next.starved)
+	testkit.Eventually(t, "the call waits", first.next.starved)
 	cancel()
-	wantFault(t, receive(t, "the error", failed), errcode.Canceled)
-	eventually(t, "nobody waits any more", func() bool { return !first.next.starved() })
+	wantFault(t, testkit.Receive(t, "the error", failed), errcode.Canceled)
+	testkit.Eventually(t, "nobody waits any more", func() bool { return !first.next.starved() })
 }
 
 // A replica may be well but cut off from the stages behind it.
@@ -308,7 +309,7 @@ func TestReplicaThatCannotReachTheNextStageIsGoneRound(t *testing.T) {
 	ready(t, p, 3)
 	for i := range 10 {
 		x := float32(i)
-		out, err := p.Run(testContext(t), input(x, 1))
+		out, err := p.Run(testkit.Context(t), input(x, 1))
 		wantAnswer(t, 2, x, 1, out, err)
 	}
 	if a.inFlight.InUse() != 0 {
@@ -342,7 +343,7 @@ func TestErrorsOfAStageAreNotTriedAgain(t *testing.T) {
 			p := pipelineOver(t, options(), addresses[0], addresses[1])
 			ready(t, p, 4)
 			for i := range int64(4) {
-				_, err := p.Run(testContext(t), input(1, 1))
+				_, err := p.Run(testkit.Context(t), input(1, 1))
 				wantFault(t, err, code, "stage 1: boom")
 				if a, b := runs[0].Load(), runs[1].Load(); a != i+1 || b != i+1 {
 					t.Fatalf("after %d calls the stages ran %d and %d times", i+1, a, b)
@@ -367,14 +368,14 @@ func TestReplicaWithRoomTakesWhatAFullOneRefuses(t *testing.T) {
 		callers = append(callers, p)
 	}
 	a := inBackground(t, callers[0], 1, 1)
-	receive(t, "the first run", w.running)
+	testkit.Receive(t, "the first run", w.running)
 	b := inBackground(t, callers[1], 1, 2)
-	receive(t, "the second run", w.running)
-	_, err := callers[1].Run(testContext(t), input(3, 1))
+	testkit.Receive(t, "the second run", w.running)
+	_, err := callers[1].Run(testkit.Context(t), input(3, 1))
 	wantFault(t, err, errcode.Overloaded, "stage 0 has 1 runs already")
 	close(w.release)
 	for _, answered := range []<-chan error{a, b} {
-		if err := receive(t, "an answer", answered); err != nil {
+		if err := testkit.Receive(t, "an answer", answered); err != nil {
 			t.Error(err)
 		}
 	}
@@ -412,9 +413,9 @@ func TestGenerationsAreServedSideBySide(t *testing.T) {
 	}
 	defer func() { _ = next.Close() }()
 	for range 20 {
-		out, err := old.Run(testContext(t), input(1, 0))
+		out, err := old.Run(testkit.Context(t), input(1, 0))
 		wantAnswer(t, 2, 1, 0, out, err)
-		if out, err = next.Run(testContext(t), input(1, 0)); err != nil {
+		if out, err = next.Run(testkit.Context(t), input(1, 0)); err != nil {
 			t.Fatal(err)
 		}
 		if v, _ := tensor.As[float32](out["x2"]); v[0] != answer(2, 1, 0)+3000 {
@@ -427,7 +428,7 @@ func TestAnotherVersionOfTheProtocolIsRefused(t *testing.T) {
 	t.Parallel()
 	p := start(t, config(0, 1))
 	r := toProto(&request{protocol: 2, bundle: thisBundle, tensors: input(1, 1)})
-	err := dialPlain(t, p.address).Invoke(testContext(t), RunMethod, r, &stagepb.RunResponse{})
+	err := dialPlain(t, p.address).Invoke(testkit.Context(t), RunMethod, r, &stagepb.RunResponse{})
 	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "version 1 of the stage protocol") || !strings.Contains(err.Error(), "version 2") {
 		t.Errorf("got %v", err)
 	}
@@ -448,12 +449,12 @@ func TestReplaysAreThrottled(t *testing.T) {
 	}
 	p.stages[0].mu.Unlock()
 	go func() {
-		_, err := p.Run(testContext(t), input(1, 1))
+		_, err := p.Run(testkit.Context(t), input(1, 1))
 		failed <- err
 	}()
-	receive(t, "the run", b.running)
+	testkit.Receive(t, "the run", b.running)
 	b.processes[0].grpc.Stop()
-	wantFault(t, receive(t, "the error", failed), errcode.Unavailable, "too many calls fail")
+	wantFault(t, testkit.Receive(t, "the error", failed), errcode.Unavailable, "too many calls fail")
 }
 
 func TestANameCanStandForManyReplicas(t *testing.T) {
@@ -476,13 +477,13 @@ func TestANameCanStandForManyReplicas(t *testing.T) {
 	}
 	p := pipelineOver(t, o, []string{"dns:///stages.example:" + port})
 	ready(t, p, 2)
-	out, err := p.Run(testContext(t), input(1, 1))
+	out, err := p.Run(testkit.Context(t), input(1, 1))
 	wantAnswer(t, 1, 1, 1, out, err)
 	mu.Lock()
 	ips = ips[:1]
 	mu.Unlock()
 	ready(t, p, 1)
-	out, err = p.Run(testContext(t), input(2, 1))
+	out, err = p.Run(testkit.Context(t), input(2, 1))
 	wantAnswer(t, 1, 2, 1, out, err)
 
 	unknown := pipelineOver(t, o, []string{"dns:///nowhere.example:" + port})
@@ -514,7 +515,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	_, err = c.run(testContext(t), [][]string{{"192.0.2.1:1"}}, 1, input(1, 1))
+	_, err = c.run(testkit.Context(t), [][]string{{"192.0.2.1:1"}}, 1, input(1, 1))
 	wantFault(t, err, errcode.Invalid, "192.0.2.1:1", "not be encrypted")
 }
 
@@ -522,7 +523,7 @@ func TestTimingsTellWhereTheTimeWent(t *testing.T) {
 	t.Parallel()
 	_, addresses := chain(t, 3, nil)
 	p := dialPipeline(t, addresses)
-	out, timings, err := p.Trace(testContext(t), input(1, 1))
+	out, timings, err := p.Trace(testkit.Context(t), input(1, 1))
 	wantAnswer(t, 3, 1, 1, out, err)
 	if len(timings) != 3 {
 		t.Fatalf("got %v", timings)
@@ -545,7 +546,7 @@ func TestWhatRunsHoldIsBounded(t *testing.T) {
 	t.Parallel()
 	b := block(t, 1, func(c *Config) { c.MaxMessage = 64 << 10 })
 	p := pipelineOver(t, options(), b.addresses[0])
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	big := func() tensor.Bag {
 		n := int64(64<<10/8 - 64) // just under the largest message
 		return tensor.Bag{"x0": tensor.Of([]int64{n}, make([]float32, n)), "keep": tensor.Of([]int64{n}, make([]float32, n))}
@@ -557,16 +558,16 @@ func TestWhatRunsHoldIsBounded(t *testing.T) {
 			ended <- err
 		}()
 	}
-	eventually(t, "as much is held as may be", func() bool { return b.processes[0].inFlight.InUse() == maxInFlight })
+	testkit.Eventually(t, "as much is held as may be", func() bool { return b.processes[0].inFlight.InUse() == maxInFlight })
 	_, err := p.Run(ctx, big())
 	wantFault(t, err, errcode.Overloaded, "stage 0 holds", "largest message")
 	close(b.release)
 	for range maxInFlight {
-		if err := receive(t, "an answer", ended); err != nil {
+		if err := testkit.Receive(t, "an answer", ended); err != nil {
 			t.Error(err)
 		}
 	}
-	eventually(t, "nothing is held", func() bool { return b.processes[0].bytes.InUse() == 0 && b.processes[0].inFlight.InUse() == 0 })
+	testkit.Eventually(t, "nothing is held", func() bool { return b.processes[0].bytes.InUse() == 0 && b.processes[0].inFlight.InUse() == 0 })
 }
 
 func TestTheSelfTestGoesTheWayOfTheModel(t *testing.T) {
@@ -582,7 +583,7 @@ func TestTheSelfTestGoesTheWayOfTheModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = p.Close() }()
-	out, err := p.Run(testContext(t), tensor.Bag{"seen": tensor.Of([]int64{0}, []float32{})})
+	out, err := p.Run(testkit.Context(t), tensor.Bag{"seen": tensor.Of([]int64{0}, []float32{})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -595,7 +596,7 @@ func TestTheSelfTestGoesTheWayOfTheModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = q.Close() }()
-	_, err = q.Run(testContext(t), input(1, 1))
+	_, err = q.Run(testkit.Context(t), input(1, 1))
 	wantFault(t, err, errcode.Mismatch, "no self-test")
 }
 
@@ -615,7 +616,7 @@ func TestNoCallIsLost(t *testing.T) {
 		}
 	}
 	p := pipelineOver(t, quick(), addresses[:]...)
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	stop := make(chan struct{})
 	var work sync.WaitGroup
 	var calls atomic.Int64

@@ -22,14 +22,12 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // TestMain checks that servers and clients leave no goroutine behind: a stage
 // serves for months.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience bounds waits that end sooner unless something is broken.
-const patience = 90 * time.Second
 
 const (
 	thisBundle  = "1111111111111111111111111111111111111111111111111111111111111111"
@@ -38,12 +36,6 @@ const (
 
 // maxMessage is that of servers and clients which do not say otherwise.
 const maxMessage = 4 << 20
-
-func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // runnerFunc is a pipeline.Runner.
 type runnerFunc func(context.Context, tensor.Bag) (tensor.Bag, error)
@@ -130,7 +122,7 @@ func (p *process) wait(t testing.TB) {
 			if err != nil {
 				t.Errorf("Serve of rank %d: %v", p.config.Rank, err)
 			}
-		case <-time.After(patience):
+		case <-time.After(testkit.Patience):
 			t.Errorf("Serve of rank %d does not return", p.config.Rank)
 		}
 	})
@@ -261,27 +253,6 @@ func wantFault(t testing.TB, err error, code errcode.Code, parts ...string) {
 			t.Errorf("error %q does not say %q", err, p)
 		}
 	}
-}
-
-// eventually waits until ok.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("it does not happen that %s", what)
-		}
-	}
-}
-
-// receive takes what must arrive.
-func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-from:
-	case <-time.After(patience):
-		t.Fatalf("%s does not come", what)
-	}
-	return v
 }
 
 func equalTensors(a, b tensor.Tensor) bool {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/mem"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // emptyStrings is a message of about n bytes that are strings of none.
@@ -87,7 +88,7 @@ func TestARouteTellsNothingOfItsAddresses(t *testing.T) {
 	l := listenAt(t, "127.0.0.1:0")
 	go func() { _ = other.Serve(l) }()
 	defer other.Stop()
-	var log lockedBuffer
+	var log testkit.Log
 	c := config(0, 2)
 	c.Next.Log = slog.New(slog.NewTextHandler(&log, nil))
 	first := start(t, c)
@@ -119,23 +120,6 @@ func TestARouteTellsNothingOfItsAddresses(t *testing.T) {
 	if !strings.Contains(log.String(), "connection refused") {
 		t.Errorf("the log does not say why: %s", log.String())
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
 }
 
 // Routes with very many addresses are refused, and those of many routes are bounded together.
@@ -186,7 +170,7 @@ func TestRoutesAreBounded(t *testing.T) {
 	if addresses > maxAddresses {
 		t.Errorf("%d addresses are watched", addresses)
 	}
-	eventually(t, "those that are no stages are let go", func() bool {
+	testkit.Eventually(t, "those that are no stages are let go", func() bool {
 		first.next.mu.Lock()
 		defer first.next.mu.Unlock()
 		open := 0

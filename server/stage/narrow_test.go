@@ -21,6 +21,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
 
@@ -235,7 +236,7 @@ func TestFrontsMayAskTheSameStagesForDifferentEncodings(t *testing.T) {
 			t.Parallel()
 			o := options()
 			o.Encoding = e
-			out, err := pipelineOver(t, o, addresses...).Run(testContext(t), tensor.Bag{"h0": x})
+			out, err := pipelineOver(t, o, addresses...).Run(testkit.Context(t), tensor.Bag{"h0": x})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -251,7 +252,7 @@ func TestOnlyWhatGoesFromStageToStageIsNarrowed(t *testing.T) {
 	o := options()
 	o.Encoding = encoding.Int8
 	x := hidden(1, 4, 7, 384)
-	out, err := pipelineOver(t, o, []string{start(t, passOn(0, 1)).address}).Run(testContext(t), tensor.Bag{"h0": x})
+	out, err := pipelineOver(t, o, []string{start(t, passOn(0, 1)).address}).Run(testkit.Context(t), tensor.Bag{"h0": x})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,12 +326,12 @@ func TestACallThatIsMadeAgainKeepsItsEncoding(t *testing.T) {
 		if calls == 1000 {
 			t.Fatal("no call was made again")
 		}
-		out, err := p.Run(testContext(t), tensor.Bag{"h0": x})
+		out, err := p.Run(testkit.Context(t), tensor.Bag{"h0": x})
 		if err != nil {
 			t.Fatal(err)
 		}
 		near(t, "the answer", out["h1"], x, encoding.Float16)
-		got := []*stagepb.RunRequest{receive(t, "the request", works.requests)}
+		got := []*stagepb.RunRequest{testkit.Receive(t, "the request", works.requests)}
 		select {
 		case r := <-breaks.requests:
 			got = append(got, r)
@@ -354,9 +355,9 @@ func TestAReplicaThatDoesNotKnowTheEncodingIsNotUsed(t *testing.T) {
 	o.Encoding = encoding.Int8
 	says := []string{"stage 1 at " + old.address, "distinfer v0", "int8", "another encoding"}
 	p := pipelineOver(t, o, []string{first.address}, []string{old.address})
-	_, err := p.Run(testContext(t), in)
+	_, err := p.Run(testkit.Context(t), in)
 	wantFault(t, err, errcode.Mismatch, says...)
-	eventually(t, "the front says so too", func() bool {
+	testkit.Eventually(t, "the front says so too", func() bool {
 		err := p.Ready()
 		return err != nil && strings.Contains(err.Error(), says[0]) && errcode.Of(err) == errcode.Mismatch
 	})
@@ -368,14 +369,14 @@ func TestAReplicaThatDoesNotKnowTheEncodingIsNotUsed(t *testing.T) {
 	now := start(t, passOn(1, 2))
 	both := pipelineOver(t, o, []string{first.address}, []string{old.address, now.address})
 	for range 4 {
-		if _, err := both.Run(testContext(t), in); err != nil {
+		if _, err := both.Run(testkit.Context(t), in); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(old.requests) > 0 {
 		t.Errorf("it was called: %v", summary(<-old.requests))
 	}
-	out, err := pipelineOver(t, options(), []string{first.address}, []string{old.address}).Run(testContext(t), in)
+	out, err := pipelineOver(t, options(), []string{first.address}, []string{old.address}).Run(testkit.Context(t), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,7 +392,7 @@ func TestAFirstStageThatDoesNotKnowTheEncodingIsNotUsed(t *testing.T) {
 	o := options()
 	o.Encoding = encoding.Float16
 	p := pipelineOver(t, o, []string{old.address}, []string{start(t, passOn(1, 2)).address})
-	_, err := p.Run(testContext(t), tensor.Bag{"h0": hidden(1, 4, 7, 384)})
+	_, err := p.Run(testkit.Context(t), tensor.Bag{"h0": hidden(1, 4, 7, 384)})
 	wantFault(t, err, errcode.Mismatch, "stage 0 at "+old.address, "float16")
 }
 
@@ -400,9 +401,9 @@ func TestAnEncodingThatAStageDoesNotKnowIsRefused(t *testing.T) {
 	p := start(t, passOn(0, 1))
 	conn := dialPlain(t, p.address)
 	request := &stagepb.RunRequest{Protocol: Protocol, Bundle: thisBundle, Encoding: "float8", Tensors: tensorsToProto(tensor.Bag{"h0": hidden(1, 2)})}
-	err := conn.Invoke(testContext(t), RunMethod, request, &stagepb.RunResponse{})
+	err := conn.Invoke(testkit.Context(t), RunMethod, request, &stagepb.RunResponse{})
 	wantFault(t, fromStatus(t.Context(), err, "the stage"), errcode.Mismatch, `"float8"`, "float32, float16, int8", "distinfer v1")
-	d, err := Describe(testContext(t), 0, p.address, options())
+	d, err := Describe(testkit.Context(t), 0, p.address, options())
 	if err != nil || !slices.Equal(d.GetEncodings(), []string{"float32", "float16", "int8"}) {
 		t.Errorf("it knows %v (%v)", d.GetEncodings(), err)
 	}

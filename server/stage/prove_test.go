@@ -10,6 +10,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // Clients who send what a model cannot compute do not make its stage log; but that a model
@@ -30,12 +31,12 @@ func TestAModelThatNeverComputedIsDoubtedOnce(t *testing.T) {
 		p := start(t, c)
 		client := dialPipeline(t, [][]string{{p.address}})
 		if works {
-			if _, err := client.Run(testContext(t), input(1, 1)); err != nil {
+			if _, err := client.Run(testkit.Context(t), input(1, 1)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 2 * doubtful {
-			_, err := client.Run(testContext(t), input(-1, 1))
+			_, err := client.Run(testkit.Context(t), input(-1, 1))
 			wantFault(t, err, errcode.Invalid, "stage 0: it is negative")
 		}
 		p.stop()

@@ -29,6 +29,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
 
@@ -62,7 +63,7 @@ func TestChainAnswersWhatItsStagesCompute(t *testing.T) {
 				}
 				p := dialPipeline(t, route)
 				for _, x := range []float32{0, 1, -3} {
-					out, err := p.Run(testContext(t), input(x, 0.5))
+					out, err := p.Run(testkit.Context(t), input(x, 0.5))
 					wantAnswer(t, stages, x, 0.5, out, err)
 				}
 			})
@@ -74,7 +75,7 @@ func TestConcurrentCallsGetTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
 	_, addresses := chain(t, 3, nil)
 	p := dialPipeline(t, addresses)
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	var wg sync.WaitGroup
 	for i := range 64 {
 		wg.Go(func() {
@@ -97,7 +98,7 @@ func TestBigTensorsTravelTheChain(t *testing.T) {
 	}
 	keep := make([]float32, len(x))
 	shape := []int64{1 << 9, 1 << 9}
-	out, err := dialPipeline(t, addresses).Run(testContext(t), tensor.Bag{"x0": tensor.Of(shape, x), "keep": tensor.Of(shape, keep)})
+	out, err := dialPipeline(t, addresses).Run(testkit.Context(t), tensor.Bag{"x0": tensor.Of(shape, x), "keep": tensor.Of(shape, keep)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func TestDescribeTellsWhatTheStageHolds(t *testing.T) {
 	c.Hostname, c.Threads, c.Instance = "here", 7, "this-one"
 	c.Memory = func() (used, available int64) { return 5, 6 }
 	p := start(t, c)
-	got, err := Describe(testContext(t), 1, p.address, options())
+	got, err := Describe(testkit.Context(t), 1, p.address, options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +149,7 @@ func TestWrongBundleOrRankIsAMismatch(t *testing.T) {
 		"first rank twice":    {[][]string{{first.address}, {first.address}}, []string{"rank 1 of", "rank 0 of"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := dialPipeline(t, c.route).Run(testContext(t), input(1, 1))
+			_, err := dialPipeline(t, c.route).Run(testkit.Context(t), input(1, 1))
 			wantFault(t, err, errcode.Mismatch, c.want...)
 		})
 	}
@@ -165,7 +166,7 @@ func TestRouteOfWrongLengthIsInvalid(t *testing.T) {
 		"empty hop": {hop, {}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := dialPipeline(t, append([][]string{{p.address}}, route...)).Run(testContext(t), input(1, 1))
+			_, err := dialPipeline(t, append([][]string{{p.address}}, route...)).Run(testkit.Context(t), input(1, 1))
 			wantFault(t, err, errcode.Invalid, "behind rank 0 there are 2 stages", fmt.Sprintf("names %d", len(route)))
 		})
 	}
@@ -174,7 +175,7 @@ func TestRouteOfWrongLengthIsInvalid(t *testing.T) {
 func TestMissingInputIsInvalid(t *testing.T) {
 	t.Parallel()
 	_, addresses := chain(t, 1, nil)
-	_, err := dialPipeline(t, addresses).Run(testContext(t), tensor.Bag{"keep": tensor.Of(nil, []float32{1})})
+	_, err := dialPipeline(t, addresses).Run(testkit.Context(t), tensor.Bag{"keep": tensor.Of(nil, []float32{1})})
 	wantFault(t, err, errcode.Invalid, "stage 0", `"x0" is missing`)
 }
 
@@ -219,7 +220,7 @@ func TestRouteOfNonsenseFailsOneCall(t *testing.T) {
 		})
 	}
 	calls.Wait()
-	out, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+	out, err := dialPipeline(t, addresses).Run(testkit.Context(t), input(1, 1))
 	wantAnswer(t, 2, 1, 1, out, err)
 }
 
@@ -238,9 +239,9 @@ func TestAnyReplicaAnswers(t *testing.T) {
 	}
 	first := start(t, config(0, 2))
 	p := dialPipeline(t, [][]string{{first.address}, addresses})
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	// The first call connects; the second replica may be found a moment later.
-	eventually(t, "both replicas are used", func() bool {
+	testkit.Eventually(t, "both replicas are used", func() bool {
 		out, err := p.Run(ctx, input(1, 1))
 		wantAnswer(t, 2, 1, 1, out, err)
 		return t.Failed() || runs[0].Load() > 0 && runs[1].Load() > 0
@@ -259,7 +260,7 @@ func TestRunnersErrorArrivesWithCodeAndStage(t *testing.T) {
 					})
 				}
 			})
-			_, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+			_, err := dialPipeline(t, addresses).Run(testkit.Context(t), input(1, 1))
 			wantFault(t, err, code)
 			if err == nil || err.Error() != "stage 2: boom ünïcode\nof two lines" {
 				t.Errorf("got %q", err)
@@ -273,7 +274,7 @@ func TestUncodedErrorIsInternal(t *testing.T) {
 	_, addresses := chain(t, 2, func(c *Config) {
 		c.Stage.Runner = runnerFunc(func(context.Context, tensor.Bag) (tensor.Bag, error) { return nil, errors.New("boom") })
 	})
-	_, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+	_, err := dialPipeline(t, addresses).Run(testkit.Context(t), input(1, 1))
 	wantFault(t, err, errcode.Internal, "stage 0: boom")
 }
 
@@ -286,7 +287,7 @@ func TestRunnersBrokenTensorIsInternal(t *testing.T) {
 			})
 		}
 	})
-	_, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+	_, err := dialPipeline(t, addresses).Run(testkit.Context(t), input(1, 1))
 	wantFault(t, err, errcode.Internal, "stage 1", `"x2"`)
 }
 
@@ -330,16 +331,16 @@ func TestCancellationReachesTheLastStage(t *testing.T) {
 			t.Parallel()
 			b := block(t, stages, nil)
 			p := dialPipeline(t, b.addresses)
-			ctx, cancel := context.WithCancel(testContext(t))
+			ctx, cancel := context.WithCancel(testkit.Context(t))
 			failed := make(chan error, 1)
 			go func() {
 				_, err := p.Run(ctx, input(1, 1))
 				failed <- err
 			}()
-			receive(t, "the last stage's run", b.running)
+			testkit.Receive(t, "the last stage's run", b.running)
 			cancel()
-			wantFault(t, receive(t, "the caller's error", failed), errcode.Canceled)
-			if err := receive(t, "the end of the last stage's ctx", b.ended); !errors.Is(err, context.Canceled) {
+			wantFault(t, testkit.Receive(t, "the caller's error", failed), errcode.Canceled)
+			if err := testkit.Receive(t, "the end of the last stage's ctx", b.ended); !errors.Is(err, context.Canceled) {
 				t.Errorf("the last stage's ctx ended with %v", err)
 			}
 		})
@@ -350,7 +351,7 @@ func TestDeadlineReachesTheLastStage(t *testing.T) {
 	t.Parallel()
 	b := block(t, 3, nil)
 	p := dialPipeline(t, b.addresses)
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	want, _ := ctx.Deadline()
 	answered := make(chan error, 1)
 	go func() {
@@ -358,12 +359,12 @@ func TestDeadlineReachesTheLastStage(t *testing.T) {
 		answered <- err
 	}()
 	// The time left is sent, not the time of day, so that clocks need not agree.
-	got, ok := receive(t, "the last stage's run", b.running).Deadline()
-	if off := got.Sub(want); !ok || off.Abs() > patience {
+	got, ok := testkit.Receive(t, "the last stage's run", b.running).Deadline()
+	if off := got.Sub(want); !ok || off.Abs() > testkit.Patience {
 		t.Errorf("the last stage's deadline is %v (%v), the caller's %v", got, ok, want)
 	}
 	b.release <- struct{}{}
-	if err := receive(t, "the answer", answered); err != nil {
+	if err := testkit.Receive(t, "the answer", answered); err != nil {
 		t.Error(err)
 	}
 
@@ -378,7 +379,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 	b := block(t, 2, func(c *Config) { c.Runs, c.MaxQueue = 1, 1 })
 	// Stage 1 runs one call and has one waiting; stage 0 computes at once.
 	p, last := dialPipeline(t, b.addresses), b.processes[1]
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	answers := make(chan error, 2)
 	call := func(x float32) {
 		out, err := p.Run(ctx, input(x, 0))
@@ -386,16 +387,16 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 		answers <- err
 	}
 	go call(1)
-	receive(t, "the first run", b.running)
+	testkit.Receive(t, "the first run", b.running)
 	go call(2)
-	eventually(t, "the second call waits", func() bool { return last.slots.Waiting() == 1 })
+	testkit.Eventually(t, "the second call waits", func() bool { return last.slots.Waiting() == 1 })
 	for range 3 {
 		_, err := p.Run(ctx, input(3, 0))
 		wantFault(t, err, errcode.Overloaded, "stage 0 has 2 runs", "runs that wait")
 	}
 	close(b.release)
 	for _, what := range []string{"the first answer", "the second answer"} {
-		if err := receive(t, what, answers); err != nil {
+		if err := testkit.Receive(t, what, answers); err != nil {
 			t.Error(err)
 		}
 	}
@@ -407,13 +408,13 @@ func TestCallThatIsGivenUpLeavesTheQueue(t *testing.T) {
 	t.Parallel()
 	b := block(t, 1, func(c *Config) { c.Runs, c.MaxQueue = 1, 1 })
 	p, server := dialPipeline(t, b.addresses), b.processes[0]
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	first := make(chan error, 1)
 	go func() {
 		_, err := p.Run(ctx, input(1, 0))
 		first <- err
 	}()
-	receive(t, "the first run", b.running)
+	testkit.Receive(t, "the first run", b.running)
 	for range 3 {
 		waiting, giveUp := context.WithCancel(ctx)
 		failed := make(chan error, 1)
@@ -421,13 +422,13 @@ func TestCallThatIsGivenUpLeavesTheQueue(t *testing.T) {
 			_, err := p.Run(waiting, input(2, 0))
 			failed <- err
 		}()
-		eventually(t, "the call waits", func() bool { return server.slots.Waiting() == 1 })
+		testkit.Eventually(t, "the call waits", func() bool { return server.slots.Waiting() == 1 })
 		giveUp()
-		wantFault(t, receive(t, "the error", failed), errcode.Canceled)
-		eventually(t, "the queue is empty", func() bool { return server.slots.Waiting() == 0 })
+		wantFault(t, testkit.Receive(t, "the error", failed), errcode.Canceled)
+		testkit.Eventually(t, "the queue is empty", func() bool { return server.slots.Waiting() == 0 })
 	}
 	b.release <- struct{}{}
-	if err := receive(t, "the first answer", first); err != nil {
+	if err := testkit.Receive(t, "the first answer", first); err != nil {
 		t.Error(err)
 	}
 	if runs := len(b.running); runs != 0 {
@@ -472,7 +473,7 @@ func TestMessageOverTheLimitIsTooLarge(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = p.Run(testContext(t), tensor.Bag{"x": x})
+			_, err = p.Run(testkit.Context(t), tensor.Bag{"x": x})
 			wantFault(t, err, errcode.TooLarge, "stage", "largest message")
 		})
 	}
@@ -484,7 +485,7 @@ func TestStageThatIsStartedAgainIsFoundAgain(t *testing.T) {
 	address := l.Addr().String()
 	first, last := start(t, config(0, 2)), startOn(t, config(1, 2), l)
 	p := dialPipeline(t, [][]string{{first.address}, {address}})
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 	out, err := p.Run(ctx, input(1, 2))
 	wantAnswer(t, 2, 1, 2, out, err)
 
@@ -494,7 +495,7 @@ func TestStageThatIsStartedAgainIsFoundAgain(t *testing.T) {
 	wantFault(t, err, errcode.Unavailable, "stage 1 at "+address)
 
 	startOn(t, config(1, 2), listenAt(t, address))
-	eventually(t, "the stage answers again", func() bool {
+	testkit.Eventually(t, "the stage answers again", func() bool {
 		out, err = p.Run(ctx, input(3, 4))
 		return err == nil
 	})
@@ -506,7 +507,7 @@ func TestStopFinishesWhatRunsAndRefusesTheRest(t *testing.T) {
 	b := block(t, 1, nil)
 	server, address := b.processes[0], b.addresses[0][0]
 	p := dialPipeline(t, b.addresses)
-	ctx := testContext(t)
+	ctx := testkit.Context(t)
 
 	conn := dialPlain(t, address)
 	watching, endWatch := context.WithCancel(ctx)
@@ -525,13 +526,13 @@ func TestStopFinishesWhatRunsAndRefusesTheRest(t *testing.T) {
 		wantAnswer(t, 1, 5, 6, out, err)
 		answered <- err
 	}()
-	receive(t, "the run", b.running)
+	testkit.Receive(t, "the run", b.running)
 	server.stop()
 	if r, err := watch.Recv(); err != nil || r.GetStatus() != grpc_health_v1.HealthCheckResponse_NOT_SERVING {
 		t.Errorf("health while stopping: %v, %v", r, err)
 	}
 	endWatch()
-	eventually(t, "nothing listens", func() bool {
+	testkit.Eventually(t, "nothing listens", func() bool {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = c.Close()
@@ -547,7 +548,7 @@ func TestStopFinishesWhatRunsAndRefusesTheRest(t *testing.T) {
 	}
 
 	b.release <- struct{}{}
-	if err := receive(t, "the answer", answered); err != nil {
+	if err := testkit.Receive(t, "the answer", answered); err != nil {
 		t.Error(err)
 	}
 	server.wait(t)
@@ -559,14 +560,14 @@ func TestStopDoesNotWaitForWatchers(t *testing.T) {
 	t.Parallel()
 	p := start(t, config(0, 1))
 	conn := dialPlain(t, p.address)
-	watch, err := grpc_health_v1.NewHealthClient(conn).Watch(testContext(t), &grpc_health_v1.HealthCheckRequest{Service: serviceName})
+	watch, err := grpc_health_v1.NewHealthClient(conn).Watch(testkit.Context(t), &grpc_health_v1.HealthCheckRequest{Service: serviceName})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := watch.Recv(); err != nil {
 		t.Fatal(err)
 	}
-	reflection, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(testContext(t))
+	reflection, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(testkit.Context(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -574,7 +575,7 @@ func TestStopDoesNotWaitForWatchers(t *testing.T) {
 		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{},
 	})
 	p.stop()
-	p.wait(t) // patience is less than drainTime
+	p.wait(t) // testkit.Patience is less than drainTime
 }
 
 func TestServeReturnsWhenToldToBeforeItBegan(t *testing.T) {
@@ -605,12 +606,12 @@ func TestHealthIsServing(t *testing.T) {
 	p := start(t, config(0, 1))
 	health := grpc_health_v1.NewHealthClient(dialPlain(t, p.address))
 	for _, service := range []string{"", serviceName} {
-		r, err := health.Check(testContext(t), &grpc_health_v1.HealthCheckRequest{Service: service})
+		r, err := health.Check(testkit.Context(t), &grpc_health_v1.HealthCheckRequest{Service: service})
 		if err != nil || r.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
 			t.Errorf("service %q: %v, %v", service, r, err)
 		}
 	}
-	if _, err := health.Check(testContext(t), &grpc_health_v1.HealthCheckRequest{Service: "other"}); status.Code(err) != codes.NotFound {
+	if _, err := health.Check(testkit.Context(t), &grpc_health_v1.HealthCheckRequest{Service: "other"}); status.Code(err) != codes.NotFound {
 		t.Errorf("service that is not there: %v", err)
 	}
 }
@@ -630,7 +631,7 @@ func askReflection(t *testing.T, stream grpc_reflection_v1.ServerReflection_Serv
 func TestReflectionDescribesTheService(t *testing.T) {
 	t.Parallel()
 	p := start(t, config(0, 1))
-	stream, err := grpc_reflection_v1.NewServerReflectionClient(dialPlain(t, p.address)).ServerReflectionInfo(testContext(t))
+	stream, err := grpc_reflection_v1.NewServerReflectionClient(dialPlain(t, p.address)).ServerReflectionInfo(testkit.Context(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -683,7 +684,7 @@ func TestGeneratedClientCanRun(t *testing.T) {
 	conn := dialPlain(t, addresses[0][0])
 	r := &request{protocol: 1, bundle: thisBundle, route: addresses[1:], tensors: input(7, 8)}
 	out := &stagepb.RunResponse{}
-	if err := conn.Invoke(testContext(t), RunMethod, toProto(r), out); err != nil {
+	if err := conn.Invoke(testkit.Context(t), RunMethod, toProto(r), out); err != nil {
 		t.Fatal(err)
 	}
 	x := out.GetTensors()
@@ -693,11 +694,11 @@ func TestGeneratedClientCanRun(t *testing.T) {
 	wantAnswer(t, 2, 7, 8, tensor.Bag{"x2": {DType: tensor.DType(x[0].GetDtype()), Shape: x[0].GetDims(), Data: x[0].GetData()}}, nil)
 
 	r.bundle = otherBundle
-	if err := conn.Invoke(testContext(t), RunMethod, toProto(r), out); status.Code(err) != codes.FailedPrecondition {
+	if err := conn.Invoke(testkit.Context(t), RunMethod, toProto(r), out); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("another bundle: %v", err)
 	}
 	r = &request{protocol: 1, bundle: thisBundle, route: nil, tensors: input(7, 8)}
-	if err := conn.Invoke(testContext(t), RunMethod, toProto(r), out); status.Code(err) != codes.InvalidArgument {
+	if err := conn.Invoke(testkit.Context(t), RunMethod, toProto(r), out); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("no route: %v", err)
 	}
 }
@@ -731,7 +732,7 @@ func TestHostileBytesOnTheWireAreInvalid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out []byte
-			err := conn.Invoke(testContext(t), RunMethod, encoded, &out, grpc.ForceCodecV2(rawCodec{}))
+			err := conn.Invoke(testkit.Context(t), RunMethod, encoded, &out, grpc.ForceCodecV2(rawCodec{}))
 			if status.Code(err) != codes.InvalidArgument {
 				t.Errorf("got %v", err)
 			}
@@ -741,7 +742,7 @@ func TestHostileBytesOnTheWireAreInvalid(t *testing.T) {
 			}
 		})
 	}
-	out, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+	out, err := dialPipeline(t, addresses).Run(testkit.Context(t), input(1, 1))
 	wantAnswer(t, 1, 1, 1, out, err)
 }
 
@@ -757,7 +758,7 @@ func TestServerThatIsNoStageIsAMismatch(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	_, err := dialPipeline(t, [][]string{{l.Addr().String()}}).Run(testContext(t), input(1, 1))
+	_, err := dialPipeline(t, [][]string{{l.Addr().String()}}).Run(testkit.Context(t), input(1, 1))
 	wantFault(t, err, errcode.Mismatch, "stage 0 at "+l.Addr().String(), "is not a stage")
 }
 
@@ -766,35 +767,28 @@ func TestStageThatDiesIsUnavailable(t *testing.T) {
 	b := block(t, 2, nil)
 	p := dialPipeline(t, b.addresses)
 	failed := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(testContext(t), 3*time.Second)
+	ctx, cancel := context.WithTimeout(testkit.Context(t), 3*time.Second)
 	defer cancel()
 	go func() {
 		_, err := p.Run(ctx, input(1, 1))
 		failed <- err
 	}()
-	receive(t, "the run", b.running)
+	testkit.Receive(t, "the run", b.running)
 	b.processes[1].grpc.Stop() // drops its connections, as a process that ends
-	wantFault(t, receive(t, "the error", failed), errcode.Unavailable, "stage 1 at "+b.addresses[1][0])
+	wantFault(t, testkit.Receive(t, "the error", failed), errcode.Unavailable, "stage 1 at "+b.addresses[1][0])
 }
 
 func TestRunsAreLogged(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	var buf bytes.Buffer
+	var log testkit.Log
 	_, addresses := chain(t, 1, func(c *Config) {
-		c.Log = slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			return buf.Write(b)
-		}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
-	out, err := dialPipeline(t, addresses).Run(testContext(t), input(1, 1))
+	out, err := dialPipeline(t, addresses).Run(testkit.Context(t), input(1, 1))
 	wantAnswer(t, 1, 1, 1, out, err)
-	mu.Lock()
-	defer mu.Unlock()
 	for _, part := range []string{"msg=run", "waited=", "computed=", "total="} {
-		if !strings.Contains(buf.String(), part) {
-			t.Errorf("the log %q has no %s", buf.String(), part)
+		if !log.Has(part) {
+			t.Errorf("the log %q has no %s", log.String(), part)
 		}
 	}
 }
@@ -842,7 +836,7 @@ func TestASelfTestTakesThePathThatItNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, timings, err := p.SelfTest(testContext(t), c.route, tensor.Bag{})
+		out, timings, err := p.SelfTest(testkit.Context(t), c.route, tensor.Bag{})
 		if err != nil || !slices.Equal(out.Names(), c.want) || len(timings) != len(c.want) {
 			t.Errorf("%s: %v, %v, %v; want %v", name, out.Names(), timings, err, c.want)
 		}
@@ -863,7 +857,7 @@ func TestASelfTestIsRefusedBeyondTheLastOfOwnPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Close() })
-	_, _, err = p.SelfTest(testContext(t), []string{"there:1", "beyond:1"}, tensor.Bag{})
+	_, _, err = p.SelfTest(testkit.Context(t), []string{"there:1", "beyond:1"}, tensor.Bag{})
 	wantFault(t, err, errcode.Invalid, "2 stages", "names 1")
 }
 
@@ -878,15 +872,15 @@ func TestAStageWithoutAModelComputesOnlyTheSelfTest(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Close() })
-	if d, err := p.Describe(testContext(t)); err != nil || d.GetBundle() != "" || d.GetStages() != 0 {
+	if d, err := p.Describe(testkit.Context(t)); err != nil || d.GetBundle() != "" || d.GetStages() != 0 {
 		t.Errorf("%v, %v", d, err)
 	}
-	if out, _, err := p.SelfTest(testContext(t), nil, tensor.Bag{}); err != nil || !slices.Equal(out.Names(), []string{"left1rank0"}) {
+	if out, _, err := p.SelfTest(testkit.Context(t), nil, tensor.Bag{}); err != nil || !slices.Equal(out.Names(), []string{"left1rank0"}) {
 		t.Errorf("%v, %v", out, err)
 	}
 	for _, id := range []bundle.ID{thisBundle, ""} {
 		in := &request{protocol: Protocol, bundle: id, tensors: input(1, 2)}
-		wantFault(t, fromStatus(testContext(t), p.conn.Invoke(testContext(t), RunMethod, in, &response{}), "it"), errcode.Mismatch, "stage 0 has no model", "started without one")
+		wantFault(t, fromStatus(testkit.Context(t), p.conn.Invoke(testkit.Context(t), RunMethod, in, &response{}), "it"), errcode.Mismatch, "stage 0 has no model", "started without one")
 	}
 	_, err = dialPipeline(t, [][]string{{s.address}}).Run(soon(t), input(1, 2))
 	wantFault(t, err, errcode.Mismatch, "has no model", "start it with the bundle")
