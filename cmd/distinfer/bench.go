@@ -19,7 +19,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/server/client"
-	loader "github.com/distinfer/distinfer/server/load"
+	"github.com/distinfer/distinfer/server/load"
 )
 
 // sentences are the texts when there is no file: a few words to a paragraph.
@@ -42,7 +42,7 @@ type benchOptions struct {
 	inputOptions
 	accessOptions
 	Texts string // file; "" for the sentences built in
-	Load  loader.Options
+	Load  load.Options
 }
 
 func (o *benchOptions) AddFlags(f *pflag.FlagSet) {
@@ -92,17 +92,13 @@ The exit code is 1 when no answer was right.`,
 		if err := configure(cmd); err != nil {
 			return err
 		}
-		front := client.Config{URL: defaultFront}
-		if len(args) > 0 {
-			front.URL = args[0]
-		}
-		return o.run(cmd, front)
+		return o.run(cmd, append(args, defaultFront)[0])
 	}
 	return cmd
 }
 
-func (o *benchOptions) run(cmd *cobra.Command, config client.Config) error {
-	front, err := o.accessOptions.open(o.logger(), config)
+func (o *benchOptions) run(cmd *cobra.Command, url string) error {
+	front, err := o.accessOptions.open(o.logger(), client.Config{URL: url})
 	if err != nil {
 		return err
 	}
@@ -120,7 +116,7 @@ func (o *benchOptions) run(cmd *cobra.Command, config client.Config) error {
 	if o.Output != "json" {
 		fmt.Fprintf(w, "%s: %s\n\n", front.URL(), o.Load)
 	}
-	r, err := loader.Run(ctx, o.Load, loader.Predictions(front), texts)
+	r, err := load.Run(ctx, o.Load, load.Predictions(front), texts)
 	if err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -178,9 +174,9 @@ func (o *benchOptions) read(stdin io.Reader) ([]string, error) {
 		err = errors.New("there is no text")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--texts %s: %w", o.Texts, err)
+		err = fmt.Errorf("--texts %s: %w", o.Texts, err)
 	}
-	return texts, nil
+	return texts, err
 }
 
 // knock sends one request, to find out before the run whether there is a front that lets us
