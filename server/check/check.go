@@ -126,7 +126,7 @@ type Observation struct {
 	// Encoding is the encoding between stages that is configured here, unless float32.
 	Encoding string    `json:"encoding,omitempty"`
 	Numbers  int       `json:"numbers"` // of the self-test
-	Mean     float64   `json:"mean"`    // as reckoned here
+	Mean     float64   `json:"mean"`    // as computed here
 	Replicas []Replica `json:"replicas"`
 	Links    []Link    `json:"links"`
 	Paths    []Path    `json:"paths"`

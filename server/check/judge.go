@@ -30,7 +30,7 @@ const (
 	kindPath      = "self-test"
 )
 
-// tolerance is how far a mean may be from the one reckoned here, as a share of it:
+// tolerance is how far a mean may be from the one computed here, as a share of it:
 // stages add up in another order.
 const tolerance = 1e-5
 
@@ -150,7 +150,7 @@ func (j judge) state(p *Replica) State {
 	return OK
 }
 
-// right reports whether a mean is the one reckoned here.
+// right reports whether a mean is the one computed here.
 func (j judge) right(r Result) bool {
 	return r.Error == "" && math.Abs(r.Mean-j.r.Mean) <= tolerance*math.Abs(j.r.Mean)
 }
