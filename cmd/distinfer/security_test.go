@@ -166,7 +166,7 @@ func TestMutualTLSFromTheCommandToTheAnswer(t *testing.T) {
 	refused("a front without TLS", "error reading server preface", "it ends connections without TLS: give certificates", []string{first, second})
 	refused("a front of another authority", "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority", "make the folders of all machines with one `distinfer certs`", []string{first, second}, "--tls", filepath.Join(dir, "others", "127.0.0.1"))
 	_, open := stage(t, bundle, 0)
-	refused("a stage without TLS", "transport: authentication handshake failed: tls: first record does not look like a TLS handshake", "it has no TLS: start it with --tls", []string{open, second}, "--tls", one)
+	refused("a stage without TLS", "transport: authentication handshake failed: tls: first record does not look like a TLS handshake", "it has no TLS: start it with certificates", []string{open, second}, "--tls", one)
 	_, misnamed := stage(t, bundle, 0, "--tls", filepath.Join(dir, "certs", "stage-7.example.org"))
 	refused("a stage of another name", "transport: authentication handshake failed: tls: failed to verify certificate: x509: cannot validate certificate for 127.0.0.1", "make its certificate for the address that it is called by", []string{misnamed, second}, "--tls", one)
 
