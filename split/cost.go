@@ -6,7 +6,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// The machine that costs are reckoned for: a few cores, and an ordinary
+// The machine that costs are estimated for: a few cores, and an ordinary
 // network. Costs are whole picoseconds, so that the same model gives the same
 // plan on every architecture.
 const (

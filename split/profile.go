@@ -34,8 +34,8 @@ type profiler struct {
 // several are measured together.
 const maxProfiled = 256
 
-// measure replaces the reckoned costs of cuts by measured ones. Between two places
-// that were measured they are in proportion to what was reckoned.
+// measure replaces the estimated costs of cuts by measured ones. Between two places
+// that were measured they are in proportion to the estimate.
 func (p *planner) measure(ctx context.Context, e engine.Engine, data *onnxfile.DataFolder, reference tensor.Sizes, cuts []cut) ([]cut, error) {
 	l := p.layout(cuts, false)
 	borders, err := l.divide(min(l.parts(), maxProfiled), 0)

@@ -41,7 +41,7 @@ type Options struct {
 	Layers bool
 	// Machines asks for what is best on these machines.
 	Machines []plan.Machine
-	// Profile measures what layers cost on this machine, instead of reckoning it.
+	// Profile measures what layers cost on this machine, instead of estimating it.
 	Profile bool
 	// MaxStageBytes bounds the weights of a stage as they are stored, in bytes,
 	// unless it is 0. With More, there are more than Stages when it needs them.
@@ -60,7 +60,7 @@ type Options struct {
 	// without Verify; nil leaves that out, so that none will be.
 	Texts  rows.Open
 	DryRun bool // plan only, write nothing
-	// Dims are sizes of named dimensions at which costs are reckoned, instead of
+	// Dims are sizes of named dimensions at which costs are estimated, instead of
 	// 1 for a batch and 128 for others.
 	Dims map[string]int64
 }

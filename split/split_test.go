@@ -480,7 +480,7 @@ func TestAModelWithFewPositionsAndComputedShapesIsSplit(t *testing.T) {
 	for n := 1; n <= 2; n++ {
 		report, b := split(t, e, path, n)
 		if report.Verification.Runs == 0 || b.Reference["sequence"] != 8 {
-			t.Errorf("%d stages: %+v, reckoned at %v", n, report.Verification, b.Reference)
+			t.Errorf("%d stages: %+v, estimated at %v", n, report.Verification, b.Reference)
 		}
 		if got := b.Outputs[0].String(); got != "y float16[batch,sequence,3]" {
 			t.Errorf("the output is %s", got)

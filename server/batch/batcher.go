@@ -30,7 +30,7 @@ type Config struct {
 	MaxTexts int
 
 	// MaxWait is how long a text may have to wait for its turn; a call for which it is
-	// longer is refused. It is reckoned by what is waiting and how fast that goes. 0 is
+	// longer is refused. It is estimated from the queue and its speed. 0 is
 	// 2 s, or as long as 4 batches take where that is longer.
 	MaxWait time.Duration
 

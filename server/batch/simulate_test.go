@@ -56,7 +56,7 @@ type shop struct {
 	choose     func(q *queue, free int) []*item
 }
 
-// A till is what a shop reckons.
+// A till is what a shop counts.
 type till struct {
 	rate    float64 // texts in the time of a thousand positions on one processor
 	batch   float64 // texts in a batch
@@ -165,7 +165,7 @@ func TestTheBestBatchFirstIsNotBetter(t *testing.T) {
 }
 
 // What is chosen has to be better than what is usual, on real lengths, and nobody may
-// pay for it with a wait without end. All is reckoned, so it is the same everywhere.
+// pay for it with a wait without end. All is computed, so it is the same everywhere.
 func TestChoosingByLengthAndCostBeatsOtherBatches(t *testing.T) {
 	t.Parallel()
 	real := lengths(t)

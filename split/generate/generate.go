@@ -231,7 +231,7 @@ type Trial struct {
 
 // Trials are the sizes that inputs are generated at: single items, odd ones, and
 // the sizes in between; large ones, as some models take only those, such as of
-// images; those that the costs were reckoned at; and none at all.
+// images; those that the costs were estimated at; and none at all.
 func (g *Generator) Trials() []Trial {
 	names, leading := graph.DimNames(g.inputs)
 	var list []Trial

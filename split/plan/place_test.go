@@ -174,7 +174,7 @@ func TestPlaceAndCompareAreAsGoodAsTryingEverything(t *testing.T) {
 	}
 }
 
-// checkReplicas reckons the option of replicas anew.
+// checkReplicas computes the option of replicas anew.
 func checkReplicas(t *testing.T, w Work, machines []Machine, o Option) {
 	t.Helper()
 	n, throughput, slowest := 0, 0.0, int64(0)

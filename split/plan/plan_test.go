@@ -58,7 +58,7 @@ func randomMachines(r *rand.Rand, n int, w Work) []Machine {
 	return machines
 }
 
-// What follows reckons anew and tries everything; it shares no code with the
+// What follows computes anew and tries everything; it shares no code with the
 // package.
 
 func weights(w Work, from, to int) int64 {

@@ -59,7 +59,7 @@ type Stage struct {
 // never is the price of what is not possible.
 const never = math.MaxInt64
 
-// checked refuses numbers that cannot be reckoned with; those it lets through can
+// checked refuses numbers that are out of range; the others can
 // be added up. A chain without layers comes back with one in every segment.
 func (w Work) checked() (*Work, error) {
 	if len(w.Cross) != len(w.Segments)+1 {
@@ -69,7 +69,7 @@ func (w Work) checked() (*Work, error) {
 	var time, weights, cross int64
 	for i, s := range w.Segments {
 		if s.Time < 0 || s.Time > most-time || s.Layers < 0 {
-			return nil, fmt.Errorf("segment %d: %d ps and %d layers cannot be reckoned with", i, s.Time, s.Layers)
+			return nil, fmt.Errorf("segment %d: %d ps and %d layers are out of range", i, s.Time, s.Layers)
 		}
 		time += s.Time
 		for _, id := range s.Weights {
@@ -80,13 +80,13 @@ func (w Work) checked() (*Work, error) {
 	}
 	for id, bytes := range w.WeightBytes {
 		if bytes < 0 || bytes > most-weights {
-			return nil, fmt.Errorf("weight %d: %d bytes cannot be reckoned with", id, bytes)
+			return nil, fmt.Errorf("weight %d: %d bytes are out of range", id, bytes)
 		}
 		weights += bytes
 	}
 	for i, bytes := range w.Cross {
 		if bytes < 0 || bytes > most/(2*picosecondsPerLinkByte)-cross {
-			return nil, fmt.Errorf("border %d: %d bytes cannot be reckoned with", i, bytes)
+			return nil, fmt.Errorf("border %d: %d bytes are out of range", i, bytes)
 		}
 		cross += bytes
 	}

@@ -77,7 +77,7 @@ func smallExternal(g *graph.Graph, from *onnxfile.DataFolder) (map[string][]byte
 	return small, nil
 }
 
-// ReferenceBatch and referenceOthers are the sizes at which costs are reckoned,
+// ReferenceBatch and referenceOthers are the sizes at which costs are estimated,
 // unless told otherwise: one item of a batch, and of everything else (tokens, for
 // a text model) the first number that the model takes; one with few positions
 // does not take many.
@@ -85,10 +85,10 @@ const ReferenceBatch = 1
 
 func referenceOthers() []int64 { return []int64{128, 64, 32, 16, 8, 4, 2, 1, 256, 512} }
 
-// maxReference bounds the sizes that costs can be reckoned at.
+// maxReference bounds the sizes that costs can be estimated at.
 const maxReference = 1 << 20
 
-// References are the sizes to reckon costs at, in order of preference.
+// References are the sizes to estimate costs at, in order of preference.
 func References(g *graph.Graph, given map[string]int64) ([]tensor.Sizes, error) {
 	names, leading := graph.DimNames(g.Inputs)
 	for n := range given {
