@@ -14,6 +14,7 @@ import (
 
 	"github.com/distinfer/distinfer/split"
 	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/machines"
 )
 
 // cutOptions say where to cut a model.
@@ -26,7 +27,7 @@ type cutOptions struct {
 	Profile       bool
 	Dims          map[string]int64
 	RunTime       time.Duration
-	Machines      machines
+	Machines      []machines.Description
 }
 
 // defaultStages is the number of stages when no flag says where to cut.
@@ -111,7 +112,7 @@ func (o *cutOptions) apply(cmd *cobra.Command, to *split.Options) error {
 		return usageError{errors.New("--stages auto needs to know the machines; describe them under machines: in the config file, each with a name, speed, memory, bandwidth and latency")}
 	default:
 		var err error
-		if to.Machines, err = o.Machines.plan(); err != nil {
+		if to.Machines, err = machines.Plan(o.Machines); err != nil {
 			return usageError{err}
 		}
 	}

@@ -162,7 +162,7 @@ func TestOnlyCommandsNameFlags(t *testing.T) {
 	t.Parallel()
 	flag := regexp.MustCompile(`(^|[^-\w])--[a-z][a-z-]+`)
 	for _, folder := range []string{"runtime", "server", "split"} {
-		err := filepath.WalkDir(filepath.Join(orttest.Root(t), folder), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join(orttest.Root(t), folder), func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "/server/check/") {
 				return err
 			}

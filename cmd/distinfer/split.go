@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/distinfer/distinfer/server/task"
 	"github.com/distinfer/distinfer/split"
+	"github.com/distinfer/distinfer/split/report"
 )
 
 type splitOptions struct {
@@ -64,11 +66,18 @@ bytes. Nothing is left behind when anything fails.`,
 		if err := o.apply(cmd, &how); err != nil {
 			return err
 		}
-		report, err := splitModel(cmd.Context(), &o.libraryOptions, o.Threads, args[0], how)
+		found, err := splitModel(cmd.Context(), &o.libraryOptions, o.Threads, args[0], how)
 		if err != nil {
 			return err
 		}
-		return printReport(cmd.OutOrStdout(), o.Output, report, how)
+		switch out := cmd.OutOrStdout(); o.Output {
+		case "json":
+			return json.NewEncoder(out).Encode(found)
+		case "dot":
+			return found.Dot(out)
+		default:
+			return report.Split(out, found, how)
+		}
 	}
 	return cmd
 }

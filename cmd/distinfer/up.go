@@ -18,15 +18,15 @@ import (
 	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/server/node"
 	"github.com/distinfer/distinfer/split"
+	"github.com/distinfer/distinfer/split/report"
 )
 
 type upOptions struct {
 	frontOptions
 	libraryOptions
 	memoryOptions
-	Threads  int
-	Machines machines
-	Ask      string
+	Threads int
+	Ask     string
 }
 
 func (o *upOptions) AddFlags(f *pflag.FlagSet) {
@@ -103,9 +103,9 @@ func (o *upOptions) split(cmd *cobra.Command, cut *cutOptions, model string) (re
 		return nil, err
 	}
 	how.Out, how.Verify, how.Memory = filepath.Join(temp, "stages"), true, host.Here.AvailableMemory()
-	report, err := splitModel(cmd.Context(), &o.libraryOptions, cut.Threads, model, how)
+	found, err := splitModel(cmd.Context(), &o.libraryOptions, cut.Threads, model, how)
 	if err == nil {
-		err = printReport(cmd.ErrOrStderr(), "text", report, how)
+		err = report.Split(cmd.ErrOrStderr(), found, how)
 	}
 	if err != nil {
 		remove()

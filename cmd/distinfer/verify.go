@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +15,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/server/task"
+	"github.com/distinfer/distinfer/split/report"
 	"github.com/distinfer/distinfer/split/verify"
 )
 
@@ -167,26 +166,8 @@ func printVerified(w io.Writer, format string, b *bundle.Bundle, v *verify.Resul
 			Encodings    *verify.EncodingReport `json:"encodings,omitempty"`
 		}{b.Dir, b.ID, v, encodings})
 	}
-	fmt.Fprintf(w, "%s: %s in %s (bundle %s); every file is the one the manifest speaks of\n", b.Dir, b.Model.Name, stages(len(b.Stages)), b.ID.Short())
-	if len(v.Extra) > 0 {
-		fmt.Fprintf(w, "not part of the bundle: %s\n", strings.Join(v.Extra, ", "))
+	if err := report.Verified(w, b, v); err != nil || encodings == nil {
+		return err
 	}
-	printVerification(w, v)
-	return printEncodings(w, encodings)
-}
-
-// printVerification says what was verified, and what was not.
-func printVerification(w io.Writer, v *verify.Result) {
-	differences := fmt.Sprintf("(largest difference %.1e absolute, %.1e relative)", v.MaxAbsolute, v.MaxRelative)
-	switch {
-	case v.Against == verify.AgainstWhole:
-		fmt.Fprintf(w, "verified: chain equals whole on %d inputs %s\n", v.Runs, differences)
-	case v.Against == verify.AgainstExpected:
-		fmt.Fprintf(w, "verified: the stages give the expected outputs, on %d inputs in all %s\n", v.Runs, differences)
-	case v.StagesRun > 0:
-		fmt.Fprintf(w, "verified: %s, loaded and run, with the declared types and shapes\n", stages(v.StagesRun))
-	}
-	for _, sentence := range v.Unverified {
-		fmt.Fprintf(w, "not verified: %s\n", sentence)
-	}
+	return report.Encodings(w, encodings)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
@@ -71,25 +70,4 @@ func labeler(t front.Texts) verify.Labeler {
 		}
 		return labels, err
 	}
-}
-
-// printEncodings writes the report for people; there may be none.
-func printEncodings(w io.Writer, r *verify.EncodingReport) error {
-	if r == nil {
-		return nil
-	}
-	fmt.Fprintf(w, "\nwith each encoding between the stages (--activation-dtype), on %d texts:\n\n", r.Texts)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "encoding\tlabels that flip\ta score moves\tin the mean")
-	for rank := range r.Encodings[0].BytesPerText {
-		fmt.Fprintf(t, "\tbehind stage %d", rank)
-	}
-	for _, e := range r.Encodings {
-		fmt.Fprintf(t, "\n%s\t%d (%.2f %%)\tup to %.6f\t%.6f", e.Encoding, e.Flips, 100*float64(e.Flips)/float64(r.Texts), e.LargestMove, e.MeanMove)
-		for i, n := range e.BytesPerText {
-			fmt.Fprintf(t, "\t%s a text (%.0f %%)", size(int64(n)), 100*n/max(r.Encodings[0].BytesPerText[i], 1))
-		}
-	}
-	fmt.Fprintln(t)
-	return t.Flush()
 }

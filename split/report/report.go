@@ -1,7 +1,7 @@
-package main
+// Package report writes for people what splitting and verifying a model found.
+package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -12,13 +12,8 @@ import (
 	"github.com/distinfer/distinfer/split"
 )
 
-func printReport(w io.Writer, format string, r *split.Report, o split.Options) error {
-	switch format {
-	case "json":
-		return json.NewEncoder(w).Encode(r)
-	case "dot":
-		return r.Dot(w)
-	}
+// Split writes what splitting a model with the options gave.
+func Split(w io.Writer, r *split.Report, o split.Options) error {
 	if err := printAlternatives(w, r.Alternatives); err != nil {
 		return err
 	}
@@ -32,12 +27,12 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 		costs = "measured"
 	}
 	fmt.Fprintf(w, "%s (%s, opset %s) %s %s, %s at %s\n\n",
-		m.Model.Name, size(m.Model.Bytes), opsets(m.Model.Opsets), verb, stages(len(m.Stages)), costs, sizes(m))
+		m.Model.Name, Bytes(m.Model.Bytes), opsets(m.Model.Opsets), verb, stages(len(m.Stages)), costs, sizes(m))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "stage\tnodes\tparameters\tweights\tin\tout\tcost\t")
 	for rank, st := range m.Stages {
-		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\t%s\t%.1f%%\t\n", rank, st.Nodes, count(st.Parameters), size(st.ParameterBytes),
-			size(st.BytesIn), size(st.BytesOut), 100*st.Cost)
+		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\t%s\t%.1f%%\t\n", rank, st.Nodes, count(st.Parameters), Bytes(st.ParameterBytes),
+			Bytes(st.BytesIn), Bytes(st.BytesOut), 100*st.Cost)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -51,9 +46,9 @@ func printReport(w io.Writer, format string, r *split.Report, o split.Options) e
 	}
 	fmt.Fprintln(w)
 	if r.Verification != nil {
-		printVerification(w, r.Verification)
+		Verification(w, r.Verification)
 	} else {
-		fmt.Fprintln(w, "not verified (--no-verify)")
+		fmt.Fprintln(w, "not verified")
 	}
 	fmt.Fprintf(w, "written to %s (bundle %s)\n", r.Out, r.Bundle.Short())
 	return nil
@@ -135,8 +130,8 @@ func sizes(m *bundle.Manifest) string {
 	return s
 }
 
-// size is a number of bytes for a person, in powers of 1000.
-func size(n int64) string {
+// Bytes is a number of bytes for a person, in powers of 1000.
+func Bytes(n int64) string {
 	switch {
 	case n < 1000:
 		return fmt.Sprintf("%d B", n)
