@@ -29,8 +29,8 @@ func (f *Front) Watch(use func() (_ front.Model, done func())) {
 		for rank, replicas := range m.Replicas() {
 			for _, r := range replicas {
 				at := []string{strconv.Itoa(rank), r.Address}
-				add(replicaHealthy.of(is(r.Condition == replica.Ready && !r.Resting), at...))
-				add(replicaEjected.of(is(r.Resting), at...))
+				add(replicaHealthy.of(is(r.Condition == replica.Ready && !r.Ejected), at...))
+				add(replicaEjected.of(is(r.Ejected), at...))
 				add(replicaCalls.of(float64(r.Calls), at...))
 			}
 		}

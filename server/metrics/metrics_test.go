@@ -70,7 +70,7 @@ func aFront(t *testing.T) map[string]*dto.MetricFamily {
 			Bundle: held,
 			Texts:  &front.Texts{Batcher: batcher(t)},
 			Replicas: func() [][]replica.Status {
-				return [][]replica.Status{{{Address: "a:1", Condition: replica.Ready, Calls: 3}}, {{Address: "b:1", Condition: replica.Ready, Resting: true}, {Address: "c:1"}}}
+				return [][]replica.Status{{{Address: "a:1", Condition: replica.Ready, Calls: 3}}, {{Address: "b:1", Condition: replica.Ready, Ejected: true}, {Address: "c:1"}}}
 			},
 		}, func() {}
 	})

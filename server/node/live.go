@@ -44,7 +44,7 @@ func (f *Front) snapshot() page.Snapshot {
 			Cost: part.Cost, BytesOut: part.BytesOut,
 		}
 		for _, r := range replicas {
-			one := page.Replica{Address: r.Address, Condition: r.Condition.String(), Ejected: r.Resting, Calls: r.Calls}
+			one := page.Replica{Address: r.Address, Condition: r.Condition.String(), Ejected: r.Ejected, Calls: r.Calls}
 			if r.Err != nil {
 				one.Error = r.Err.Error()
 			}

@@ -2,7 +2,7 @@
 // are left alone and for how long, and whether a call that failed may be made
 // again.
 //
-// It is a state machine without I/O: it is told what happened and when, and knows
+// It is a state machine without I/O: it receives what happened and when, and knows
 // no connection, clock or goroutine. The caller makes sure that one thing happens
 // at a time.
 package replica
@@ -23,33 +23,33 @@ type Policy struct {
 	Retry, MaxRetry time.Duration
 
 	// A replica that can be used but should not be, since it is slow or cannot
-	// reach the stage behind it, rests for Rest, the next time for twice that, and
-	// so on up to MaxRest. It is still used when no other can be.
-	Rest, MaxRest time.Duration
+	// reach the stage behind it, is ejected for Cooldown, the next time for twice that, and
+	// so on up to MaxCooldown. It is still used when no other can be.
+	Cooldown, MaxCooldown time.Duration
 
 	// A replica that was well for Proven is trusted as at first: the next time it
-	// is tried again after Retry, or rests for Rest.
+	// is tried again after Retry, or is ejected for Cooldown.
 	Proven time.Duration
 
 	// A replica is slow when its calls take SlowFactor times as long as those of
 	// the median of the others, and longer than SlowFloor. Each must have made
-	// SlowCalls calls since it last rested.
+	// SlowCalls calls since its last ejection.
 	SlowFactor float64
 	SlowFloor  time.Duration
 	SlowCalls  int
 
-	// Replays calls may be made again at once; every call that succeeds allows for
-	// ReplayShare of another.
-	Replays, ReplayShare float64
+	// Retries is how many calls may be retried at once; every call that succeeds allows for
+	// RetryShare of another.
+	Retries, RetryShare float64
 }
 
 // DefaultPolicy is a policy for replicas on one local network.
 var DefaultPolicy = Policy{
 	Retry: 50 * time.Millisecond, MaxRetry: time.Second,
-	Rest: time.Second, MaxRest: 30 * time.Second,
+	Cooldown: time.Second, MaxCooldown: 30 * time.Second,
 	Proven:     10 * time.Second,
 	SlowFactor: 4, SlowFloor: 20 * time.Millisecond, SlowCalls: 16,
-	Replays: 256, ReplayShare: 0.2,
+	Retries: 256, RetryShare: 0.2,
 }
 
 // A Condition says whether a replica can be used.
@@ -57,7 +57,7 @@ type Condition int
 
 // The conditions.
 const (
-	Unknown Condition = iota // it was not heard of yet
+	Unknown Condition = iota // it was not observed yet
 	Ready                    // it answers, and serves what it should
 	Down                     // it cannot be reached, or does not answer
 	Wrong                    // it answers, but serves something else
@@ -73,7 +73,7 @@ type Set struct {
 	policy   Policy
 	replicas []*replica
 	turn     int // of the replica that is asked next, of equals
-	replays  float64
+	retries  float64
 	alone    string // the address of the replica that a suspect has to itself
 }
 
@@ -82,11 +82,11 @@ type replica struct {
 	condition Condition
 	why       error     // it is not Ready
 	since     time.Time // it is in this condition
-	calls     int       // under way
+	calls     int       // in flight
 
-	retry growth // of the time until it is tried again
-	rest  growth
-	until time.Time // when its rest ends
+	retry     growth // of the time until it is tried again
+	ejections growth
+	until     time.Time // when its cooldown ends
 
 	// The mean time of a call, over the last ones made.
 	mean  time.Duration
@@ -106,7 +106,7 @@ func (g *growth) next(first, longest time.Duration) time.Duration {
 }
 
 // New makes a set without replicas.
-func New(p Policy) *Set { return &Set{policy: p, replays: p.Replays} }
+func New(p Policy) *Set { return &Set{policy: p, retries: p.Retries} }
 
 // Keep makes the set hold the replicas at the given addresses, and says which are
 // new to it and which it held and no longer does.
@@ -185,8 +185,8 @@ func (s *Set) Lost(now time.Time, address string, c Condition, why error) (news 
 	return true
 }
 
-// Rest has a replica rest, and reports whether there is another to use meanwhile.
-func (s *Set) Rest(now time.Time, address string) bool {
+// Eject leaves out a replica for its cooldown, and reports whether there is another to use.
+func (s *Set) Eject(now time.Time, address string) bool {
 	r := s.find(address)
 	if r == nil || r.condition != Ready {
 		return false
@@ -195,9 +195,9 @@ func (s *Set) Rest(now time.Time, address string) bool {
 		return false
 	}
 	if now.Sub(r.until) > s.policy.Proven {
-		r.rest.times = 0
+		r.ejections.times = 0
 	}
-	r.until = now.Add(r.rest.next(s.policy.Rest, s.policy.MaxRest))
+	r.until = now.Add(r.ejections.next(s.policy.Cooldown, s.policy.MaxCooldown))
 	r.mean, r.count = 0, 0
 	return true
 }
@@ -205,7 +205,7 @@ func (s *Set) Rest(now time.Time, address string) bool {
 func (r *replica) usable(now time.Time) bool { return r.condition == Ready && !r.until.After(now) }
 
 // Pick chooses the replica that a call goes to: of those that can be used the one
-// with the fewest calls under way, and of equals each in turn. skip leaves out
+// with the fewest calls in flight, and of equals each in turn. skip leaves out
 // some, and so does a suspect that has one to itself: those with it when it dies would be
 // suspects too. Every Pick must be followed by a Done.
 func (s *Set) Pick(now time.Time, skip func(address string) bool) (address string, ok bool) {
@@ -256,7 +256,7 @@ func (s *Set) Held() bool { return s.alone != "" }
 func (s *Set) Done(now time.Time, address string, took time.Duration) {
 	r := s.find(address)
 	if took >= 0 {
-		s.replays = min(s.policy.Replays, s.replays+s.policy.ReplayShare)
+		s.retries = min(s.policy.Retries, s.retries+s.policy.RetryShare)
 	}
 	if r == nil { // it left meanwhile
 		return
@@ -268,7 +268,7 @@ func (s *Set) Done(now time.Time, address string, took time.Duration) {
 	r.count++
 	r.mean += (took - r.mean) / time.Duration(min(r.count, s.policy.SlowCalls))
 	if s.slow(r) {
-		s.Rest(now, address)
+		s.Eject(now, address)
 	}
 }
 
@@ -290,12 +290,12 @@ func (s *Set) slow(r *replica) bool {
 	return float64(r.mean) > s.policy.SlowFactor*float64(others[(len(others)-1)/2])
 }
 
-// Replay reports whether a call that failed may be made again, and counts it.
-func (s *Set) Replay() bool {
-	if s.replays < 1 {
+// TakeRetry reports whether a call that failed may be retried, and counts it.
+func (s *Set) TakeRetry() bool {
+	if s.retries < 1 {
 		return false
 	}
-	s.replays--
+	s.retries--
 	return true
 }
 
@@ -303,8 +303,8 @@ func (s *Set) Replay() bool {
 type Status struct {
 	Address   string
 	Condition Condition
-	Resting   bool  // it is left alone for now
-	Calls     int   // under way
+	Ejected   bool  // it is in its cooldown
+	Calls     int   // in flight
 	Err       error // why it is not Ready
 }
 
@@ -342,7 +342,7 @@ func (s *Set) Err() error {
 	}
 	var reasons []string
 	for _, r := range s.replicas {
-		why := errors.New("it was not heard of yet")
+		why := errors.New("it has not answered yet")
 		if r.why != nil {
 			why = r.why
 		}

@@ -14,9 +14,9 @@ import (
 
 var policy = replica.Policy{
 	Retry: 50 * time.Millisecond, MaxRetry: time.Second,
-	Rest: time.Second, MaxRest: 30 * time.Second, Proven: 10 * time.Second,
+	Cooldown: time.Second, MaxCooldown: 30 * time.Second, Proven: 10 * time.Second,
 	SlowFactor: 4, SlowFloor: 20 * time.Millisecond, SlowCalls: 4,
-	Replays: 3, ReplayShare: 0.5,
+	Retries: 3, RetryShare: 0.5,
 }
 
 var (
@@ -234,7 +234,7 @@ func calls(t *testing.T, s *replica.Set, now time.Time, n int, times map[string]
 
 func resting(s *replica.Set, now time.Time) (names []string) {
 	for _, r := range s.Status(now) {
-		if r.Resting {
+		if r.Ejected {
 			names = append(names, r.Address)
 		}
 	}
@@ -299,10 +299,10 @@ func TestWhatIsNotSlow(t *testing.T) {
 func TestTheLastOneDoesNotRest(t *testing.T) {
 	t.Parallel()
 	s := set("a", "b")
-	if !s.Rest(start, "a") {
+	if !s.Eject(start, "a") {
 		t.Error("a does not rest, although there is b")
 	}
-	if s.Rest(start, "b") {
+	if s.Eject(start, "b") {
 		t.Error("b rests, and a does")
 	}
 	s.Fail(start, "b", replica.Down, errBoom)
@@ -311,11 +311,11 @@ func TestTheLastOneDoesNotRest(t *testing.T) {
 	}
 }
 
-func TestReplaysAreAShareOfWhatSucceeds(t *testing.T) {
+func TestRetriesAreAShareOfWhatSucceeds(t *testing.T) {
 	t.Parallel()
 	s := set("a")
 	allowed := func() (n int) {
-		for s.Replay() {
+		for s.TakeRetry() {
 			n++
 		}
 		return n
@@ -349,7 +349,7 @@ func TestReplicasComeAndGo(t *testing.T) {
 	s.Done(start, "a", time.Millisecond) // its call ends later
 	s.Ready(start, "a")
 	s.Fail(start, "a", replica.Down, errBoom)
-	if s.Rest(start, "a") {
+	if s.Eject(start, "a") {
 		t.Error("one that is gone rests")
 	}
 	for range 3 {
@@ -385,7 +385,7 @@ func TestRandomHistories(t *testing.T) {
 					t.Fatalf("seed %d: try again in %v", seed, d)
 				}
 			case 2:
-				s.Rest(now, name)
+				s.Eject(now, name)
 			case 3:
 				if under[name] > 0 {
 					under[name]--
@@ -406,7 +406,7 @@ func TestRandomHistories(t *testing.T) {
 					if o.Condition != replica.Ready {
 						continue
 					}
-					if before[at].Condition != replica.Ready || before[at].Resting && !o.Resting || before[at].Resting == o.Resting && o.Calls < before[at].Calls {
+					if before[at].Condition != replica.Ready || before[at].Ejected && !o.Ejected || before[at].Ejected == o.Ejected && o.Calls < before[at].Calls {
 						t.Fatalf("seed %d: %s is picked of %v", seed, a, before)
 					}
 				}

@@ -352,7 +352,7 @@ func (c *Client) run(ctx context.Context, route [][]string, inFlight int, in ten
 			return nil, fmt.Errorf("%w (not tried again: its connection broke each time)", err)
 		}
 		c.mu.Lock()
-		may := c.set.Replay()
+		may := c.set.TakeRetry()
 		c.mu.Unlock()
 		if !may {
 			return nil, fmt.Errorf("%w (not tried again: too many calls fail)", err)

@@ -445,7 +445,7 @@ func TestReplaysAreThrottled(t *testing.T) {
 	p := pipelineOver(t, options(), b.addresses[0])
 	ready(t, p, 1)
 	p.stages[0].mu.Lock()
-	for p.stages[0].set.Replay() {
+	for p.stages[0].set.TakeRetry() {
 	}
 	p.stages[0].mu.Unlock()
 	go func() {

@@ -178,13 +178,13 @@ func (c *Client) identify(peer string, d *stagepb.DescribeResponse) error {
 }
 
 // well notes that the replica answers. One that cannot reach the stage behind it
-// is ejected, when another can be used, and the calls that wait there are retried.
+// is ejected when another can be used, and the calls that wait there are retried.
 func (l *link) well(starved bool) {
 	c := l.client
 	now := time.Now()
 	c.mu.Lock()
 	news := c.set.Ready(now, l.address)
-	ejected := starved && c.set.Rest(now, l.address)
+	ejected := starved && c.set.Eject(now, l.address)
 	if news {
 		c.news()
 	}

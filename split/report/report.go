@@ -26,7 +26,7 @@ func Split(w io.Writer, r *split.Report, o split.Options) error {
 	if o.Profile {
 		costs = "measured"
 	}
-	fmt.Fprintf(w, "%s (%s, opset %s) %s %s, %s at %s\n\n",
+	fmt.Fprintf(w, "%s (%s, opset %s) %s %s, %s for %s\n\n",
 		m.Model.Name, Bytes(m.Model.Bytes), opsets(m.Model.Opsets), verb, stages(len(m.Stages)), costs, sizes(m))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "stage\tnodes\tparameters\tweights\tin\tout\tcost\t")
