@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // A benchReport is what `bench -o json` prints.
@@ -161,7 +163,7 @@ func TestAnInterruptedBenchPrintsWhatThereIs(t *testing.T) {
 	s := start(t, t.TempDir(), "bench", url, "--concurrency", "1", "--warmup", "0s", "--duration", "1h", "--timeout", "1h")
 	select {
 	case <-stalled:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("it asked no 11 questions")
 	}
 	if code := s.stop(t, syscall.SIGINT); code != 0 {

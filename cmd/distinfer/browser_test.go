@@ -21,6 +21,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // A tab is a tab of a browser that shows the page of a front. What the page complains
@@ -37,7 +38,7 @@ type tab struct {
 // openBrowser starts a browser without a window, for as long as the test lasts.
 func openBrowser(t *testing.T) context.Context {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WSURLReadTimeout(patience))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WSURLReadTimeout(testkit.Patience))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // it has none for root
 	}
@@ -109,7 +110,7 @@ func (b *tab) listen(event any) {
 // forgive takes complaints back that have to come. The browser may tell of them later than the page.
 func (b *tab) forgive(part string) {
 	b.t.Helper()
-	eventually(b.t, fmt.Sprintf("the browser said %q", part), func() bool {
+	testkit.Eventually(b.t, fmt.Sprintf("the browser said %q", part), func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		all := len(b.complaints)
@@ -120,7 +121,7 @@ func (b *tab) forgive(part string) {
 
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, testkit.Patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		b.t.Fatal(err)
@@ -156,7 +157,7 @@ func (b *tab) until(expression string) {
 		}
 		return false;
 	})()`, expression)
-	eventually(b.t, expression, func() bool {
+	testkit.Eventually(b.t, expression, func() bool {
 		v, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](patient, chromedp.EvalAwaitPromise))
 		return err == nil && v // the page may be about to load
 	})
@@ -259,7 +260,7 @@ func (b *tab) shoot(name string) {
 func (b *tab) download(id string) string {
 	b.t.Helper()
 	dir := b.t.TempDir()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, testkit.Patience)
 	defer cancel()
 	progress := chromedp.BrowserEvents(ctx, browser.DownloadProgress)
 	events := true

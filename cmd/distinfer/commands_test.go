@@ -18,6 +18,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/client"
 )
 
@@ -50,7 +51,7 @@ func TestUpServesAModelRestartsADeadStageAndLeavesNothingBehind(t *testing.T) {
 		}
 	}
 	s.entry(t, "started again", 2)
-	eventually(t, "the front answers again", func() bool { status, _ := fetch(t, "GET", url+"/?text=good", ""); return status == 200 })
+	testkit.Eventually(t, "the front answers again", func() bool { status, _ := fetch(t, "GET", url+"/?text=good", ""); return status == 200 })
 	after := children(t, cmd.Process.Pid)
 	if len(after) != 2 || after[0] == before[0] || after[1] == before[1] {
 		t.Errorf("child processes %v, before %v", after, before)
@@ -79,7 +80,7 @@ func TestStagesEndWithAnUpThatIsKilled(t *testing.T) {
 	}
 	s.stop(t, syscall.SIGKILL)
 	for _, pid := range pids {
-		eventually(t, "the stage ends", func() bool { return !runs(pid) })
+		testkit.Eventually(t, "the stage ends", func() bool { return !runs(pid) })
 	}
 }
 
@@ -239,7 +240,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenFileThenDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := start(t, dir, "front", "--port", "0").entry(t, "front listening", 1)["url"].(string)
-	eventually(t, "the front answers", func() bool { status, _ := fetch(t, "GET", url+"/?text=good", ""); return status == 200 })
+	testkit.Eventually(t, "the front answers", func() bool { status, _ := fetch(t, "GET", url+"/?text=good", ""); return status == 200 })
 }
 
 func TestAStageListensWhereTheConfigFileHasItsRank(t *testing.T) {

@@ -27,6 +27,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/oip/oippb"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
@@ -296,7 +297,7 @@ func (s *serving) post(t *testing.T, path, kind string, body, answer any, bad st
 
 func (s *serving) send(t *testing.T, method, path, kind string, body []byte, answer any, bad string) bool {
 	t.Helper()
-	ctx, end := context.WithTimeout(t.Context(), patience)
+	ctx, end := context.WithTimeout(t.Context(), testkit.Patience)
 	defer end()
 	r, err := http.NewRequestWithContext(ctx, method, s.url+path, bytes.NewReader(body))
 	if err != nil {
@@ -491,7 +492,7 @@ func (s *serving) inferTensors(t *testing.T, output string, shape, ids, mask, ty
 	if s.post(t, "/v2/models/fragile/infer", "application/json", map[string]any{"inputs": inputs, "outputs": []any{map[string]any{"name": output}}}, &answer, bad) {
 		check(answer.Outputs[0].Data)
 	}
-	ctx, end := context.WithTimeout(t.Context(), patience)
+	ctx, end := context.WithTimeout(t.Context(), testkit.Patience)
 	defer end()
 	out := &oippb.ModelInferResponse{}
 	err := s.conn.Invoke(ctx, openInferenceService+"ModelInfer", message, out)
@@ -864,7 +865,7 @@ func TestTensorsThatARealModelCannotComputeAreRefused(t *testing.T) {
 		tensor := func(name string, values []int64) *oippb.ModelInferRequest_InferInputTensor {
 			return &oippb.ModelInferRequest_InferInputTensor{Name: name, Datatype: "INT64", Shape: []int64{int64(c.rows), int64(c.length)}, Contents: &oippb.InferTensorContents{Int64Contents: values}}
 		}
-		ctx, end := context.WithTimeout(t.Context(), patience)
+		ctx, end := context.WithTimeout(t.Context(), testkit.Patience)
 		err := s.conn.Invoke(ctx, openInferenceService+"ModelInfer", &oippb.ModelInferRequest{ModelName: s.name, Inputs: []*oippb.ModelInferRequest_InferInputTensor{tensor("input_ids", ids), tensor("attention_mask", mask)}}, &oippb.ModelInferResponse{})
 		end()
 		if status.Code(err) != codes.InvalidArgument || !said(status.Convert(err).Message(), c.says) {

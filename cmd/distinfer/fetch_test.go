@@ -18,6 +18,7 @@ import (
 
 	bundlefile "github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/transfer/transfertest"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
@@ -168,7 +169,7 @@ func TestAFetchThatWasKilledGoesOnWhereItWas(t *testing.T) {
 	w, hurry := slowly(t, address)
 	machine := empty(t)
 	killed := start(t, source, "serve-stage", "--rank", "0", "--bundle", machine, "--listen", "localhost:0", "--fetch", w.Address)
-	eventually(t, "a part has come", func() bool {
+	testkit.Eventually(t, "a part has come", func() bool {
 		info, err := os.Stat(partOf(t, source, machine))
 		return err == nil && info.Size() > 8<<20
 	})
@@ -245,7 +246,7 @@ func TestADiskThatIsFilledMeanwhileLeavesNothingHalfAndItGoesOnLater(t *testing.
 	s.entry(t, "fetching", 1)
 	// The folder as the process sees it.
 	seen := filepath.Join("/proc", fmt.Sprint(s.cmd.Process.Pid), "root")
-	eventually(t, "a part has come", func() bool {
+	testkit.Eventually(t, "a part has come", func() bool {
 		info, err := os.Stat(filepath.Join(seen, partOf(t, source, dir)))
 		return err == nil && info.Size() > 4<<20
 	})

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
@@ -31,7 +32,7 @@ func clients(t *testing.T, more []string, program string, args ...string) []byte
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("no HTTP clients: %v; run `make setup`", err)
 	}
-	limit := 3 * patience
+	limit := 3 * testkit.Patience
 	if os.Getenv("DISTINFER_OPENAPI_EXAMPLES") != "" { // it may take as long as they take
 		limit = time.Hour
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
@@ -66,7 +67,7 @@ func newForeigner(t *testing.T) *foreigner {
 
 // hurry ends the client if it hangs, until the function it returns is called.
 func (f *foreigner) hurry() (stop func() bool) {
-	return time.AfterFunc(2*patience, func() { _ = f.process.Kill() }).Stop
+	return time.AfterFunc(2*testkit.Patience, func() { _ = f.process.Kill() }).Stop
 }
 
 // A foreignCall is one line for client.py.
@@ -94,7 +95,7 @@ func (f *foreigner) send(t *testing.T, c foreignCall, request proto.Message) {
 		t.Fatal(err)
 	}
 	if c.Timeout == 0 {
-		c.Timeout = patience.Seconds()
+		c.Timeout = testkit.Patience.Seconds()
 	}
 	if err := f.say.Encode(c); err != nil {
 		t.Fatal(err)

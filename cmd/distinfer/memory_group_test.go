@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/distinfer/distinfer/bench/cluster/cgroup"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // Of requests of all shapes, from several callers at once, none ends a stage in a control
@@ -49,7 +50,7 @@ func TestNoRequestThatIsTakenEndsAStage(t *testing.T) {
 	}
 	up := startCommand(t, cmd)
 	url := up.entry(t, "front listening", 1)["url"].(string)
-	eventually(t, "the stages can be used", func() bool { code, _ := fetch(t, http.MethodGet, url+"/readyz", ""); return code == http.StatusOK })
+	testkit.Eventually(t, "the stages can be used", func() bool { code, _ := fetch(t, http.MethodGet, url+"/readyz", ""); return code == http.StatusOK })
 	before := children(t, up.cmd.Process.Pid)
 
 	_, want := fetch(t, http.MethodGet, url+"/?text=a+lovely+film", "")
@@ -160,7 +161,7 @@ func askShape(t *testing.T, url string, shape [2]int) (code int, answer string) 
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Content-Encoding", "gzip")
-	resp, err := (&http.Client{Timeout: patience}).Do(r)
+	resp, err := (&http.Client{Timeout: testkit.Patience}).Do(r)
 	if err != nil {
 		return 0, err.Error()
 	}

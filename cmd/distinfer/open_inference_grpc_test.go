@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/oip/oippb"
 )
 
@@ -45,7 +46,7 @@ func dialled(t *testing.T, address string, authorities *x509.CertPool) *grpc.Cli
 // labelOverGRPC asks for the label of a text, with more metadata.
 func labelOverGRPC(t *testing.T, c *grpc.ClientConn, model, text string, more ...string) (string, error) {
 	t.Helper()
-	ctx, end := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), more...), patience)
+	ctx, end := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), more...), testkit.Patience)
 	defer end()
 	in := &oippb.ModelInferRequest{ModelName: model, Inputs: []*oippb.ModelInferRequest_InferInputTensor{{
 		Name: "text", Datatype: "BYTES", Shape: []int64{1}, Contents: &oippb.InferTensorContents{BytesContents: [][]byte{[]byte(text)}},
@@ -158,7 +159,7 @@ func TestARequestOverGRPCIsOneTraceToo(t *testing.T) {
 		{"compute", spans.Span_SPAN_KIND_INTERNAL},
 	} {
 		var found span
-		eventually(t, "there is a span "+want.name+" under "+parent, func() bool {
+		testkit.Eventually(t, "there is a span "+want.name+" under "+parent, func() bool {
 			for _, s := range r.all() {
 				if s.GetName() == want.name && s.GetKind() == want.kind && hex.EncodeToString(s.GetParentSpanId()) == parent {
 					found = s

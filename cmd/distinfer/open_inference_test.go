@@ -13,6 +13,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // A clientTask is what a program of scripts/oip is told to ask, and what must be answered.
@@ -57,7 +58,7 @@ func (c clientTask) ask(t *testing.T, client, program string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer time.AfterFunc(2*patience, func() { _ = cmd.Process.Kill() }).Stop()
+	defer time.AfterFunc(2*testkit.Patience, func() { _ = cmd.Process.Kill() }).Stop()
 	err = cmd.Wait()
 	t.Logf("%s", output.String())
 	if err != nil {
@@ -72,7 +73,7 @@ func serveForClients(t *testing.T, model string) clientTask {
 	_, first := stage(t, dir, 0)
 	_, second := stage(t, dir, 1)
 	_, http, grpc := frontWithGRPC(t, dir, []string{first, second})
-	eventually(t, "the stages are ready", func() bool { status, _ := fetch(t, "GET", "http://"+http+"/v2/health/ready", ""); return status == 200 })
+	testkit.Eventually(t, "the stages are ready", func() bool { status, _ := fetch(t, "GET", "http://"+http+"/v2/health/ready", ""); return status == 200 })
 	w := wholeModel(t, model)
 	c := clientTask{HTTP: http, GRPC: grpc, Model: model, Inputs: map[string][][]int64{}}
 	for _, s := range dataset(t, "dev.tsv")[:8] {
@@ -123,7 +124,7 @@ func TestTritonsClientsGetTensorsOfEveryTypeBackAsTheyWere(t *testing.T) {
 	_, first := stage(t, dir, 0)
 	_, second := stage(t, dir, 1)
 	_, http, grpc := frontWithGRPC(t, dir, []string{first, second})
-	eventually(t, "the stages are ready", func() bool { status, _ := fetch(t, "GET", "http://"+http+"/v2/health/ready", ""); return status == 200 })
+	testkit.Eventually(t, "the stages are ready", func() bool { status, _ := fetch(t, "GET", "http://"+http+"/v2/health/ready", ""); return status == 200 })
 	c := clientTask{HTTP: http, GRPC: grpc, Model: "same", Parts: []string{"every_type"}}
 	for _, d := range types {
 		c.Types = append(c.Types, d.String())

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
@@ -48,7 +49,7 @@ func TestAnInputThatTrapsEndsNoProcess(t *testing.T) {
 		last, addresses = append(last, s), append(addresses, address)
 	}
 	_, url := front(t, dir, []string{first, strings.Join(addresses, "|")})
-	eventually(t, "the stages are ready", func() bool { status, _ := fetch(t, "GET", url+"/readyz", ""); return status == 200 })
+	testkit.Eventually(t, "the stages are ready", func() bool { status, _ := fetch(t, "GET", url+"/readyz", ""); return status == 200 })
 	divide := func(a, b int64) (int, string) {
 		return fetch(t, "POST", url+"/v2/models/quotient/infer", fmt.Sprintf(
 			`{"inputs":[{"name":"a","datatype":"INT64","shape":[1],"data":[%d]},{"name":"b","datatype":"INT64","shape":[1],"data":[%d]}]}`, a, b))

@@ -20,11 +20,8 @@ import (
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
-
-// patience is how long a test waits for something that is to happen. It is far
-// more than it takes: a test that runs into it has failed.
-const patience = 90 * time.Second
 
 // binary is the program under test.
 var binary string
@@ -101,7 +98,7 @@ func finish(t *testing.T, cmd *exec.Cmd, stdin string) result {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(testkit.Patience, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	err := cmd.Wait()
 	var exit *exec.ExitError
@@ -199,7 +196,7 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *server {
 func (s *server) until(t *testing.T, what string, found func() bool) {
 	t.Helper()
 	late := false
-	timer := time.AfterFunc(patience, func() {
+	timer := time.AfterFunc(testkit.Patience, func() {
 		s.mu.Lock()
 		late = true
 		s.news.Broadcast()
@@ -246,7 +243,7 @@ func (s *server) stop(t *testing.T, signal syscall.Signal) int {
 	_ = s.cmd.Process.Signal(signal)
 	select {
 	case <-s.ended:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		_ = s.cmd.Process.Kill()
 		<-s.ended
 		t.Errorf("%v did not end when it was asked to", s.cmd.Args[1:])
@@ -272,7 +269,7 @@ func front(t *testing.T, bundle string, stages []string, args ...string) (*serve
 // fetch makes one HTTP request.
 func fetch(t *testing.T, method, url, body string) (int, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
@@ -318,17 +315,6 @@ func split(t *testing.T, model string, n int) string {
 
 func modelFile(t *testing.T, model string) string {
 	return filepath.Join(orttest.Root(t), "models", model, "model.onnx")
-}
-
-// eventually waits for a condition that no event tells of.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if condition() {
-			return
-		}
-	}
-	t.Fatalf("it never came about that %s", what)
 }
 
 // children are the processes whose parent is pid (on Linux).

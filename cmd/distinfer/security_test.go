@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/mtls/mtlstest"
 )
 
@@ -179,7 +180,7 @@ func TestMutualTLSFromTheCommandToTheAnswer(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	start(t, bundle, "serve-stage", "--bundle", bundle, "--rank", "1", "--listen", second, "--tls", two).entry(t, "stage ready", 1)
-	eventually(t, "the pipeline is whole again", func() bool { status, _ := ask(url); return status == 200 })
+	testkit.Eventually(t, "the pipeline is whole again", func() bool { status, _ := ask(url); return status == 200 })
 }
 
 // The authority is replaced under a pipeline that runs, step by step.
@@ -203,7 +204,7 @@ func TestAnAuthorityIsReplacedUnderARunningPipeline(t *testing.T) {
 		}
 		s = start(t, bundle, "serve-stage", "--bundle", bundle, "--rank", "1", "--listen", second, "--tls", two)
 		s.entry(t, "stage ready", 1)
-		eventually(t, "the pipeline is whole again", ask)
+		testkit.Eventually(t, "the pipeline is whole again", ask)
 	}
 	mtlstest.Write(t, one, "ca.pem", both)
 	mtlstest.Write(t, two, "ca.pem", both)
@@ -231,7 +232,7 @@ func trusting(t *testing.T, ca string) *http.Client {
 	roots.AppendCertsFromPEM(data)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport, Timeout: testkit.Patience}
 }
 
 func bearing(t *testing.T, client *http.Client, url, token string) (int, string) {
@@ -306,7 +307,7 @@ func TestAFrontWithHTTPSAndTokensAnswersPredictAndNobodyWithoutOne(t *testing.T)
 	}
 
 	put(t, dir, "tokens", "# ours\nanother-token-of-some-length\n")
-	eventually(t, "the token is revoked", func() bool { status, _ := bearing(t, client, url+"/?text=good", aToken); return status == 401 })
+	testkit.Eventually(t, "the token is revoked", func() bool { status, _ := bearing(t, client, url+"/?text=good", aToken); return status == 401 })
 }
 
 func TestUpHasHTTPSAndTokensInFrontOfPlainStages(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/server/client"
 )
@@ -407,7 +408,7 @@ func TestAModelWithoutTokenizerIsServedWithoutTextRoute(t *testing.T) {
 	if status, body := fetch(t, "GET", url+"/?text=good", ""); status != 404 || !strings.Contains(body, "tokenizer.json") {
 		t.Errorf("%d %q", status, body)
 	}
-	eventually(t, "the stages are ready", func() bool { status, _ := fetch(t, "GET", url+"/readyz", ""); return status == 200 })
+	testkit.Eventually(t, "the stages are ready", func() bool { status, _ := fetch(t, "GET", url+"/readyz", ""); return status == 200 })
 	if r := run(t, dir, "good\n", "predict"); r.code != 1 || !strings.Contains(r.stderr, "tokenizer.json") {
 		t.Errorf("predict: %+v", r)
 	}
@@ -430,7 +431,7 @@ func TestAStageStopsInOrderAndComesBackOnItsPort(t *testing.T) {
 		t.Errorf("without stage 1: status %d", got)
 	}
 	start(t, bundle, "serve-stage", "--bundle", bundle, "--rank", "1", "--listen", second).entry(t, "stage ready", 1)
-	eventually(t, "the front finds the stage again", func() bool { return ask() == 200 })
+	testkit.Eventually(t, "the front finds the stage again", func() bool { return ask() == 200 })
 }
 
 // underLoad asks a front of seed-rnn for labels, four at a time, until stop is
@@ -527,7 +528,7 @@ func TestAFrontFollowsAnotherBundleWithoutLosingARequest(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 	}
-	eventually(t, "some requests are answered by the other bundle", func() bool {
+	testkit.Eventually(t, "some requests are answered by the other bundle", func() bool {
 		status, _ := fetch(t, "GET", url+"/?text=good", "")
 		return status == 200
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	stageclient "github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
@@ -43,7 +44,7 @@ func slowBundle(t *testing.T) string {
 // call runs the slow model, and tells when the call has ended.
 func call(t *testing.T, dir, address string, times int64) <-chan error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	t.Cleanup(cancel)
 	return callUntil(ctx, t, dir, address, times)
 }
@@ -72,7 +73,7 @@ func busy(t *testing.T, pid int) {
 	t.Helper()
 	const ticks = 20 // hundredths of a second of processor time
 	before := processorTime(t, pid)
-	eventually(t, "the stage computes", func() bool { return processorTime(t, pid) >= before+ticks })
+	testkit.Eventually(t, "the stage computes", func() bool { return processorTime(t, pid) >= before+ticks })
 }
 
 func TestAStageAskedToStopFinishesWhatRuns(t *testing.T) {
@@ -116,7 +117,7 @@ func TestAStageComputesForNobody(t *testing.T) {
 			t.Errorf("%s: the call was answered", name)
 		}
 		cancel()
-		eventually(t, "the stage is idle", func() bool {
+		testkit.Eventually(t, "the stage is idle", func() bool {
 			before := processorTime(t, s.cmd.Process.Pid)
 			time.Sleep(500 * time.Millisecond)
 			return processorTime(t, s.cmd.Process.Pid) < before+10
@@ -128,7 +129,7 @@ func TestASecondSignalEndsAStageAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := slowBundle(t)
 	s, address := stage(t, dir, 0)
-	ctx, giveUp := context.WithTimeout(context.Background(), patience)
+	ctx, giveUp := context.WithTimeout(context.Background(), testkit.Patience)
 	defer giveUp()
 	ended := callUntil(ctx, t, dir, address, 1<<40)
 	busy(t, s.cmd.Process.Pid)
@@ -136,7 +137,7 @@ func TestASecondSignalEndsAStageAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	// It drains: it is still there after a while, and takes nothing new.
-	eventually(t, "new calls are refused", func() bool {
+	testkit.Eventually(t, "new calls are refused", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_, err := stageclient.Describe(ctx, 0, address, stageclient.Options{MaxMessage: 1 << 20})

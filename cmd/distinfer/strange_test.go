@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // named asks for a path under a host, by one request of HTTP/1.1 with further header lines.
@@ -19,7 +21,7 @@ func named(t *testing.T, address, request, host string, header ...string) (statu
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	header = append([]string{request + " HTTP/1.1", "Host: " + host, "Connection: close"}, header...)
@@ -122,7 +124,7 @@ func TestWhatListensForGRPCAnswersNoBrowser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(patience))
+		_ = c.SetDeadline(time.Now().Add(testkit.Patience))
 		fmt.Fprintf(c, "POST /inference.GRPCInferenceService/ServerMetadata HTTP/1.1\r\nHost: evil.example\r\nContent-Type: application/grpc\r\nContent-Length: 5\r\n\r\n\x00\x00\x00\x00\x00")
 		answer, _ := io.ReadAll(c)
 		if _ = c.Close(); strings.Contains(string(answer), "HTTP/1") || strings.Contains(string(answer), "distinfer") {

@@ -13,28 +13,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// freeAddresses are addresses of this machine at which nobody listens.
-func freeAddresses(t *testing.T, n int) []string {
-	t.Helper()
-	var list []string
-	for range n {
-		l, err := net.Listen("tcp", "localhost:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		list = append(list, fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port))
-	}
-	return list
-}
+	"github.com/distinfer/distinfer/runtime/testkit"
+)
 
 // A second `up` whose stages' ports are taken by the first one's must not answer through those.
 func TestASecondUpOnTakenPortsFails(t *testing.T) {
 	t.Parallel()
 	b := split(t, "seed-rnn", 2)
-	config := put(t, t.TempDir(), "stages.yaml", "stages: ["+strings.Join(freeAddresses(t, 2), ", ")+"]\n")
+	ports := testkit.FreePorts(t, 2)
+	config := put(t, t.TempDir(), "stages.yaml", fmt.Sprintf("stages: [localhost:%d, localhost:%d]\n", ports[0], ports[1]))
 	first := start(t, b, "up", "--bundle", b, "--port", "0", "--config", config)
 	url := upURL(t, first)
 	second := run(t, b, "", "up", "--bundle", b, "--port", "0", "--config", config)
@@ -99,7 +87,7 @@ func TestAnUpThatStarvesKillsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.entry(t, "started again", 1)
-	eventually(t, "it answers again", func() bool {
+	testkit.Eventually(t, "it answers again", func() bool {
 		code, _ := fetch(t, "GET", url+"/?text=good", "")
 		return code == http.StatusOK
 	})
@@ -172,7 +160,7 @@ func TestServersOutliveTheReaderOfTheirLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			at := freeAddresses(t, 1)[0]
+			at := fmt.Sprintf("localhost:%d", testkit.FreePorts(t, 1)[0])
 			cmd := command(t, b, append(args, "--listen", at, "--log-level", "debug")...)
 			r, w, err := os.Pipe()
 			if err != nil {
@@ -208,7 +196,7 @@ func TestServersOutliveTheReaderOfTheirLog(t *testing.T) {
 				return r.StatusCode == http.StatusOK
 			}
 			for range 3 {
-				eventually(t, "it answers", answers)
+				testkit.Eventually(t, "it answers", answers)
 			}
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
@@ -302,7 +290,7 @@ func TestTheFolderOfAKilledUpIsRemoved(t *testing.T) {
 	pids := children(t, killed.cmd.Process.Pid)
 	killed.stop(t, syscall.SIGKILL)
 	for _, pid := range pids {
-		eventually(t, "the stage ends", func() bool { return !runs(pid) })
+		testkit.Eventually(t, "the stage ends", func() bool { return !runs(pid) })
 	}
 	// What is not of this program stays, and so does what links elsewhere.
 	if err := os.Mkdir(filepath.Join(temp, "distinfer-up-other"), 0o700); err != nil {

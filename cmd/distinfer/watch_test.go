@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/mtls/mtlstest"
 )
 
@@ -198,7 +199,7 @@ func TestARequestIsOneTraceThroughAllProcesses(t *testing.T) {
 		{5, call, "distinfer-stage", "1", spans.Span_SPAN_KIND_SERVER},
 		{6, "compute", "distinfer-stage", "1", spans.Span_SPAN_KIND_INTERNAL},
 	}
-	eventually(t, "all spans arrive", func() bool { return len(r.all()) >= len(want) })
+	testkit.Eventually(t, "all spans arrive", func() bool { return len(r.all()) >= len(want) })
 	got := r.all()
 	found := make([]span, len(want))
 	for i, w := range want {
@@ -255,7 +256,7 @@ func TestTracesAreSentByEachProtocol(t *testing.T) {
 				t.Parallel()
 				r := newReceiver(t, protocol, ca)
 				asked(t, r)
-				eventually(t, "the request's span arrives", func() bool {
+				testkit.Eventually(t, "the request's span arrives", func() bool {
 					return slices.ContainsFunc(r.all(), func(s span) bool {
 						return s.GetName() == "GET /{$}" && hex.EncodeToString(s.GetTraceId()) == aTrace && s.process["service.name"] == "distinfer-front"
 					})
@@ -281,7 +282,7 @@ func TestTracesAreSentByEachProtocol(t *testing.T) {
 // eventuallyHas waits until a page has a line that begins so.
 func eventuallyHas(t *testing.T, url, line string) (page string) {
 	t.Helper()
-	eventually(t, url+" has "+line, func() bool {
+	testkit.Eventually(t, url+" has "+line, func() bool {
 		var code int
 		code, page = fetch(t, "GET", url, "")
 		return code == http.StatusOK && strings.Contains("\n"+page, "\n"+line)
@@ -347,7 +348,7 @@ func TestFrontAndStagesGiveMetricsAndProfiles(t *testing.T) {
 	b := split(t, "sst2-minilm", 1)
 	s, stage := stage(t, b, 0, "--admin", "localhost:0")
 	f, url := front(t, b, []string{stage}, "--admin", "localhost:0")
-	eventually(t, "the front is ready", func() bool { code, _ := fetch(t, "GET", url+"/readyz", ""); return code == http.StatusOK })
+	testkit.Eventually(t, "the front is ready", func() bool { code, _ := fetch(t, "GET", url+"/readyz", ""); return code == http.StatusOK })
 	if code, body := fetch(t, "GET", url+"/?text=good", ""); code != http.StatusOK {
 		t.Fatalf("%d %s", code, body)
 	}

@@ -24,7 +24,7 @@ func Context(t testing.TB) context.Context {
 // "it does not happen that …".
 func Eventually(t testing.TB, condition string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(Patience); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(Patience); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it does not happen that %s", condition)
 		}
@@ -47,7 +47,7 @@ func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	ports := make([]int, n)
 	for i := range ports {
-		l, err := net.Listen("tcp", "localhost:0")
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "localhost:0")
 		if err != nil {
 			t.Fatal(err)
 		}
