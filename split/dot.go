@@ -7,8 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/distinfer/distinfer/split/graph"
 	"github.com/dustin/go-humanize"
+
+	"github.com/distinfer/distinfer/split/graph"
 )
 
 // A drawing holds what a picture of a plan shows.

@@ -90,7 +90,7 @@ func (o Options) check() error {
 	case o.Stages < 0 || ways == 0:
 		return fmt.Errorf("%d stages cannot be; ask for 1 or more", o.Stages)
 	case ways > 1:
-		return errors.New("Stages, At, Layers and Machines say where to cut in different ways; give one of them")
+		return errors.New("options Stages, At, Layers and Machines say where to cut in different ways; give one of them")
 	case o.MaxStageBytes < 0:
 		return fmt.Errorf("stages of %d bytes cannot be; ask for 1 or more, or 0 for no bound", o.MaxStageBytes)
 	}
