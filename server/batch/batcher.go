@@ -1,10 +1,9 @@
-// Package batch has texts of many callers computed together. It holds those that
-// wait in one bounded queue, chooses which go together and when, and gives every
-// caller its answers.
+// Package batch computes the texts of many callers together. It keeps waiting texts in one
+// bounded queue, chooses which go together and when, and gives every caller its answers.
 //
-// A batch begins as soon as fewer are under way than keep every stage busy; so a lone
-// text never waits, and batches fill up while the stages are busy. It does not know
-// what computes them, nor who the callers are; it knows neither HTTP nor gRPC.
+// A batch begins when fewer are in flight than keep every stage busy. So a lone text never
+// waits, and batches fill up while the stages are busy. It does not know what computes the
+// batches, nor who the callers are; it knows neither HTTP nor gRPC.
 package batch
 
 import (
@@ -26,34 +25,33 @@ import (
 type Config struct {
 	Model *textmodel.Model
 
-	// MaxTexts is how many texts may wait or be computed; more are refused.
+	// MaxTexts is the most texts that wait or are computed; more are refused.
 	MaxTexts int
 
-	// MaxWait is how long a text may have to wait for its turn; a call for which it is
-	// longer is refused. It is estimated from the queue and its speed. 0 is
-	// 2 s, or as long as 4 batches take where that is longer.
+	// MaxWait is the longest estimated wait of a text for its turn; a call that would wait
+	// longer is refused. 0 is 2 s, or the time of 4 batches if that is longer.
 	MaxWait time.Duration
 
-	// Begin is how many batches are under way at once until the timings of the first
-	// ones say how many should be; for ever, when there are none.
+	// Begin is how many batches are in flight until timings say how many should be. Without
+	// timings it stays so.
 	Begin int
 
-	// Alone has every text computed by itself, also where the Model allows more.
+	// Alone computes every text by itself, even if the Model allows more.
 	Alone bool
 
 	Listener Listener
 	Log      *slog.Logger
 }
 
-// The largest batch: short texts fill it by rows, long ones by positions, which are
-// rows times the longest row. A model that fixes its rows has so many.
+// The largest batch: short texts fill it by rows, long ones by tokens, which are rows times
+// the longest row. A model with a fixed number of rows has that number.
 const (
-	maxRows      = 128
-	maxPositions = 4096
+	maxRows   = 128
+	maxTokens = 4096
 )
 
-// The longest wait where none is configured: clients are not patient for much longer,
-// but of a slow model not so few may wait that batches do not fill.
+// The longest wait if none is configured. Clients give up soon after usualWait; but a slow
+// model needs usualBatches waiting, or its batches do not fill.
 const (
 	usualWait    = 2 * time.Second
 	usualBatches = 4
@@ -69,39 +67,38 @@ type Batcher struct {
 	bad      *quarantine.List // texts
 	encoders encoders
 
-	mu       sync.Mutex
-	queue    *queue
-	cost     *cost
-	flight   *flight
-	pace     pace
-	busy     int // texts that wait or are computed
-	ended    int // batches, of all
-	watching bool
-	underWay int // batches
+	mu          sync.Mutex
+	queue       *queue
+	cost        *cost
+	concurrency *concurrency
+	pace        pace
+	busy        int // texts that wait or are computed
+	ended       int // batches, of all
+	watching    bool
+	inFlight    int // batches
 }
 
 // New makes a Batcher.
 func New(c Config) *Batcher {
-	l := limits{rows: maxRows, positions: maxPositions, sameOnly: !c.Model.Mixes()}
+	l := limits{rows: maxRows, tokens: maxTokens, sameOnly: !c.Model.Mixes()}
 	if n := c.Model.Rows(); n > 0 {
-		l.rows, l.positions, l.fixedRows = n, math.MaxInt, true
+		l.rows, l.tokens, l.fixedRows = n, math.MaxInt, true
 	}
 	if c.Alone || c.Model.Alone() {
 		l.rows = 1
 	}
 	b := &Batcher{
 		model: c.Model, maxTexts: c.MaxTexts, maxWait: c.MaxWait, listener: Tee(c.Listener), log: c.Log,
-		bad: quarantine.New(quarantine.DefaultPolicy), cost: newCost(), flight: newFlight(c.Begin), encoders: newEncoders(c.MaxTexts),
+		bad: quarantine.New(quarantine.DefaultPolicy), cost: newCost(), concurrency: newConcurrency(c.Begin), encoders: newEncoders(c.MaxTexts),
 	}
 	b.queue = newQueue(l, b.cost)
 	return b
 }
 
-// A RefusedError is a call that was not taken in, since there is too much to do: a
-// errcode.Overloaded.
+// A RefusedError refuses a call because of overload. Its code is errcode.Overloaded.
 type RefusedError struct {
 	error
-	After time.Duration // when it may be worth another try
+	After time.Duration // when a retry may succeed
 }
 
 // Unwrap gives the error below.
@@ -110,8 +107,7 @@ func (e *RefusedError) Unwrap() error { return e.error }
 // RetryAfter is After.
 func (e *RefusedError) RetryAfter() time.Duration { return e.After }
 
-// A call is a caller who waits for the answers to its texts. The Batcher's lock
-// guards it.
+// A call is a caller that waits for the answers to its texts. The Batcher's lock guards it.
 type call struct {
 	ctx     context.Context //nolint:containedctx // its lifetime is the call's
 	answers []textmodel.Answer
@@ -122,10 +118,10 @@ type call struct {
 	err     error
 	over    bool // nobody waits any more
 	done    chan struct{}
-	runs    map[*run]int // its texts in batches under way
+	runs    map[*run]int // its texts in batches in flight
 }
 
-// A run is a batch under way.
+// A run is a batch in flight.
 type run struct {
 	items  []*item
 	texts  []textmodel.Text
@@ -133,8 +129,8 @@ type run struct {
 	cancel context.CancelFunc
 }
 
-// A Timing is where the time of a call went. Of texts in several batches it tells of the
-// one that was answered last.
+// A Timing is where the time of a call went. If its texts were in several batches, it is the
+// time of the batch that ended last.
 type Timing struct {
 	Encoding time.Duration // of all texts
 	Waiting  time.Duration // from then until the batch began
@@ -143,13 +139,13 @@ type Timing struct {
 	Stages   []pipeline.Timing
 }
 
-// Answer answers every text, in order, and tells where the time went. What is wrong with
-// a single text is in its Answer. An error is about all of them: a errcode.TooLarge when they are more than
-// ever taken, a RefusedError when there is no room for them now or they could not be
-// answered before ctx ends, or why they were not computed.
+// Answer answers every text, in order, and returns where the time went. What is wrong with a
+// single text is in its Answer. An error concerns all of them: errcode.TooLarge for more than
+// MaxTexts, a RefusedError for a full queue or an answer that would come after ctx ends, or
+// the reason why they were not computed.
 //
-// When ctx ends, texts that wait give up their place, and a batch that nobody waits
-// for any more is stopped.
+// When ctx ends, its waiting texts leave the queue, and a batch that no caller waits for is
+// stopped.
 func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmodel.Answer, Timing, error) {
 	if len(texts) > b.maxTexts {
 		return nil, Timing{}, errcode.Errorf(errcode.TooLarge, "%d texts are more than the %d that can be taken at a time", len(texts), b.maxTexts)
@@ -200,7 +196,7 @@ func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmo
 	return nil, c.timing, c.err
 }
 
-// quarantined is an error for a text that ended a stage a while ago, by itself.
+// quarantined returns an error for a text that ended a stage by itself a while ago.
 func (b *Batcher) quarantined(now time.Time, t textmodel.Text) error {
 	if b.bad.Len() == 0 {
 		return nil
@@ -213,7 +209,7 @@ func (b *Batcher) key(t textmodel.Text) quarantine.Key {
 	return b.bad.Key(func(h *maphash.Hash) { _, _ = t.WriteTo(h) })
 }
 
-// remember has texts that ended a stage refused for a while, in whatever batch.
+// remember quarantines texts that ended a stage.
 func (b *Batcher) remember(r *run, o *outcome) {
 	for i, it := range r.items {
 		if o.done[i] && errcode.Of(o.answers[i].Err) == errcode.Fatal {
@@ -222,13 +218,13 @@ func (b *Batcher) remember(r *run, o *outcome) {
 	}
 }
 
-// reserve takes room for texts, unless there is none or they could not be answered
-// in time.
+// reserve acquires capacity for n texts. It fails if there is none, or if they could not be
+// answered in time.
 func (b *Batcher) reserve(ctx context.Context, n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for pushedOut := 0; ; pushedOut++ {
-		why, err := b.room(ctx, n)
+		why, err := b.admit(ctx, n)
 		if err == nil {
 			b.busy += n
 			return nil
@@ -240,8 +236,8 @@ func (b *Batcher) reserve(ctx context.Context, n int) error {
 	}
 }
 
-// room fails when there is none for n texts. The lock is held.
-func (b *Batcher) room(ctx context.Context, n int) (Reason, error) {
+// admit fails if n texts cannot be admitted, and says why. The lock is held.
+func (b *Batcher) admit(ctx context.Context, n int) (Reason, error) {
 	answered := b.pace.wait(b.queue.ahead(n))
 	wait := answered - b.pace.wait(n)
 	longest := b.maxWait
@@ -259,14 +255,14 @@ func (b *Batcher) room(ctx context.Context, n int) (Reason, error) {
 	return "", nil
 }
 
-// leave gives back the room of texts that need none.
+// leave releases the capacity of n texts.
 func (b *Batcher) leave(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.busy -= n
 }
 
-// enter has the texts of a call wait that could be encoded.
+// enter queues the texts of a call that could be encoded.
 func (b *Batcher) enter(ctx context.Context, c *call, texts []textmodel.Text) {
 	deadline, _ := ctx.Deadline()
 	b.mu.Lock()
@@ -279,29 +275,28 @@ func (b *Batcher) enter(ctx context.Context, c *call, texts []textmodel.Text) {
 	}
 	switch {
 	case b.queue.len() == 0:
-	case b.flight.enough(b.underWay, b.cost, b.queue.longest()):
+	case b.concurrency.enough(b.inFlight, b.cost, b.queue.longest()):
 		b.watch()
 	default:
 		b.dispatch(time.Now())
 	}
 }
 
-// Texts that wait for a batch under way to end begin without when none has for heldUpFactor
-// times as long as one takes, and for heldUpLeast: those under way may be with a replica
-// that hangs.
+// Texts that wait for a batch in flight to end begin anyway if none ends for stalledFactor
+// times the time of a batch, at least stalledLeast: a replica may hang.
 const (
-	heldUpFactor = 4
-	heldUpLeast  = 20 * time.Millisecond
+	stalledFactor = 4
+	stalledLeast  = 20 * time.Millisecond
 )
 
-// watch sees to it that texts which wait do not wait for batches that are held up. The lock is held.
+// watch begins waiting texts when the batches in flight stall. The lock is held.
 func (b *Batcher) watch() {
 	if b.watching || b.queue.len() == 0 {
 		return
 	}
 	b.watching = true
 	ended := b.ended
-	time.AfterFunc(max(heldUpFactor*b.pace.time(), heldUpLeast), func() {
+	time.AfterFunc(max(stalledFactor*b.pace.time(), stalledLeast), func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.watching = false
@@ -312,7 +307,7 @@ func (b *Batcher) watch() {
 	})
 }
 
-// timeLeft is how long ctx lasts; very long when it has no end.
+// timeLeft is the time until the deadline of ctx; math.MaxInt64 without one.
 func timeLeft(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		return time.Until(deadline)
@@ -335,20 +330,20 @@ func (b *Batcher) end(c *call, err error) {
 	close(c.done)
 }
 
-// dispatch begins batches while there should be more. The lock is held.
+// dispatch begins batches while fewer are in flight than should be. The lock is held.
 func (b *Batcher) dispatch(now time.Time) {
-	if b.underWay >= b.flight.now {
+	if b.inFlight >= b.concurrency.now {
 		return
 	}
 	b.dropLate(now)
-	for b.queue.len() > 0 && b.underWay < b.flight.now {
-		b.begin(b.queue.next(b.flight.now - b.underWay))
+	for b.queue.len() > 0 && b.inFlight < b.concurrency.now {
+		b.begin(b.queue.next(b.concurrency.now - b.inFlight))
 	}
 }
 
 // dropLate ends the calls with texts that would be answered too late. The lock is held.
 func (b *Batcher) dropLate(now time.Time) {
-	answered := func(positions int) time.Time { return now.Add(b.pace.latency(b.cost.batch(positions))) }
+	answered := func(tokens int) time.Time { return now.Add(b.pace.latency(b.cost.batch(tokens))) }
 	late := b.queue.late(answered)
 	if len(late) > 0 {
 		b.listener.Dropped(len(late))
@@ -372,18 +367,18 @@ func (b *Batcher) begin(items []*item) {
 			latest = it.deadline
 		}
 	}
-	// Of a batch that others wait for as well, no caller's context is the one.
+	// Several callers may wait for the batch, so it has none of their contexts.
 	ctx := context.Background()
 	if latest.IsZero() {
 		ctx, r.cancel = context.WithCancel(ctx)
 	} else {
 		ctx, r.cancel = context.WithDeadline(ctx, latest)
 	}
-	b.underWay++
-	go b.run(ctx, r, b.underWay)
+	b.inFlight++
+	go b.run(ctx, r, b.inFlight)
 }
 
-// run computes a batch, of which beside are under way now, it included.
+// run computes a batch. beside is how many are in flight, this one included.
 func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 	defer r.cancel()
 	ctx, ended := b.listener.BatchBegun(ctx, r.callers(), len(r.items))
@@ -402,10 +397,10 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 	if o.err == nil {
 		b.queue.suspicion.learn(len(r.items), o.failed())
 	}
-	if o.whole && o.failed() == 0 { // what failed says nothing of how long others take
+	if o.whole && o.failed() == 0 { // failures say nothing about how long others take
 		b.learn(ctx, r, took, o.timings, beside)
 	}
-	b.underWay--
+	b.inFlight--
 	b.ended++
 	b.busy -= len(r.items)
 	for i, it := range r.items {
@@ -429,47 +424,47 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 	b.dispatch(time.Now())
 }
 
-// learn takes note of how long a batch took. The lock is held.
+// learn records how long a batch took. The lock is held.
 func (b *Batcher) learn(ctx context.Context, r *run, took time.Duration, timings []pipeline.Timing, beside int) {
-	positions := b.positions(r)
-	// Where fewer are under way than could be, more texts would be answered as fast.
-	// It is better to take that for granted than to refuse what could be had.
-	b.pace.learn(len(r.items), b.cost.batch(positions), took, max(b.underWay, b.flight.now))
+	tokens := b.tokens(r)
+	// If fewer are in flight than could be, more texts would be answered as fast. This may be
+	// optimistic, but a pessimistic guess would refuse texts that could be answered.
+	b.pace.learn(len(r.items), b.cost.batch(tokens), took, max(b.inFlight, b.concurrency.now))
 	computed := took
 	if len(timings) > 0 {
 		computed = 0
 		for _, t := range timings {
 			computed += t.Computed
 		}
-		b.flight.learn(took, timings)
+		b.concurrency.learn(took, timings)
 	}
 	if beside > 1 {
-		b.cost.learn(positions, computed)
+		b.cost.learn(tokens, computed)
 	}
-	b.log.DebugContext(ctx, "batch", "texts", len(r.items), "positions", positions, "took", took, "computed", computed,
-		"under_way", b.underWay, "should_be", b.flight.now, "waiting", b.queue.len(), "overhead", math.Round(b.cost.overhead*10)/10)
+	b.log.DebugContext(ctx, "batch", "texts", len(r.items), "tokens", tokens, "took", took, "computed", computed,
+		"in_flight", b.inFlight, "target", b.concurrency.now, "waiting", b.queue.len(), "overhead", math.Round(b.cost.overhead*10)/10)
 }
 
-// MaxTexts is how many texts may wait or be computed at once.
+// MaxTexts is the most texts that wait or are computed.
 func (b *Batcher) MaxTexts() int { return b.maxTexts }
 
 // Stats are what a Batcher does at a moment.
 type Stats struct {
 	Waiting  int // texts that wait for their batch
 	Busy     int // texts that wait or are computed
-	UnderWay int // batches that are computed
-	Flight   int // batches that should be, when there are enough texts
+	InFlight int // batches that are computed
+	Target   int // batches that should be in flight, given enough texts
 }
 
-// Stats tells what the Batcher does.
+// Stats returns what the Batcher does now.
 func (b *Batcher) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return Stats{b.queue.len(), b.busy, b.underWay, b.flight.now}
+	return Stats{b.queue.len(), b.busy, b.inFlight, b.concurrency.now}
 }
 
-// IsRefused reports whether err is about a call that was refused, and when another
-// try may be worth it.
+// IsRefused reports whether err refuses a call because of overload, and when a retry may
+// succeed.
 func IsRefused(err error) (after time.Duration, ok bool) {
 	var refused *RefusedError
 	if errors.As(err, &refused) {

@@ -129,7 +129,7 @@ func TestALoneTextBeginsAtOnceAndBatchesFillWhileStagesAreBusy(t *testing.T) {
 	runner, running, release := gated()
 	b := batcher(t, classifytest.Usual, runner, nil)
 	var all []<-chan outcome
-	for range 2 { // as many as are under way at once
+	for range 2 { // as many as are in flight
 		all = append(all, inBackground(testkit.Context(t), b, "w1 w2"))
 		if rows := testkit.Receive(t, "the run of a lone text", running); rows != 1 {
 			t.Errorf("a run of %d rows", rows)
@@ -142,11 +142,11 @@ func TestALoneTextBeginsAtOnceAndBatchesFillWhileStagesAreBusy(t *testing.T) {
 	testkit.Eventually(t, "b.Stats().Waiting == more", func() bool { return b.Stats().Waiting == more })
 	select {
 	case rows := <-running:
-		t.Fatalf("a third batch, of %d, is under way", rows)
+		t.Fatalf("a third batch, of %d, is in flight", rows)
 	default:
 	}
 	release <- nil
-	if rows := testkit.Receive(t, "the batch of those that waited", running); rows != more {
+	if rows := testkit.Receive(t, "the batch of the waiting texts", running); rows != more {
 		t.Errorf("a batch of %d, want %d", rows, more)
 	}
 	for range 2 {
@@ -157,7 +157,7 @@ func TestALoneTextBeginsAtOnceAndBatchesFillWhileStagesAreBusy(t *testing.T) {
 			t.Errorf("%v", o)
 		}
 	}
-	if s := b.Stats(); s.Waiting != 0 || s.Busy != 0 || s.UnderWay != 0 {
+	if s := b.Stats(); s.Waiting != 0 || s.Busy != 0 || s.InFlight != 0 {
 		t.Errorf("in the end %+v", s)
 	}
 }
@@ -189,7 +189,7 @@ func TestACallerWhoLeavesFreesItsPlace(t *testing.T) {
 		}
 	}
 	if rows := testkit.Receive(t, "the second run", running); rows != 2 {
-		t.Errorf("%d rows were computed, two of which are wanted", rows)
+		t.Errorf("%d rows were computed, want 2", rows)
 	}
 }
 
@@ -233,7 +233,7 @@ func TestABatchGoesOnWhileSomebodyWaitsForIt(t *testing.T) {
 	leaves[1]()
 	testkit.Receive(t, "the end of the second", calls[1])
 	testkit.Receive(t, "the end of the batch", stopped)
-	testkit.Eventually(t, "b.Stats().UnderWay == 0", func() bool { return b.Stats().UnderWay == 0 })
+	testkit.Eventually(t, "b.Stats().InFlight == 0", func() bool { return b.Stats().InFlight == 0 })
 }
 
 func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
@@ -287,7 +287,7 @@ func TestWhatCannotBeAnsweredInTimeIsNotComputed(t *testing.T) {
 	}
 }
 
-// Texts wait for a batch under way to end, where that costs less than another batch; but not
+// Texts wait for a batch in flight to end, where that costs less than another batch; but not
 // for batches that are held up.
 func TestTextsDoNotWaitForBatchesThatAreHeldUp(t *testing.T) {
 	t.Parallel()
@@ -295,7 +295,7 @@ func TestTextsDoNotWaitForBatchesThatAreHeldUp(t *testing.T) {
 	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Begin = 4 })
 	ctx, cancel := context.WithCancel(testkit.Context(t))
 	var callers sync.WaitGroup
-	for range 3 { // one after the other, of which the first two are enough
+	for range 3 { // one after the other; the first two are enough
 		callers.Go(func() { _, _, _ = b.Answer(ctx, textmodel.Inputs([]string{"w1"})) })
 		testkit.Receive(t, "a run", running)
 	}
@@ -353,7 +353,7 @@ func TestOtherErrorsEndTheCallsOfTheBatch(t *testing.T) {
 	if errcode.Of(err) != errcode.Unavailable || err.Error() != "stage 1 is gone" {
 		t.Errorf("got %v", err)
 	}
-	testkit.Eventually(t, "b.Stats().UnderWay == 0", func() bool { return b.Stats().UnderWay == 0 })
+	testkit.Eventually(t, "b.Stats().InFlight == 0", func() bool { return b.Stats().InFlight == 0 })
 	if n := runs.Load(); n != 1 {
 		t.Errorf("%d batches were computed, though the first failed", n)
 	}
@@ -483,7 +483,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	testkit.Eventually(t, "s.UnderWay == 0 && s.Waiting == 0 && s.Busy == 0", func() bool { s := b.Stats(); return s.UnderWay == 0 && s.Waiting == 0 && s.Busy == 0 })
+	testkit.Eventually(t, "s.InFlight == 0 && s.Waiting == 0 && s.Busy == 0", func() bool { s := b.Stats(); return s.InFlight == 0 && s.Waiting == 0 && s.Busy == 0 })
 	if answered.Load() == 0 {
 		t.Error("nobody was answered")
 	}

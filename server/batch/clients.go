@@ -8,7 +8,8 @@ import (
 
 type clientKey struct{}
 
-// WithClient has the texts of a call count for a client. Those without one are one client's.
+// WithClient names the client that the texts of a call count for. Calls without a name count
+// for one client.
 func WithClient(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, clientKey{}, name)
 }
@@ -18,15 +19,14 @@ func clientOf(ctx context.Context) string {
 	return name
 }
 
-// mostPushedOut is how many calls at most give way to one.
+// mostPushedOut is the most calls that give way to one.
 const mostPushedOut = 64
 
-// pushOut has one call give way to n texts of a client for which there is no room: the latest, of
-// those of which no text is computed, of the client that has the most texts waiting, if that has
-// more than the other would have. It reports whether one did. The lock is held.
+// pushOut refuses one waiting call so that n texts of a client fit: the latest call without a
+// text in flight of the client with the most texts waiting, if that has more than client would
+// have. It reports whether it did. The lock is held.
 //
-// This is not package limiter's: what a call waits for is not a weight but the time until
-// its answer.
+// Package limiter does not fit here: a call waits for the time until its answer, not for a weight.
 func (b *Batcher) pushOut(client string, n int) bool {
 	waiting := map[string]int{}
 	latest := map[string]*call{}

@@ -2,41 +2,39 @@ package batch
 
 import "time"
 
-// A cost learns what a batch costs: a fixed part, which every batch has, and a part
-// for each position, which is a token of the padded batch. Only their relation
-// counts here: the overhead, in positions. What there is to gain from a batch is
-// the overhead of all but one of its texts; what there is to lose is padding.
+// A cost learns what a batch costs: a fixed part and a part for each token, padding included.
+// Only their relation counts here: the overhead, in tokens. A batch saves the overhead of all
+// but one of its texts, and pays for padding.
 //
-// It is a line through what was measured, fitted by least squares of the relative
-// error, in which what is older counts less.
+// It is a line through the measurements, fitted by least squares of the relative error; older
+// ones count less.
 type cost struct {
-	n, x, y, xx, xy float64 // weighted sums over positions x and seconds y
+	n, x, y, xx, xy float64 // weighted sums over tokens x and seconds y
 	overhead        float64
 }
 
 const (
-	// presumed is the overhead before anything is known: that of a small
-	// transformer, and of a recurrent network of a few layers.
+	// presumed is the overhead before any measurement: that of a small transformer, and of a
+	// recurrent network of a few layers.
 	presumed = 16
-	// forget is what an older measurement counts after a newer one.
+	// forget is the weight of a measurement after the next one.
 	forget = 0.98
-	// enough is how many measurements it takes to believe them.
+	// enough measurements are believed.
 	enough = 8
-	// The overhead is taken to be within these; below zero, batches are slower
-	// than their texts alone.
+	// Bounds of the overhead. Below zero, batches are slower than their texts alone.
 	leastOverhead, mostOverhead = -4, 1024
-	// spread is how much positions have to vary, in squares of their mean, to
-	// tell the two parts from each other.
+	// spread is how much tokens must vary, in squares of their mean, to tell the two parts
+	// apart.
 	spread = 0.02
 )
 
 func newCost() *cost { return &cost{overhead: presumed} }
 
-// learn takes note of a batch that was computed while others were: a lone one may
-// have more threads, and so tells nothing of these.
-func (c *cost) learn(positions int, computed time.Duration) {
-	x, y := float64(positions), computed.Seconds()
-	if positions < 1 || y <= 0 {
+// learn records a batch that was computed beside others. A lone one may have more threads, so
+// it says nothing about these.
+func (c *cost) learn(tokens int, computed time.Duration) {
+	x, y := float64(tokens), computed.Seconds()
+	if tokens < 1 || y <= 0 {
 		return
 	}
 	w := 1 / (y * y)
@@ -55,15 +53,15 @@ func (c *cost) learn(positions int, computed time.Duration) {
 		return
 	}
 	slope := (c.xy/c.n - mean*c.y/c.n) / variance
-	if slope <= 0 { // noise, or positions cost nothing
+	if slope <= 0 { // noise, or tokens cost nothing
 		return
 	}
 	fitted := (c.y/c.n)/slope - mean
 	c.overhead += (min(max(fitted, leastOverhead), mostOverhead) - c.overhead) / enough
 }
 
-// alone is what a text costs by itself, in positions.
+// alone is what a text costs by itself, in tokens.
 func (c *cost) alone(length int) float64 { return max(c.overhead+float64(length), 1) }
 
-// batch is what a batch costs, in positions.
-func (c *cost) batch(positions int) float64 { return max(c.overhead+float64(positions), 1) }
+// batch is what a batch costs, in tokens.
+func (c *cost) batch(tokens int) float64 { return max(c.overhead+float64(tokens), 1) }

@@ -9,26 +9,26 @@ import (
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
-// Tokenising takes memory by the bytes of a text: little where it can stop once the
-// model's tokens are there, and up to a hundred times the text where it cannot, as for one
-// word that does not end. So no more bytes are tokenised at once than these, over all callers.
-// Small texts have their own, and do not wait for large ones.
+// Tokenizing takes memory by the bytes of a text: little if it stops once the model's tokens
+// are there, and up to a hundred times the text if it cannot, as for one endless word. So these
+// bound the bytes that are tokenized at once, over all callers. Small texts have a limit of
+// their own, and do not wait for large ones.
 const (
 	smallText     = 64 << 10 // bytes; others are large
 	smallAtOnce   = 4 << 20
-	largeAtOnce   = 4 << 20 // one that is larger still is tokenised alone
+	largeAtOnce   = 4 << 20 // a larger one is tokenized alone
 	encodingAgain = 100 * time.Millisecond
 )
 
-// encoders bound the bytes that are tokenised at once.
+// encoders bound the bytes that are tokenized at once.
 type encoders struct{ small, large *limiter.Limiter }
 
 func newEncoders(maxTexts int) encoders {
 	return encoders{limiter.New(smallAtOnce, int64(maxTexts)), limiter.New(largeAtOnce, int64(maxTexts))}
 }
 
-// encode tokenises an input once there is room for that. An error is not the input's: a
-// RefusedError when as many wait as may, or that of ctx.
+// encode tokenizes an input once there is capacity. What is wrong with the input is in wrong;
+// err is a RefusedError if too many wait, or the error of ctx.
 func (e encoders) encode(ctx context.Context, m *textmodel.Model, in textmodel.Input) (t textmodel.Text, wrong, err error) {
 	bytes := len(in.Text)
 	if in.Pair != nil {

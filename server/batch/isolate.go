@@ -10,8 +10,8 @@ import (
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
-// An outcome is what became of the texts of a batch. Those that are done have an answer,
-// or an error of their own in it; the others have err.
+// An outcome is what became of the texts of a batch. A text that is done has an answer, or an
+// error of its own in it; the others have err.
 type outcome struct {
 	answers []textmodel.Answer
 	done    []bool
@@ -30,7 +30,7 @@ func (o *outcome) failed() (n int) {
 	return n
 }
 
-// internal is why the batch, or a text of it, was not computed, where that is ours to mend.
+// internal is why the batch or one of its texts was not computed, unless its inputs explain it.
 func (o *outcome) internal() error {
 	if o.err != nil {
 		return o.err
@@ -43,8 +43,8 @@ func (o *outcome) internal() error {
 	return nil
 }
 
-// ofTexts reports whether a run may have failed for what it was given. Where it failed for
-// the system's sake, other texts would fail as well.
+// ofTexts reports whether the inputs of a run may explain its failure. If the system explains
+// it, other texts would fail as well.
 func ofTexts(err error) bool {
 	switch errcode.Of(err) {
 	case errcode.Unavailable, errcode.Overloaded, errcode.Deadline, errcode.Canceled, errcode.Mismatch:
@@ -56,12 +56,12 @@ func ofTexts(err error) bool {
 // A run that computes texts together.
 type compute func(ctx context.Context, texts []textmodel.Text) ([]textmodel.Answer, []pipeline.Timing, error)
 
-// computeEach computes texts together. When that fails they are halved until those at
-// fault are alone, so that nobody fails for the texts of others.
+// computeEach computes texts together. If that fails, it halves them until the bad ones are
+// alone, so that no caller fails because of the texts of others.
 //
-// k texts at fault among n make k·log₂ n runs fail. Once 2·log₂ n have, the rest is
-// computed one by one: never more than n + 4·log₂ n + 1 runs in all. It is one by one from
-// the first failure on if that ended a stage, so that a text at fault ends one more and no others.
+// k bad texts among n make k·log₂ n runs fail. After 2·log₂ n failures the rest is computed one
+// by one: never more than n + 4·log₂ n + 1 runs in all. If the first failure ended a stage, it
+// goes on one by one at once, so that a bad text ends only one more stage.
 func computeEach(ctx context.Context, texts []textmodel.Text, run compute) outcome {
 	o := outcome{answers: make([]textmodel.Answer, len(texts)), done: make([]bool, len(texts))}
 	i := isolation{outcome: &o, ctx: ctx, texts: texts, run: run, halvings: 2 * bits.Len(uint(len(texts)-1))}
@@ -72,7 +72,7 @@ func computeEach(ctx context.Context, texts []textmodel.Text, run compute) outco
 	return o
 }
 
-// An isolation looks for the texts at fault.
+// An isolation looks for the bad texts.
 type isolation struct {
 	*outcome
 	ctx      context.Context //nolint:containedctx // its lifetime is the isolation's
@@ -81,8 +81,7 @@ type isolation struct {
 	halvings int // that may yet be made
 }
 
-// compute computes the texts from one on to before another, and reports whether all of
-// them were at once.
+// compute computes texts[from:to], and reports whether it did so in one run.
 func (i *isolation) compute(from, to int) ([]pipeline.Timing, bool) {
 	answers, timings, err := i.run(i.ctx, i.texts[from:to])
 	switch {
@@ -106,7 +105,7 @@ func (i *isolation) compute(from, to int) ([]pipeline.Timing, bool) {
 	return timings, true
 }
 
-// part computes texts in parts, since they cannot be computed together.
+// part computes texts[from:to] in parts, after they failed together.
 func (i *isolation) part(from, to int) {
 	size := 1
 	if i.halvings > 0 {
@@ -118,22 +117,20 @@ func (i *isolation) part(from, to int) {
 	}
 }
 
-// suspicion is how many of the latest texts were at fault, as a share. Where many are,
-// texts are computed with fewer others: to find those at fault would take more runs than
-// are saved.
+// suspicion is the share of bad texts among the latest. The higher it is, the smaller batches
+// are: finding many bad texts would take more runs than batches save.
 type suspicion float64
 
-// remembered is how many texts are the latest.
+// remembered is how many texts count as the latest.
 const remembered = 256
 
-// learn takes note of texts, and how many of them were at fault.
+// learn records texts, and how many of them failed.
 func (s *suspicion) learn(texts, failed int) {
 	old := suspicion(math.Pow(1-1./remembered, float64(texts)))
 	*s = *s*old + (1-old)*suspicion(failed)/suspicion(texts)
 }
 
-// most is how many texts a batch should have at most, of which one in two then has none
-// at fault.
+// most is the largest batch of which every second one has no bad text.
 func (s suspicion) most(rows int) int {
 	if float64(rows)*2*float64(s) <= 1 {
 		return rows

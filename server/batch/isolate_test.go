@@ -21,7 +21,7 @@ import (
 	"github.com/distinfer/distinfer/server/batch"
 )
 
-// poison is the id of the word w9, of which a picky runner computes no text.
+// poison is the id of the word w9; a picky runner computes no text with it.
 const poison = 19
 
 // A picky runner computes no batch with a poisoned text, and counts its runs.
@@ -55,7 +55,7 @@ func good(random *rand.Rand) (string, [2]float64) {
 	return s, [2]float64{float64(sum), float64(n)}
 }
 
-// Whatever the reason is, it is that of the texts at fault alone, and to find them takes
+// Whatever the reason is, it is that of the bad texts alone, and to find them takes
 // no more runs than is said.
 func TestAFailureIsThatOfTheTextsAtFault(t *testing.T) {
 	t.Parallel()
@@ -82,7 +82,7 @@ func TestAFailureIsThatOfTheTextsAtFault(t *testing.T) {
 				for i, a := range answers {
 					if poisoned[i] {
 						if !errors.Is(a.Err, why) {
-							t.Errorf("text %d, which is at fault: %v, %v", i, a.Values, a.Err)
+							t.Errorf("bad text %d: %v, %v", i, a.Values, a.Err)
 						}
 						continue
 					}
@@ -101,10 +101,10 @@ func TestAFailureIsThatOfTheTextsAtFault(t *testing.T) {
 					most += seen.Texts + 4*bits.Len(uint(seen.Texts)) + 1
 				}
 				if failed != bad {
-					t.Errorf("the observer was told of %d texts at fault", failed)
+					t.Errorf("the listener observed %d bad texts", failed)
 				}
 				if runs := int(runner.runs.Load()); runs > most || bad == 1 && runs > 2*bits.Len(n)+len(w.batches()) {
-					t.Errorf("%d runs for %d texts with %d at fault, in %d batches", runs, n, bad, len(w.batches()))
+					t.Errorf("%d runs for %d texts, %d of them bad, in %d batches", runs, n, bad, len(w.batches()))
 				}
 			})
 		}
@@ -198,7 +198,7 @@ func TestTheSystemsFailureWhileTextsAreIsolatedSparesThoseAnswered(t *testing.T)
 	}
 }
 
-// Of many callers each tenth has a text at fault, and nobody else notices.
+// Of many callers each tenth has a bad text, and nobody else notices.
 func TestGoodCallersAreAnsweredBesideBadOnes(t *testing.T) {
 	t.Parallel()
 	runner := &picky{why: errors.New("broken")}
@@ -218,7 +218,7 @@ func TestGoodCallersAreAnsweredBesideBadOnes(t *testing.T) {
 				case err != nil:
 					t.Error(err)
 				case bad && !errors.Is(answers[0].Err, runner.why):
-					t.Errorf("a text at fault: %v, %v", answers[0].Values, answers[0].Err)
+					t.Errorf("a bad text: %v, %v", answers[0].Values, answers[0].Err)
 				case !bad:
 					wantAnswers(t, answers, [][2]float64{want})
 				}

@@ -102,11 +102,11 @@ type Batch struct {
 	Took    time.Duration
 	Stages  []pipeline.Timing
 	Failed  int   // texts that could not be computed, while others could
-	Err     error // why it was not computed, where that is no fault of its texts
+	Err     error // why it was not computed, unless its texts explain it
 }
 
 func (b *Batcher) describe(r *run, took time.Duration, o *outcome) Batch {
-	d := Batch{Texts: len(r.items), Tokens: b.positions(r), Took: took, Stages: o.timings, Failed: o.failed(), Err: o.internal()}
+	d := Batch{Texts: len(r.items), Tokens: b.tokens(r), Took: took, Stages: o.timings, Failed: o.failed(), Err: o.internal()}
 	d.Padding = d.Tokens
 	for _, t := range r.texts {
 		d.Padding -= t.Length
@@ -114,8 +114,8 @@ func (b *Batcher) describe(r *run, took time.Duration, o *outcome) Batch {
 	return d
 }
 
-// positions are those of a batch.
-func (b *Batcher) positions(r *run) int {
+// tokens is the size of a batch in tokens, padding included.
+func (b *Batcher) tokens(r *run) int {
 	return b.queue.area(len(r.items), r.items[len(r.items)-1].text.Length)
 }
 

@@ -5,34 +5,33 @@ import "time"
 // A pace knows how fast texts are answered, by the latest batches.
 type pace struct {
 	texts float64 // in a batch
-	share float64 // of the time that is a batch's, in seconds: others are computed beside it
-	took  float64 // by a batch, in seconds; 0 while nothing is known
-	price float64 // of a batch, in positions
+	share float64 // of a batch in the time, in seconds: its time divided by the batches in flight
+	took  float64 // seconds a batch; 0 while nothing is known
+	price float64 // of a batch, in tokens
 }
 
 // fresh is the share of the newest batch in what is known.
 const fresh = 0.1
 
-// learn takes note of a batch: its texts, its price, how long it took, and how many
-// such were under way at a time.
-func (p *pace) learn(texts int, price float64, took time.Duration, underWay int) {
+// learn records a batch: its texts, its price, how long it took, and how many were in flight.
+func (p *pace) learn(texts int, price float64, took time.Duration, inFlight int) {
 	seconds := took.Seconds()
 	if seconds <= 0 {
 		return
 	}
-	now := pace{texts: float64(texts), share: seconds / float64(underWay), took: seconds, price: price}
+	now := pace{texts: float64(texts), share: seconds / float64(inFlight), took: seconds, price: price}
 	if p.took == 0 {
 		*p = now
 		return
 	}
-	// Not the rate itself: of a short batch it would count as much as of a long one.
+	// Not the rate itself: there a short batch would count as much as a long one.
 	p.texts += (now.texts - p.texts) * fresh
 	p.share += (now.share - p.share) * fresh
 	p.took += (now.took - p.took) * fresh
 	p.price += (now.price - p.price) * fresh
 }
 
-// wait is how long it takes to answer so many texts; 0 while nothing is known.
+// wait is how long it takes to answer as many texts; 0 while nothing is known.
 func (p *pace) wait(texts int) time.Duration {
 	if p.took == 0 {
 		return 0
@@ -43,9 +42,9 @@ func (p *pace) wait(texts int) time.Duration {
 // time is how long a batch takes; 0 while nothing is known.
 func (p *pace) time() time.Duration { return time.Duration(p.took * float64(time.Second)) }
 
-// latency is how long a batch of some price takes; 0 while nothing is known. A batch
-// of average price takes the average time, and no batch is taken to be slower than
-// that: it is better to compute in vain than to refuse what could be had.
+// latency is how long a batch of a price takes; 0 while nothing is known. A batch of average
+// price takes the average time, and no batch is estimated to be slower: too high an estimate
+// would refuse texts that could be answered.
 func (p *pace) latency(price float64) time.Duration {
 	if p.took == 0 {
 		return 0

@@ -16,9 +16,9 @@ func TestOverheadIsLearntFromWhatBatchesTake(t *testing.T) {
 		random := rand.New(rand.NewPCG(7, 7))
 		c := newCost()
 		for range 500 {
-			positions := 5 + random.IntN(400)
+			tokens := 5 + random.IntN(400)
 			noise := 0.85 + 0.3*random.Float64()
-			c.learn(positions, time.Duration((want+float64(positions))*noise*float64(300*time.Microsecond)))
+			c.learn(tokens, time.Duration((want+float64(tokens))*noise*float64(300*time.Microsecond)))
 		}
 		if math.Abs(c.overhead-want) > 3+want/5 {
 			t.Errorf("overhead %.1f, want %.0f", c.overhead, want)
@@ -54,10 +54,10 @@ func TestBatchesThatAreSlowerAreNotMade(t *testing.T) {
 	t.Parallel()
 	c := newCost()
 	for i := range 300 {
-		positions := 10 + i%100
-		c.learn(positions, time.Duration(positions*positions)*time.Microsecond)
+		tokens := 10 + i%100
+		c.learn(tokens, time.Duration(tokens*tokens)*time.Microsecond)
 	}
-	q := newQueue(limits{rows: maxRows, positions: maxPositions}, c)
+	q := newQueue(limits{rows: maxRows, tokens: maxTokens}, c)
 	for range 20 {
 		q.add(&call{}, 0, textmodel.Text{Length: 20}, time.Time{})
 	}
@@ -72,9 +72,9 @@ func TestEveryTextIsChosenOnceAndBatchesKeepTheirLimits(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(60) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		l := limits{rows: 1 + random.IntN(40), positions: 10 + random.IntN(2000), sameOnly: seed%5 == 0}
+		l := limits{rows: 1 + random.IntN(40), tokens: 10 + random.IntN(2000), sameOnly: seed%5 == 0}
 		if seed%7 == 0 {
-			l.fixedRows, l.positions = true, math.MaxInt
+			l.fixedRows, l.tokens = true, math.MaxInt
 		}
 		cost := newCost()
 		cost.overhead = float64(random.IntN(200)) - 4
@@ -100,7 +100,7 @@ func TestEveryTextIsChosenOnceAndBatchesKeepTheirLimits(t *testing.T) {
 			default:
 				first := earliest(q)
 				items := q.next(1 + random.IntN(5))
-				positions, has := 0, false
+				tokens, has := 0, false
 				for _, it := range items {
 					if !waiting[it.call][it.index] {
 						t.Fatal("a text was chosen that does not wait")
@@ -108,14 +108,14 @@ func TestEveryTextIsChosenOnceAndBatchesKeepTheirLimits(t *testing.T) {
 					if delete(waiting[it.call], it.index); len(waiting[it.call]) == 0 {
 						delete(waiting, it.call)
 					}
-					positions = max(positions, it.text.Length*len(items))
+					tokens = max(tokens, it.text.Length*len(items))
 					has = has || it == first
 					if l.sameOnly && it.text.Length != items[0].text.Length {
 						t.Fatal("lengths are mixed")
 					}
 				}
-				if len(items) > l.rows || len(items) > 1 && positions > l.positions || first != nil && !has {
-					t.Fatalf("a batch of %d with %d positions, of at most %+v; with the first: %v", len(items), positions, l, has)
+				if len(items) > l.rows || len(items) > 1 && tokens > l.tokens || first != nil && !has {
+					t.Fatalf("a batch of %d with %d tokens, of at most %+v; with the first: %v", len(items), tokens, l, has)
 				}
 			}
 			count := 0
@@ -149,7 +149,7 @@ func earliest(q *queue) *item {
 // after a few batches, and the large call is not starved by many small ones.
 func TestLargeCallsAndSmallOnesShare(t *testing.T) {
 	t.Parallel()
-	q := newQueue(limits{rows: 8, positions: maxPositions}, newCost())
+	q := newQueue(limits{rows: 8, tokens: maxTokens}, newCost())
 	large := &call{}
 	for i := range 1000 {
 		q.add(large, i, textmodel.Text{Length: 20}, time.Time{})
@@ -185,7 +185,7 @@ func TestLargeCallsAndSmallOnesShare(t *testing.T) {
 
 func TestBatchesLeaveWorkForThoseThatBeginAtTheSameTime(t *testing.T) {
 	t.Parallel()
-	q := newQueue(limits{rows: maxRows, positions: maxPositions}, newCost())
+	q := newQueue(limits{rows: maxRows, tokens: maxTokens}, newCost())
 	q.cost.overhead = 1000
 	for range 12 {
 		q.add(&call{}, 0, textmodel.Text{Length: 20}, time.Time{})
@@ -200,12 +200,12 @@ func TestBatchesLeaveWorkForThoseThatBeginAtTheSameTime(t *testing.T) {
 func TestLateTextsAreTakenOut(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	q := newQueue(limits{rows: 8, positions: maxPositions}, newCost())
+	q := newQueue(limits{rows: 8, tokens: maxTokens}, newCost())
 	soon, later, never := &call{}, &call{}, &call{}
 	q.add(soon, 0, textmodel.Text{Length: 10}, now.Add(9*time.Millisecond))
 	q.add(later, 0, textmodel.Text{Length: 10}, now.Add(11*time.Millisecond))
 	q.add(never, 0, textmodel.Text{Length: 1000}, time.Time{})
-	late := q.late(func(positions int) time.Time { return now.Add(time.Duration(positions) * time.Millisecond) })
+	late := q.late(func(tokens int) time.Time { return now.Add(time.Duration(tokens) * time.Millisecond) })
 	if len(late) != 1 || late[0].call != soon || q.len() != 2 || q.calls[soon] != 0 {
 		t.Errorf("%d are late, %d wait", len(late), q.len())
 	}
@@ -215,7 +215,7 @@ func timing(machine uint64, rank, processors, atOnce int, computed time.Duration
 	return pipeline.Timing{Rank: rank, Machine: machine, Processors: processors, AtOnce: atOnce, Computed: computed}
 }
 
-func TestAsManyBatchesAreUnderWayAsKeepTheBusiestMachineBusy(t *testing.T) {
+func TestAsManyBatchesAreInFlightAsKeepTheBusiestMachineBusy(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
 	for name, c := range map[string]struct {
@@ -233,10 +233,10 @@ func TestAsManyBatchesAreUnderWayAsKeepTheBusiestMachineBusy(t *testing.T) {
 		"a slow network":                      {100 * ms, []pipeline.Timing{timing(1, 0, 1, 1, 10*ms), timing(2, 1, 1, 1, 10*ms)}, 11},
 		"timings of another version":          {20 * ms, []pipeline.Timing{timing(0, 0, 0, 0, 10*ms), timing(0, 1, 0, 0, 10*ms)}, 2},
 		"no time at all leaves what was":      {20 * ms, []pipeline.Timing{timing(1, 0, 1, 1, 0)}, 5},
-		"nonsense is bounded":                 {time.Hour, []pipeline.Timing{timing(1, 0, 1, 1, 1)}, mostFlight},
+		"nonsense is bounded":                 {time.Hour, []pipeline.Timing{timing(1, 0, 1, 1, 1)}, maxConcurrency},
 		"more time than there was is bounded": {ms, []pipeline.Timing{timing(1, 0, 1, 1, time.Hour)}, 1},
 	} {
-		f := newFlight(5)
+		f := newConcurrency(5)
 		for range 3 * trips {
 			f.learn(c.took, c.stages)
 		}
@@ -247,10 +247,10 @@ func TestAsManyBatchesAreUnderWayAsKeepTheBusiestMachineBusy(t *testing.T) {
 }
 
 // Replicas share the work of their rank: each is seen in a part of the batches.
-func TestReplicasNeedMoreUnderWay(t *testing.T) {
+func TestReplicasNeedMoreInFlight(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
-	f := newFlight(5)
+	f := newConcurrency(5)
 	for i := range uint64(3 * trips) {
 		f.learn(20*ms, []pipeline.Timing{timing(i%3, 0, 1, 1, 10*ms), timing(3+i%3, 1, 1, 1, 10*ms)})
 	}
@@ -268,13 +268,13 @@ func TestReplicasNeedMoreUnderWay(t *testing.T) {
 	}
 }
 
-// Where more are under way than there is room for, all take longer; that must not have
-// even more be under way.
-func TestCrowdingDoesNotRaiseTheNumberUnderWay(t *testing.T) {
+// If more are in flight than there is capacity for, all take longer. That must not raise the
+// number in flight.
+func TestCrowdingDoesNotRaiseTheNumberInFlight(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
 	random := rand.New(rand.NewPCG(3, 3))
-	f := newFlight(5)
+	f := newConcurrency(5)
 	for range 3 * trips {
 		hindered := time.Duration(random.IntN(30)) * ms
 		if random.IntN(3) == 0 {
@@ -290,7 +290,7 @@ func TestCrowdingDoesNotRaiseTheNumberUnderWay(t *testing.T) {
 func TestTextsWaitForOthersOnlyWhereThatIsWorthIt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		now, underWay int
+		now, inFlight int
 		overhead      float64
 		length        int
 		want          bool
@@ -304,8 +304,8 @@ func TestTextsWaitForOthersOnlyWhereThatIsWorthIt(t *testing.T) {
 		"where batches are slower":         {10, 9, -4, 50, false},
 		"a long text, which costs its own": {10, 9, 200, 128, false},
 	} {
-		f := newFlight(c.now)
-		if got := f.enough(c.underWay, &cost{overhead: c.overhead}, c.length); got != c.want {
+		f := newConcurrency(c.now)
+		if got := f.enough(c.inFlight, &cost{overhead: c.overhead}, c.length); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -15,16 +15,15 @@ type item struct {
 	deadline time.Time
 
 	turn float64 // when it is served, in virtual time
-	seq  uint64  // of those with the same turn
+	seq  uint64  // orders items of the same turn
 }
 
-// A queue holds the texts that wait, and chooses those to be computed together.
+// A queue holds waiting texts, and chooses which are computed together.
 //
-// Who is next is a matter of fairness between calls, by weighted fair queueing
-// (Demers, Keshav and Shenker 1989): virtual time passes with the work that is
-// done, slower the more calls share it, and the texts of one call have their turns
-// one after the other. So a call of one text does not wait behind the thousand
-// texts of another. Who is with it is a matter of length.
+// Fairness between calls decides which text is next, by weighted fair queueing (Demers, Keshav
+// and Shenker 1989): virtual time passes with the work done, slower the more calls share it,
+// and the texts of one call have their turns one after the other. So a call of one text does
+// not wait behind the thousand texts of another. Length decides which texts join it.
 //
 // It does no I/O and has no clock.
 type queue struct {
@@ -32,7 +31,7 @@ type queue struct {
 	cost      *cost
 	suspicion suspicion
 	items     []*item // by length, then by turn
-	now       float64 // virtual time, in positions
+	now       float64 // virtual time, in tokens
 	seq       uint64
 	calls     map[*call]int // texts that wait, by call
 }
@@ -40,8 +39,8 @@ type queue struct {
 // limits are what a batch may be.
 type limits struct {
 	rows      int  // most texts
-	positions int  // most positions, but for a single text
-	fixedRows bool // the model always computes so many rows
+	tokens    int  // most tokens, but for a single text
+	fixedRows bool // the model always computes this number of rows
 	sameOnly  bool // padding would change an answer: texts of one length only
 }
 
@@ -51,10 +50,10 @@ func newQueue(l limits, c *cost) *queue {
 
 func (q *queue) len() int { return len(q.items) }
 
-// ahead is how many texts are served before the last one of a call of n texts that
-// comes now, its own included: since calls share, of each other one no more than it has.
+// ahead is how many texts are served before the last one of a new call of n texts, its own
+// included. Calls share, so each other call has at most n texts served before.
 func (q *queue) ahead(n int) int {
-	if n == 1 { // as most have, above all when there is too much to do
+	if n == 1 { // the usual call; fast, also under overload
 		return 1 + len(q.calls)
 	}
 	ahead := n
@@ -64,7 +63,7 @@ func (q *queue) ahead(n int) int {
 	return ahead
 }
 
-// add has a text of a call wait.
+// add queues a text of a call.
 func (q *queue) add(c *call, index int, t textmodel.Text, deadline time.Time) {
 	q.seq++
 	it := &item{text: t, call: c, index: index, deadline: deadline, turn: max(q.now, c.turn), seq: q.seq}
@@ -90,8 +89,7 @@ func earlier(a, b *item) bool {
 	return a.turn < b.turn || a.turn == b.turn && a.seq < b.seq
 }
 
-// remove takes the texts of a call that still wait out of the queue, and tells how
-// many they were.
+// remove removes the texts of a call that still wait, and returns how many.
 func (q *queue) remove(c *call) int {
 	if q.calls[c] == 0 {
 		return 0
@@ -99,7 +97,7 @@ func (q *queue) remove(c *call) int {
 	return len(q.take(func(it *item) bool { return it.call == c }))
 }
 
-// take takes out the texts that are meant.
+// take removes the items that meant selects.
 func (q *queue) take(meant func(*item) bool) []*item {
 	var taken []*item
 	q.items = slices.DeleteFunc(q.items, func(it *item) bool {
@@ -116,14 +114,14 @@ func (q *queue) take(meant func(*item) bool) []*item {
 // longest is the length of the longest text that waits; there is one.
 func (q *queue) longest() int { return q.items[len(q.items)-1].text.Length }
 
-// late takes out the texts that would be answered after their deadline if they
-// began now, given when a batch of so many positions would be answered.
-func (q *queue) late(answered func(positions int) time.Time) []*item {
+// late removes the texts that would be answered after their deadline if they began now.
+// answered estimates when a batch of a number of tokens would be answered.
+func (q *queue) late(answered func(tokens int) time.Time) []*item {
 	return q.take(func(it *item) bool { return !it.deadline.IsZero() && answered(it.text.Length).After(it.deadline) })
 }
 
-// next takes out the texts of the next batch, when free batches may begin. There
-// is always at least one while any waits.
+// next removes the texts of the next batch, one of the free batches that may begin. It
+// returns at least one text while any waits.
 func (q *queue) next(free int) []*item {
 	if len(q.items) == 0 {
 		return nil
@@ -135,7 +133,7 @@ func (q *queue) next(free int) []*item {
 			first = i
 		}
 	}
-	// What would be computed at the same time by others should not wait for this.
+	// Texts that another free batch could compute should not wait for this one.
 	most := min(q.suspicion.most(q.rows), (len(q.items)+free-1)/max(free, 1))
 	from, to := q.window(near, first, most)
 	chosen := slices.Clone(near[from:to])
@@ -148,8 +146,8 @@ func (q *queue) next(free int) []*item {
 	return chosen
 }
 
-// reach is how many of the texts whose turn is next are looked at. Among so many there
-// are always some that go well together, and the others would overtake for nothing.
+// reach is how many of the next texts are looked at. Some of them always go well together;
+// looking further would only let texts overtake.
 const reach = 128
 
 // near are the texts whose turn is next, by length.
@@ -172,7 +170,7 @@ func (q *queue) near() []*item {
 	return near
 }
 
-// left takes note that texts wait no longer.
+// left records that items wait no longer.
 func (q *queue) left(items []*item) {
 	for _, it := range items {
 		if q.calls[it.call]--; q.calls[it.call] == 0 {
@@ -181,12 +179,12 @@ func (q *queue) left(items []*item) {
 	}
 }
 
-// price is what a batch of these costs, in positions.
+// price is what a batch of these costs, in tokens.
 func (q *queue) price(items []*item) float64 {
 	return q.cost.batch(q.area(len(items), items[len(items)-1].text.Length))
 }
 
-// area is how many positions a batch has.
+// area is how many tokens a batch has.
 func (q *queue) area(rows, length int) int {
 	if q.fixedRows {
 		rows = q.rows
@@ -194,17 +192,16 @@ func (q *queue) area(rows, length int) int {
 	return rows * length
 }
 
-// nearlyBest is the share of the best gain that is enough for a batch: the last
-// percents would take many more texts, that then all wait for each other.
+// nearlyBest is the share of the best gain that is enough for a batch: the last percent would
+// take many more texts, which then all wait for each other.
 const nearlyBest = 0.99
 
-// window chooses, of texts by length, those around the first one, up to most of them, that gain the
-// most by being computed together: what they would cost alone in relation to what
-// they cost as a batch. It is the smallest that is nearly as good as the best.
+// window chooses up to most of the items, which are ordered by length, around the first one:
+// the smallest window whose gain is nearly the best. The gain is what the texts cost alone
+// divided by what they cost as a batch.
 //
-// For a given longest text, the longer of the shorter ones are worth more than the
-// others, and one is worth it while it costs more alone than its row costs here,
-// times what is gained already.
+// For a given longest text, the next shorter ones gain most. One more is worth it while it
+// costs more alone than its row costs here times the gain so far.
 func (q *queue) window(items []*item, first, most int) (from, to int) {
 	type choice struct {
 		from, to int
@@ -218,14 +215,14 @@ func (q *queue) window(items []*item, first, most int) (from, to int) {
 		if q.sameOnly && length != items[first].text.Length {
 			break
 		}
-		if last > first && (last-first+1)*length > q.positions {
+		if last > first && (last-first+1)*length > q.tokens {
 			break
 		}
 		value += q.cost.alone(length)
 		c := choice{first, last + 1, 0}
 		sum := value
 		c.gain = sum / q.cost.batch(q.area(last-first+1, length))
-		for c.from > 0 && c.to-c.from < most && (c.to-c.from+1)*length <= q.positions {
+		for c.from > 0 && c.to-c.from < most && (c.to-c.from+1)*length <= q.tokens {
 			next := items[c.from-1].text.Length
 			if q.sameOnly && next != length {
 				break

@@ -68,7 +68,7 @@ type till struct {
 func (s shop) serve() till {
 	const answers = 3_000
 	random := rand.New(rand.NewPCG(1, 2))
-	q := newQueue(limits{rows: maxRows, positions: maxPositions}, newCost())
+	q := newQueue(limits{rows: maxRows, tokens: maxTokens}, newCost())
 	q.cost.overhead = s.overhead
 	type job struct {
 		end   float64

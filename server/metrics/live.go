@@ -23,8 +23,8 @@ func (f *Front) Watch(use func() (_ front.Model, done func())) {
 			s := m.Texts.Batcher.Stats()
 			add(queueTexts.of(float64(s.Waiting)))
 			add(textsInFlight.of(float64(s.Busy)))
-			add(batchesInFlight.of(float64(s.UnderWay)))
-			add(batchesTarget.of(float64(s.Flight)))
+			add(batchesInFlight.of(float64(s.InFlight)))
+			add(batchesTarget.of(float64(s.Target)))
 		}
 		for rank, replicas := range m.Replicas() {
 			for _, r := range replicas {

@@ -31,7 +31,7 @@ func (f *Front) snapshot() page.Snapshot {
 			s.Labels = l.Labels()
 		}
 		stats := m.Texts.Batcher.Stats()
-		s.Queue = page.Queue{Waiting: stats.Waiting, TextsInFlight: stats.Busy, BatchesInFlight: stats.UnderWay, BatchesTarget: stats.Flight}
+		s.Queue = page.Queue{Waiting: stats.Waiting, TextsInFlight: stats.Busy, BatchesInFlight: stats.InFlight, BatchesTarget: stats.Target}
 	}
 	if err := m.pipeline.Ready(); err != nil {
 		s.NotReady = err.Error()
