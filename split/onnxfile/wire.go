@@ -111,3 +111,14 @@ func (f field) ints(dst *[]int64, most int) error {
 	}
 	return nil
 }
+
+// stringIn is the string in a field of a message, "" when the message does not have it.
+func stringIn(message []byte, num protowire.Number) (s string, err error) {
+	err = fields(message, func(f field) error {
+		if f.num == num {
+			return f.str(&s)
+		}
+		return nil
+	})
+	return s, err
+}

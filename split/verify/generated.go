@@ -1,0 +1,114 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/generate"
+	"github.com/distinfer/distinfer/split/onnxfile"
+)
+
+// readGenerator reads what the stages do with their inputs.
+func readGenerator(b *bundle.Bundle, paths []string) (_ *generate.Generator, err error) {
+	var graphs []*onnxfile.Graph
+	for _, path := range paths {
+		file, errOpen := onnxfile.Open(path)
+		if errOpen != nil {
+			return nil, errOpen
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		graphs = append(graphs, &file.Graph)
+	}
+	return generate.New(&b.Manifest, graphs), nil
+}
+
+// generate makes inputs of several sizes, each in the first manner that try takes
+// and that does not end in NaN alone, and adds a run for each to the others. What
+// try refused last is returned.
+func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) (tensor.Bag, error), specs []tensor.Spec, add func(*run, tensor.Bag) error) (refused, err error) {
+	manners := v.g.Manners()
+	var done []tensor.Sizes
+	for i, t := range v.g.Trials() {
+		if v.o.Memory > 0 && v.kept > v.o.Memory/4 {
+			v.skip("Generated inputs of sizes %v and of those that follow were left out, to save memory.", t.Sizes)
+			break
+		}
+		if t.Late && len(v.runs) > 0 {
+			continue
+		}
+		if len(t.Sizes) > 0 && slices.ContainsFunc(done, func(s tensor.Sizes) bool { return maps.Equal(s, t.Sizes) }) {
+			continue
+		}
+		var in, out tensor.Bag
+		for k, m := range manners {
+			candidate, err := v.g.Make(specs, t, m, uint64(i))
+			if err != nil {
+				refused = err
+				continue
+			}
+			answer, err := try(candidate)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				if refused == nil || k == 0 {
+					refused = fmt.Errorf("at sizes %v: %w", t.Sizes, err)
+				}
+				var slow *engine.SlowError
+				if errors.As(err, &slow) { // the others would be too
+					v.skip("Generated inputs of sizes %v and of those that follow were left out: %v.", t.Sizes, err)
+					return refused, nil
+				}
+				continue
+			}
+			sound := !allNaN(answer)
+			if in == nil || sound {
+				in, out = candidate, answer
+			}
+			if sound {
+				// What one size takes, the others are likely to take.
+				manners = append([]generate.Manner{m}, slices.Delete(manners, k, k+1)...)
+				break
+			}
+		}
+		if in == nil {
+			continue
+		}
+		r := &run{from: from, name: fmt.Sprintf("inputs of sizes %v", t.Sizes), sizes: t.Sizes, at: in}
+		if err := add(r, out); err != nil {
+			return nil, err
+		}
+		if t.Empty {
+			v.skip("Only inputs without elements could be run, where the model leaves sizes unknown.")
+		}
+		done = append(done, t.Sizes)
+		v.runs = append(v.runs, r)
+		v.kept += bytesOf(in) + bytesOf(out)
+	}
+	return refused, nil
+}
+
+// allNaN reports whether an output has no number in it, so that comparing it says
+// little.
+func allNaN(bag tensor.Bag) bool {
+	for _, t := range bag {
+		values, ok := floats(t)
+		if ok && len(values) > 0 && !slices.ContainsFunc(values, func(x float64) bool { return x == x }) {
+			return true
+		}
+	}
+	return false
+}
+
+func bytesOf(bag tensor.Bag) (n int64) {
+	for _, t := range bag {
+		n += int64(len(t.Data))
+	}
+	return n
+}
