@@ -21,8 +21,8 @@ import (
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/node"
+	"github.com/distinfer/distinfer/server/reload"
 	"github.com/distinfer/distinfer/server/task"
-	"github.com/distinfer/distinfer/server/watched"
 )
 
 // retries is how often predict sends a request again that a front cannot answer now.
@@ -83,7 +83,7 @@ func (a *accessOptions) token(log *slog.Logger, url *neturl.URL) (string, error)
 	if a.TokenFile == "" {
 		return "", nil
 	}
-	data, err := watched.Read(a.TokenFile, 4<<10)
+	data, err := reload.Read(a.TokenFile, 4<<10)
 	if err != nil {
 		return "", fmt.Errorf("--token-file: %w", err)
 	}
@@ -102,7 +102,7 @@ func (a *accessOptions) authorities() (*tls.Config, error) {
 	if a.CA == "" {
 		return nil, nil
 	}
-	data, err := watched.Read(a.CA, 1<<20)
+	data, err := reload.Read(a.CA, 1<<20)
 	if err != nil {
 		return nil, fmt.Errorf("--ca: %w", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"net/http"
 
 	"github.com/distinfer/distinfer/server/httpx"
-	"github.com/distinfer/distinfer/server/watched"
+	"github.com/distinfer/distinfer/server/reload"
 )
 
 const (
@@ -21,15 +21,15 @@ const (
 
 // Tokens are the bearer tokens that are accepted. Only their hashes are kept.
 type Tokens struct {
-	hashes *watched.Value[[][sha256.Size]byte]
+	hashes *reload.Value[[][sha256.Size]byte]
 }
 
 // LoadTokens reads a file with one token a line. Blank lines and lines that begin with # are
 // skipped. The file is read again when it changes: a token that was removed is rejected after a
 // second at the latest.
 func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
-	hashes, err := watched.Open(log, maxTokens, func(files [][]byte) ([][sha256.Size]byte, error) {
-		if watched.Exposed(path) {
+	hashes, err := reload.Open(log, maxTokens, func(files [][]byte) ([][sha256.Size]byte, error) {
+		if reload.Exposed(path) {
 			log.Warn("every user of this machine can read the tokens; take the permission away", "file", path, "with", "chmod 600")
 		}
 		list, err := parseTokens(files[0])

@@ -27,7 +27,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/distinfer/distinfer/server/watched"
+	"github.com/distinfer/distinfer/server/reload"
 )
 
 // The files of a machine's folder.
@@ -63,7 +63,7 @@ type material struct {
 // source is the material of files as they are now.
 type source struct {
 	log    *slog.Logger
-	files  *watched.Value[*material]
+	files  *reload.Value[*material]
 	warned atomic.Int64 // when, in Unix seconds
 }
 
@@ -100,7 +100,7 @@ func Load(dir string, log *slog.Logger) (*Credentials, error) {
 	}
 	c := &Credentials{source{log: log}}
 	var err error
-	c.files, err = watched.Open(log, maxFile, func(files [][]byte) (*material, error) {
+	c.files, err = reload.Open(log, maxFile, func(files [][]byte) (*material, error) {
 		m, err := read(certificate, files[1], key, files[2], log)
 		if err != nil {
 			return nil, err
@@ -163,7 +163,7 @@ type Certificate struct{ source }
 func LoadCertificate(certificate, key string, log *slog.Logger) (*Certificate, error) {
 	c := &Certificate{source{log: log}}
 	var err error
-	c.files, err = watched.Open(log, maxFile, func(files [][]byte) (*material, error) {
+	c.files, err = reload.Open(log, maxFile, func(files [][]byte) (*material, error) {
 		return read(certificate, files[0], key, files[1], log)
 	}, certificate, key)
 	if err != nil {
@@ -206,7 +206,7 @@ func read(certificatePath string, certificate []byte, keyPath string, key []byte
 	case now.Before(leaf.NotBefore):
 		return nil, fmt.Errorf("%s: the certificate is valid from %s, and now it is %s; check this machine's clock", certificatePath, stamp(leaf.NotBefore), stamp(now))
 	}
-	if watched.Exposed(keyPath) {
+	if reload.Exposed(keyPath) {
 		log.Warn("every user of this machine can read the private key; take the permission away", "file", keyPath, "with", "chmod 600")
 	}
 	identity := Identity{Names: append([]string(nil), leaf.DNSNames...), Authority: leaf.Issuer.String(), NotAfter: leaf.NotAfter}

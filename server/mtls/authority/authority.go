@@ -26,7 +26,7 @@ import (
 	"time"
 
 	"github.com/distinfer/distinfer/server/mtls"
-	"github.com/distinfer/distinfer/server/watched"
+	"github.com/distinfer/distinfer/server/reload"
 )
 
 // The files of an authority, beside which the machines' folders are.
@@ -77,10 +77,10 @@ func (a *Authority) NotAfter() time.Time { return a.certificate.NotAfter }
 
 func (a *Authority) read() error {
 	var err error
-	if a.pem, err = watched.Read(a.CertificatePath(), maxFile); err != nil {
+	if a.pem, err = reload.Read(a.CertificatePath(), maxFile); err != nil {
 		return err
 	}
-	key, err := watched.Read(a.KeyPath(), maxFile)
+	key, err := reload.Read(a.KeyPath(), maxFile)
 	if err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func (a *Authority) sign(m *Machine, valid time.Duration) (certificate, key []by
 // first.
 func namesOf(folder, first string) ([]string, error) {
 	path := filepath.Join(folder, mtls.CertificateFile)
-	data, err := watched.Read(path, maxFile)
+	data, err := reload.Read(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("the folder to renew has no certificate: %w", err)
 	}

@@ -1,13 +1,11 @@
-// Package watched keeps values that are made of files, and makes them again when
-// the files change, so that a certificate or a list of tokens is replaced without
-// a restart.
+// Package reload keeps values that are made from files, and reloads them when the files change.
+// So certificates and lists of tokens are replaced without a restart.
 //
-// It knows files only: what is in them is the business of the function that makes
-// the value. Files are small, so their contents are compared, not their times: a
-// copy that keeps its times, or a second change within a tick of the clock, is
-// noticed all the same. They are looked at when the value is asked for, at most
-// once a second, so that nothing runs in between and nothing has to be stopped.
-package watched
+// It knows files only; a function of the caller makes the value. Files are small, so it compares
+// their contents, not their times: a copy that keeps its times, or a second change within a tick
+// of the clock, is noticed too. Get looks at the files, at most once a second, so nothing runs
+// in between and nothing has to be stopped.
+package reload
 
 import (
 	"crypto/sha256"
@@ -26,7 +24,7 @@ import (
 // interval is how long a value is used before its files are looked at again.
 const interval = time.Second
 
-// A Value is made of files.
+// A Value is made from files.
 type Value[T any] struct {
 	log   *slog.Logger
 	limit int64
@@ -35,15 +33,14 @@ type Value[T any] struct {
 
 	current atomic.Pointer[T]
 
-	mu         sync.Mutex // held while the files are looked at
-	looked     time.Time
-	sum        [sha256.Size]byte // of what the current value was made of
-	complained string            // the last complaint, which is not repeated
+	mu     sync.Mutex // held while the files are looked at
+	looked time.Time
+	sum    [sha256.Size]byte // of the files of the current value
+	logged string            // the last error logged, which is not repeated
 }
 
-// Open reads the files, none of which may have more than limit bytes, and makes
-// the first value of their contents, in the order of the paths. parse has to name
-// the file in its errors.
+// Open reads the files, each of at most limit bytes, and parses their contents, in the order of
+// the paths, into the first value. Errors of parse have to name the file.
 func Open[T any](log *slog.Logger, limit int64, parse func(files [][]byte) (T, error), paths ...string) (*Value[T], error) {
 	v := &Value[T]{log: log, limit: limit, parse: parse, paths: paths, looked: time.Now()}
 	files, sum, err := v.read()
@@ -59,10 +56,10 @@ func Open[T any](log *slog.Logger, limit int64, parse func(files [][]byte) (T, e
 	return v, nil
 }
 
-// Get is the value of the files as they are now, or were within the last second.
-// While they cannot be read, or make no value, it stays what it was.
+// Get returns the value of the files as they are now, or were within the last second. While they
+// cannot be read or parsed, it returns the last value.
 func (v *Value[T]) Get() T {
-	// Whoever comes while another looks takes what there is.
+	// A caller that comes while another looks gets the current value.
 	if v.mu.TryLock() {
 		if time.Since(v.looked) >= interval {
 			v.look()
@@ -76,7 +73,7 @@ func (v *Value[T]) Get() T {
 func (v *Value[T]) look() {
 	files, sum, err := v.read()
 	if err == nil && sum == v.sum {
-		v.complained = ""
+		v.logged = ""
 		return
 	}
 	var next T
@@ -84,15 +81,15 @@ func (v *Value[T]) look() {
 		next, err = v.parse(files)
 	}
 	if err != nil {
-		if v.complained != err.Error() {
-			v.log.Warn("changed files cannot be used; what was read before stays in use", "error", err)
-			v.complained = err.Error()
+		if v.logged != err.Error() {
+			v.log.Warn("cannot reload changed files; the last ones stay in use", "error", err)
+			v.logged = err.Error()
 		}
 		return
 	}
 	v.current.Store(&next)
-	v.sum, v.complained = sum, ""
-	v.log.Info("changed files were read again", "files", v.paths)
+	v.sum, v.logged = sum, ""
+	v.log.Info("reloaded changed files", "files", v.paths)
 }
 
 func (v *Value[T]) read() (files [][]byte, sum [sha256.Size]byte, err error) {
@@ -125,7 +122,7 @@ func Read(path string, limit int64) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("%s has more than the %d bytes that it may have", path, limit)
+		return nil, fmt.Errorf("%s has more than the %d bytes allowed", path, limit)
 	}
 	return data, nil
 }

@@ -1,4 +1,4 @@
-package watched_test
+package reload_test
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/testkit"
-	"github.com/distinfer/distinfer/server/watched"
+	"github.com/distinfer/distinfer/server/reload"
 )
 
 func write(t *testing.T, path, content string) {
@@ -38,7 +38,7 @@ func TestAValueFollowsItsFilesAndOutlivesBrokenOnes(t *testing.T) {
 	write(t, one, "a1")
 	write(t, two, "a2")
 	var log testkit.Log
-	v, err := watched.Open(log.Logger(), 100, join, one, two)
+	v, err := reload.Open(log.Logger(), 100, join, one, two)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestOpenFailsOfWhatCannotBeUsed(t *testing.T) {
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 	write(t, one, "a")
 	open := func() error {
-		_, err := watched.Open(slog.New(slog.DiscardHandler), 100, join, one, two)
+		_, err := reload.Open(slog.New(slog.DiscardHandler), 100, join, one, two)
 		return err
 	}
 	if err := open(); !errors.Is(err, os.ErrNotExist) || strings.Count(err.Error(), two) != 1 {
@@ -105,7 +105,7 @@ func TestManyMayAskAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
 	write(t, path, "0")
-	v, err := watched.Open(slog.New(slog.DiscardHandler), 100, func(files [][]byte) (string, error) { return string(files[0]), nil }, path)
+	v, err := reload.Open(slog.New(slog.DiscardHandler), 100, func(files [][]byte) (string, error) { return string(files[0]), nil }, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestASecretThatOthersCanReadIsExposed(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		if got := watched.Exposed(path); got != want {
+		if got := reload.Exposed(path); got != want {
 			t.Errorf("%o: %v", mode, got)
 		}
 	}
