@@ -2,7 +2,10 @@ package text
 
 import (
 	"errors"
+	"math"
 	"unicode/utf8"
+
+	"github.com/distinfer/distinfer/runtime/strictjson"
 )
 
 // addedToken is a token that is found in the text itself, before the model gets it.
@@ -130,4 +133,78 @@ func startsWithWord(s []byte) bool {
 	}
 	r, _ := utf8.DecodeRune(s)
 	return has(r, isWord)
+}
+
+// loadAdded follows AddedVocabulary::add_tokens, which ignores the ids in the file. A token of the
+// vocabulary keeps its id; others get the following numbers, in the order of the file.
+func (t *Tokenizer) loadAdded(n strictjson.Value) error {
+	list, err := n.List()
+	if err != nil {
+		return err
+	}
+	nextID := uint64(t.model.size())
+	byContent := map[string]uint32{}
+	byID := map[uint32]addedToken{}
+	paths := map[uint32]strictjson.Value{}
+	var order []uint32
+	for _, f := range list {
+		o, err := f.Object()
+		if err != nil {
+			return err
+		}
+		o.Uint32("id")
+		token := addedToken{
+			content:    o.Text("content"),
+			singleWord: o.Bool("single_word"),
+			lstrip:     o.Bool("lstrip"),
+			rstrip:     o.Bool("rstrip"),
+			normalized: o.Bool("normalized"),
+			special:    o.Bool("special"),
+		}
+		if err := o.Finish(); err != nil {
+			return err
+		}
+		if token.content == "" {
+			continue // ignored there too
+		}
+		id, known := byContent[token.content]
+		if !known {
+			if id, known = t.model.id(token.content); !known {
+				if nextID > math.MaxUint32 {
+					return f.Errorf("no id left")
+				}
+				id = uint32(nextID)
+				nextID++
+			}
+		}
+		token.id = id
+		byContent[token.content] = id
+		if _, again := byID[id]; !again {
+			order = append(order, id)
+		}
+		byID[id], paths[id] = token, f
+	}
+	t.addedIDs = byContent
+	for _, id := range order {
+		token := byID[id]
+		trie, pattern := &t.special, []byte(token.content)
+		if token.normalized {
+			trie = &t.normalized
+			if t.normalizer != nil {
+				var normal buffer
+				t.normalizer.normalize(&normal, buffer{text: pattern})
+				pattern = normal.text
+			}
+		}
+		if len(pattern) == 0 {
+			return paths[id].Errorf("added token %q is empty once normalised", token.content)
+		}
+		if *trie == nil {
+			*trie = newTokenTrie()
+		}
+		if !(*trie).add(pattern, token) {
+			return paths[id].Errorf("added token %q is the same as an earlier one once normalised", token.content)
+		}
+	}
+	return nil
 }

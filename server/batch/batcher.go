@@ -8,7 +8,6 @@ package batch
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"log/slog"
 	"math"
@@ -95,18 +94,6 @@ func New(c Config) *Batcher {
 	return b
 }
 
-// A RefusedError refuses a call because of overload. Its code is errcode.Overloaded.
-type RefusedError struct {
-	error
-	After time.Duration // when a retry may succeed
-}
-
-// Unwrap gives the error below.
-func (e *RefusedError) Unwrap() error { return e.error }
-
-// RetryAfter is After.
-func (e *RefusedError) RetryAfter() time.Duration { return e.After }
-
 // A call is a caller that waits for the answers to its texts. The Batcher's lock guards it.
 type call struct {
 	ctx     context.Context //nolint:containedctx // its lifetime is the call's
@@ -127,16 +114,6 @@ type run struct {
 	texts  []textmodel.Text
 	wanted int // texts that somebody waits for
 	cancel context.CancelFunc
-}
-
-// A Timing is where the time of a call went. If its texts were in several batches, it is the
-// time of the batch that ended last.
-type Timing struct {
-	Encoding time.Duration // of all texts
-	Waiting  time.Duration // from then until the batch began
-	Batch    time.Duration // until it was answered
-	Texts    int           // in the batch
-	Stages   []pipeline.Timing
 }
 
 // Answer answers every text, in order, and returns where the time went. What is wrong with a
@@ -216,50 +193,6 @@ func (b *Batcher) remember(r *run, o *outcome) {
 			b.bad.Add(time.Now(), b.key(it.text), o.answers[i].Err)
 		}
 	}
-}
-
-// reserve acquires capacity for n texts. It fails if there is none, or if they could not be
-// answered in time.
-func (b *Batcher) reserve(ctx context.Context, n int) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for pushedOut := 0; ; pushedOut++ {
-		why, err := b.admit(ctx, n)
-		if err == nil {
-			b.busy += n
-			return nil
-		}
-		if pushedOut == mostPushedOut || !b.pushOut(clientOf(ctx), n) {
-			b.listener.Rejected(why)
-			return err
-		}
-	}
-}
-
-// admit fails if n texts cannot be admitted, and says why. The lock is held.
-func (b *Batcher) admit(ctx context.Context, n int) (Reason, error) {
-	answered := b.pace.wait(b.queue.ahead(n))
-	wait := answered - b.pace.wait(n)
-	longest := b.maxWait
-	if longest == 0 {
-		longest = max(usualWait, usualBatches*b.pace.time())
-	}
-	switch left := timeLeft(ctx); {
-	case b.busy+n > b.maxTexts:
-		return QueueFull, &RefusedError{errcode.Errorf(errcode.Overloaded, "too many texts are waiting; try again in a moment"), wait / 2}
-	case wait > longest:
-		return WaitTooLong, &RefusedError{errcode.Errorf(errcode.Overloaded, "the texts that are waiting already take %s; try again in a moment", round(wait)), wait - longest}
-	case answered > left:
-		return TooLate, &RefusedError{errcode.Errorf(errcode.Overloaded, "an answer would take about %s, and there are %s for it; try again later, allow more time, or send fewer texts at a time", round(answered), round(left)), answered - left}
-	}
-	return "", nil
-}
-
-// leave releases the capacity of n texts.
-func (b *Batcher) leave(n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.busy -= n
 }
 
 // enter queues the texts of a call that could be encoded.
@@ -447,28 +380,3 @@ func (b *Batcher) learn(ctx context.Context, r *run, took time.Duration, timings
 
 // MaxTexts is the most texts that wait or are computed.
 func (b *Batcher) MaxTexts() int { return b.maxTexts }
-
-// Stats are what a Batcher does at a moment.
-type Stats struct {
-	Waiting  int // texts that wait for their batch
-	Busy     int // texts that wait or are computed
-	InFlight int // batches that are computed
-	Target   int // batches that should be in flight, given enough texts
-}
-
-// Stats returns what the Batcher does now.
-func (b *Batcher) Stats() Stats {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return Stats{b.queue.len(), b.busy, b.inFlight, b.concurrency.now}
-}
-
-// IsRefused reports whether err refuses a call because of overload, and when a retry may
-// succeed.
-func IsRefused(err error) (after time.Duration, ok bool) {
-	var refused *RefusedError
-	if errors.As(err, &refused) {
-		return refused.After, true
-	}
-	return 0, false
-}

@@ -7,15 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/stats"
-	"google.golang.org/grpc/status"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
@@ -24,6 +18,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/quarantine"
 	"github.com/distinfer/distinfer/server/replica"
+	"google.golang.org/grpc/stats"
 )
 
 // Options say how stages are called.
@@ -68,10 +63,6 @@ const (
 	// longestWait bounds the wait for a replica when the caller sets no deadline.
 	longestWait = 30 * time.Second
 )
-
-// ManyReplicas prefixes an address whose name stands for several replicas; it is
-// how gRPC writes names to be resolved.
-const ManyReplicas = "dns:///"
 
 // A Client calls the replicas of one rank of a bundle. It watches all of them:
 // each is asked for its state several times in DeadAfter, and one that does not
@@ -151,75 +142,6 @@ func IsLoopback(address string) bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// A target is an address to connect to, and the name that its certificate must
-// have.
-type target struct{ address, name string }
-
-func targets(single []string, resolved []target) []target {
-	list := make([]target, 0, len(single)+len(resolved))
-	for _, a := range single {
-		list = append(list, target{a, a})
-	}
-	return append(list, resolved...)
-}
-
-// keep has a link for each target, and for no other.
-func (c *Client) keep(list []target) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	addresses := make([]string, len(list))
-	for i, t := range list {
-		addresses[i] = t.address
-	}
-	added, gone := c.set.Keep(addresses)
-	for _, a := range added {
-		l := newLink(c, list[slices.IndexFunc(list, func(t target) bool { return t.address == a })])
-		c.links[a] = l
-		c.work.Go(l.watch)
-	}
-	for _, a := range gone {
-		c.links[a].leave()
-		delete(c.links, a)
-	}
-}
-
-// resolve keeps the replicas of names that stand for several.
-func (c *Client) resolve(single, several []string) {
-	known := map[string][]target{}
-	tick := time.NewTicker(lookupEvery)
-	defer tick.Stop()
-	for {
-		var all []target
-		for _, name := range several {
-			host, port, _ := net.SplitHostPort(name)
-			ctx, cancel := context.WithTimeout(c.ctx, lookupEvery)
-			ips, err := c.options.Lookup(ctx, host)
-			cancel()
-			switch {
-			case c.ctx.Err() != nil:
-				return
-			case err != nil: // what was known may still be right
-				c.options.Log.Warn("cannot resolve the replicas of a stage", "stage", c.rank, "name", name, "error", err)
-			default:
-				known[name] = nil
-				for _, ip := range ips {
-					known[name] = append(known[name], target{net.JoinHostPort(ip, port), name})
-				}
-				if c.options.routed && len(known[name]) > maxHop {
-					known[name] = known[name][:maxHop]
-				}
-			}
-			all = append(all, known[name]...)
-		}
-		c.keep(targets(single, all))
-		select {
-		case <-tick.C:
-		case <-c.ctx.Done():
-			return
-		}
-	}
 }
 
 // Close closes the client's connections; calls in flight fail.
@@ -439,113 +361,4 @@ func (c *Client) pick(ctx context.Context, started time.Time, refused map[string
 			return nil, errcode.Errorf(errcode.Deadline, "%s computes calls one by one that it may have died with, and this one did not get its turn in time", c)
 		}
 	}
-}
-
-// A hopError is a call that failed between this process and the replica: another
-// replica may do better.
-type hopError struct {
-	error
-	refused bool // by the replica, which is well
-	loss    replica.Loss
-}
-
-func (e hopError) Unwrap() error { return e.error }
-
-// A Pipeline is all the stages of a bundle, as a pipeline.Runner: it calls the
-// first stage, and the stages push from one to the next. It watches the replicas
-// of all ranks.
-type Pipeline struct {
-	stages   []*Client
-	route    [][]string
-	inFlight atomic.Int32 // runs
-}
-
-// NewPipeline makes a pipeline over the addresses of every rank of the bundle
-// with the given ID.
-func NewPipeline(id bundle.ID, addresses [][]string, o Options) (*Pipeline, error) {
-	p := &Pipeline{route: addresses[1:]}
-	for rank, replicas := range addresses {
-		c, err := Dial(id, rank, replicas, o)
-		if err != nil {
-			return nil, errors.Join(err, p.Close())
-		}
-		p.stages = append(p.stages, c)
-	}
-	return p, nil
-}
-
-// Run implements pipeline.Tracer.
-func (p *Pipeline) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
-	out, _, err := p.Trace(ctx, in)
-	return out, err
-}
-
-// Trace runs the pipeline, and returns where the time went, in rank order.
-func (p *Pipeline) Trace(ctx context.Context, in tensor.Bag) (tensor.Bag, []pipeline.Timing, error) {
-	if err := check(in); err != nil {
-		return nil, nil, err
-	}
-	n := p.inFlight.Add(1)
-	defer p.inFlight.Add(-1)
-	out, err := p.stages[0].run(ctx, p.route, int(n), in)
-	if err != nil {
-		return nil, nil, err
-	}
-	return out.tensors, out.timings, nil
-}
-
-// Ready fails while some rank has no replica that can be used, and says why.
-func (p *Pipeline) Ready() error {
-	var all []error
-	for _, c := range p.stages {
-		all = append(all, c.Ready())
-	}
-	return errors.Join(all...)
-}
-
-// Budgets are, of each rank, the bytes that all runs of a replica together may take for
-// what they compute: those of the replica with the least, since a run may come to any. 0 is
-// without a bound.
-func (p *Pipeline) Budgets() []int64 {
-	list := make([]int64, len(p.stages))
-	for rank, c := range p.stages {
-		c.mu.Lock()
-		for _, l := range c.links {
-			if l.budget > 0 && (list[rank] == 0 || l.budget < list[rank]) {
-				list[rank] = l.budget
-			}
-		}
-		c.mu.Unlock()
-	}
-	return list
-}
-
-// Replicas is the state of each replica of each rank.
-func (p *Pipeline) Replicas() [][]replica.Status {
-	list := make([][]replica.Status, len(p.stages))
-	for rank, c := range p.stages {
-		list[rank] = c.Replicas()
-	}
-	return list
-}
-
-// Close closes the connections to all stages.
-func (p *Pipeline) Close() error {
-	for _, c := range p.stages {
-		_ = c.Close()
-	}
-	return nil
-}
-
-// isHop reports whether a call failed on its way to a stage or back, and not in
-// one. ctx is the call's.
-func isHop(ctx context.Context, err error) bool {
-	if ctx.Err() != nil {
-		return false
-	}
-	switch status.Code(err) {
-	case codes.Unavailable, codes.Canceled, codes.Internal, codes.Unknown, codes.DataLoss:
-		return true
-	}
-	return false
 }

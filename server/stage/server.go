@@ -3,7 +3,6 @@ package stage
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,18 +11,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
-	"google.golang.org/grpc/stats"
-
-	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	"github.com/distinfer/distinfer/server/budget"
 	"github.com/distinfer/distinfer/server/rpc"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
 )
 
 // The names of stage.proto.
@@ -43,77 +38,6 @@ const Protocol = 1
 // SelfTest is the bundle that a request names which is to run the self-test of the
 // stage and not its model.
 const SelfTest = "self-test"
-
-// Config says what a Server serves.
-type Config struct {
-	Stage pipeline.Stage
-
-	// SelfTest computes its share of the self-test. left stages are yet to compute theirs,
-	// this one among them. What it answers goes to the next one.
-	SelfTest func(ctx context.Context, left int, in tensor.Bag) (tensor.Bag, error)
-
-	// Bundle is the bundle's ID, Rank the stage's place in it, Stages how many
-	// stages it has, and Model its name. A stage without a bundle has the rank
-	// only; it runs nothing but the self-test.
-	Bundle bundle.ID
-	Rank   int
-	Stages int
-	Model  string
-
-	// Peers are the addresses of every rank. When there are none, the next stage
-	// is where the caller's route says.
-	Peers [][]string
-
-	// Next says how the next stage is called.
-	Next Options
-
-	// MaxMessage bounds messages, in bytes. Runs is how many runs are computed at
-	// once, and MaxQueue how many more may be in flight: those that wait for their
-	// turn and those that a later stage computes.
-	MaxMessage, Runs, MaxQueue int
-
-	// MaxInFlightBytes bounds what all of them hold; 0 is four of the largest messages.
-	MaxInFlightBytes int64
-
-	// Budget is the memory for what runs compute; nil is without a bound.
-	Budget *budget.Budget
-
-	// Machine is the same for stages that share processors; Processors is their number.
-	Machine    uint64
-	Processors int
-
-	// ShareThreads receives how many runs are computed from now on, so that intra-op
-	// threads can be shared out. alone says that it is one which is alone in the whole
-	// pipeline, as far as its caller knows, and long enough to be worth waking threads.
-	// It may be nil.
-	ShareThreads func(runs int, alone bool)
-
-	// Instance tells this process from others at the same address. Empty is a random one.
-	Instance string
-
-	// Damaged is nil while what the stage computes can be trusted, and then why it cannot:
-	// the stage answers nothing of it any more, and Serve returns it. It may be nil.
-	Damaged func() error
-
-	// Version, ONNXRuntime, Hostname and Threads are what Describe answers, as is the
-	// memory that the process uses and could take, in bytes.
-	Version, ONNXRuntime, Hostname string
-	Threads                        int
-	Memory                         func() (used, available int64)
-
-	// TLS secures the listener; nil is plain text.
-	TLS *tls.Config
-
-	Listener Listener
-
-	// Stats is notified of what the transport does; it may be nil.
-	Stats stats.Handler
-
-	// Services are more gRPC services for the same listener.
-	Services []func(grpc.ServiceRegistrar)
-
-	Log *slog.Logger
-}
 
 // A Server serves one stage.
 type Server struct {
@@ -220,24 +144,6 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 		return handle(srv, stream)
 	}
 	return rpc.RunStream(s.endStreams, toStatus(errcode.Errorf(errcode.Unavailable, "stage %d stops", s.config.Rank)), srv, stream, handle)
-}
-
-// damageTime is how long a stage that cannot be trusted any more has to refuse the calls
-// that wait.
-const damageTime = 500 * time.Millisecond
-
-// damaged is an error once what the stage computes cannot be trusted: a refusal, since
-// another replica may do what was asked.
-func (s *Server) damaged() error {
-	if s.config.Damaged == nil {
-		return nil
-	}
-	why := s.config.Damaged()
-	if why == nil {
-		return nil
-	}
-	s.breaks.Do(func() { close(s.broken) })
-	return &refusal{errcode.Errorf(errcode.Unavailable, "stage %d at %s ends: %w", s.config.Rank, s.address, why)}
 }
 
 // Serve serves the stage on the listener until ctx ends, then refuses new calls,
@@ -398,79 +304,10 @@ func (s *Server) prepare(ctx context.Context, in *request) (compute func() (tens
 	return func() (tensor.Bag, error) { return grant.Run(ctx, run) }, grant.Release, nil
 }
 
-// A lone is what is known of runs that are alone in the pipeline: whether they are long
-// enough for help. To wake the threads that could help takes longer than a short run.
-type lone struct {
-	runs int           // that were alone
-	took time.Duration // by one without help, on average
-}
-
 const (
 	helpFrom = time.Millisecond
 	tryEvery = 64 // one lone run in tryEvery has no help, to see how long that takes
 )
-
-// begins notes that a run begins to be computed, whose caller has inFlight runs. It reports
-// whether this one is to be timed without help.
-func (s *Server) begins(inFlight int) (tried bool) {
-	if s.config.ShareThreads == nil {
-		return false
-	}
-	s.computing.Lock()
-	defer s.computing.Unlock()
-	s.runs++
-	alone := s.runs == 1 && inFlight <= 1
-	if alone {
-		tried = s.lone.runs%tryEvery == 0
-		s.lone.runs++
-	}
-	s.config.ShareThreads(s.runs, alone && !tried && s.lone.took >= helpFrom)
-	return tried
-}
-
-// ends notes that a run is no longer computed, and how long it took.
-func (s *Server) ends(tried bool, took time.Duration) {
-	if s.config.ShareThreads == nil {
-		return
-	}
-	s.computing.Lock()
-	defer s.computing.Unlock()
-	if tried && s.lone.runs > 1 {
-		took = (s.lone.took + took) / 2
-	}
-	if tried {
-		s.lone.took = took
-	}
-	s.runs--
-	s.config.ShareThreads(s.runs, false)
-}
-
-// doubtful is how many runs a model has to refuse for their inputs, and none other be
-// computed, until it is doubted itself.
-const doubtful = 32
-
-// prove takes note of how a run of the model ended. That the inputs are at fault is true of a
-// model that computes others; of one that never did the operator is to know.
-func (s *Server) prove(ctx context.Context, err error) {
-	switch {
-	case s.proven.Load():
-	case err == nil:
-		s.proven.Store(true)
-	case errcode.Of(err) == errcode.Invalid && s.refused.Add(1) == doubtful:
-		s.config.Log.WarnContext(ctx, "the model has computed nothing yet; either it was only sent what it cannot compute, or it cannot compute at all: try it with `distinfer verify`",
-			"runs", doubtful, "error", err)
-	}
-}
-
-// check fails when a tensor is not what it says it is.
-func check(bag tensor.Bag) error {
-	for name, t := range bag {
-		if err := t.Check(); err != nil {
-			return fmt.Errorf("tensor %q: %w", name, err)
-		}
-	}
-	return nil
-}
 
 // accept checks that the caller means this stage, and completes the route.
 func (s *Server) accept(in *request) error {
@@ -521,4 +358,14 @@ func within(route, peers [][]string) bool {
 		}
 	}
 	return true
+}
+
+// check fails when a tensor is not what it says it is.
+func check(bag tensor.Bag) error {
+	for name, t := range bag {
+		if err := t.Check(); err != nil {
+			return fmt.Errorf("tensor %q: %w", name, err)
+		}
+	}
+	return nil
 }
