@@ -45,3 +45,8 @@ func (s *Server) ends(tried bool, took time.Duration) {
 	s.runs--
 	s.config.ShareThreads(s.runs, false)
 }
+
+const (
+	helpFrom = time.Millisecond
+	tryEvery = 64 // one lone run in tryEvery has no help, to see how long that takes
+)

@@ -304,11 +304,6 @@ func (s *Server) prepare(ctx context.Context, in *request) (compute func() (tens
 	return func() (tensor.Bag, error) { return grant.Run(ctx, run) }, grant.Release, nil
 }
 
-const (
-	helpFrom = time.Millisecond
-	tryEvery = 64 // one lone run in tryEvery has no help, to see how long that takes
-)
-
 // accept checks that the caller means this stage, and completes the route.
 func (s *Server) accept(in *request) error {
 	switch {

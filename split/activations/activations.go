@@ -6,6 +6,7 @@ package activations
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/split/graph"
+	"github.com/distinfer/distinfer/split/onnxfile"
 	"github.com/distinfer/distinfer/split/types"
 )
 
@@ -27,13 +29,13 @@ var (
 	recurrent = map[string]int64{"LSTM": 10, "GRU": 8, "RNN": 4}
 )
 
-// most bounds the moments of a run that are told apart.
+// mostMoments bounds the moments of a run that are told apart.
 const mostMoments = 8
 
 // A monomial is a product of dimensions: their places among the names, in order.
 type monomial string
 
-// live memory: bytes by monomial.
+// A moment is the memory that is live at a time: bytes by monomial.
 type moment map[monomial]int64
 
 func (m moment) add(of monomial, n int64) {
@@ -52,107 +54,132 @@ func (m moment) below(other moment) bool {
 	return true
 }
 
-// Estimate walks through nodes as they are computed, of which some values leave at the end, and
-// adds up what is live. There is no estimate when
-// the size of some value is not known.
+// Estimate walks through nodes in the order in which they are computed, and adds up what is live.
+// The values in leaving stay live to the end. The estimate is nil when the size of a value is
+// not known.
 func Estimate(g *graph.Graph, v *types.Values, nodes []int, leaving []string) memory.Estimate {
-	fits := newFits(v)
-	leaves := map[string]bool{}
+	w := &walk{fits: newFits(v), uses: map[string]int{}, leaves: map[string]bool{}, buffers: map[string]*buffer{}, now: moment{}}
 	for _, name := range leaving {
-		leaves[name] = true
+		w.leaves[name] = true
 	}
-	// A buffer is what values that are views of one another share.
-	type buffer struct {
-		of   monomial
-		size int64
-		uses int // of its values that are still to come
-		ours bool
-	}
-	buffers := map[string]*buffer{}
-	uses := map[string]int{}
 	for _, i := range nodes {
 		for _, name := range g.Deps[i] {
-			uses[name]++
+			w.uses[name]++
 		}
-	}
-	now, peaks := moment{}, []moment{}
-	note := func(extra moment) {
-		m := moment{}
-		for of, n := range now {
-			m.add(of, n)
-		}
-		for of, n := range extra {
-			m.add(of, n)
-		}
-		peaks = pareto(peaks, m)
 	}
 	for _, i := range nodes {
-		n := g.Nodes[i]
 		if g.Roles[i] == graph.Constant {
 			continue
 		}
-		if n.Bodies > 0 {
-			return nil // what is computed inside is not known
-		}
-		extra := moment{}
-		for k, out := range n.Outputs {
-			if out == "" {
-				continue
-			}
-			var first *buffer
-			if k == 0 && len(n.Inputs) > 0 {
-				first = buffers[n.Inputs[0]]
-			}
-			if n.Standard() && views[n.OpType] && first != nil {
-				first.uses += uses[out]
-				if leaves[out] {
-					first.uses++
-				}
-				buffers[out] = first
-				continue
-			}
-			of, size, ok := fits.of(out)
-			if !ok {
-				return nil
-			}
-			if workspace := recurrent[n.OpType] * size; n.Standard() && workspace > extra[of] {
-				// The last state alone has one step of what the sequence takes.
-				if k > 0 && len(n.Inputs) > 0 && n.Outputs[0] == "" {
-					if in, inSize, ok := fits.of(n.Inputs[0]); ok && in != of {
-						of, workspace = in, workspace*max(1, inSize)
-					}
-				}
-				extra.add(of, workspace)
-			}
-			b := &buffer{of: of, size: size, uses: uses[out], ours: true}
-			if leaves[out] {
-				b.uses++
-			}
-			buffers[out] = b
-			now.add(of, size)
-		}
-		note(extra)
-		free := func(name string) {
-			b := buffers[name]
-			if b == nil {
-				return
-			}
-			if b.uses--; b.uses == 0 && b.ours {
-				b.ours = false
-				now.add(b.of, -b.size)
-			}
+		if !w.compute(g.Nodes[i]) {
+			return nil
 		}
 		for _, in := range g.Deps[i] {
-			free(in)
+			if b := w.buffers[in]; b != nil {
+				b.uses--
+				w.free(b)
+			}
 		}
-		for _, out := range n.Outputs { // that nobody needs
-			if b := buffers[out]; out != "" && b != nil && b.uses == 0 && b.ours {
-				b.ours = false
-				now.add(b.of, -b.size)
+		for _, out := range g.Nodes[i].Outputs { // that nobody needs
+			if b := w.buffers[out]; b != nil {
+				w.free(b)
 			}
 		}
 	}
-	return fits.estimate(peaks)
+	return w.fits.estimate(w.peaks)
+}
+
+// A buffer is what values that are views of one another share.
+type buffer struct {
+	of   monomial
+	size int64
+	uses int // of its values that are still to come
+	ours bool
+}
+
+// A walk is a run as far as it was followed.
+type walk struct {
+	fits    *fits
+	uses    map[string]int  // of a value, by nodes
+	leaves  map[string]bool // values that stay live
+	buffers map[string]*buffer
+	now     moment   // what is live
+	peaks   []moment // what was
+}
+
+// compute allocates the outputs of a node. It reports false when their size is not known.
+func (w *walk) compute(n onnxfile.Node) bool {
+	if n.Bodies > 0 {
+		return false // what is computed inside is not known
+	}
+	workspace := moment{}
+	for k, out := range n.Outputs {
+		if out == "" {
+			continue
+		}
+		if b := w.viewed(n, k); b != nil {
+			b.uses += w.needs(out)
+			w.buffers[out] = b
+			continue
+		}
+		of, size, ok := w.fits.of(out)
+		if !ok {
+			return false
+		}
+		w.work(workspace, n, k, of, size)
+		w.buffers[out] = &buffer{of: of, size: size, uses: w.needs(out), ours: true}
+		w.now.add(of, size)
+	}
+	w.note(workspace)
+	return true
+}
+
+// viewed is the buffer that the k-th output of a node looks at, or nil when it has one of its own.
+func (w *walk) viewed(n onnxfile.Node, k int) *buffer {
+	if k > 0 || len(n.Inputs) == 0 || !n.Standard() || !views[n.OpType] {
+		return nil
+	}
+	return w.buffers[n.Inputs[0]]
+}
+
+// needs is how often a value is used after it was computed.
+func (w *walk) needs(name string) int {
+	if w.leaves[name] {
+		return w.uses[name] + 1
+	}
+	return w.uses[name]
+}
+
+// work adds what a recurrent operator takes while it computes its k-th output.
+func (w *walk) work(workspace moment, n onnxfile.Node, k int, of monomial, size int64) {
+	bytes := recurrent[n.OpType] * size
+	if !n.Standard() || bytes <= workspace[of] {
+		return
+	}
+	// The last state alone has one step of what the sequence takes.
+	if k > 0 && len(n.Inputs) > 0 && n.Outputs[0] == "" {
+		if in, inSize, ok := w.fits.of(n.Inputs[0]); ok && in != of {
+			of, bytes = in, bytes*max(1, inSize)
+		}
+	}
+	workspace.add(of, bytes)
+}
+
+// note keeps what is live now, with a node's workspace, when some sizes make it the largest.
+func (w *walk) note(workspace moment) {
+	m := maps.Clone(w.now)
+	for of, n := range workspace {
+		m.add(of, n)
+	}
+	w.peaks = pareto(w.peaks, m)
+}
+
+// free frees a buffer that is not used any more.
+func (w *walk) free(b *buffer) {
+	if b.uses == 0 && b.ours {
+		b.ours = false
+		w.now.add(b.of, -b.size)
+	}
 }
 
 // pareto adds a moment to those that some sizes make the largest. Where there are too many,

@@ -101,6 +101,48 @@ const stringOverhead = 32
 // in memory, all of which is counted before it is allocated.
 func readNPY(r io.Reader, there int64, want tensor.DType, left *int64) (tensor.Tensor, error) {
 	var none tensor.Tensor
+	a, err := readHeader(r, want)
+	if err != nil {
+		return none, err
+	}
+	elements, err := tensor.Elements(a.shape)
+	if err != nil {
+		return none, err
+	}
+	each := a.memory()
+	if elements > *left/each {
+		return none, fmt.Errorf("%d elements of %s, which are too many for the file: its arrays may take %d times its size in memory, or %d MB; save them with numpy.savez, without compression, or fewer of them",
+			elements, a.descr, maxUnpacked, leastUnpacked>>20)
+	}
+	*left -= elements * each
+	data, err := a.readData(r, there, elements*a.size)
+	if err != nil {
+		return none, err
+	}
+	t := tensor.Tensor{DType: a.dtype, Shape: a.shape}
+	switch {
+	case a.strings != nil:
+		if elements > 0 && a.size == 0 { // of no characters: the file is no bound for how many
+			return none, errors.New("strings without characters")
+		}
+		for ; len(data) > 0; data = data[a.size:] {
+			s, err := a.strings(data[:a.size])
+			if err != nil {
+				return none, err
+			}
+			t.Strs = append(t.Strs, s)
+		}
+	case a.pack:
+		t.Data = packed(data)
+	case len(data) > 0:
+		t.Data = data
+	}
+	return t, t.Check()
+}
+
+// readHeader reads what stands before the elements of an array.
+func readHeader(r io.Reader, want tensor.DType) (array, error) {
+	var none array
 	magic := make([]byte, 8)
 	if _, err := io.ReadFull(r, magic); err != nil || string(magic[:6]) != "\x93NUMPY" {
 		return none, errors.New("not an array of NumPy")
@@ -129,67 +171,32 @@ func readNPY(r io.Reader, there int64, want tensor.DType, left *int64) (tensor.T
 		return none, err
 	}
 	a, err := parseDescr(string(m[1]), want)
-	if err != nil {
-		return none, err
-	}
-	elements, err := tensor.Elements(shape)
-	if err != nil {
-		return none, err
-	}
-	turned := string(m[2]) == "True" && len(shape) > 1
-	each := max(a.size, 1)
-	if turned || a.pack {
-		each *= 2
-	}
-	if a.strings != nil {
-		each = 2*a.size + stringOverhead
-	}
-	if elements > *left/each {
-		return none, fmt.Errorf("%d elements of %s, which are too many for the file: its arrays may take %d times its size in memory, or %d MB; save them with numpy.savez, without compression, or fewer of them",
-			elements, m[1], maxUnpacked, leastUnpacked>>20)
-	}
-	*left -= elements * each
-	size := elements * a.size
-	other := fmt.Errorf("shape %v of %s needs %d bytes, there are others", shape, m[1], size)
+	a.descr, a.shape, a.turned = string(m[1]), shape, string(m[2]) == "True" && len(shape) > 1
+	return a, err
+}
+
+// readData reads the elements, which take size bytes of the file, and nothing after them.
+func (a array) readData(r io.Reader, there, size int64) ([]byte, error) {
+	other := fmt.Errorf("shape %v of %s needs %d bytes, there are others", a.shape, a.descr, size)
 	if there < size {
-		return none, other
+		return nil, other
 	}
 	data := make([]byte, size)
 	if _, err := io.ReadFull(r, data); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return none, other
+		return nil, other
 	} else if err != nil {
-		return none, err
+		return nil, err
 	}
 	switch n, err := r.Read(make([]byte, 1)); { // also for the checksum
 	case n > 0:
-		return none, other
+		return nil, other
 	case !errors.Is(err, io.EOF):
-		return none, err
+		return nil, err
 	}
-	if turned {
-		data = rowMajor(data, shape, a.size)
+	if a.turned {
+		data = rowMajor(data, a.shape, a.size)
 	}
-	t := tensor.Tensor{DType: a.dtype, Shape: shape, Data: data}
-	if len(data) == 0 {
-		t.Data = nil
-	}
-	if a.strings != nil {
-		if elements > 0 && a.size == 0 { // of no characters: the file is no bound for how many
-			return none, errors.New("strings without characters")
-		}
-		t.Data = nil
-		for ; len(data) > 0; data = data[a.size:] {
-			s, err := a.strings(data[:a.size])
-			if err != nil {
-				return none, err
-			}
-			t.Strs = append(t.Strs, s)
-		}
-	}
-	if a.pack {
-		t.Data = packed(data)
-	}
-	return t, t.Check()
+	return data, nil
 }
 
 // parseShape reads such as "2, 3" and "2,".
@@ -210,10 +217,24 @@ func parseShape(s string) ([]int64, error) {
 
 // An array is how elements lie in the file.
 type array struct {
+	descr   string // NumPy's name of the type
+	shape   []int64
+	turned  bool // in Fortran's order
 	dtype   tensor.DType
 	size    int64                        // bytes of one
 	pack    bool                         // one a byte, where ONNX has two
 	strings func([]byte) (string, error) // for strings
+}
+
+// memory is how many bytes an element takes at most while it is read.
+func (a array) memory() int64 {
+	switch {
+	case a.strings != nil:
+		return 2*a.size + stringOverhead
+	case a.turned || a.pack:
+		return 2 * max(a.size, 1)
+	}
+	return max(a.size, 1)
 }
 
 // parseDescr reads a type of NumPy, such as "<f4". Types that NumPy does not have
