@@ -142,92 +142,18 @@ func (p *Part) size() int64 {
 // part lays out a subgraph; weights of at least `out` bytes become external data,
 // unless that is 0.
 func (m *Model) part(s Subgraph, out int64) *Part {
-	g := &m.Graph
 	p := &Part{model: m, data: layout{name: s.Data, at: map[External]int64{}}}
-	var graph [][]byte
-	size := 0
-	add := func(raw []byte) {
-		graph = append(graph, raw)
-		size += len(raw)
-	}
-	// Values are declared once: a graph's input or output has no value_info as well.
-	declared := map[string]bool{"": true}
-	for _, list := range [][]ValueInfo{s.Inputs, s.Outputs} {
-		for _, v := range list {
-			declared[v.Spec.Name] = true
-		}
-	}
-
-	called := map[operator]bool{}
-	for _, i := range s.Nodes {
-		n := &g.Nodes[i]
-		for _, op := range n.operators(nil) {
-			called[op] = true
-		}
-		if n.external {
-			add(edit(n.raw, nodeMessage, p.data.relocate))
-		} else {
-			add(n.raw)
-		}
-	}
-	for _, n := range s.Added {
-		add(n.raw())
-	}
-	for _, raw := range g.other {
-		add(raw)
-	}
-	annotated := map[string]bool{}
-	annotate := func(name string) {
-		if list := g.quantization[name]; list != nil && !annotated[name] {
-			annotated[name] = true
-			for _, raw := range list {
-				add(raw)
-			}
-		}
-	}
-	for _, i := range s.Initializers {
-		t := g.Initializers[i]
-		data, inline := s.Inline[t.Name]
-		switch {
-		case t.External != nil && inline:
-			add(t.takeIn(data))
-		case t.external && t.Sparse:
-			add(edit(t.raw, sparseMessage, p.data.relocate))
-		case t.external:
-			add(edit(t.raw, tensorMessage, p.data.relocate))
-		case out > 0 && int64(len(t.payload)) >= out:
-			// The field is made without copying the data that it leaves out.
-			add(edit(t.raw, tensorMessage, p.data.moveOut))
-		default:
-			add(t.raw)
-		}
-		annotate(t.Name)
-	}
-	for _, v := range s.Inputs {
-		add(v.as(11))
-		annotate(v.Spec.Name)
-	}
-	for _, v := range s.Outputs {
-		add(v.as(12))
-	}
-	for _, i := range s.Nodes {
-		for _, name := range g.Nodes[i].Outputs {
-			annotate(name)
-			if declared[name] {
-				continue
-			}
-			for _, k := range g.values[name] {
-				add(g.Values[k].raw)
-			}
-		}
-	}
+	graph := graphWriter{g: &m.Graph, data: &p.data, annotated: map[string]bool{}}
+	called := graph.addNodes(s)
+	graph.addInitializers(s, out)
+	graph.addValues(s)
 
 	p.content = append(p.content, m.before...)
 	if s.IRVersion != 0 { // of a field that stands twice, the last counts
 		p.content = append(p.content, protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(s.IRVersion)))
 	}
-	p.content = append(p.content, protowire.AppendVarint(protowire.AppendTag(nil, 7, protowire.BytesType), uint64(size)))
-	p.content = append(append(p.content, graph...), m.after...)
+	p.content = append(p.content, protowire.AppendVarint(protowire.AppendTag(nil, 7, protowire.BytesType), uint64(graph.size)))
+	p.content = append(append(p.content, graph.content...), m.after...)
 	for _, fn := range m.reachable(called) {
 		if fn.external {
 			p.content = append(p.content, edit(fn.raw, functionMessage, p.data.relocate))
@@ -236,6 +162,104 @@ func (m *Model) part(s Subgraph, out int64) *Part {
 		}
 	}
 	return p
+}
+
+// A graphWriter collects the fields of a part's graph.
+type graphWriter struct {
+	g         *Graph // of the whole model
+	data      *layout
+	content   [][]byte
+	size      int
+	annotated map[string]bool // values whose quantization is written
+}
+
+func (w *graphWriter) add(raw []byte) {
+	w.content = append(w.content, raw)
+	w.size += len(raw)
+}
+
+// annotate adds the annotations of a value, once.
+func (w *graphWriter) annotate(name string) {
+	if w.annotated[name] {
+		return
+	}
+	w.annotated[name] = true
+	for _, raw := range w.g.quantization[name] {
+		w.add(raw)
+	}
+}
+
+// addNodes adds the nodes, and what is not known of the graph. It returns the operators that
+// are called.
+func (w *graphWriter) addNodes(s Subgraph) map[operator]bool {
+	called := map[operator]bool{}
+	for _, i := range s.Nodes {
+		n := &w.g.Nodes[i]
+		for _, op := range n.operators(nil) {
+			called[op] = true
+		}
+		if n.external {
+			w.add(edit(n.raw, nodeMessage, w.data.relocate))
+		} else {
+			w.add(n.raw)
+		}
+	}
+	for _, n := range s.Added {
+		w.add(n.raw())
+	}
+	for _, raw := range w.g.other {
+		w.add(raw)
+	}
+	return called
+}
+
+// addInitializers adds the weights. Those of at least `out` bytes become external data, unless
+// that is 0.
+func (w *graphWriter) addInitializers(s Subgraph, out int64) {
+	for _, i := range s.Initializers {
+		t := w.g.Initializers[i]
+		data, inline := s.Inline[t.Name]
+		switch {
+		case t.External != nil && inline:
+			w.add(t.takeIn(data))
+		case t.external && t.Sparse:
+			w.add(edit(t.raw, sparseMessage, w.data.relocate))
+		case t.external:
+			w.add(edit(t.raw, tensorMessage, w.data.relocate))
+		case out > 0 && int64(len(t.payload)) >= out:
+			// The field is made without copying the data that it leaves out.
+			w.add(edit(t.raw, tensorMessage, w.data.moveOut))
+		default:
+			w.add(t.raw)
+		}
+		w.annotate(t.Name)
+	}
+}
+
+// addValues adds inputs, outputs, and what is known of the values between them.
+func (w *graphWriter) addValues(s Subgraph) {
+	// Values are declared once: a graph's input or output has no value_info as well.
+	declared := map[string]bool{"": true}
+	for _, v := range s.Inputs {
+		declared[v.Spec.Name] = true
+		w.add(v.as(11))
+		w.annotate(v.Spec.Name)
+	}
+	for _, v := range s.Outputs {
+		declared[v.Spec.Name] = true
+		w.add(v.as(12))
+	}
+	for _, i := range s.Nodes {
+		for _, name := range w.g.Nodes[i].Outputs {
+			w.annotate(name)
+			if declared[name] {
+				continue
+			}
+			for _, k := range w.g.values[name] {
+				w.add(w.g.Values[k].raw)
+			}
+		}
+	}
 }
 
 // reachable are the functions that are called, directly or by one another. Those of

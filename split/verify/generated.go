@@ -32,7 +32,7 @@ func readGenerator(b *bundle.Bundle, paths []string) (_ *generate.Generator, err
 // and that does not end in NaN alone, and adds a run for each to the others. What
 // try refused last is returned.
 func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) (tensor.Bag, error), specs []tensor.Spec, add func(*run, tensor.Bag) error) (refused, err error) {
-	manners := v.g.Manners()
+	s := &search{g: v.g, try: try, specs: specs, manners: v.g.Manners()}
 	var done []tensor.Sizes
 	for i, t := range v.g.Trials() {
 		if v.o.Memory > 0 && v.kept > v.o.Memory/4 {
@@ -45,37 +45,13 @@ func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) 
 		if len(t.Sizes) > 0 && slices.ContainsFunc(done, func(s tensor.Sizes) bool { return maps.Equal(s, t.Sizes) }) {
 			continue
 		}
-		var in, out tensor.Bag
-		for k, m := range manners {
-			candidate, err := v.g.Make(specs, t, m, uint64(i))
-			if err != nil {
-				refused = err
-				continue
-			}
-			answer, err := try(candidate)
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			if err != nil {
-				if refused == nil || k == 0 {
-					refused = fmt.Errorf("at sizes %v: %w", t.Sizes, err)
-				}
-				var slow *engine.SlowError
-				if errors.As(err, &slow) { // the others would be too
-					v.skip("Generated inputs of sizes %v and of those that follow were left out: %v.", t.Sizes, err)
-					return refused, nil
-				}
-				continue
-			}
-			sound := !allNaN(answer)
-			if in == nil || sound {
-				in, out = candidate, answer
-			}
-			if sound {
-				// What one size takes, the others are likely to take.
-				manners = append([]generate.Manner{m}, slices.Delete(manners, k, k+1)...)
-				break
-			}
+		in, out, err := s.at(ctx, t, uint64(i))
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil { // larger ones would be slow too
+			v.skip("Generated inputs of sizes %v and of those that follow were left out: %v.", t.Sizes, err)
+			break
 		}
 		if in == nil {
 			continue
@@ -91,7 +67,51 @@ func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) 
 		v.runs = append(v.runs, r)
 		v.kept += bytesOf(in) + bytesOf(out)
 	}
-	return refused, nil
+	return s.refused, nil
+}
+
+// A search looks for inputs that something takes.
+type search struct {
+	g       *generate.Generator
+	try     func(tensor.Bag) (tensor.Bag, error)
+	specs   []tensor.Spec
+	manners []generate.Manner // the likeliest first
+	refused error             // the reason of the first manner at the sizes tried last
+}
+
+// at returns inputs of a trial's sizes and what they give; nil when none are taken. It fails
+// when the time is up.
+func (s *search) at(ctx context.Context, t generate.Trial, seed uint64) (in, out tensor.Bag, err error) {
+	for k, m := range s.manners {
+		candidate, err := s.g.Make(s.specs, t, m, seed)
+		if err != nil {
+			s.refused = err
+			continue
+		}
+		answer, err := s.try(candidate)
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		if err != nil {
+			if s.refused == nil || k == 0 {
+				s.refused = fmt.Errorf("at sizes %v: %w", t.Sizes, err)
+			}
+			var slow *engine.SlowError
+			if errors.As(err, &slow) {
+				return nil, nil, err
+			}
+			continue
+		}
+		if !allNaN(answer) {
+			// What one size takes, the others are likely to take.
+			s.manners = append([]generate.Manner{m}, slices.Delete(s.manners, k, k+1)...)
+			return candidate, answer, nil
+		}
+		if in == nil {
+			in, out = candidate, answer
+		}
+	}
+	return in, out, nil
 }
 
 // allNaN reports whether an output has no number in it, so that comparing it says

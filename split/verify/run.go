@@ -182,29 +182,11 @@ func (v *verifier) runStage(ctx context.Context, rank int, compared bool) (err e
 			return err
 		}
 	}
-	var refused error
 	arrived := len(v.runs) > 0
-	for _, r := range v.runs {
-		out, err := link.Run(ctx, r.at)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && compared:
-			return fmt.Errorf("the split is wrong: the whole model runs on %s, but stage %d: %w", r.name, rank, err)
-		case err != nil && r.given:
-			return fmt.Errorf("stage %d does not run on %s: %w", rank, r.name, err)
-		case err != nil:
-			refused = err
-			r.at = nil // the model itself may not take it
-			continue
-		}
-		if r.at = out; !compared {
-			if err := asDeclared(s, r, out, rank); err != nil {
-				return err
-			}
-		}
+	refused, err := v.pass(ctx, rank, link, compared)
+	if err != nil {
+		return err
 	}
-	v.runs = slices.DeleteFunc(v.runs, func(r *run) bool { return r.at == nil })
 	if !compared && (rank == 0 || len(v.runs) == 0) {
 		if refused, err = v.startAt(ctx, rank, link, s, refused); err != nil {
 			return err
@@ -220,6 +202,33 @@ func (v *verifier) runStage(ctx context.Context, rank int, compared bool) (err e
 		v.StagesRun++
 	}
 	return nil
+}
+
+// pass runs a stage on what arrived there. Runs on generated inputs that it refuses end, unless
+// the whole model took them; what it refused last is returned.
+func (v *verifier) pass(ctx context.Context, rank int, link pipeline.Stage, compared bool) (refused, err error) {
+	for _, r := range v.runs {
+		out, err := link.Run(ctx, r.at)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil && compared:
+			return nil, fmt.Errorf("the split is wrong: the whole model runs on %s, but stage %d: %w", r.name, rank, err)
+		case err != nil && r.given:
+			return nil, fmt.Errorf("stage %d does not run on %s: %w", rank, r.name, err)
+		case err != nil:
+			refused = err
+			r.at = nil // the model itself may not take it
+			continue
+		}
+		if r.at = out; !compared {
+			if err := asDeclared(v.b.Stages[rank], r, out, rank); err != nil {
+				return nil, err
+			}
+		}
+	}
+	v.runs = slices.DeleteFunc(v.runs, func(r *run) bool { return r.at == nil })
+	return refused, nil
 }
 
 // startAt begins runs at a stage, on generated values of all that arrives there.
