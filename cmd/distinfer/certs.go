@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,103 +74,26 @@ files as soon as these are copied.`,
 	return cmd
 }
 
-func (o *certsOptions) run(out io.Writer, hosts []string) error {
-	made, err := o.make(hosts)
+func (o *certsOptions) run(out io.Writer, args []string) error {
+	machines, err := authority.ParseMachines(args)
+	if err != nil {
+		return usageError{err}
+	}
+	made, err := authority.Make(o.Out, machines, time.Duration(o.Days)*24*time.Hour, o.Renew)
 	if err != nil {
 		return err
 	}
 	if o.Output == "json" {
 		return json.NewEncoder(out).Encode(made)
 	}
-	return made.print(out)
-}
-
-// madeCerts is what the command made.
-type madeCerts struct {
-	Authority struct {
-		Certificate string    `json:"certificate"`
-		Key         string    `json:"key"`
-		Made        bool      `json:"made"` // false when it was there before
-		Until       time.Time `json:"until"`
-	} `json:"authority"`
-	Machines []madeMachine `json:"machines"`
-}
-
-type madeMachine struct {
-	Folder  string    `json:"folder"`
-	Names   []string  `json:"names"`
-	Until   time.Time `json:"until"`
-	Renewed bool      `json:"renewed"`
-}
-
-// make checks all arguments before it makes anything.
-func (o *certsOptions) make(args []string) (*madeCerts, error) {
-	hosts := make([][]string, len(args))
-	seen := map[string]bool{}
-	for i, arg := range args {
-		for _, name := range strings.Split(arg, ",") {
-			name = strings.TrimSpace(name)
-			if err := authority.CheckName(name); err != nil {
-				return nil, usageError{err}
-			}
-			hosts[i] = append(hosts[i], name)
-		}
-		if first := hosts[i][0]; seen[first] {
-			return nil, usageError{fmt.Errorf("%s is given twice; names of one machine are joined by commas", first)}
-		}
-		seen[hosts[i][0]] = true
+	if err := made.WriteText(out); err != nil {
+		return err
 	}
-	for _, names := range hosts {
-		if !o.Renew && authority.Exists(o.Out, names[0]) {
-			return nil, fmt.Errorf("%s is there already; replace it with --renew", filepath.Join(o.Out, names[0]))
-		}
-	}
-	a, isNew, err := authority.Open(o.Out)
-	if err != nil {
-		return nil, err
-	}
-	made := &madeCerts{}
-	made.Authority.Certificate, made.Authority.Key, made.Authority.Made, made.Authority.Until = a.CertificatePath(), a.KeyPath(), isNew, a.NotAfter()
-	for _, names := range hosts {
-		m, err := a.Issue(names, time.Duration(o.Days)*24*time.Hour, o.Renew)
-		if err != nil {
-			return nil, err
-		}
-		made.Machines = append(made.Machines, madeMachine{m.Folder, m.Names, m.NotAfter, m.Renewed})
-	}
-	return made, nil
-}
-
-func (m *madeCerts) print(out io.Writer) error {
-	how := "used again"
-	if m.Authority.Made {
-		how = "made"
-	}
-	fmt.Fprintf(out, "authority %s, until %s, %s\n", m.Authority.Certificate, m.Authority.Until.Format(time.DateOnly), how)
-	for _, machine := range m.Machines {
-		how := "made"
-		if machine.Renewed {
-			how = "renewed"
-		}
-		fmt.Fprintf(out, "folder    %s for %s, until %s, %s\n", machine.Folder, strings.Join(machine.Names, ", "), machine.Until.Format(time.DateOnly), how)
-	}
-	fmt.Fprintf(out, "\nCopy each folder to its machine, and name it there:\n\n")
-	for _, machine := range m.Machines {
-		host := machine.Names[0]
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
-		}
-		if machine.Renewed { // the folder is there, and would get another one inside
-			fmt.Fprintf(out, "  scp %s/*.pem %s:tls/\n", machine.Folder, host)
-		} else {
-			fmt.Fprintf(out, "  scp -r %s %s:tls\n", machine.Folder, host)
-		}
-	}
-	_, err := fmt.Fprintf(out, `
+	_, err = fmt.Fprintf(out, `
   distinfer serve-stage --rank R --listen HOST:2222 --tls tls
   distinfer front --stages HOST:2222,HOST:2222 --tls tls
 
 Keep %s here and secret: who has it can make certificates.
-`, m.Authority.Key)
+`, made.Authority.Key)
 	return err
 }

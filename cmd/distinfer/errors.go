@@ -9,6 +9,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/cluster"
+	"github.com/distinfer/distinfer/server/mtls/authority"
 	"github.com/distinfer/distinfer/server/node"
 	"github.com/distinfer/distinfer/server/supervisor"
 	"github.com/distinfer/distinfer/server/tracing"
@@ -51,10 +52,13 @@ func remedy(err error) string {
 		whole    *transfer.WholeError
 		place    *split.PlaceError
 		slow     *engine.SlowError
+		machine  *authority.ExistsError
 	)
 	switch {
 	case errors.As(err, &place) && len(place.Similar) == 0:
 		return "`distinfer split --dry-run -o dot` shows all names"
+	case errors.As(err, &machine):
+		return "replace it with --renew"
 	case errors.As(err, &slow):
 		return "--verify-timeout allows more"
 	case errors.As(err, &count), errors.As(err, &rank):

@@ -145,10 +145,10 @@ func (a *Authority) create() error {
 
 // A Machine is what was made for one.
 type Machine struct {
-	Folder   string
-	Names    []string
-	NotAfter time.Time
-	Renewed  bool // there was one before
+	Folder   string    `json:"folder"`
+	Names    []string  `json:"names"`
+	NotAfter time.Time `json:"until"`
+	Renewed  bool      `json:"renewed"` // there was one before
 }
 
 // Exists reports whether there is something where the folder of a machine with the
@@ -170,7 +170,7 @@ func (a *Authority) Issue(names []string, valid time.Duration, renew bool) (Mach
 	}
 	m := Machine{Folder: filepath.Join(a.dir, names[0]), Names: names, Renewed: Exists(a.dir, names[0])}
 	if m.Renewed && !renew {
-		return Machine{}, fmt.Errorf("%s is there already", m.Folder)
+		return Machine{}, &ExistsError{m.Folder}
 	}
 	if m.Renewed && len(names) == 1 {
 		var err error
