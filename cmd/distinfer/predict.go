@@ -89,13 +89,13 @@ text, or {"error": …, "line": …}.`,
 		}
 		form := o.Output
 		if !labels {
-			form = formLines
+			form = bulk.Lines
 		}
-		out := newReplies(form, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		out := bulk.NewWriter(form, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		counted, end := progress(file, cmd.ErrOrStderr())
-		err = bulk.Answer(cmd.Context(), texts, counted, answer, out.write)
+		err = bulk.Answer(cmd.Context(), texts, counted, answer, out.Write)
 		end()
-		return out.finish(err)
+		return out.Finish(err)
 	}
 	return cmd
 }

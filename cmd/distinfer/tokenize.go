@@ -1,22 +1,16 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/text"
-	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/bulk"
 )
 
 type tokenizeOptions struct {
@@ -70,32 +64,9 @@ exit code is 1.`,
 			return err
 		}
 		defer func() { _ = file.Close() }()
-		return o.run(cmd.Context(), t, texts, file, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		return bulk.Tokenize(cmd.Context(), texts, file, t, o.Output, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
-}
-
-func (o *tokenizeOptions) run(ctx context.Context, t *text.Tokenizer, texts textfile.Reader, file io.Reader, to, errs io.Writer) error {
-	w := bufio.NewWriter(to)
-	bad := 0
-	err := texts.Read(file, func(l textfile.Line) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		var e text.Encoding
-		if l.Err == nil {
-			e, l.Err = t.EncodeTokens(l.Text)
-		}
-		if l.Err != nil {
-			bad++
-			fmt.Fprintf(errs, "line %d: %v\n", l.Number, l.Err)
-		}
-		return writeTokens(w, o.Output, e, l.Err)
-	})
-	if err == nil && bad > 0 {
-		err = fmt.Errorf("%d lines could not be tokenised", bad)
-	}
-	return errors.Join(err, w.Flush())
 }
 
 // open loads the tokenizer.
@@ -117,24 +88,4 @@ func (o *tokenizeOptions) open() (*text.Tokenizer, error) {
 		return nil, fmt.Errorf("%s: %w", o.Tokenizer, err)
 	}
 	return t, nil
-}
-
-func writeTokens(w io.Writer, format string, e text.Encoding, failed error) error {
-	if format == "json" {
-		encoder := json.NewEncoder(w)
-		encoder.SetEscapeHTML(false)
-		if failed != nil {
-			return encoder.Encode(map[string]string{"error": failed.Error()})
-		}
-		return encoder.Encode(struct {
-			IDs    []int64  `json:"ids"`
-			Tokens []string `json:"tokens"`
-		}{e.IDs, e.Tokens})
-	}
-	ids := strings.Trim(fmt.Sprint(e.IDs), "[]")
-	if failed != nil {
-		ids = ""
-	}
-	_, err := fmt.Fprintf(w, "%s\t%s\n", strings.Join(e.Tokens, " "), ids)
-	return err
 }

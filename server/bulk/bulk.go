@@ -1,6 +1,7 @@
-// Package bulk has the texts of a file answered, in chunks that are worth sorting into batches.
+// Package bulk has the texts of a file answered, in chunks that are worth sorting into batches,
+// or tokenized, and writes what there is of each.
 //
-// It knows neither what answers, nor what becomes of the answers.
+// It does not know what answers.
 package bulk
 
 import (

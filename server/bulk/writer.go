@@ -1,4 +1,4 @@
-package main
+package bulk
 
 import (
 	"bufio"
@@ -8,16 +8,19 @@ import (
 	"io"
 
 	"github.com/distinfer/distinfer/runtime/text"
-	"github.com/distinfer/distinfer/server/bulk"
 	"github.com/distinfer/distinfer/server/front"
 )
 
-// formLines is how replies without labels are written, besides text and json for those with: as
-// a front answers a stream.
-const formLines = "lines"
+// The forms of output. Text and JSON are for labels; Lines are for other answers, as a front
+// answers a stream.
+const (
+	Text  = "text"
+	JSON  = "json"
+	Lines = "lines"
+)
 
-// replies writes the answers of predict, a line each, and counts them.
-type replies struct {
+// A Writer writes replies, a line each, and counts them.
+type Writer struct {
 	form       string
 	w          *bufio.Writer
 	errs       io.Writer
@@ -25,8 +28,9 @@ type replies struct {
 	cut        int // texts that the model has not read all of
 }
 
-func newReplies(form string, w, errs io.Writer) *replies {
-	return &replies{form: form, w: bufio.NewWriter(w), errs: errs}
+// NewWriter makes a Writer in the given form. What is wrong with lines goes to errs.
+func NewWriter(form string, w, errs io.Writer) *Writer {
+	return &Writer{form: form, w: bufio.NewWriter(w), errs: errs}
 }
 
 // An outcome is a line of JSON output.
@@ -38,8 +42,8 @@ type outcome struct {
 	Error     string             `json:"error,omitempty"`
 }
 
-// write writes a chunk.
-func (p *replies) write(lines []bulk.Line) error {
+// Write writes a chunk.
+func (p *Writer) Write(lines []Line) error {
 	for _, l := range lines {
 		if err := p.line(l.Number, l.Reply); err != nil {
 			return err
@@ -48,7 +52,7 @@ func (p *replies) write(lines []bulk.Line) error {
 	return p.w.Flush()
 }
 
-func (p *replies) line(line int, r front.Reply) error {
+func (p *Writer) line(line int, r front.Reply) error {
 	p.lines++
 	if r.Truncated {
 		p.cut++
@@ -59,11 +63,11 @@ func (p *replies) line(line int, r front.Reply) error {
 	}
 	results, _ := r.Answer.([]text.Result)
 	switch {
-	case p.form == formLines && r.Err != nil:
+	case p.form == Lines && r.Err != nil:
 		return p.json(front.LineProblem{Error: r.Err.Error(), Line: line})
-	case p.form == formLines:
+	case p.form == Lines:
 		return p.json(r.Answer)
-	case p.form == "json":
+	case p.form == JSON:
 		o := outcome{Line: line, Truncated: r.Truncated}
 		if r.Err != nil {
 			o.Error = r.Err.Error()
@@ -82,15 +86,15 @@ func (p *replies) line(line int, r front.Reply) error {
 	return err
 }
 
-func (p *replies) json(v any) error {
+func (p *Writer) json(v any) error {
 	e := json.NewEncoder(p.w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
 
-// finish writes what is left, and says which texts were cut or not answered. failed is why there
+// Finish writes what is left, and says which texts were cut or not answered. failed is why there
 // are no further ones, or nil.
-func (p *replies) finish(failed error) error {
+func (p *Writer) Finish(failed error) error {
 	if p.cut > 0 {
 		fmt.Fprintf(p.errs, "%d of %d texts were cut to what the model reads\n", p.cut, p.lines)
 	}
