@@ -2,30 +2,18 @@ package main
 
 import (
 	"cmp"
-	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"net/http"
-	"net/url"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/server/client"
 	"github.com/distinfer/distinfer/server/load"
 )
-
-// sentences are the texts when there is no file: a few words to a paragraph.
-//
-//go:embed bench.txt
-var sentences string
 
 // defaultFront is where a front answers unless it was told otherwise.
 const defaultFront = "http://localhost:8008"
@@ -110,7 +98,7 @@ func (o *benchOptions) run(cmd *cobra.Command, url string) error {
 		return err
 	}
 	ctx, w := cmd.Context(), cmd.OutOrStdout()
-	if err := o.knock(ctx, front, texts[0]); err != nil {
+	if err := load.Knock(ctx, front, texts[0], o.Load.Timeout); err != nil {
 		return err
 	}
 	if o.Output != "json" {
@@ -153,48 +141,16 @@ func (o *benchOptions) settle(duration bool) error {
 // read returns the texts to ask about, but for empty ones.
 func (o *benchOptions) read(stdin io.Reader) ([]string, error) {
 	if o.Texts == "" {
-		return strings.Split(strings.TrimSpace(sentences), "\n"), nil
+		return load.Sentences(), nil
 	}
 	file, reader, err := o.inputOptions.open([]string{o.Texts}, stdin)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
-	var texts []string
-	err = reader.Read(file, func(l textfile.Line) error {
-		if l.Err != nil {
-			return fmt.Errorf("line %d: %w", l.Number, l.Err)
-		}
-		if l.Text != "" {
-			texts = append(texts, l.Text)
-		}
-		return nil
-	})
-	if err == nil && len(texts) == 0 {
-		err = errors.New("there is no text")
-	}
+	texts, err := reader.All(file)
 	if err != nil {
 		err = fmt.Errorf("--texts %s: %w", o.Texts, err)
 	}
 	return texts, err
-}
-
-// knock sends one request, to find out before the run whether there is a front that lets us
-// in. What else it answers, the run counts.
-func (o *benchOptions) knock(ctx context.Context, front *client.Client, text string) error {
-	ctx, cancel := context.WithTimeout(ctx, o.Load.Timeout)
-	defer cancel()
-	_, err := front.Predict(ctx, text)
-	var refused *client.Error
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing listens at %s; start a front, such as with `distinfer up`, or name the URL of one", front.URL())
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s did not answer within %s", front.URL(), o.Load.Timeout)
-	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
-		return unauthorized(err)
-	case errors.As(err, new(*url.Error)): // no answer at all
-		return err
-	}
-	return nil
 }

@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/client"
 	"github.com/distinfer/distinfer/server/cluster"
 	"github.com/distinfer/distinfer/server/mtls/authority"
 	"github.com/distinfer/distinfer/server/node"
@@ -53,10 +55,13 @@ func remedy(err error) string {
 		place    *split.PlaceError
 		slow     *engine.SlowError
 		machine  *authority.ExistsError
+		refused  *client.Error
 	)
 	switch {
 	case errors.As(err, &place) && len(place.Similar) == 0:
 		return "`distinfer split --dry-run -o dot` shows all names"
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+		return "name a file that holds one with --token-file"
 	case errors.As(err, &machine):
 		return "replace it with --renew"
 	case errors.As(err, &slow):

@@ -1,12 +1,7 @@
 package main
 
 import (
-	"os"
-	"time"
-
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/distinfer/distinfer/server/node"
 )
@@ -34,20 +29,5 @@ func (o *nodeOptions) node() node.Options {
 		Bundle: o.Bundle, BundleID: o.BundleID, Fetch: o.Fetch, Stages: o.Stages,
 		TLS: o.TLS, Insecure: o.Insecure, MaxMessage: o.MaxMessage, DeadAfter: o.DeadAfter,
 		Admin: o.Admin, AllowedHosts: o.Hosts, Version: buildVersion(), Log: o.logger(), Progress: fetching(),
-	}
-}
-
-// fetching shows on a terminal how much has been fetched; elsewhere it is nil.
-func fetching() func(done, total int64) {
-	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		return nil
-	}
-	var bar *progressbar.ProgressBar
-	return func(done, total int64) {
-		if bar == nil {
-			bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription("fetching"),
-				progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
-		}
-		_ = bar.Set64(done)
 	}
 }

@@ -3,21 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
-	"os"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/server/batch"
 	"github.com/distinfer/distinfer/server/bulk"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/node"
-	"github.com/distinfer/distinfer/server/task"
 )
 
 type predictOptions struct {
@@ -92,7 +85,7 @@ text, or {"error": …, "line": …}.`,
 			form = bulk.Lines
 		}
 		out := bulk.NewWriter(form, cmd.OutOrStdout(), cmd.ErrOrStderr())
-		counted, end := progress(file, cmd.ErrOrStderr())
+		counted, end := reading(file)
 		err = bulk.Answer(cmd.Context(), texts, counted, answer, out.Write)
 		end()
 		return out.Finish(err)
@@ -107,16 +100,9 @@ func (o *predictOptions) answerer(ctx context.Context) (answer bulk.Answerer, la
 		return nil, false, nil, err
 	}
 	if c != nil {
-		answer, labels, err = remoteAnswerer(ctx, c)
+		answer, labels, err = node.RemoteTexts(ctx, c)
 		return answer, labels, func() {}, err
 	}
-	return o.localAnswerer()
-}
-
-// localAnswerer loads every stage of the bundle into this process. It computes as many
-// batches at a time as there are threads, since threads that work on one batch wait
-// for each other.
-func (o *predictOptions) localAnswerer() (answer bulk.Answerer, labels bool, done func(), err error) {
 	b, err := bundle.Open(o.Bundle)
 	if err != nil {
 		return nil, false, nil, err
@@ -125,38 +111,10 @@ func (o *predictOptions) localAnswerer() (answer bulk.Answerer, labels bool, don
 	if err != nil {
 		return nil, false, nil, err
 	}
-	chain, closeStages, err := node.OpenChain(library, b)
+	texts, closeStages, err := node.OpenTexts(library, b, o.limits(), o.threads(), o.logger())
 	if err != nil {
 		return nil, false, nil, errors.Join(err, library.Close())
 	}
-	done = func() {
-		closeStages()
-		_ = library.Close()
-	}
-	t, err := task.Open(b, chain, o.limits())
-	if err != nil {
-		done()
-		return nil, false, nil, err
-	}
-	texts := node.Texts(b, t, o.logger(), batch.Config{MaxTexts: bulk.Chunk, MaxWait: time.Hour, Begin: o.threads()})
 	_, labels = texts.Task.(front.Labeller)
-	return texts.Answer, labels, done, nil
-}
-
-// progress shows on a terminal how much of a file was read: in bytes of all, or of a stream
-// without an end in bytes.
-func progress(file io.Reader, w io.Writer) (counted io.Reader, end func()) {
-	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		return file, func() {}
-	}
-	total := int64(-1)
-	if f, ok := file.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			total = info.Size()
-		}
-	}
-	bar := progressbar.NewOptions64(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("labelling"),
-		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
-	reader := progressbar.NewReader(file, bar)
-	return &reader, func() { _ = bar.Finish() }
+	return texts.Answer, labels, func() { closeStages(); _ = library.Close() }, nil
 }

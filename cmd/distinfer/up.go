@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	neturl "net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -127,7 +126,7 @@ func (o *upOptions) run(ctx context.Context, out io.Writer, config string) error
 		}
 		return append([]string{program, "serve-stage"}, o.stageArgs(s, admin, config)...), nil
 	}}
-	return node.ServeLocal(ctx, local, func(ctx context.Context, f *node.Front) error { return o.greet(ctx, out, f) })
+	return node.ServeLocal(ctx, local, func(ctx context.Context, f *node.Front) error { return f.Greet(ctx, out, o.Ask) })
 }
 
 // stageAdmin is where the stage process with the given number, from 0, gives metrics: that
@@ -166,31 +165,4 @@ func (o *upOptions) stageArgs(s node.LocalStage, admin, config string) []string 
 		args = append(args, "--onnxruntime", o.ONNXRuntime)
 	}
 	return args
-}
-
-// greet tells how to use what is up now, with an answered example. That one goes past HTTP, for
-// which this process may have neither a token nor the authority of the certificate.
-func (o *upOptions) greet(ctx context.Context, out io.Writer, f *node.Front) error {
-	example := o.Ask
-	if example == "" {
-		example = "a lovely film"
-	} else {
-		ctx, cancel := context.WithTimeout(ctx, o.Timeout)
-		defer cancel()
-		label, err := f.Label(ctx, example)
-		if err != nil {
-			return fmt.Errorf("answer the example: %w", err)
-		}
-		fmt.Fprintf(out, "\n  %q is %s\n", example, label)
-	}
-	token, base := "", f.URL()
-	if o.Tokens != "" {
-		token = ` -H "Authorization: Bearer $TOKEN"`
-	}
-	if f.Labels() {
-		fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl%s '%s/?text=%s'\n\n", base, token, base, neturl.PathEscape(example))
-	} else {
-		fmt.Fprintf(out, "\nup at %s, Ctrl-C stops it. Try:\n\n  curl%s %s/predict -d '{\"inputs\": \"%s\"}'\n\n", base, token, base, example)
-	}
-	return nil // that nobody reads it is no reason to stop
 }

@@ -99,6 +99,25 @@ func (in Reader) Read(r io.Reader, each func(Line) error) error {
 	return eachLine(lines, func(n int, line string) error { return each(Line{n, line, nil}) })
 }
 
+// All reads all texts but empty ones, of which there must be one. It fails at the first line
+// that cannot be read.
+func (in Reader) All(r io.Reader) ([]string, error) {
+	var texts []string
+	err := in.Read(r, func(l Line) error {
+		if l.Err != nil {
+			return fmt.Errorf("line %d: %w", l.Number, l.Err)
+		}
+		if l.Text != "" {
+			texts = append(texts, l.Text)
+		}
+		return nil
+	})
+	if err == nil && len(texts) == 0 {
+		err = errors.New("there is no text")
+	}
+	return texts, err
+}
+
 // eachLine calls f for every line, without its end.
 func eachLine(r *bufio.Reader, f func(n int, line string) error) error {
 	for n := 1; ; n++ {

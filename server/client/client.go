@@ -255,7 +255,10 @@ type Error struct {
 
 func (e *Error) Error() string {
 	status := fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))
-	if e.Message == "" {
+	switch {
+	case e.Status == http.StatusUnauthorized:
+		return fmt.Sprintf("%s answered %s: it wants a token that it knows", e.URL, status)
+	case e.Message == "":
 		return fmt.Sprintf("%s answered %s, and not as a front does; is it the URL of one?", e.URL, status)
 	}
 	return fmt.Sprintf("%s answered %s: %s", e.URL, status, e.Message)
