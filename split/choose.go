@@ -12,7 +12,7 @@ import (
 // An Alternative is one way to use the given machines, and what it would give.
 type Alternative struct {
 	Arrangement plan.Arrangement `json:"arrangement"`
-	// Machines are the names of those that are used; of a pipeline, in rank order.
+	// Machines are the names of the machines used; of a pipeline, in rank order.
 	Machines []string `json:"machines,omitempty"`
 	// Throughput is in runs of the model at the reference sizes a second, when
 	// there are always requests; 0 where nothing bounds it.

@@ -92,7 +92,7 @@ func (p *planner) parameters(part part) (n, bytes int64) {
 
 func round4(x float64) float64 { return math.Round(x*1e4) / 1e4 }
 
-// copyTextFiles copies the text files from beside the model, those that are there.
+// copyTextFiles copies the text files that are beside the model.
 func copyTextFiles(w *bundle.Writer, dir string) ([]bundle.File, error) {
 	modules, err := fs.Glob(os.DirFS(dir), moduleConfigs)
 	if err != nil {

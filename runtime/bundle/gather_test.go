@@ -93,7 +93,7 @@ func TestGatheredFilesAreRightHoweverOftenItIsInterrupted(t *testing.T) {
 	}
 }
 
-// interrupted gathers files in pieces of any size, some of which are wrong, and
+// interrupted gathers files in pieces of any size, some of them wrong, and
 // reports whether it stopped before the end.
 func interrupted(t *testing.T, dice *rand.Rand, g *Gathering, source *Bundle) bool {
 	t.Helper()
@@ -252,7 +252,7 @@ func TestGatherRefusesWhatItCannotPutInPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.Finish(); err == nil || !strings.Contains(err.Error(), "not whole") {
-		t.Errorf("a file of which nothing is there: %v", err)
+		t.Errorf("a file that is missing: %v", err)
 	}
 	whole(t, g, source)
 	make2(t, dir, "somebody's", false)

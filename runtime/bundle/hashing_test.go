@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 )
 
-// failing writes so many bytes and then no more.
+// failing writes a number of bytes and then fails.
 type failing struct {
 	bytes.Buffer
 	left int

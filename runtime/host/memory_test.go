@@ -13,7 +13,7 @@ func TestAvailableMemoryIsWhatTheTightestBoundLeaves(t *testing.T) {
 		files map[string]string
 		want  int64
 	}{
-		"nothing is told":      {nil, 0},
+		"nothing is known":     {nil, 0},
 		"the machine's":        {map[string]string{"proc/meminfo": meminfo}, 4000 << 10},
 		"a group without":      {map[string]string{"proc/meminfo": meminfo, "proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"}, 4000 << 10},
 		"a group's":            {map[string]string{"proc/meminfo": meminfo, "proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "1000\n", "sys/fs/cgroup/a/memory.current": "700\n", "sys/fs/cgroup/a/memory.stat": "anon 5\ninactive_file 200\n"}, 500},

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Processors are those that this process may use.
+// Processors is how many processors this process may use.
 type Processors struct {
 	Count int
 	// Machine is the same for all processes that use the same processors.

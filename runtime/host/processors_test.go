@@ -15,7 +15,7 @@ func TestProcessorsAreThoseThatTheTightestQuotaKeepsBusy(t *testing.T) {
 		files map[string]string
 		want  int
 	}{
-		"nothing is told":          {nil, all},
+		"nothing is known":         {nil, all},
 		"a group without":          {map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "max 100000\n"}, all},
 		"more than there are":      {map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "99900000 100000\n"}, all},
 		"one processor":            {map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "100000 100000\n"}, 1},

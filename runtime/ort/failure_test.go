@@ -10,7 +10,7 @@ import (
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
-// What a model cannot compute is a fault of the inputs, said without places in the source of
+// What a model cannot compute is an error of the inputs, said without places in the source of
 // ONNX Runtime, and other inputs are computed as before.
 func TestAModelThatCannotComputeItsInputsSaysSo(t *testing.T) {
 	t.Parallel()

@@ -19,7 +19,7 @@ import (
 // what other runs return.
 //
 // An input that is missing or does not fit is an errcode.Invalid that names it; tensors that are
-// not its inputs are left alone. A run whose ctx ends fails, with the code Canceled or Deadline.
+// not its inputs are ignored. A run whose ctx ends fails, with the code Canceled or Deadline.
 // Package pipelinetest has the tests of all this.
 type Runner interface {
 	Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error)
@@ -39,10 +39,10 @@ type Timing struct {
 	Computed time.Duration
 	Next     time.Duration // from sending to the next stage until its answer was there
 	Total    time.Duration // from the request having arrived until the answer was ready
-	Retries  int           // calls of the next stage that failed and were made again
+	Retries  int           // calls of the next stage that failed and were retried
 
-	// Machine is the same for stages that share processors, of which there are so
-	// many. AtOnce is how many runs the stage computes at a time.
+	// Machine is the same for stages that share processors; Processors is their number. AtOnce
+	// is how many runs the stage computes at a time.
 	Machine            uint64
 	Processors, AtOnce int
 }

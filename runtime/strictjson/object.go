@@ -59,7 +59,7 @@ func (v Value) unknown(name, why string) error {
 	return errcode.Errorf(errcode.Invalid, "the field %.80q of %s is not known; %s", name, where, why)
 }
 
-// object reads an object's fields, those that are to be kept.
+// object reads the fields of an object that keep selects.
 func (v Value) object(keep func(name string) (bool, error)) (*Object, error) {
 	if v.Kind() != '{' {
 		return nil, v.Want("an object")

@@ -62,7 +62,7 @@ func (m *Model) Batch(texts []Text) (*Batch, error) {
 	for _, t := range texts {
 		encodings = append(encodings, t.encoding)
 	}
-	for len(encodings) < m.rows { // the model computes so many rows in any case
+	for len(encodings) < m.rows { // the model always computes m.rows rows
 		encodings = append(encodings, encodings[0])
 	}
 	padded, err := m.tokenizer.Pad(encodings)

@@ -105,7 +105,7 @@ func (m *Model) tooLong(in Input) error {
 // maxListed bounds the texts that Truncated names.
 const maxListed = 1000
 
-// Truncated names the texts among n of which some was cut, as "0, 4, 7", for an answer that
+// Truncated names the texts among n that were cut, as "0, 4, 7", for an answer that
 // has no other place for it: the first 1,000 of them; "" is none.
 func Truncated(n int, is func(i int) bool) string {
 	var list []byte

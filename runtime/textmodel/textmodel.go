@@ -32,10 +32,9 @@ type Model struct {
 	reduce func(Answer) Answer // nil: answers stay as they are
 }
 
-// New makes a Model of a bundle's text files and a Runner that computes the bundle's
-// model, of which the named output is wanted: of a batch, and what there is for each
-// text. What is computed together, and on which side it is padded, is as the bundle's Rows
-// have it. It fails when the model's inputs are not those that a tokenizer fills.
+// New makes a Model from a bundle's text files and a Runner of its model. output names the model's
+// output that answers are made from. The bundle's Rows say which texts are computed together and
+// on which side they are padded. It fails if a tokenizer cannot fill the model's inputs.
 func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (*Model, error) {
 	m := &Model{runner: runner, inputs: b.Inputs, limits: b.Limits, refuse: files.Limits.Refuse, output: output, beside: bundle.Untested, encode: (*text.Tokenizer).Encode}
 	if b.Rows != nil {
@@ -134,8 +133,8 @@ func (m *Model) WithOffsets() *Model {
 	return &with
 }
 
-// Reduced is the Model with answers of which only what reduce makes of them is kept, so
-// that much of an output need not be held until the last text is answered.
+// Reduced is the Model whose answers are replaced by what reduce makes of them at once, so that
+// large outputs are not held until the last text is answered.
 func (m *Model) Reduced(reduce func(Answer) Answer) *Model {
 	with := *m
 	with.reduce = reduce
@@ -145,12 +144,11 @@ func (m *Model) Reduced(reduce func(Answer) Answer) *Model {
 // Truncates reports whether the model does not read all of a text, since it is too long.
 func (m *Model) Truncates(text string) (bool, error) { return m.tokenizer.Truncates(text) }
 
-// Rows is how many texts the model computes at a time, whether there are so many or
-// not; 0 is for as many as there are.
+// Rows is how many rows the model always computes; 0 means as many as there are texts.
 func (m *Model) Rows() int { return m.rows }
 
 // Mixes reports whether texts of different lengths may be computed together: whether
-// the model is told what is padding, and was seen to heed it.
+// the model receives a mask of the padding, and was seen to ignore padding.
 func (m *Model) Mixes() bool { return m.pads }
 
 // Alone reports whether every text has to be computed by itself.

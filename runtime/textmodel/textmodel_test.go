@@ -25,7 +25,7 @@ type function func(in tensor.Bag) (tensor.Bag, error)
 
 func (f function) Run(_ context.Context, in tensor.Bag) (tensor.Bag, error) { return f(in) }
 
-// recorder answers what it is told to, and keeps what it was given.
+// recorder returns set answers, and keeps its inputs.
 type recorder struct {
 	given  []tensor.Bag
 	answer func(shape []int64) tensor.Tensor

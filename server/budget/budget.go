@@ -1,7 +1,7 @@
 // Package budget keeps the runs of a stage within its memory: what a run is estimated to
 // take is acquired before it begins, and one that could never have it is refused.
 //
-// It knows tensors and estimates, and neither what computes nor who asks.
+// It knows tensors and estimates, but neither the runtime nor the callers.
 package budget
 
 import (
@@ -92,7 +92,7 @@ const (
 func (b *Budget) InUse() int64 { return b.limiter.InUse() }
 
 // Acquire waits for the memory of a run of the given inputs. It fails with a
-// errcode.TooLarge when there is not as much, however long one waits.
+// errcode.TooLarge if the run needs more than there is in all.
 func (b *Budget) Acquire(ctx context.Context, in tensor.Bag) (*Grant, error) {
 	need, err := b.need(in)
 	if err != nil {
@@ -130,9 +130,8 @@ type Grant struct {
 	known  bool // that is what it is estimated to take
 }
 
-// Run computes the run. When it fails for want of memory, which an estimate that was too
-// low or others with such a one may have caused, it is tried once more alone; then it is a
-// errcode.TooLarge.
+// Run computes the run. If memory runs out, because its estimate or another's was too low, it
+// retries the run once, alone. If that fails too, the error is errcode.TooLarge.
 func (g *Grant) Run(ctx context.Context, run func() (tensor.Bag, error)) (tensor.Bag, error) {
 	b := g.budget
 	beside := b.limiter.InUse()
@@ -191,7 +190,7 @@ func Estimated(e memory.Estimate, sizes tensor.Sizes) (int64, bool) {
 	return n + n/shareMore + bytesMore, known
 }
 
-// Refuse is the fault of a run that needs more bytes than there are.
+// Refuse returns the error of a run that needs more bytes than there are.
 func Refuse(need, have int64, sizes tensor.Sizes) error {
 	var of []string
 	for name, n := range sizes {

@@ -103,7 +103,7 @@ type Link struct {
 	// RoundTrip is the time of a small call, without what the stage takes for it.
 	RoundTrip float64 `json:"round_trip_ms,omitempty"`
 	// BytesPerSecond is 0 when it was not measured. With AtLeast it is a lower
-	// bound: the ballast took no time that could be told.
+	// bound: the time of the ballast was too short to measure.
 	BytesPerSecond float64 `json:"bytes_per_second,omitempty"`
 	AtLeast        bool    `json:"at_least,omitempty"`
 	BallastError   string  `json:"ballast_error,omitempty"` // why it was not measured

@@ -33,7 +33,7 @@ type Config struct {
 
 const (
 	trips  = 5  // calls that a round trip is the median of
-	loads  = 2  // calls with ballast, the faster of which counts
+	loads  = 2  // calls with ballast; the faster one counts
 	atOnce = 16 // links that are tried at a time
 )
 
@@ -43,14 +43,14 @@ const shortest = time.Millisecond
 // A replica is one that was looked at.
 type replica struct {
 	Replica
-	route string       // how stages are told of it: as it was configured
+	route string       // its address as it was configured, for the stages before it
 	name  string       // host:port that its certificate must be for
 	probe *stage.Probe // nil when it does not answer
 }
 
 func (r *replica) place() Place { return Place{r.Rank, r.Address} }
 
-// testable reports whether the replica can be asked for a self-test.
+// testable reports whether the replica can run a self-test.
 func (r *replica) testable() bool {
 	return r.probe != nil && r.Holds.Protocol == stage.Protocol && r.Holds.Rank == r.Rank
 }
@@ -173,7 +173,7 @@ func (c *Config) selfTest(ctx context.Context, first *replica, route []*replica,
 	case math.IsNaN(m) || math.IsInf(m, 0): // JSON has no such numbers
 		return Result{Error: "the answer is no number"}, run{}
 	case len(timings) != 1+len(route):
-		return Result{Error: fmt.Sprintf("the answer tells of %d stages, not %d", len(timings), 1+len(route))}, run{}
+		return Result{Error: fmt.Sprintf("the answer has timings of %d stages, not %d", len(timings), 1+len(route))}, run{}
 	}
 	return Result{Mean: m}, took
 }
@@ -184,7 +184,7 @@ type link struct {
 	from, to *replica
 }
 
-// test runs the self-test over the link and tells how long the link itself took.
+// test runs the self-test over the link, and returns how long the link itself took.
 func (l *link) test(ctx context.Context, c *Config, ballast int) (time.Duration, error) {
 	first, route := l.to, []*replica(nil)
 	if l.from != nil {

@@ -102,8 +102,8 @@ func (f *Front) Handle(pattern string, h http.Handler) {
 	f.mux.Handle(pattern, h)
 }
 
-// Patterns are those that Handle was given, the front's own among them. The routes of the model's
-// task are beside them. Tests compare them with the OpenAPI document.
+// Patterns are the patterns given to Handle, the front's own included, without the routes of the
+// model's task. Tests compare them with the OpenAPI document.
 func (f *Front) Patterns() []string { return f.patterns }
 
 // HandleOpenly is Handle for a path that needs no token, since load balancers have none.

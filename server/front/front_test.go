@@ -513,7 +513,7 @@ func TestTooMuchIsRefused(t *testing.T) {
 	s.send(t, r).wantProblem(t, http.StatusRequestEntityTooLarge, "larger than 4096 bytes")
 }
 
-// numbered are n texts, good and bad by turns, as a body.
+// numbered are n texts, alternately good and bad, as a body.
 func numbered(t testing.TB, n int) string {
 	t.Helper()
 	texts := make([]string, n)
@@ -843,7 +843,7 @@ func TestEveryRequestIsLogged(t *testing.T) {
 	}
 }
 
-func TestStopFinishesRequestsUnderWay(t *testing.T) {
+func TestStopFinishesRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	answered := s.inBackground(t.Context(), t, http.MethodGet, "/?text=block", "")
@@ -862,7 +862,7 @@ func TestStopFinishesRequestsUnderWay(t *testing.T) {
 	}
 	select {
 	case err := <-s.served:
-		t.Fatalf("Serve returned %v with a request under way", err)
+		t.Fatalf("Serve returned %v with a request in flight", err)
 	default:
 	}
 	s.judge.release <- struct{}{}

@@ -92,7 +92,7 @@ func TestAFrontOfThisMachineAnswersThisMachine(t *testing.T) {
 		"HEAD /nowhere HTTP/1.1\r\nHost: evil.example\r\n":                                                           403,
 		"GET //predict HTTP/1.1\r\nHost: evil.example\r\n":                                                           403,
 		"CONNECT evil.example:80 HTTP/1.1\r\nHost: evil.example:80\r\n":                                              403,
-		// What asks for permission is told none either.
+		// A preflight receives no permission either.
 		"OPTIONS /predict HTTP/1.1\r\nHost: evil.example\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n": 403,
 		"OPTIONS /predict HTTP/1.1\r\nHost: localhost\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n":    204,
 		// curl, the page, a form of a stranger's page, and a page that is allowed.

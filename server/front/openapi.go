@@ -67,7 +67,7 @@ func (d *document) of(current func() Task) (*httpx.Document, error) {
 	return d.made, nil
 }
 
-// forget has the document made again, since another model came.
+// forget drops the document when the model changes; the next request makes it.
 func (d *document) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

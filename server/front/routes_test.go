@@ -78,7 +78,7 @@ func whole(t *testing.T, change func(*front.Model)) (f *front.Front, patterns []
 	return f, patterns
 }
 
-// models are those that a front can have, and the tasks that answer texts.
+// models are the kinds of models of a front, and the tasks that answer texts.
 var models = map[string]func(*front.Model){
 	"labels":     nil,
 	"entities":   func(m *front.Model) { m.Texts.Task = readOnly{task.Entities{}} },

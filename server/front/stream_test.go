@@ -447,7 +447,7 @@ func TestRefusalsAreCountedInTheLog(t *testing.T) {
 	}
 }
 
-// Connections that do nothing give way to those that come.
+// Idle connections give way to new ones.
 func TestIdleConnectionsGiveWay(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *setup, _ *judge) { c.MaxConnections = 4 })

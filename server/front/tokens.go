@@ -77,8 +77,7 @@ func (t *Tokens) Allow(headers []string) bool {
 		return false
 	}
 	sum := sha256.Sum256([]byte(token))
-	// Comparing hashes, and all of them, keeps the time from showing how much of which token was
-	// right.
+	// Comparing all hashes keeps the time from showing how much of a token was right.
 	found := 0
 	for _, h := range t.hashes.Get() {
 		found |= subtle.ConstantTimeCompare(sum[:], h[:])

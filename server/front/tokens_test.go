@@ -273,7 +273,7 @@ func TestHTTPSTakesANewCertificateAndKeepsOldConnections(t *testing.T) {
 	}
 }
 
-// Requests under way over HTTPS are finished when the front is to stop.
+// Requests in flight over HTTPS are finished when the front is to stop.
 func TestHTTPSStopsInOrder(t *testing.T) {
 	t.Parallel()
 	s, _, _, _ := serveTLS(t)

@@ -9,8 +9,8 @@ import (
 )
 
 // Shares bound what clients hold at once: connections, streams, bytes of bodies. A client may
-// hold all of it while nobody else wants any. When there is no room, the client that holds the
-// most gives way to those that hold less, until they hold as much; and whatever waits for its
+// hold all of it while nobody else wants any. When there is no capacity left, the client that holds the
+// most gives way to clients that hold less, until they hold as much; and whatever waits for its
 // client for longer than a time gives way to anybody. It is safe for concurrent use.
 type Shares struct {
 	capacity int64
@@ -45,8 +45,8 @@ func NewShares(capacity int64, patience time.Duration) *Shares {
 }
 
 // Acquire acquires a weight for a client. When that gives way later, evict is called, once,
-// by whoever wants the room; it must not block, nor use the holding. A nil evict never gives way.
-// It fails with a errcode.Overloaded when there is no room and nobody to give way.
+// by the caller that needs the capacity; it must not block, nor use the holding. A nil evict never gives way.
+// It fails with a errcode.Overloaded if there is no capacity left and no client gives way.
 func (s *Shares) Acquire(name string, n int64, evict func()) (*Holding, error) {
 	h := &Holding{shares: s, evict: evict, since: time.Now()}
 	s.mu.Lock()
@@ -122,7 +122,7 @@ func (s *Shares) InUse() int64 {
 	return s.inUse
 }
 
-// grow adds to a holding, and returns those that gave way for it. The lock is held.
+// grow adds to a holding, and returns the holdings that gave way for it. The lock is held.
 func (s *Shares) grow(h *Holding, n int64) (evicted []*Holding, err error) {
 	if h.client == nil {
 		return nil, errcode.Errorf(errcode.Overloaded, "gave way to other clients")

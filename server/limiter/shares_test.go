@@ -11,7 +11,7 @@ import (
 	"github.com/distinfer/distinfer/server/limiter"
 )
 
-// holders are the holdings of clients in a test, of which some give way.
+// holders are the holdings of clients in a test; some give way.
 type holders struct {
 	t      *testing.T
 	shares *limiter.Shares

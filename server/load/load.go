@@ -162,7 +162,7 @@ func (r *run) ask(ctx context.Context, turn turn, l *line, body *bytes.Buffer) a
 	text := r.texts[turn.number%len(r.texts)]
 	request, err := r.target.Request(ctx, text)
 	if err != nil {
-		r.stop(fmt.Errorf("make a request: %w", err)) // no fault of the service
+		r.stop(fmt.Errorf("make a request: %w", err)) // not an error of the service
 		return answer{}
 	}
 	status, err := l.exchange(request, body)

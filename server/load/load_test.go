@@ -26,8 +26,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patient is a timeout that no answer takes.
-const patient = time.Minute
+// longTimeout is a timeout that no answer takes.
+const longTimeout = time.Minute
 
 var texts = []string{"one", "two", "three"}
 
@@ -59,7 +59,7 @@ func measure(t *testing.T, o load.Options, url string) *load.Result {
 	return r
 }
 
-func TestClosedLoopHasAsManyRequestsUnderWayAsClients(t *testing.T) {
+func TestClosedLoopHasAsManyRequestsInFlightAsClients(t *testing.T) {
 	t.Parallel()
 	const clients, requests = 7, 210
 	var now, connections atomic.Int64
@@ -84,7 +84,7 @@ func TestClosedLoopHasAsManyRequestsUnderWayAsClients(t *testing.T) {
 	}
 	s.Start()
 	t.Cleanup(s.Close)
-	r := measure(t, load.Options{Concurrency: clients, Requests: requests, Timeout: patient}, s.URL)
+	r := measure(t, load.Options{Concurrency: clients, Requests: requests, Timeout: longTimeout}, s.URL)
 	if r.Right != requests || r.Requests() != requests || r.Latency.Count() != requests {
 		t.Errorf("%+v", r)
 	}
@@ -107,7 +107,7 @@ func TestTextsAreAskedInOrderOverAndOver(t *testing.T) {
 		asked = append(asked, r.FormValue("text"))
 		label(w)
 	})
-	measure(t, load.Options{Concurrency: 1, Requests: 7, Timeout: patient}, s.URL)
+	measure(t, load.Options{Concurrency: 1, Requests: 7, Timeout: longTimeout}, s.URL)
 	if got := strings.Join(asked, " "); got != "one two three one two three one" {
 		t.Errorf("asked were %s", got)
 	}
@@ -131,7 +131,7 @@ func TestOpenLoopChargesAStallToAllWhoCameMeanwhile(t *testing.T) {
 			}
 			label(w)
 		})
-		r := measure(t, load.Options{Concurrency: connections, Rate: rate, Requests: 500, Timeout: patient}, s.URL)
+		r := measure(t, load.Options{Concurrency: connections, Rate: rate, Requests: 500, Timeout: longTimeout}, s.URL)
 		if r.Right != 500 {
 			t.Fatalf("%+v", r)
 		}
@@ -162,7 +162,7 @@ func TestOpenLoopKeepsItsRateHoweverLongAnswersTake(t *testing.T) {
 		label(w)
 	})
 	began := time.Now()
-	r := measure(t, load.Options{Concurrency: requests, Rate: rate, Requests: requests, Timeout: patient}, s.URL)
+	r := measure(t, load.Options{Concurrency: requests, Rate: rate, Requests: requests, Timeout: longTimeout}, s.URL)
 	if r.Right != requests {
 		t.Errorf("%+v", r)
 	}
@@ -220,7 +220,7 @@ func TestWarmUpIsNotCounted(t *testing.T) {
 				time.Sleep(5 * time.Millisecond)
 				label(w)
 			})
-			o.Warmup, o.Requests, o.Timeout = warmup, 20, patient
+			o.Warmup, o.Requests, o.Timeout = warmup, 20, longTimeout
 			r := measure(t, o, s.URL)
 			if cold.Load() == 0 || all.Load() <= 20 {
 				t.Errorf("%d requests in all, %d in the first half of the warm-up", all.Load(), cold.Load())
@@ -236,15 +236,15 @@ func TestDurationEndsARun(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { time.Sleep(time.Millisecond); label(w) })
 	const duration = 500 * time.Millisecond
-	r := measure(t, load.Options{Concurrency: 3, Duration: duration, Timeout: patient}, s.URL)
+	r := measure(t, load.Options{Concurrency: 3, Duration: duration, Timeout: longTimeout}, s.URL)
 	if r.Elapsed != duration || r.Right == 0 || r.Arrived == 0 || r.Arrived > r.Right {
 		t.Errorf("%+v", r)
 	}
 	if want := float64(r.Arrived) / duration.Seconds(); r.Throughput() != want {
 		t.Errorf("%v a second, and not %v", r.Throughput(), want)
 	}
-	r = measure(t, load.Options{Concurrency: 3, Duration: time.Hour, Requests: 10, Timeout: patient}, s.URL)
-	if r.Right != 10 || r.Arrived != 10 || r.Elapsed > patient {
+	r = measure(t, load.Options{Concurrency: 3, Duration: time.Hour, Requests: 10, Timeout: longTimeout}, s.URL)
+	if r.Right != 10 || r.Arrived != 10 || r.Elapsed > longTimeout {
 		t.Errorf("%+v", r)
 	}
 }
@@ -266,7 +266,7 @@ func TestAnswersAreCountedApart(t *testing.T) {
 		w.WriteHeader(a.status)
 		_, _ = io.WriteString(w, a.body)
 	})
-	r := measure(t, load.Options{Concurrency: 1, Requests: 3 * len(answers), Timeout: patient}, s.URL)
+	r := measure(t, load.Options{Concurrency: 1, Requests: 3 * len(answers), Timeout: longTimeout}, s.URL)
 	if r.Right != 6 || r.Wrong != 6 || r.Refused != 6 || r.Failed != 6 || r.Latency.Count() != 6 || r.Refusals.Count() != 6 || r.Arrived != 6 {
 		t.Errorf("%+v", r)
 	}
@@ -358,7 +358,7 @@ func TestTimeoutsAndBrokenConnectionsAreFailures(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			timeout := patient
+			timeout := longTimeout
 			if strings.Contains(c.why, "200ms") {
 				timeout = 200 * time.Millisecond
 			}
@@ -372,7 +372,7 @@ func TestTimeoutsAndBrokenConnectionsAreFailures(t *testing.T) {
 }
 
 // A service may close connections that are idle, also just when one is used again: that
-// is no fault of the service, and no request is lost.
+// is not an error of the service, and no request is lost.
 func TestAConnectionThatWasClosedWhileIdleIsReplaced(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int64
@@ -419,7 +419,7 @@ func TestReasonsThatAllDifferAreNotAllKept(t *testing.T) {
 		_, _ = fmt.Fprintf(conn, "not-HTTP-%d-%s\r\n\r\n", n.Add(1), strings.Repeat("x", 1000))
 		_ = conn.Close()
 	})
-	r := measure(t, load.Options{Concurrency: 1, Requests: 100, Timeout: patient}, s.URL)
+	r := measure(t, load.Options{Concurrency: 1, Requests: 100, Timeout: longTimeout}, s.URL)
 	kinds := r.Kinds()
 	if r.Failed != 100 || len(kinds) != 51 || kinds[0] != (load.Kind{Verdict: load.Failed, Count: 50, Example: "other reasons"}) || len(kinds[1].Example) != 300 {
 		t.Errorf("%+v %d %+v", r, len(kinds), kinds[0])
@@ -436,7 +436,7 @@ func TestNobodyListens(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r := measure(t, load.Options{Concurrency: 2, Requests: 10, Timeout: patient}, url)
+	r := measure(t, load.Options{Concurrency: 2, Requests: 10, Timeout: longTimeout}, url)
 	if kinds := r.Kinds(); r.Failed != 10 || len(kinds) != 1 || !strings.Contains(kinds[0].Example, "connection refused") {
 		t.Errorf("%+v %+v", r, kinds)
 	}
@@ -462,12 +462,12 @@ func TestCancelledRunReturnsWhatThereIs(t *testing.T) {
 				cancel()
 				<-r.Context().Done()
 			})
-			o.Duration, o.Timeout = time.Hour, patient
+			o.Duration, o.Timeout = time.Hour, longTimeout
 			r, err := load.Run(ctx, o, labels(t, client.Config{URL: s.URL}), texts)
 			if !errors.Is(err, context.Canceled) {
 				t.Fatal(err)
 			}
-			if r.Right == 0 || r.Right > 10 || r.Abandoned == 0 || r.Failed != 0 || r.Elapsed <= 0 || r.Elapsed > patient {
+			if r.Right == 0 || r.Right > 10 || r.Abandoned == 0 || r.Failed != 0 || r.Elapsed <= 0 || r.Elapsed > longTimeout {
 				t.Errorf("%+v", r)
 			}
 		})
@@ -476,7 +476,7 @@ func TestCancelledRunReturnsWhatThereIs(t *testing.T) {
 
 func TestRequestThatCannotBeMadeEndsTheRun(t *testing.T) {
 	t.Parallel()
-	_, err := load.Run(t.Context(), load.Options{Concurrency: 2, Duration: time.Hour, Timeout: patient}, load.Target{Request: func(context.Context, string) (*http.Request, error) { return nil, errors.New("boom") }}, texts)
+	_, err := load.Run(t.Context(), load.Options{Concurrency: 2, Duration: time.Hour, Timeout: longTimeout}, load.Target{Request: func(context.Context, string) (*http.Request, error) { return nil, errors.New("boom") }}, texts)
 	if err == nil || !strings.Contains(err.Error(), "make a request") {
 		t.Error(err)
 	}
@@ -514,7 +514,7 @@ func TestAReportSaysWhatAnswersWereLike(t *testing.T) {
 		}
 		label(w)
 	})
-	o := load.Options{Concurrency: 1, Requests: 4, Timeout: patient}
+	o := load.Options{Concurrency: 1, Requests: 4, Timeout: longTimeout}
 	r := measure(t, o, s.URL)
 	var text, document strings.Builder
 	if err := errors.Join(r.WriteText(&text), r.WriteJSON(&document, s.URL, o)); err != nil {

@@ -61,7 +61,7 @@ var held = &bundle.Bundle{ID: bundle.ID(strings.Repeat("a1", 32)), Manifest: bun
 	Model: bundle.Model{Name: "m"}, Stages: []bundle.Stage{{ParameterBytes: 10}, {ParameterBytes: 20}},
 }}
 
-// aFront is a front of which everything has happened once.
+// aFront is a front where everything has happened once.
 func aFront(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	m := metrics.NewFront("v1")
@@ -96,7 +96,7 @@ func aFront(t *testing.T) map[string]*dto.MetricFamily {
 	return families(t, m.Handler(slog.New(slog.DiscardHandler)))
 }
 
-// aStage is a stage of which everything has happened once.
+// aStage is a stage where everything has happened once.
 func aStage(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	m := metrics.NewStage("v1", 1)

@@ -1,16 +1,13 @@
-// Package mtls makes TLS configurations of certificates in files, with which the
-// machines of a pipeline prove to each other that they belong together: each has
-// a certificate of the same authority, and talks to nobody else.
+// Package mtls makes TLS configurations from certificates in files. Each machine of a pipeline has
+// a certificate of the same authority, and talks to no other machine.
 //
-// It knows files, certificates and crypto/tls. It must not know gRPC, HTTP or
-// stages, nor where the folder's name came from.
+// It knows files, certificates and crypto/tls. It must not know gRPC, HTTP or stages, nor where
+// the folder's name came from.
 //
-// Files that change are used for the connections made from then on, without a
-// restart; those that are open stay. gRPC has a file watcher of its own,
-// credentials/tls/certprovider/pemfile, which is not used here: it reads the
-// authority and the certificate as two things, so that a set of which one half is
-// replaced comes into use, it writes a key that does not fit into the log, and it
-// brings modules that nothing else here needs.
+// New connections use changed files without a restart; open connections stay. gRPC's own file
+// watcher, credentials/tls/certprovider/pemfile, is not used: it reads the authority and the
+// certificate separately, so a half-replaced set comes into use; it logs a key that does not
+// fit; and it brings modules that nothing else here needs.
 package mtls
 
 import (
@@ -257,8 +254,7 @@ func (m *material) trust(path string, authority []byte, certificatePath string) 
 	return nil
 }
 
-// certificates reads the certificates of a PEM file, of which there is at least
-// one.
+// certificates reads the certificates of a PEM file. There must be at least one.
 func certificates(path string, data []byte) ([]*x509.Certificate, error) {
 	var list []*x509.Certificate
 	for {

@@ -32,9 +32,9 @@ const (
 	leastTensors = 16 << 20
 )
 
-// divideMemory divides a share of memory, of which resident is used before the model is
-// loaded. Loading may take a multiple of the weights as they are stored: ones of half
-// precision become floats, and others are packed anew.
+// divideMemory divides a share of memory; resident bytes of it are used before the model is
+// loaded. Loading may take a multiple of the stored weights: half precision becomes float32,
+// and others are packed again.
 func divideMemory(share, resident, weights, maxMessage int64) stageMemory {
 	m := stageMemory{share: share, margin: max(share/16, leastMargin)}
 	left := max(share-resident-m.margin, 0)

@@ -19,7 +19,7 @@ func TestStagesShareTheMemoryThereIs(t *testing.T) {
 		listen string
 		want   int64
 	}{
-		"nothing is told":            {nil, nil, "localhost:2222", 0},
+		"nothing is known":           {nil, nil, "localhost:2222", 0},
 		"two stages and a front":     {map[string]string{"proc/meminfo": meminfo}, nil, "localhost:2222", (6144<<10-600_000)/3 + 100_000},
 		"the larger of two":          {map[string]string{"proc/meminfo": meminfo}, func(o *StageOptions) { o.Rank = 1 }, "localhost:2223", (6144<<10-600_000)/3 + 500_000},
 		"in a group":                 {group, nil, "localhost:2222", (3_000_000-600_000)/3 + 100_000},

@@ -15,7 +15,7 @@ import (
 // A Party is whom this process talks to.
 type Party string
 
-// The parties, each of which is made secure in its own way.
+// The parties. Each is secured in its own way.
 const (
 	Machines Party = "machines" // of the cluster: by Options.TLS
 	Clients  Party = "clients"  // of a front: by FrontOptions.HTTPSCert and HTTPSKey
@@ -106,7 +106,7 @@ func logIdentity(log *slog.Logger, what string, i mtls.Identity) {
 	log.Info(what, "names", strings.Join(i.Names, ","), "until", i.NotAfter.UTC().Format(time.RFC3339))
 }
 
-// tokens are those that the front accepts, or nil when it answers anybody.
+// tokens are the tokens that the front accepts; nil means no authentication.
 func (o *FrontOptions) tokens() (*front.Tokens, error) {
 	if o.Tokens == "" {
 		return nil, nil

@@ -223,9 +223,9 @@ func (o *StageOptions) openForRank(ctx context.Context) (*bundle.Bundle, error) 
 	return b, nil
 }
 
-// openStage checks the files of a stage and loads them. The bundle may be anybody's:
-// its model file must not have ONNX Runtime open files that the manifest has no hash
-// of, and all must still be those that were checked when it has.
+// openStage checks the files of a stage and loads them. The bundle may come from anybody: its
+// model file must not have ONNX Runtime open files without a hash in the manifest, and no file
+// may have changed between the check and the loading.
 func openStage(library *ort.Library, b *bundle.Bundle, rank int, o ort.Options) (*ort.Session, pipeline.Stage, error) {
 	files, err := b.CheckStage(rank)
 	if err != nil {

@@ -109,7 +109,7 @@ func (o *Options) watchFront(ctx context.Context) (*frontWatch, error) {
 	return &frontWatch{w, m}, err
 }
 
-// requests watches those that a handler answers.
+// requests watches the requests that a handler answers.
 func (w *frontWatch) requests(next http.Handler) http.Handler {
 	next = w.metrics.Wrap(next)
 	if w.traces != nil {

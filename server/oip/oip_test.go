@@ -170,7 +170,7 @@ func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
 	}
 }
 
-// What a request has beside what is known is left alone, a byte order mark too.
+// Unknown fields of a request are ignored, a byte order mark too.
 func TestUnknownFieldsAndAByteOrderMarkAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	s := oip.New(config(model()))
@@ -519,7 +519,7 @@ func TestRunsAreBoundedInNumberAndTime(t *testing.T) {
 	for range many {
 		go func() { got <- post(s, "/v2/models/m/infer", inputs(x, names)) }()
 	}
-	// Those that are refused are answered before any that is not.
+	// Refused requests are answered before all others.
 	for range many - 80 {
 		if w := <-got; w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
 			t.Errorf("%d %s", w.Code, w.Body)

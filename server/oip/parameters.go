@@ -10,8 +10,8 @@ import (
 )
 
 // Parameters are those of a request, an input or an output, over HTTP or gRPC:
-// bool, int64, uint64, float64 and string, and nil for what is none of these. Those that
-// mean nothing here are left alone, as the protocol has it.
+// bool, int64, uint64, float64 and string, and nil for other types. Unknown ones are ignored, as
+// the protocol says.
 type parameters map[string]any
 
 // refused are the parameters that would change an answer in a way that is not possible

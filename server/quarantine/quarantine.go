@@ -1,9 +1,9 @@
-// Package quarantine remembers inputs that ended the processes which computed them, so
-// that the same input does not do it again.
+// Package quarantine remembers inputs that ended the processes which computed them, so that
+// they are refused for a while.
 //
-// An input is known by a keyed hash of its content, which is lost with the process. The
-// memory is bounded in number and in time: what ended a process may have been the
-// machine's fault after all, or the process may since be another version.
+// It stores a keyed hash of an input's content; the key is lost with the process. The number of
+// inputs and the time are bounded: the machine may have caused the end, or the process may be
+// another version by now.
 package quarantine
 
 import (
@@ -19,21 +19,21 @@ import (
 
 // A Policy holds the times and limits of a List.
 type Policy struct {
-	// An input is refused for First, the next time it ends a process for twice that, and
-	// so on up to Longest.
+	// An input is refused for First, for twice that the next time it ends a process, and so on
+	// up to Longest.
 	First, Longest time.Duration
-	// Max is how many inputs are remembered; the oldest make room.
+	// Max is how many inputs are remembered; the oldest are forgotten.
 	Max int
 }
 
-// DefaultPolicy blames long enough that a client's own repeats are refused, and no longer
-// than a bystander could bear if he was blamed for what the machine did.
+// DefaultPolicy refuses long enough to catch a client's retries, and briefly enough for an input
+// that is refused because of what the machine did.
 var DefaultPolicy = Policy{First: time.Minute, Longest: time.Hour, Max: 1024}
 
 // A Key stands for an input.
 type Key uint64
 
-// A List is the inputs that are remembered. It is safe for concurrent use.
+// A List holds the inputs remembered. It is safe for concurrent use.
 type List struct {
 	policy Policy
 	seed   maphash.Seed
@@ -49,19 +49,19 @@ type entry struct {
 	times int
 }
 
-// New makes a list that remembers nothing yet.
+// New makes an empty List.
 func New(p Policy) *List {
 	return &List{policy: p, seed: maphash.MakeSeed(), known: map[Key]*entry{}}
 }
 
-// Len is how many inputs are remembered. While there are none, no key is needed.
+// Len is how many inputs are remembered. While it is 0, no key is needed.
 func (l *List) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.known)
 }
 
-// Key is the key of what write writes.
+// Key returns the key of what write writes.
 func (l *List) Key(write func(h *maphash.Hash)) Key {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
@@ -69,7 +69,7 @@ func (l *List) Key(write func(h *maphash.Hash)) Key {
 	return Key(h.Sum64())
 }
 
-// Tensors is the key of a bag of tensors: of their names, types, shapes and elements.
+// Tensors returns the key of a bag of tensors: their names, types, shapes and elements.
 func (l *List) Tensors(in tensor.Bag) Key {
 	return l.Key(func(h *maphash.Hash) {
 		number := func(n int) {
@@ -100,7 +100,7 @@ func (l *List) Tensors(in tensor.Bag) Key {
 	})
 }
 
-// Add remembers that an input ended a process, and why that is believed.
+// Add remembers that an input ended a process, and the evidence.
 func (l *List) Add(now time.Time, k Key, why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +115,7 @@ func (l *List) Add(now time.Time, k Key, why error) {
 		l.order = append(l.order, k)
 	}
 	if now.Before(e.until) {
-		return // others that had the same input
+		return // another run with the same input
 	}
 	d := l.policy.First << min(e.times, 30)
 	if d > l.policy.Longest || d <= 0 {
@@ -125,8 +125,8 @@ func (l *List) Add(now time.Time, k Key, why error) {
 	e.why, e.until = why, now.Add(d)
 }
 
-// Find fails with a errcode.Quarantined while an input is refused. suspect says that it was refused before: it should be computed by itself, and
-// is to blame for the first process that ends with it.
+// Find fails with errcode.Quarantined while an input is refused. suspect means that it was
+// refused before: it should be computed alone, and is blamed if a process ends with it.
 func (l *List) Find(now time.Time, k Key) (suspect bool, refused error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,10 +1,8 @@
-// Package replica decides to which replica of a rank a call goes, which replicas
-// are left alone and for how long, and whether a call that failed may be made
-// again.
+// Package replica decides to which replica of a rank a call goes, which replicas are ejected and
+// for how long, and whether a failed call may be retried.
 //
-// It is a state machine without I/O: it receives what happened and when, and knows
-// no connection, clock or goroutine. The caller makes sure that one thing happens
-// at a time.
+// It is a state machine without I/O: it receives events with their time, and knows no
+// connection, clock or goroutine. The caller serializes events.
 package replica
 
 import (
@@ -72,7 +70,7 @@ func (c Condition) String() string {
 type Set struct {
 	policy   Policy
 	replicas []*replica
-	turn     int // of the replica that is asked next, of equals
+	turn     int // of the replica that is next among equals
 	retries  float64
 	alone    string // the address of the replica that a suspect has to itself
 }
@@ -136,7 +134,7 @@ func (s *Set) find(address string) *replica {
 	return nil
 }
 
-// Ready notes that a replica can be used, and reports whether that is news.
+// Ready records that a replica can be used, and reports whether that is news.
 func (s *Set) Ready(now time.Time, address string) (news bool) {
 	r := s.find(address)
 	if r == nil {
@@ -153,8 +151,8 @@ func (s *Set) Ready(now time.Time, address string) (news bool) {
 	return true
 }
 
-// Fail notes that a replica that was looked at is Down or Wrong and why, and says
-// when to look again and whether that is news.
+// Fail records that a probed replica is Down or Wrong, and why. It returns when to probe again,
+// and whether that is news.
 func (s *Set) Fail(now time.Time, address string, c Condition, why error) (retry time.Duration, news bool) {
 	r := s.find(address)
 	if r == nil {
@@ -171,8 +169,8 @@ func (s *Set) Fail(now time.Time, address string, c Condition, why error) (retry
 	return r.retry.next(s.policy.Retry, s.policy.MaxRetry), news
 }
 
-// Lost notes that a call to a replica failed, and reports whether that is news: then
-// the replica is Down or Wrong as of now, and should be looked at again at once.
+// Lost records that a call to a replica failed, and reports whether that is news: then the
+// replica is Down or Wrong as of now, and should be probed at once.
 func (s *Set) Lost(now time.Time, address string, c Condition, why error) (news bool) {
 	r := s.find(address)
 	if r == nil || r.condition != Ready {
@@ -204,10 +202,10 @@ func (s *Set) Eject(now time.Time, address string) bool {
 
 func (r *replica) usable(now time.Time) bool { return r.condition == Ready && !r.until.After(now) }
 
-// Pick chooses the replica that a call goes to: of those that can be used the one
-// with the fewest calls in flight, and of equals each in turn. skip leaves out
-// some, and so does a suspect that has one to itself: those with it when it dies would be
-// suspects too. Every Pick must be followed by a Done.
+// Pick chooses the replica for a call: the usable one with the fewest calls in flight, and among
+// equals each in turn. It leaves out replicas that skip names, and the one that a suspect has to
+// itself: other calls there would become suspects when it dies. Every Pick must be followed by a
+// Done.
 func (s *Set) Pick(now time.Time, skip func(address string) bool) (address string, ok bool) {
 	var best *replica
 	better := func(r *replica) bool {
@@ -231,9 +229,9 @@ func (s *Set) Pick(now time.Time, skip func(address string) bool) (address strin
 	return best.address, true
 }
 
-// PickAlone is Pick for a suspect. No other call of this set goes to the replica until
-// DoneAlone, which has to follow beside Done; and no other suspect to any, so that an input
-// ends one replica at a time.
+// PickAlone is Pick for a suspect. Until DoneAlone, which must follow in addition to Done, no
+// other call of this set goes to the replica, and no other suspect to any. So an input ends one
+// replica at a time.
 func (s *Set) PickAlone(now time.Time, skip func(address string) bool) (address string, ok bool) {
 	if s.alone != "" {
 		return "", false
@@ -250,9 +248,8 @@ func (s *Set) DoneAlone() { s.alone = "" }
 // Held reports whether a suspect has a replica to itself.
 func (s *Set) Held() bool { return s.alone != "" }
 
-// Done notes that a call that Pick chose the replica for has ended. took is the
-// time the replica and the way to it needed for it, or negative when the call did
-// not succeed.
+// Done records the end of a call that Pick chose the replica for. took is the time of the replica
+// and of the network, or negative if the call failed.
 func (s *Set) Done(now time.Time, address string, took time.Duration) {
 	r := s.find(address)
 	if took >= 0 {
@@ -324,8 +321,8 @@ func (s *Set) Usable() bool {
 	return slices.ContainsFunc(s.replicas, func(r *replica) bool { return r.condition == Ready })
 }
 
-// Failed reports whether every replica was looked at, and none can be used. Of a set
-// that is new one only does not know yet.
+// Failed reports whether every replica was probed and none can be used. It is false for a new
+// set.
 func (s *Set) Failed() bool {
 	return !slices.ContainsFunc(s.replicas, func(r *replica) bool { return r.condition == Ready || r.condition == Unknown })
 }

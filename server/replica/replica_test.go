@@ -232,7 +232,7 @@ func calls(t *testing.T, s *replica.Set, now time.Time, n int, times map[string]
 	}
 }
 
-func resting(s *replica.Set, now time.Time) (names []string) {
+func ejected(s *replica.Set, now time.Time) (names []string) {
 	for _, r := range s.Status(now) {
 		if r.Ejected {
 			names = append(names, r.Address)
@@ -248,7 +248,7 @@ func TestSlowReplicaRestsForAGrowingTime(t *testing.T) {
 	now := start
 	for i, rest := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 		calls(t, s, now, 30, times)
-		if got := resting(s, now); !slices.Equal(got, []string{"slow"}) {
+		if got := ejected(s, now); !slices.Equal(got, []string{"slow"}) {
 			t.Fatalf("round %d: %v rest", i, got)
 		}
 		for range 10 {
@@ -258,7 +258,7 @@ func TestSlowReplicaRestsForAGrowingTime(t *testing.T) {
 				t.Fatalf("round %d: the one that rests is used", i)
 			}
 		}
-		if end := now.Add(rest * time.Second); len(resting(s, end.Add(-1))) != 1 || len(resting(s, end)) != 0 {
+		if end := now.Add(rest * time.Second); len(ejected(s, end.Add(-1))) != 1 || len(ejected(s, end)) != 0 {
 			t.Fatalf("round %d: it does not rest for %d s", i, rest)
 		}
 		now = now.Add(rest * time.Second)
@@ -267,12 +267,12 @@ func TestSlowReplicaRestsForAGrowingTime(t *testing.T) {
 	times["slow"] = 30 * time.Millisecond
 	now = now.Add(time.Minute)
 	calls(t, s, now, 60, times)
-	if got := resting(s, now); len(got) != 0 {
+	if got := ejected(s, now); len(got) != 0 {
 		t.Errorf("%v rest", got)
 	}
 	times["slow"] = 4 * time.Second
 	calls(t, s, now, 60, times)
-	if len(resting(s, now)) != 1 || len(resting(s, now.Add(time.Second))) != 0 {
+	if len(ejected(s, now)) != 1 || len(ejected(s, now.Add(time.Second))) != 0 {
 		t.Error("the first rest after a long while is not short")
 	}
 }
@@ -290,7 +290,7 @@ func TestWhatIsNotSlow(t *testing.T) {
 			s.Ready(start, a)
 		}
 		calls(t, s, start, 100, times)
-		if got := resting(s, start); len(got) != 0 {
+		if got := ejected(s, start); len(got) != 0 {
 			t.Errorf("%s: %v rest", name, got)
 		}
 	}

@@ -16,21 +16,20 @@ type Verdict int
 
 // The verdicts.
 const (
-	Again  Verdict = iota // it is made again; alone if it is a Suspect
+	Again  Verdict = iota // it is retried; alone if it is a Suspect
 	GiveUp                // it fails, and nothing is proven
 	Guilty                // it ended the replica, and would end the next one
 )
 
-// maxCuts is how many replicas may be cut off while they compute a suspect.
+// maxCuts is how many replicas may be cut off with a suspect before it fails.
 const maxCuts = 3
 
-// A Trial finds out whether a call ends replicas. Of those that were with a replica when
-// it ended any may have done it, so each is made again, on one replica that computes
-// nothing else. If that one ends too it is proven: an input ends two replicas at most, and
-// the others, who only were there, are answered. The zero value is a call that nothing is
-// known of.
+// A Trial finds out whether a call ends replicas. Each call that a replica had when it ended is a
+// suspect, and is retried on a replica that computes nothing else. If that one ends too, the call
+// is guilty. So an input ends at most two replicas, and innocent calls are answered. The zero
+// value is a new call.
 type Trial struct {
-	// Suspect says that the call is to be made alone.
+	// Suspect means that the call must be computed alone.
 	Suspect bool
 	// Died are the addresses of the replicas that it was lost with.
 	Died []string
@@ -38,7 +37,7 @@ type Trial struct {
 	cuts int
 }
 
-// Lost notes that a replica left the call without an answer.
+// Lost records that a replica left the call without an answer.
 func (t *Trial) Lost(address string, l Loss) Verdict {
 	if l == Unsent {
 		return Again

@@ -292,7 +292,7 @@ func TestASuspectIsMadeAloneFromTheBeginning(t *testing.T) {
 // that was alone.
 func TestACallWhoseConnectionBreaksIsNotBlamed(t *testing.T) {
 	t.Parallel()
-	w := newTwins(t)
+	w := newTwoReplicas(t)
 	relays := [2]*relay{relayTo(t, w.processes[0].address), relayTo(t, w.processes[1].address)}
 	p := pipelineOver(t, quick(), []string{relays[0].address, relays[1].address})
 	ready(t, p, 2)

@@ -15,7 +15,7 @@ import (
 
 // BenchmarkHop sends a tensor to a stage and back over a loopback connection,
 // with this package's codec and, to compare, with messages as protoc-gen-go
-// makes them. bench/hop runs the two by turns and compares them.
+// makes them. bench/hop alternates the two and compares them.
 func BenchmarkHop(b *testing.B) {
 	const limit = 64 << 20
 	for _, size := range []int64{1 << 10, 64 << 10, 1 << 20, 8 << 20, 32 << 20} {

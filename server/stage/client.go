@@ -168,7 +168,7 @@ func (c *Client) Ready() error {
 	return c.unusable()
 }
 
-// unusable is the fault that calls get while no replica can be used; c.mu is held.
+// unusable is the error that calls get while no replica can be used; c.mu is held.
 func (c *Client) unusable() error {
 	err := c.set.Err()
 	switch {

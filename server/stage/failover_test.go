@@ -135,18 +135,17 @@ func pipelineOver(t testing.TB, o Options, addresses ...[]string) *Pipeline {
 	return p
 }
 
-// twins are two replicas of the only stage, whose runs are told of and wait to be
-// released.
-type twins struct {
+// twoReplicas are two replicas of the only stage. Runs are announced, and wait to be released.
+type twoReplicas struct {
 	processes [2]*process
 	running   chan int // the number of the replica
 	release   chan struct{}
 	runs      [2]atomic.Int64
 }
 
-func newTwins(t testing.TB) *twins {
+func newTwoReplicas(t testing.TB) *twoReplicas {
 	t.Helper()
-	w := &twins{running: make(chan int, 100), release: make(chan struct{})}
+	w := &twoReplicas{running: make(chan int, 100), release: make(chan struct{})}
 	for i := range w.processes {
 		c := config(0, 1)
 		inner := c.Stage.Runner
@@ -193,7 +192,7 @@ func inBackground(t testing.TB, p *Pipeline, stages int, x float32) <-chan error
 
 func TestCallToAReplicaThatDiesIsMadeAgainOnAnother(t *testing.T) {
 	t.Parallel()
-	w := newTwins(t)
+	w := newTwoReplicas(t)
 	p := pipelineOver(t, options(), []string{w.processes[0].address, w.processes[1].address})
 	ready(t, p, 2)
 	answered := inBackground(t, p, 1, 5)
@@ -211,7 +210,7 @@ func TestCallToAReplicaThatDiesIsMadeAgainOnAnother(t *testing.T) {
 // A stopped process, or a network that loses everything, breaks no connection.
 func TestCallToAReplicaThatHangsIsMadeAgainOnAnother(t *testing.T) {
 	t.Parallel()
-	w := newTwins(t)
+	w := newTwoReplicas(t)
 	relays := [2]*relay{relayTo(t, w.processes[0].address), relayTo(t, w.processes[1].address)}
 	p := pipelineOver(t, quick(), []string{relays[0].address, relays[1].address})
 	ready(t, p, 2)
@@ -251,7 +250,7 @@ func TestAReplicaBehindASlowLinkIsNotTakenForDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	if answer.retries != 0 {
-		t.Errorf("the call was made again %d times", answer.retries)
+		t.Errorf("the call was retried %d times", answer.retries)
 	}
 }
 
@@ -355,7 +354,7 @@ func TestErrorsOfAStageAreNotTriedAgain(t *testing.T) {
 
 func TestReplicaWithRoomTakesWhatAFullOneRefuses(t *testing.T) {
 	t.Parallel()
-	w := newTwins(t)
+	w := newTwoReplicas(t)
 	for _, p := range w.processes {
 		p.config.MaxQueue, p.config.Runs = 0, 1
 		p.inFlight = limiter.New(1, 0)
@@ -437,7 +436,7 @@ func TestAnotherVersionOfTheProtocolIsRefused(t *testing.T) {
 	wantFault(t, err, errcode.Mismatch, "version 3", "version 1", "stage 0 at a:1")
 }
 
-// Calls that keep failing on the way are not made again without end.
+// Calls that keep failing on the way are not retried forever.
 func TestReplaysAreThrottled(t *testing.T) {
 	t.Parallel()
 	b := block(t, 1, nil)

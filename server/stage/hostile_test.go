@@ -170,7 +170,7 @@ func TestRoutesAreBounded(t *testing.T) {
 	if addresses > maxAddresses {
 		t.Errorf("%d addresses are watched", addresses)
 	}
-	testkit.Eventually(t, "those that are no stages are let go", func() bool {
+	testkit.Eventually(t, "addresses that are no stages are let go", func() bool {
 		first.next.mu.Lock()
 		defer first.next.mu.Unlock()
 		open := 0

@@ -18,7 +18,7 @@ func TestHelpIsForLongRunsThatAreAlone(t *testing.T) {
 			tried := s.begins(inFlight)
 			help = helped
 			if runs != 1 {
-				t.Errorf("%d runs are told of one", runs)
+				t.Errorf("%d runs are observed instead of one", runs)
 			}
 			s.ends(tried, c.took)
 			return help
@@ -36,7 +36,7 @@ func TestHelpIsForLongRunsThatAreAlone(t *testing.T) {
 			t.Errorf("of %d lone runs of %s %d have help", 2*tryEvery, c.took, with)
 		}
 		if run(2) {
-			t.Error("a run has help although its caller has two under way")
+			t.Error("a run has help although its caller has two in flight")
 		}
 		first := s.begins(1)
 		second := s.begins(1)

@@ -25,7 +25,7 @@ import (
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
 
-// halfs is a Tensor of zeros that travels as float16, of so many bytes.
+// halfs is a Tensor of zeros that travels as float16, of a number of bytes.
 func halfs(name string, shape []uint64, data int) []byte {
 	return field(4, text(1, name), varint(2, 1), dims(shape...), field(6, make([]byte, data)))
 }
@@ -138,7 +138,7 @@ func TestNarrowTensorsAreWhatGeneratedCodeReads(t *testing.T) {
 // near checks that a tensor is another one that went over a link.
 func near(t testing.TB, what string, got, want tensor.Tensor, e encoding.Encoding) {
 	t.Helper()
-	tolerance := map[encoding.Encoding]float64{encoding.Float16: 1e-3, encoding.Int8: 2e-2}[e] // of numbers of about 1, the largest of which is about 4
+	tolerance := map[encoding.Encoding]float64{encoding.Float16: 1e-3, encoding.Int8: 2e-2}[e] // of numbers of about 1, at most about 4
 	a, errA := tensor.As[float32](got)
 	b, errB := tensor.As[float32](want)
 	if err := errors.Join(errA, errB); err != nil || !slices.Equal(got.Shape, want.Shape) {
@@ -324,7 +324,7 @@ func TestACallThatIsMadeAgainKeepsItsEncoding(t *testing.T) {
 	broken := 0
 	for calls := 0; broken == 0; calls++ {
 		if calls == 1000 {
-			t.Fatal("no call was made again")
+			t.Fatal("no call was retried")
 		}
 		out, err := p.Run(testkit.Context(t), tensor.Bag{"h0": x})
 		if err != nil {

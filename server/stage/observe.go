@@ -30,7 +30,7 @@ type Run struct {
 	Began  time.Time
 	Timing pipeline.Timing
 	In     int64 // bytes of the tensors that came, as they are in memory
-	Out    int64 // bytes of those that were computed; 0 when none were
+	Out    int64 // bytes of the outputs; 0 if there are none
 	Err    error
 }
 

@@ -543,7 +543,7 @@ func TestStopFinishesWhatRunsAndRefusesTheRest(t *testing.T) {
 	wantFault(t, err, errcode.Unavailable, "stage 0 at "+address)
 	select {
 	case err := <-server.served:
-		t.Fatalf("Serve returned %v while a call was under way", err)
+		t.Fatalf("Serve returned %v while a call was in flight", err)
 	default:
 	}
 

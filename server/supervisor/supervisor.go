@@ -1,7 +1,7 @@
-// Package supervisor keeps child processes running: it starts them, starts them
-// again when they die or hang, and leaves none behind.
+// Package supervisor keeps child processes running: it starts them, restarts them when they die
+// or hang, and leaves none behind.
 //
-// It knows nothing of what the processes do.
+// It does not know what the processes do.
 package supervisor
 
 import (
@@ -22,14 +22,13 @@ type Child struct {
 	Name string
 	// Command makes the command of a new start.
 	Command func() *exec.Cmd
-	// Ready returns nil while the process of the last Command does its work. It is
-	// called until it first does, and from time to time afterwards, never at the same time as Command.
-	// Errors of the operating system that it wraps tell that the question could not be asked.
+	// Ready returns nil while the process of the last Command works. It is called until it
+	// first does, and from time to time afterwards, never at the same time as Command. If it
+	// wraps an error of the operating system, the child could not be probed.
 	Ready func(context.Context) error
 }
 
-// ErrOther is wrapped by what Ready returns when another process answers in the place
-// of the child.
+// ErrOther is wrapped by the error of Ready if another process answers instead of the child.
 var ErrOther = errors.New("another process answers")
 
 // A Supervisor keeps a group of child processes running.
@@ -45,17 +44,16 @@ type Supervisor struct {
 
 const (
 	pollEvery = 25 * time.Millisecond
-	// healthyAfter is how long a child must have lived for its next start not
-	// to be delayed.
+	// A child that lived for healthyAfter is restarted without a longer delay.
 	healthyAfter = 10 * time.Second
-	// firstQuestion is how long a child may take to answer the first question.
-	firstQuestion = time.Second
+	// firstProbe is how long a child may take to answer the first probe.
+	firstProbe = time.Second
 )
 
 // Times are how long children may take.
 type Times struct {
-	Stop time.Duration // to end once asked to, before they are killed
-	Hang time.Duration // without an answer, once they were ready; then they are killed
+	Stop time.Duration // from SIGTERM until they are killed
+	Hang time.Duration // without an answer, once they were ready, until they are killed
 }
 
 // Start starts the children and waits until all are ready. It fails, with none
@@ -92,8 +90,8 @@ func Start(ctx context.Context, log *slog.Logger, times Times, children []Child)
 	return s, nil
 }
 
-// Stop asks all children to end, kills those that do not, and returns when all
-// have ended.
+// Stop stops all children, kills the ones that do not end in time, and returns when all have
+// ended.
 func (s *Supervisor) Stop() { s.stop() }
 
 // keep runs a child until ctx ends. The outcome of the first start goes to

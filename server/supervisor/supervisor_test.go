@@ -109,7 +109,7 @@ func play(role, folder string) {
 	}
 }
 
-// tellingly has a question be known while it is asked, and take half a second.
+// tellingly announces a probe while it runs, and makes it take half a second.
 func tellingly(ready func(context.Context) error, folder string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		leave(folder, "asking", "")
@@ -569,13 +569,13 @@ func logged(t *testing.T, folder string, parts ...string) {
 	})
 }
 
-// A supervisor without file descriptors cannot ask. Its child has not hung.
+// A supervisor without file descriptors cannot probe. Its child has not hung.
 func TestASupervisorThatStarvesKillsNobody(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	supervised(t, "starves", folder)
-	logged(t, folder, "cannot ask", "too many open files")
-	logged(t, folder, "cannot ask", "for="+times.Hang.String()) // by when it would have been killed
+	logged(t, folder, "cannot probe", "too many open files")
+	logged(t, folder, "cannot probe", "for="+times.Hang.String()) // by when it would have been killed
 	if n := len(processes(t, folder)); n != 1 {
 		t.Errorf("%d processes were started for a child that is well", n)
 	}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A watch asks one process whether it is ready, and tells one that hangs from questions
-// that this process could not ask or whose answers it was too late to read.
+// A watch probes one process. It distinguishes a process that hangs from probes that this
+// process could not send, or whose answers it was too late to read.
 type watch struct {
 	log   *slog.Logger
 	child Child
@@ -18,14 +18,14 @@ type watch struct {
 
 	last error // that Ready returned
 
-	unasked time.Time // since when it could not be asked; zero when it can
-	told    time.Time // when that was logged last
+	unprobed time.Time // since when it could not be probed; zero if it can be
+	logged   time.Time // when that was logged last
 }
 
-// run asks until ctx ends, and reports true once the process has not answered for too
-// long after it was ready.
+// run probes until ctx ends. It returns true once the process, after it was ready, has not
+// answered for too long.
 func (w *watch) run(ctx context.Context) (hung bool) {
-	every, limit := pollEvery, firstQuestion
+	every, limit := pollEvery, firstProbe
 	var well time.Time // when it was last known to be
 	for {
 		select {
@@ -33,27 +33,27 @@ func (w *watch) run(ctx context.Context) (hung bool) {
 			return false
 		case <-time.After(every):
 		}
-		asked := time.Now()
-		late, err := w.ask(ctx, limit)
+		probed := time.Now()
+		late, err := w.probe(ctx, limit)
 		now := time.Now()
 		switch {
 		case ctx.Err() != nil:
 			return false
 		case err == nil && well.IsZero():
 			w.ready()
-			// One question waits as long as the child may hang, so that an answer that takes
-			// long since all of the machine is busy is still an answer.
+			// A probe waits as long as the child may hang: an answer that is late because the
+			// whole machine is busy still counts.
 			every, limit = min(time.Second, w.hang/4), w.hang
 			well = now
 		case err == nil:
 			well = now
-			w.unasked = time.Time{}
+			w.unprobed = time.Time{}
 		case well.IsZero():
-			if now.Sub(asked) >= limit {
-				limit = min(2*limit, w.hang) // all of the machine may be busy
+			if now.Sub(probed) >= limit {
+				limit = min(2*limit, w.hang) // the whole machine may be busy
 			}
 		case isLocal(err) || late > max(w.hang/lateShare, lateLeast):
-			w.tell(now, well, late, err)
+			w.report(now, well, late, err)
 			well = now
 		case now.Sub(well) > w.hang:
 			return true
@@ -62,15 +62,15 @@ func (w *watch) run(ctx context.Context) (hung bool) {
 	}
 }
 
-// lateShare is the share of the time a child may hang by which this process may be late. A
-// question takes some ten goroutines, one after the other, each of which may be that late.
+// This process may be late by 1/lateShare of the time a child may hang, at least lateLeast. A
+// probe runs some ten goroutines one after the other, and each may be that late.
 const (
 	lateShare = 20
 	lateLeast = 500 * time.Millisecond
 )
 
-// ask asks once, and tells by how much this process's own goroutines were late meanwhile.
-func (w *watch) ask(ctx context.Context, limit time.Duration) (late time.Duration, err error) {
+// probe calls Ready once, and returns how late this process's own goroutines were meanwhile.
+func (w *watch) probe(ctx context.Context, limit time.Duration) (late time.Duration, err error) {
 	try, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	stop, lateness := make(chan struct{}), make(chan time.Duration)
@@ -92,22 +92,22 @@ func (w *watch) ask(ctx context.Context, limit time.Duration) (late time.Duratio
 	return <-lateness, err
 }
 
-// tell logs that the child could not be asked: at once, and then each time that it would have
-// been killed had it not answered.
-func (w *watch) tell(now, well time.Time, late time.Duration, err error) {
-	if w.unasked.IsZero() {
-		w.unasked, w.told = well, time.Time{}
+// report logs that the child could not be probed: at once, and then once per time that a child
+// may hang.
+func (w *watch) report(now, well time.Time, late time.Duration, err error) {
+	if w.unprobed.IsZero() {
+		w.unprobed, w.logged = well, time.Time{}
 	}
-	if now.Sub(w.told) < w.hang {
+	if now.Sub(w.logged) < w.hang {
 		return
 	}
-	w.told = now
-	w.log.Warn("this process cannot ask whether a child is well, and leaves it alone", "child", w.child.Name,
-		"for", max(0, now.Sub(w.unasked)).Truncate(w.hang), "late", late.Round(time.Millisecond), "error", err)
+	w.logged = now
+	w.log.Warn("cannot probe a child, so it keeps running", "child", w.child.Name,
+		"for", max(0, now.Sub(w.unprobed)).Truncate(w.hang), "late", late.Round(time.Millisecond), "error", err)
 }
 
-// isLocal reports whether an error says that this process could not ask, for lack of what
-// the system gives it, and nothing of who was to be asked.
+// isLocal reports whether an error means that this process could not probe, for lack of the
+// system's resources. It says nothing about the child.
 func isLocal(err error) bool {
 	for _, e := range []error{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EAGAIN, syscall.EADDRNOTAVAIL,

@@ -9,7 +9,7 @@ import (
 	"github.com/distinfer/distinfer/server/front"
 )
 
-// embedder makes no vectors, but tells of its prompts, of which it has none.
+// embedder makes no vectors, and lists no prompts.
 var embedder = Embeddings{Embedder: &embed.Embedder{}}
 
 // What is wrong whatever is asked for is said in the same words on every route, of bodies

@@ -1,6 +1,6 @@
-// Package tracing tells OpenTelemetry where the time of requests goes, over all processes
-// that have a part in them. It is the only one that knows OpenTelemetry: what is traced has hooks
-// of its own, to which the methods of a Tracer fit. Without a Tracer there are none.
+// Package tracing exports spans of requests to OpenTelemetry, across all processes. It is the only
+// package that knows OpenTelemetry: the packages traced have hooks of their own, which the methods
+// of a Tracer fit.
 package tracing
 
 import (
@@ -102,7 +102,7 @@ func Open(ctx context.Context, c Config) (*Tracer, error) {
 	return t, nil
 }
 
-// headers are those that carry a trace from process to process: W3C's.
+// headers carry a trace from process to process, as W3C specifies.
 var headers propagation.TextMapPropagator = propagation.TraceContext{}
 
 // Requests makes a span of each request that a handler answers, but for those of the
@@ -117,10 +117,10 @@ func (t *Tracer) Requests(next http.Handler, except ...string) http.Handler {
 		otelhttp.WithFilter(func(r *http.Request) bool { return !skip[r.URL.Path] }))
 }
 
-// Calls makes a span of each run that is asked of a stage, for stage.Options.
+// Calls makes a span of each run requested from a stage, for stage.Options.
 func (t *Tracer) Calls() stats.Handler { return otelgrpc.NewClientHandler(t.grpc(stage.RunMethod)...) }
 
-// Answers makes a span of each run that a stage is asked for, for stage.Config.
+// Answers makes a span of each run that a stage serves, for stage.Config.
 func (t *Tracer) Answers() stats.Handler {
 	return otelgrpc.NewServerHandler(append(t.grpc(stage.RunMethod), otelgrpc.WithSpanAttributes(t.rank...))...)
 }

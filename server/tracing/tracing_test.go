@@ -88,7 +88,7 @@ func TestABatchIsLinkedWithItsSampledRequests(t *testing.T) {
 	}
 }
 
-// No span is made, and what the batch calls is told that it is not sampled.
+// No span is made, and the calls of the batch receive that it is not sampled.
 func TestABatchWithoutSampledRequestsIsNotSampled(t *testing.T) {
 	t.Parallel()
 	tracer, spans, of := traced(t)

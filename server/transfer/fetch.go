@@ -97,9 +97,9 @@ type fetcher struct {
 	moved time.Time // when one gave something
 
 	total    int64 // bytes of all missing files
-	done     int64 // those that are there by now
-	resumed  int64 // those that were there before
-	received int64 // bytes that came, also those that had to be fetched again
+	done     int64 // bytes that are there now
+	resumed  int64 // bytes that were there before
+	received int64 // bytes that came, repeated ones included
 	logged   time.Time
 }
 

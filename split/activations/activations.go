@@ -182,8 +182,8 @@ func (w *walk) free(b *buffer) {
 	}
 }
 
-// pareto adds a moment to those that some sizes make the largest. Where there are too many,
-// the last is the largest of all that it stands for.
+// pareto adds a moment to the moments that are the largest for some sizes. If there are too many,
+// the last one is the maximum of all that it stands for.
 func pareto(peaks []moment, m moment) []moment {
 	if slices.ContainsFunc(peaks, m.below) {
 		return peaks
@@ -246,8 +246,8 @@ func newFits(v *types.Values) *fits {
 // one that is short.
 const stringBytes = 32
 
-// of is the size of a value: a monomial, and so many bytes of it, rounded up where it is
-// nearly one.
+// of is the size of a value: a monomial, and the bytes of one unit, rounded up if it is nearly a
+// monomial.
 func (f *fits) of(name string) (monomial, int64, bool) {
 	if len(f.v.Dims) > 0 && len(f.v.Points) < 2 {
 		return "", 0, false

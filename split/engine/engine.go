@@ -42,16 +42,15 @@ func (e *SlowError) Error() string {
 	return fmt.Sprintf("a run did not end within %s, as with a loop that has no end; if it needs longer, allow it more time", e.Limit.Round(time.Millisecond))
 }
 
-// timed has runs of an Engine's models end. What runs took that did not end in time counts
-// for all: those that follow get what is left of the limit, or what would be long for one of
-// those that did end.
+// timed bounds the runs of an Engine's models. The time of runs that did not end counts for all:
+// later runs get the rest of the limit, or a multiple of the longest run that ended.
 type timed struct {
 	Engine
 	limit time.Duration
 
 	mu      sync.Mutex
 	lost    time.Duration // by runs that did not end
-	longest time.Duration // of those that did
+	longest time.Duration // of a run that ended
 }
 
 // WithRunTime bounds the runs of an engine; 0 is the usual limit.

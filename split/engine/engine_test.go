@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// What runs took that did not end counts for those that follow, but not so that none could.
+// The time of runs that did not end counts for later ones, which still get some.
 func TestRunsShareTheTimeTheyLose(t *testing.T) {
 	t.Parallel()
 	e := &timed{limit: 10 * time.Second}

@@ -15,9 +15,8 @@ var batchOps = map[string]bool{
 	"com.microsoft.DynamicQuantizeLSTM":   true,
 }
 
-// BatchDependent names the operators for which an answer depends on what else is
-// in the batch, and how many there are of each, or is empty. Those that take
-// nothing but weights do not count.
+// BatchDependent names the operators whose result depends on what else is in the batch, and how
+// many there are of each, or is empty. Operators that take only weights do not count.
 func (g *Graph) BatchDependent() string {
 	var computing []onnxfile.Node
 	for i, n := range g.Nodes {

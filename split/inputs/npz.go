@@ -16,8 +16,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
-// maxHeader bounds the header of one array, in bytes; NumPy's own limit is
-// smaller unless it is told otherwise.
+// maxHeader bounds the header of one array, in bytes; NumPy's default limit is smaller.
 const maxHeader = 64 << 10
 
 func readNPZ(path string, ins []tensor.Spec) (tensor.Bag, error) {
@@ -97,8 +96,8 @@ var header = regexp.MustCompile(`^\{'descr': '([^']*)', 'fortran_order': (True|F
 // allocated.
 const stringOverhead = 32
 
-// readNPY reads an array that is said to have so many bytes. left is how many it may yet take
-// in memory, all of which is counted before it is allocated.
+// readNPY reads an array of a declared number of bytes. left is how many bytes of memory it may
+// take; they are counted before they are allocated.
 func readNPY(r io.Reader, there int64, want tensor.DType, left *int64) (tensor.Tensor, error) {
 	var none tensor.Tensor
 	a, err := readHeader(r, want)

@@ -56,7 +56,7 @@ type finder struct {
 	lookups   []lookup
 	limits    *tensor.Limits
 
-	places []*places        // of the lookups, those that can be computed
+	places []*places        // the lookups that can be computed
 	shapes *types.Inference // that says which sizes operators take; nil when it cannot
 	taken  map[int64]bool
 }

@@ -290,8 +290,8 @@ func (m *Model) reachable(called map[operator]bool) []function {
 	return slices.DeleteFunc(slices.Clone(m.functions), func(fn function) bool { return !called[fn.operator] })
 }
 
-// Calls are the domain and the name of every operator that the nodes call, also in
-// their bodies and in the model's functions that these use, each of which counts once.
+// Calls yields the domain and the name of every operator that the nodes call, also in their bodies
+// and in the model's functions that they use; a function counts once.
 // The domain of ONNX's own is "".
 func (m *Model) Calls(nodes []Node) iter.Seq2[string, string] {
 	var calls []operator

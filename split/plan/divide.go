@@ -45,7 +45,7 @@ func Divide(work Work, n int, limits Limits) (Plan, error) {
 	e := &LimitError{Stages: n, Layers: layers, Parts: parts, MaxStageBytes: limits.MaxStageBytes}
 	fine := w.chain(true, max(maxFinePlaces, 4*min(n, parts)))
 	switch {
-	case n == parts && n > maxPlaces: // with so many there is but one way
+	case n == parts && n > maxPlaces: // there is only one way
 		p := w.plan(w.places(false, parts))
 		if e.Needed = p.largest(); e.Needed <= limit {
 			return p, nil
@@ -80,7 +80,7 @@ type LimitError struct {
 	Layers        int   // of the chain
 	Parts         int   // the largest number of stages with a layer in each
 	MaxStageBytes int64 // the limit asked for; 0 is none
-	Needed        int64 // the smallest limit that works for so many stages; 0 where none does
+	Needed        int64 // the smallest limit that works for Stages stages; 0 if none does
 	NeededByAny   int64 // the smallest limit that works for any number of stages
 
 	// The numbers of stages that work with MaxStageBytes; 0 where none does.

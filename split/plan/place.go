@@ -132,7 +132,7 @@ func newPlacer(work Work, machines []Machine) (*placer, error) {
 	}
 	p.most = int(math.Sqrt(maxSteps / (float64(states) * last * float64(len(machines)))))
 	if p.most < max(minPlaces, 2*len(machines)) {
-		return nil, fmt.Errorf("%d machines of %d kinds are too many to try: 13 that all differ can be done, or 128 that are alike; leave some out, or give those that are nearly alike the same numbers", len(machines), len(p.kinds))
+		return nil, fmt.Errorf("%d machines of %d kinds are too many to try: at most 13 that all differ, or 128 that are alike, can be tried; leave some out, or give similar ones the same numbers", len(machines), len(p.kinds))
 	}
 	p.most = min(p.most, maxPlaces)
 	p.sizes = make([]int, states)

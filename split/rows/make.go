@@ -69,7 +69,7 @@ var (
 // mostSpecial bounds the ids that are tried by name.
 const mostSpecial = 12
 
-// specials are the given ids, those that config.json names (eos_token_id, …), that of padding, those that
+// specials are the given ids, ids that config.json names (eos_token_id, …), the padding id, ids that
 // the tokenizer puts around a text, and the first and last of its added tokens.
 func (m *maker) specials(b *bundle.Bundle, ids []int64) []int64 {
 	given := len(ids)

@@ -1,9 +1,8 @@
 // Package rows finds out whether what a model answers to a text depends on what else is
 // in its batch: texts are computed alone and together, and the answers compared.
 //
-// It takes no operator's word for it, so it holds for any model, whatever it is made of.
-// It does not know how a model is cut nor what loads the stages; batches pass through
-// those that it is given.
+// It runs the model instead of reading its operators, so it holds for any model. It knows neither
+// how a model is cut nor what loads the stages; batches pass through the stages given.
 package rows
 
 import (
@@ -75,7 +74,7 @@ type Test struct {
 }
 
 // New makes the batches of a test. It fails when the bundle has no model that reads texts.
-// The given ids are tried beside those that the bundle's files name.
+// The given ids are tried in addition to ids that the bundle's files name.
 func New(b *bundle.Bundle, open Open, ids []int64) (*Test, error) {
 	t := &Test{models: map[kind]*textmodel.Model{}, without: map[kind]error{}, left: longest}
 	for kind, rows := range map[kind]bundle.Rows{
@@ -272,7 +271,7 @@ func (s *seen) compare(tr *trial, alone map[int]textmodel.Answer) {
 	s.batches++
 	list, err := tr.answers()
 	if err != nil {
-		s.blame("those that work alone fail: " + line(err))
+		s.blame("texts that work alone fail together: " + line(err))
 		return
 	}
 	for k, i := range tr.rows {
@@ -300,8 +299,8 @@ func (s *seen) blame(why string) {
 	}
 }
 
-// difference is how far numbers are from those that are wanted, of those beyond 1 in
-// proportion; infinite when they are not comparable.
+// difference is the largest difference between want and got, relative for numbers beyond 1;
+// infinite if they are not comparable.
 func difference(want, got []float32) float64 {
 	if len(want) != len(got) {
 		return math.Inf(1)

@@ -64,9 +64,8 @@ const rankSuffix = "/rank of it"
 // Runtime infers the types and shapes of all values from it in milliseconds,
 // however large the model is.
 //
-// What the nodes need of those before them are typed inputs, too, but constants
-// and cheap values, on whose contents shapes may depend, are made again, and so is
-// what cannot be an input since it is no tensor.
+// Values of earlier nodes are typed inputs too. But constants, cheap values (shapes may depend on
+// their contents) and values that are no tensors are computed again.
 func (q *Inference) skeleton(start, end int, specs map[string]tensor.Spec) onnxfile.Subgraph {
 	g := q.g
 	s := onnxfile.Subgraph{Inline: q.small, Data: "skeleton.data", IRVersion: min(g.Model.IRVersion, skeletonIR)}

@@ -18,7 +18,7 @@ type Values struct {
 	g *graph.Graph
 }
 
-// NewValues makes Values of a graph of which nothing is known.
+// NewValues makes Values of a graph without any known size.
 func NewValues(g *graph.Graph) *Values {
 	names, _ := graph.DimNames(g.Inputs)
 	return &Values{Specs: map[string]tensor.Spec{}, Sizes: map[string]int64{}, Shapes: map[string][]int64{}, Dims: names, g: g}

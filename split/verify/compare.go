@@ -30,8 +30,8 @@ type Difference struct {
 	MaxRelative float64 `json:"max_relative_difference"` // of values larger than 1e-3
 }
 
-// compare notes how far got is from want, and fails when that is more than the
-// tolerance, of which 0 is the usual one of the type. NaN equals NaN.
+// compare records how far got is from want, and fails if that is more than the tolerance; 0 is the
+// default tolerance of the type. NaN equals NaN.
 func (d *Difference) compare(want, got tensor.Tensor, tolerance float64) error {
 	if err := sameForm(want, got); err != nil {
 		return err

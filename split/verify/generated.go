@@ -36,7 +36,7 @@ func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) 
 	var done []tensor.Sizes
 	for i, t := range v.g.Trials() {
 		if v.o.Memory > 0 && v.kept > v.o.Memory/4 {
-			v.skip("Generated inputs of sizes %v and of those that follow were left out, to save memory.", t.Sizes)
+			v.skip("Generated inputs of sizes %v and all later ones were left out, to save memory.", t.Sizes)
 			break
 		}
 		if t.Late && len(v.runs) > 0 {
@@ -50,7 +50,7 @@ func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) 
 			return nil, ctx.Err()
 		}
 		if err != nil { // larger ones would be slow too
-			v.skip("Generated inputs of sizes %v and of those that follow were left out: %v.", t.Sizes, err)
+			v.skip("Generated inputs of sizes %v and all later ones were left out: %v.", t.Sizes, err)
 			break
 		}
 		if in == nil {

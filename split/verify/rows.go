@@ -16,7 +16,7 @@ import (
 	"github.com/distinfer/distinfer/split/rows"
 )
 
-// rowsTest makes the test of which texts may be computed together.
+// rowsTest makes the test that finds which texts may be computed together.
 func rowsTest(b *bundle.Bundle, paths []string, open rows.Open) (*rows.Test, error) {
 	ids, err := outliers(b, paths)
 	if err != nil {

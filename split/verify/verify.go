@@ -54,13 +54,12 @@ type Options struct {
 	Memory int64
 	// RunTime is how long a run of the model or of a stage may take; 0 is engine.DefaultRunTime.
 	RunTime time.Duration
-	// Texts opens the model's texts, to see whether those that the bundle lets be computed
+	// Texts opens the model's texts, to see whether texts that the bundle lets be computed
 	// together may be; nil leaves that out.
 	Texts rows.Open
 }
 
-// Verify checks that the files of a bundle are those that its manifest speaks of,
-// that every stage loads, and that the stages, one after the other, give what the
+// Verify checks that the files of a bundle match its manifest, that every stage loads, and that the stages, one after the other, give what the
 // whole model gives, or the outputs that come with the inputs. It fails when
 // something is wrong; what could not be found out is said in the Result.
 //

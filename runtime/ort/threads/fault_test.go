@@ -49,7 +49,7 @@ func pair[T tensor.Element](x, y T) tensor.Bag {
 func wantFatal(t *testing.T, err error, signal string) {
 	t.Helper()
 	if errcode.Of(err) != errcode.Fatal || !strings.Contains(err.Error(), signal) {
-		t.Errorf("got %v, want a fatal fault by %s", err, signal)
+		t.Errorf("got %v, want a fatal error by %s", err, signal)
 	}
 }
 
@@ -175,7 +175,7 @@ func TestASignalThatTellsOfDamageEndsTheRunAndIsTold(t *testing.T) {
 	case err := <-ended:
 		wantFatal(t, err, "SIGABRT")
 		if err := orttest.Library(t).Damaged(); err == nil || !strings.Contains(err.Error(), "SIGABRT") {
-			t.Errorf("the damage is told as %v", err)
+			t.Errorf("the damage is reported as %v", err)
 		}
 		if out, err := s.Run(context.Background(), rows(1)); err == nil || !strings.Contains(err.Error(), "cannot be trusted") {
 			t.Errorf("afterwards a run gives %v, %v", out.Names(), err)

@@ -64,8 +64,8 @@ var one struct {
 	taken bool
 }
 
-// NewPool makes a pool of the library's size intra-op threads, of which at most intraOp
-// take part in runs. open loads a model whose node is an operator of the domain
+// NewPool makes a pool of the library's size intra-op threads; at most intraOp of them take part
+// in runs. open loads a model whose node is an operator of the domain
 // "distinfer", an OrtCustomOp. A process has one pool at a time.
 func NewPool(c Calls, size, intraOp int, open func(model []byte, operator unsafe.Pointer, in, out tensor.Spec) (Session, error)) (*Pool, error) {
 	if intraOp < 0 {
@@ -111,7 +111,7 @@ func (p *Pool) start() error {
 // Size is how many threads compute a lone run, its caller among them.
 func (p *Pool) Size() int { return p.intraOp + 1 }
 
-// processors are those that this process may use, when there is one for each thread of
+// processors are the processors that this process may use, if there is one for each thread of
 // a run that all take part in. Each is then kept on one of its own: woken together, two
 // may else be put on one processor, and the one that runs there spins until the other has
 // had its turn, which the system gives it milliseconds later.
@@ -178,7 +178,7 @@ func (p *Pool) end() {
 	}
 }
 
-// decide has as many intra-op threads sleep as are not to take part in the runs in flight.
+// decide puts the intra-op threads to sleep that take no part in the runs in flight.
 func (p *Pool) decide() {
 	keep := p.size
 	if p.runs > 0 {

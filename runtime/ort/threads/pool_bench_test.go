@@ -94,7 +94,7 @@ func BenchmarkPool(b *testing.B) {
 }
 
 // BenchmarkAllow is what Allow costs its caller when it changes something: the pool
-// is one that has a run under way.
+// is one that has a run in flight.
 func BenchmarkAllow(b *testing.B) {
 	p := newPool(b, 1)
 	s := product(b, 4, ort.Options{Pool: p})

@@ -158,10 +158,9 @@ func Exists(dir, name string) bool {
 	return err == nil
 }
 
-// Issue makes the folder of a machine: its key, its certificate for the names
-// (DNS names or IP addresses, the first of which names the folder) and the
-// authority's certificate. One that is there already is replaced if renew says so;
-// when only its first name is given then, it keeps the names that it had.
+// Issue makes the folder of a machine: its key, its certificate for the names and the authority's
+// certificate. Names are DNS names or IP addresses; the first one names the folder. renew
+// replaces an existing folder, which keeps its names if only the first is given.
 func (a *Authority) Issue(names []string, valid time.Duration, renew bool) (Machine, error) {
 	for _, name := range names {
 		if err := CheckName(name); err != nil {
@@ -310,8 +309,8 @@ func CheckName(name string) error {
 	return nil
 }
 
-// newSerial is a random number of 128 bits, the first of which is 0 and the second
-// 1: as long as all others, and not negative.
+// newSerial returns a random number of 128 bits that begin with 01: all serials are equally long,
+// and none is negative.
 func newSerial() (*big.Int, error) {
 	var b [16]byte
 	if _, err := rand.Read(b[:]); err != nil {
