@@ -37,8 +37,8 @@ type Config struct {
 	Next Options
 
 	// MaxMessage bounds messages, in bytes. Runs is how many runs are computed at
-	// once, and MaxQueue how many more may be in flight: those that wait for their
-	// turn and those that a later stage computes.
+	// once, and MaxQueue how many more may be in flight: waiting for their
+	// turn, or computed by a later stage.
 	MaxMessage, Runs, MaxQueue int
 
 	// MaxInFlightBytes bounds what all of them hold; 0 is four of the largest messages.

@@ -20,7 +20,7 @@ import (
 type decoder struct {
 	r    *mem.Reader
 	left int  // bytes of the message being read
-	room *int // bytes that tensors may take besides those that they have in the message
+	room *int // bytes that tensors may take in addition to their bytes in the message
 }
 
 func newDecoder(data mem.BufferSlice, most int) *decoder {

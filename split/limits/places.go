@@ -18,7 +18,7 @@ import (
 type places struct {
 	lookup
 	inputs  []string       // of the model
-	shaped  []string       // other values, of which the shape counts only
+	shaped  []string       // other values; only their shapes count
 	square  bool           // a value on the way may have the square of the sequence
 	session engine.Session // nil when the places are an input
 }

@@ -75,7 +75,7 @@ func (f *finder) findSizes(ctx context.Context) {
 	}
 }
 
-// longest is the greatest length before those that fail, if there is one.
+// longest is the greatest length before the ones that fail, if there is one.
 func (f *finder) longest(fails func(int64) bool) (int64, bool) {
 	good := f.guess(fails)
 	if good == 0 {
