@@ -38,8 +38,8 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		readyPath: httpx.Get(s.serverReady),
 	}
 	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
-		all[model] = httpx.Get(s.modelMetadata)
-		all[model+"/ready"] = httpx.Get(s.modelReady)
+		all[model] = httpx.Get(s.ofModel(s.modelMetadata))
+		all[model+"/ready"] = httpx.Get(s.ofModel(s.modelReady))
 		all[model+"/infer"] = httpx.Post(s.infer)
 	}
 	return all
@@ -70,14 +70,21 @@ func (s *Server) serverReady(w http.ResponseWriter, r *http.Request) {
 	s.ready(w, r, m, "")
 }
 
-func (s *Server) modelReady(w http.ResponseWriter, r *http.Request) {
-	m, done := s.config.Use()
-	defer done()
-	e, err := s.entry(m, r.PathValue("model"), r.PathValue("version"))
-	if err != nil {
-		httpx.Fail(w, err)
-		return
+// ofModel serves what a path says of a model.
+func (s *Server) ofModel(serve func(http.ResponseWriter, *http.Request, Model, *entry)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		m, done := s.config.Use()
+		defer done()
+		e, err := s.entry(m, r.PathValue("model"), r.PathValue("version"))
+		if err != nil {
+			httpx.Fail(w, err)
+			return
+		}
+		serve(w, r, m, e)
 	}
+}
+
+func (s *Server) modelReady(w http.ResponseWriter, r *http.Request, m Model, e *entry) {
 	s.ready(w, r, m, e.name)
 }
 
@@ -96,14 +103,7 @@ func isReady(ctx context.Context, m Model) error {
 	return m.Ready(ctx)
 }
 
-func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request) {
-	m, done := s.config.Use()
-	defer done()
-	e, err := s.entry(m, r.PathValue("model"), r.PathValue("version"))
-	if err != nil {
-		httpx.Fail(w, err)
-		return
-	}
+func (s *Server) modelMetadata(w http.ResponseWriter, _ *http.Request, _ Model, e *entry) {
 	d, err := e.describe()
 	if err != nil {
 		httpx.Fail(w, err)
