@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/server/client"
 	"github.com/distinfer/distinfer/server/load"
 )
@@ -35,23 +36,23 @@ type benchOptions struct {
 
 func (o *benchOptions) AddFlags(f *pflag.FlagSet) {
 	o.outputOptions.AddFlags(f)
-	for _, group := range []optionSet{&o.logOptions, &o.inputOptions, &o.accessOptions} {
+	for _, group := range []settings.Options{&o.logOptions, &o.inputOptions, &o.accessOptions} {
 		group.AddFlags(f)
 	}
 	l := &o.Load
-	numberVar(f, &l.Concurrency, "concurrency", 0, 1, 1<<16, fmt.Sprintf("`number` of clients, or with --rate of requests that are in flight at most (default %d, with --rate %d)", closedClients, openRequests))
+	settings.Number(f, &l.Concurrency, "concurrency", 0, 1, 1<<16, fmt.Sprintf("`number` of clients, or with --rate of requests that are in flight at most (default %d, with --rate %d)", closedClients, openRequests))
 	f.Float64Var(&l.Rate, "rate", 0, "`number` of requests a second, whether or not earlier ones are answered; 0 asks as fast as there are answers")
-	timeVar(f, &l.Duration, "duration", 10*time.Second, time.Nanosecond, math.MaxInt64, "`time` to ask for (with --requests: for as long as it takes)")
-	timeVar(f, &l.Warmup, "warmup", 2*time.Second, 0, math.MaxInt64, "`time` to ask for before, which is not counted")
-	numberVar(f, &l.Requests, "requests", 0, 1, math.MaxInt, "`number` of requests to end after")
-	timeVar(f, &l.Timeout, "timeout", 10*time.Second, time.Millisecond, time.Hour, "longest `time` to wait for each answer")
+	settings.Time(f, &l.Duration, "duration", 10*time.Second, time.Nanosecond, math.MaxInt64, "`time` to ask for (with --requests: for as long as it takes)")
+	settings.Time(f, &l.Warmup, "warmup", 2*time.Second, 0, math.MaxInt64, "`time` to ask for before, which is not counted")
+	settings.Number(f, &l.Requests, "requests", 0, 1, math.MaxInt, "`number` of requests to end after")
+	settings.Time(f, &l.Timeout, "timeout", 10*time.Second, time.Millisecond, time.Hour, "longest `time` to wait for each answer")
 	f.StringVar(&o.Texts, "texts", "", "`file` of texts to ask about, in order, over and over; - is standard input (default: some sentences)")
-	onlyFlags(f, "concurrency", "rate", "duration", "warmup", "requests", "timeout", "texts")
+	settings.OnlyFlags(f, "concurrency", "rate", "duration", "warmup", "requests", "timeout", "texts")
 }
 
 func newBench() *cobra.Command {
 	var o benchOptions
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "bench [URL]",
 		Short: "Send a front many requests and say how fast it answers",
 		Long: `Send a running front (default ` + defaultFront + `) many requests, and say how
@@ -74,15 +75,9 @@ The exit code is 1 when no answer was right.`,
   distinfer bench https://front.example.org --token-file token.txt --ca ca.pem
   distinfer bench -o json | jq .latency_ms.p99`,
 		Args: arguments(true, "URL"),
-	}
-	o.AddFlags(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := configure(cmd); err != nil {
-			return err
-		}
+	}, func(cmd *cobra.Command, args []string) error {
 		return o.run(cmd, append(args, defaultFront)[0])
-	}
-	return cmd
+	})
 }
 
 func (o *benchOptions) run(cmd *cobra.Command, url string) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/server/mtls/authority"
 )
 
@@ -25,20 +26,20 @@ type certsOptions struct {
 
 func (o *certsOptions) AddFlags(f *pflag.FlagSet) {
 	o.outputOptions.AddFlags(f)
-	stringVar(f, &o.Out, "out", "", "certs", "`folder` of the authority and of the machines' folders", func(s string) error {
+	settings.String(f, &o.Out, "out", "", "certs", "`folder` of the authority and of the machines' folders", func(s string) error {
 		if s == "" {
 			return errors.New("name a folder")
 		}
 		return nil
 	})
-	numberVar(f, &o.Days, "days", 365, 1, maxDays, "`number` of days that a machine's certificate is valid")
+	settings.Number(f, &o.Days, "days", 365, 1, maxDays, "`number` of days that a machine's certificate is valid")
 	f.BoolVar(&o.Renew, "renew", false, "replace what is there of these machines")
-	onlyFlags(f, "out", "days", "renew")
+	settings.OnlyFlags(f, "out", "days", "renew")
 }
 
 func newCerts() *cobra.Command {
 	var o certsOptions
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "certs HOST...",
 		Short: "Make the certificates with which machines know each other",
 		Long: `Make an authority, and for each machine a folder with a certificate of it, to be
@@ -63,15 +64,9 @@ files as soon as these are copied.`,
 			}
 			return nil
 		},
-	}
-	o.AddFlags(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := configure(cmd); err != nil {
-			return err
-		}
+	}, func(cmd *cobra.Command, args []string) error {
 		return o.run(cmd.OutOrStdout(), args)
-	}
-	return cmd
+	})
 }
 
 func (o *certsOptions) run(out io.Writer, args []string) error {

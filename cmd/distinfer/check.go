@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/check"
 	"github.com/distinfer/distinfer/server/stage"
@@ -38,22 +39,22 @@ type checkOptions struct {
 
 func (o *checkOptions) AddFlags(f *pflag.FlagSet) {
 	o.outputOptions.AddFlags(f)
-	for _, group := range []optionSet{&o.bundleOptions, &o.stagesOptions, &o.messageOptions, &o.insecureOptions, &o.tlsOptions, &o.logOptions} {
+	for _, group := range []settings.Options{&o.bundleOptions, &o.stagesOptions, &o.messageOptions, &o.insecureOptions, &o.tlsOptions, &o.logOptions} {
 		group.AddFlags(f)
 	}
-	timeVar(f, &o.Timeout, "timeout", 5*time.Second, time.Millisecond, time.Hour, "longest `time` to wait for each answer")
-	stringVar(f, &o.Ballast, "ballast", "", "8MB", "`size` of the tensor that bandwidth is measured with; 0 measures none", func(s string) error {
-		if n, err := parseSize(s); err != nil || n < 0 {
+	settings.Time(f, &o.Timeout, "timeout", 5*time.Second, time.Millisecond, time.Hour, "longest `time` to wait for each answer")
+	settings.String(f, &o.Ballast, "ballast", "", "8MB", "`size` of the tensor that bandwidth is measured with; 0 measures none", func(s string) error {
+		if n, err := settings.ParseSize(s); err != nil || n < 0 {
 			return errors.New("it can be such as 8MB, or 0")
 		}
 		return nil
 	})
-	onlyFlags(f, "timeout", "ballast") // the setting timeout is that of a request to the front
+	settings.OnlyFlags(f, "timeout", "ballast") // the setting timeout is that of a request to the front
 }
 
 func newCheck() *cobra.Command {
 	var o checkOptions
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "check",
 		Short: "Look at all stages, have them compute, and say what is wrong",
 		Long: `Ask every replica of every rank what it is and holds, have all of them together
@@ -71,21 +72,15 @@ model can still be served, which the last line says.`,
   distinfer check --ballast 0 --timeout 2s
   distinfer check -o json | jq .problems`,
 		Args: arguments(false),
-	}
-	o.AddFlags(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := configure(cmd); err != nil {
-			return err
-		}
+	}, func(cmd *cobra.Command, _ []string) error {
 		o.bundleGiven = cmd.Flags().Changed("bundle")
 		return o.run(cmd.Context(), cmd.OutOrStdout())
-	}
-	return cmd
+	})
 }
 
 func (o *checkOptions) run(ctx context.Context, out io.Writer) error {
 	// A message holds the numbers and names besides.
-	weight, err := parseSize(o.Ballast)
+	weight, err := settings.ParseSize(o.Ballast)
 	if most := int64(o.MaxMessage) - 4096; err != nil || weight > most {
 		return usageError{fmt.Errorf("--ballast is %s; with this --max-message it can be at most %d bytes", o.Ballast, most)}
 	}

@@ -2,16 +2,14 @@ package main
 
 import (
 	"errors"
-	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/split"
 	"github.com/distinfer/distinfer/split/engine"
 	"github.com/distinfer/distinfer/split/machines"
@@ -40,18 +38,18 @@ func (o *cutOptions) AddFlags(f *pflag.FlagSet) {
 	stagesVar(f, &o.Stages, "stages", "`number` of stages; auto is what suits the machines in the config file best")
 	f.StringSliceVar(&o.At, "at", nil, "`names` of values or nodes to cut behind, instead of --stages")
 	f.BoolVar(&o.Layers, "layers", false, "one stage a layer, instead of --stages")
-	sizeVar(f, &o.MaxStageBytes, "max-stage-bytes", "largest `size` of a stage's weights as they are stored, such as 500MB; without --stages there are as many as it needs")
+	settings.Size(f, &o.MaxStageBytes, "max-stage-bytes", "largest `size` of a stage's weights as they are stored, such as 500MB; without --stages there are as many as it needs")
 	f.BoolVar(&o.Profile, "profile", false, "measure what the layers cost on this machine, instead of estimating it")
 	f.StringToInt64Var(&o.Dims, "dim", nil, "`name=size` of a dimension at which costs are estimated (default 1 for a batch, 128 for others)")
 	runTimeVar(f, &o.RunTime)
 	o.threadsOptions.AddFlags(f)
-	machinesVar(f, &o.Machines)
-	onlyFlags(f, cutFlags...)
+	settings.Described(f, &o.Machines, "machines", "machines that a model could be spread over")
+	settings.OnlyFlags(f, cutFlags...)
 }
 
 // runTimeVar adds the flag of all commands that run a model to look at it.
 func runTimeVar(f *pflag.FlagSet, to *time.Duration) {
-	timeVar(f, to, "verify-timeout", engine.DefaultRunTime, time.Millisecond, 24*time.Hour, "longest `time` that a run of the model or of a stage may take to verify it; what does not end by then is said not to be verified")
+	settings.Time(f, to, "verify-timeout", engine.DefaultRunTime, time.Millisecond, 24*time.Hour, "longest `time` that a run of the model or of a stage may take to verify it; what does not end by then is said not to be verified")
 }
 
 // stagesVar adds a flag for a number of stages, or 0 for auto.
@@ -67,25 +65,7 @@ func stagesVar(f *pflag.FlagSet, to *int, name, usage string) {
 		}
 		return n, nil
 	}
-	f.Var(&value[int]{to: to, parse: parse, format: strconv.Itoa, kind: "int"}, name, usage)
-}
-
-// sizeVar adds a flag for a number of bytes with a unit.
-func sizeVar(f *pflag.FlagSet, to *int64, name, usage string) {
-	parse := func(s string) (int64, error) {
-		n, err := parseSize(s)
-		if err != nil || n < 1 {
-			return 0, errors.New("it can be such as 500MB or 2GiB")
-		}
-		return n, nil
-	}
-	format := func(n int64) string {
-		if n == 0 {
-			return ""
-		}
-		return strconv.FormatInt(n, 10)
-	}
-	f.Var(&value[int64]{to: to, parse: parse, format: format, kind: "size"}, name, usage)
+	f.Var(&settings.Value[int]{To: to, Parse: parse, Format: strconv.Itoa, Kind: "int"}, name, usage)
 }
 
 // given is the first of the flags that was set, or "".
@@ -117,14 +97,4 @@ func (o *cutOptions) apply(cmd *cobra.Command, to *split.Options) error {
 		}
 	}
 	return nil
-}
-
-// parseSize reads a number of bytes with a unit, such as 500MB (powers of 1000) or
-// 2GiB (powers of 1024).
-func parseSize(s string) (int64, error) {
-	n, err := humanize.ParseBytes(strings.TrimSpace(s))
-	if err == nil && n > math.MaxInt64 {
-		err = errors.New("too large")
-	}
-	return int64(n), err
 }

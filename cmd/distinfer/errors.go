@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/textfile"
@@ -119,10 +120,11 @@ var addressFlags = map[node.Service]string{
 func isUsage(err error) bool {
 	var (
 		usage       usageError
+		setting     *settings.Error
 		table       *textfile.ColumnError
 		insecure    *node.InsecureError
 		pair        *node.PairError
 		environment *tracing.EnvironmentError
 	)
-	return errors.As(err, &usage) || errors.As(err, &table) || errors.As(err, &insecure) || errors.As(err, &pair) || errors.As(err, &environment)
+	return errors.As(err, &usage) || errors.As(err, &setting) || errors.As(err, &table) || errors.As(err, &insecure) || errors.As(err, &pair) || errors.As(err, &environment)
 }

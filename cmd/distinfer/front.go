@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/server/node"
 )
 
@@ -22,7 +23,8 @@ type frontOptions struct {
 func (o *frontOptions) AddFlags(f *pflag.FlagSet) {
 	o.nodeOptions.AddFlags(f)
 	o.serveOptions.AddFlags(f)
-	listenVar(f, &o.Share, "share", "`host:port` to give the bundle's files to other machines on (default: they are not given)")
+	settings.Listen(f, &o.Share, "share", "`host:port` to give the bundle's files to other machines on (default: they are not given)")
+	settings.PerProcess(f, "share")
 }
 
 func (o *frontOptions) front() node.FrontOptions {
@@ -33,7 +35,7 @@ func (o *frontOptions) front() node.FrontOptions {
 
 func newFront() *cobra.Command {
 	var o frontOptions
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "front",
 		Short: "Chain the stages and answer over HTTP",
 		Long: `Answer texts over HTTP with the stages of the model, which may be on other
@@ -72,16 +74,10 @@ used, and then follows; each request is answered wholly by one of the two.`,
   curl 'http://localhost:8008/?text=a+lovely+film'
   curl localhost:8008/predict -d '{"inputs": ["a lovely film", "a waste of time"]}'`,
 		Args: arguments(false),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := configure(cmd); err != nil {
-				return err
-			}
-			outliveReaders()
-			return o.run(cmd)
-		},
-	}
-	o.AddFlags(cmd.Flags())
-	return cmd
+	}, func(cmd *cobra.Command, _ []string) error {
+		outliveReaders()
+		return o.run(cmd)
+	})
 }
 
 func (o *frontOptions) run(cmd *cobra.Command) error {
@@ -140,7 +136,7 @@ func (o *frontOptions) follow(ctx context.Context, cmd *cobra.Command, f *node.F
 	go func() {
 		defer close(ended)
 		var next frontOptions
-		err := reconfigure(cmd, &next)
+		err := settings.Reconfigure(cmd, &next)
 		if err == nil {
 			err = f.Follow(following, next.front())
 		}

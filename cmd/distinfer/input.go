@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/runtime/textfile"
 )
 
@@ -18,9 +19,9 @@ func (o *inputOptions) AddFlags(f *pflag.FlagSet) {
 	for _, format := range textfile.Formats() {
 		formats = append(formats, string(format))
 	}
-	choiceVar(f, &o.Format, "format", "", "", "`format` of the input: lines, csv, tsv or jsonl (default: by the file's ending, else lines)", formats...)
+	settings.Choice(f, &o.Format, "format", "", "", "`format` of the input: lines, csv, tsv or jsonl (default: by the file's ending, else lines)", formats...)
 	f.StringVar(&o.Column, "column", "", "`name` of the column (csv, tsv; the first line names them) or field (jsonl) that holds the text")
-	onlyFlags(f, "format", "column")
+	settings.OnlyFlags(f, "format", "column")
 }
 
 // open opens the file that the first argument names, or standard input for "-" and without one.

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/server/node"
 )
 
@@ -19,7 +20,7 @@ type nodeOptions struct {
 }
 
 func (o *nodeOptions) AddFlags(f *pflag.FlagSet) {
-	for _, group := range []optionSet{&o.bundleOptions, &o.logOptions, &o.stagesOptions, &o.tlsOptions, &o.callOptions, &o.fetchOptions, &o.adminOptions, &o.profileOptions} {
+	for _, group := range []settings.Options{&o.bundleOptions, &o.logOptions, &o.stagesOptions, &o.tlsOptions, &o.callOptions, &o.fetchOptions, &o.adminOptions, &o.profileOptions} {
 		group.AddFlags(f)
 	}
 }

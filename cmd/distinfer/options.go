@@ -10,10 +10,12 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/cluster"
+	"github.com/distinfer/distinfer/server/hostcheck"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/tracing"
 )
@@ -30,7 +32,8 @@ type outputOptions struct{ Output string }
 
 // AddFlags adds --output, which can be text, json or one of the formats that only this command has.
 func (o *outputOptions) AddFlags(f *pflag.FlagSet, more ...string) {
-	choiceVar(f, &o.Output, "output", "o", "text", "what to print: `text or json`", append([]string{"text", "json"}, more...)...)
+	settings.Choice(f, &o.Output, "output", "o", "text", "what to print: `text or json`", append([]string{"text", "json"}, more...)...)
+	settings.PerProcess(f, "output")
 }
 
 type libraryOptions struct{ ONNXRuntime string }
@@ -45,7 +48,7 @@ func (o *libraryOptions) library() (*ort.Library, error) { return ort.Load(o.ONN
 type threadsOptions struct{ Threads int }
 
 func (o *threadsOptions) AddFlags(f *pflag.FlagSet) {
-	numberVar(f, &o.Threads, "threads", 0, 0, math.MaxInt, "`number` of threads to compute with (default one a processor)")
+	settings.Number(f, &o.Threads, "threads", 0, 0, math.MaxInt, "`number` of threads to compute with (default one a processor)")
 }
 
 // threads are how many threads to compute with.
@@ -62,8 +65,8 @@ type logOptions struct {
 }
 
 func (o *logOptions) AddFlags(f *pflag.FlagSet) {
-	levelVar(f, &o.LogLevel, "log-level", "least `level` to log: debug, info, warn or error")
-	choiceVar(f, &o.LogFormat, "log-format", "", "text", "`format` of the log: text or json", "text", "json")
+	settings.Level(f, &o.LogLevel, "log-level", "least `level` to log: debug, info, warn or error")
+	settings.Choice(f, &o.LogFormat, "log-format", "", "text", "`format` of the log: text or json", "text", "json")
 }
 
 // logger is the process's log, on standard error.
@@ -92,8 +95,8 @@ const (
 )
 
 func (o *textOptions) AddFlags(f *pflag.FlagSet) {
-	numberVar(f, &o.MaxTokens, "max-tokens", 0, 0, 1<<20, fmt.Sprintf("most `tokens` of a text, special ones included, also where the model reads more (default what the model reads, or %d where none of its files says)", textmodel.DefaultMaxTokens))
-	choiceVar(f, &o.Truncation, "truncation", "", truncationCut, "what becomes of texts that are too long: `cut or refuse`", truncationCut, truncationRefuse)
+	settings.Number(f, &o.MaxTokens, "max-tokens", 0, 0, 1<<20, fmt.Sprintf("most `tokens` of a text, special ones included, also where the model reads more (default what the model reads, or %d where none of its files says)", textmodel.DefaultMaxTokens))
+	settings.Choice(f, &o.Truncation, "truncation", "", truncationCut, "what becomes of texts that are too long: `cut or refuse`", truncationCut, truncationRefuse)
 }
 
 // limits are what the operator says of long texts.
@@ -107,10 +110,15 @@ func (o *stagesOptions) AddFlags(f *pflag.FlagSet) {
 	addressesVar(f, &o.Stages, "stages", "`addresses` of the stages in rank order, host:port,host:port; replicas of a rank are joined by | (default localhost:2222, localhost:2223, …)")
 }
 
+// addressesVar adds a flag for the addresses of stages.
+func addressesVar(f *pflag.FlagSet, to *cluster.Addresses, name, usage string) {
+	f.Var(&settings.Value[cluster.Addresses]{To: to, Parse: cluster.Parse, Format: cluster.Addresses.String, Kind: "addresses", Separators: []string{",", "|"}}, name, usage)
+}
+
 type messageOptions struct{ MaxMessage int }
 
 func (o *messageOptions) AddFlags(f *pflag.FlagSet) {
-	numberVar(f, &o.MaxMessage, "max-message", 64<<20, 1<<10, 1<<30, "largest message between stages, in `bytes`")
+	settings.Number(f, &o.MaxMessage, "max-message", 64<<20, 1<<10, 1<<30, "largest message between stages, in `bytes`")
 }
 
 // callOptions are those of everything that calls stages and serves.
@@ -123,7 +131,7 @@ type callOptions struct {
 func (o *callOptions) AddFlags(f *pflag.FlagSet) {
 	o.messageOptions.AddFlags(f)
 	o.insecureOptions.AddFlags(f)
-	timeVar(f, &o.DeadAfter, "dead-after", stage.DefaultDeadAfter, 100*time.Millisecond, time.Hour, "`time` without a sign of life after which a stage is taken for dead")
+	settings.Time(f, &o.DeadAfter, "dead-after", stage.DefaultDeadAfter, 100*time.Millisecond, time.Hour, "`time` without a sign of life after which a stage is taken for dead")
 }
 
 // fetchOptions say from where what is missing in the bundle is fetched.
@@ -136,8 +144,8 @@ type fetchOptions struct {
 var beginOfID = regexp.MustCompile(`^([0-9a-f]{12,64})?$`)
 
 func (o *fetchOptions) AddFlags(f *pflag.FlagSet) {
-	listVar(f, &o.Fetch, "fetch", "`addresses` of machines to fetch what is missing in --bundle from, host:port,host:port", cluster.CheckAddress)
-	stringVar(f, &o.BundleID, "bundle-id", "", "", "`hash` that the bundle's ID has to begin with, of 12 digits or more", func(s string) error {
+	settings.List(f, &o.Fetch, "fetch", "`addresses` of machines to fetch what is missing in --bundle from, host:port,host:port", cluster.CheckAddress)
+	settings.String(f, &o.BundleID, "bundle-id", "", "", "`hash` that the bundle's ID has to begin with, of 12 digits or more", func(s string) error {
 		if beginOfID.MatchString(s) {
 			return nil
 		}
@@ -152,8 +160,8 @@ type memoryOptions struct {
 }
 
 func (o *memoryOptions) AddFlags(f *pflag.FlagSet) {
-	numberVar(f, &o.Nice, "nice", -1, -1, 19, "`value` from 0 to 19, as in nice(1): how far what computes steps back behind what sends and receives, and behind other programs (default 10 on a loopback address, else 0)")
-	numberVar(f, &o.MaxMemory, "max-memory", 0, 0, math.MaxInt64, "most memory that a stage may use, in `bytes`; runs that need more are refused (default its part of what the machine or the control group has)")
+	settings.Number(f, &o.Nice, "nice", -1, -1, 19, "`value` from 0 to 19, as in nice(1): how far what computes steps back behind what sends and receives, and behind other programs (default 10 on a loopback address, else 0)")
+	settings.Number(f, &o.MaxMemory, "max-memory", 0, 0, math.MaxInt64, "most memory that a stage may use, in `bytes`; runs that need more are refused (default its part of what the machine or the control group has)")
 }
 
 type adminOptions struct {
@@ -162,6 +170,12 @@ type adminOptions struct {
 }
 
 func (o *adminOptions) AddFlags(f *pflag.FlagSet) {
-	listenVar(f, &o.Admin, "admin", "`host:port` to give metrics, and on this machine profiles, on (default: neither)")
-	listVar(f, &o.Hosts, "allowed-hosts", "`names` besides localhost and addresses of this machine under which what is for this machine only is asked, such as front.example.org when a proxy here passes requests on", checkHost)
+	settings.Listen(f, &o.Admin, "admin", "`host:port` to give metrics, and on this machine profiles, on (default: neither)")
+	settings.PerProcess(f, "admin")
+	settings.List(f, &o.Hosts, "allowed-hosts", "`names` besides localhost and addresses of this machine under which what is for this machine only is asked, such as front.example.org when a proxy here passes requests on", checkHost)
+}
+
+func checkHost(h string) error {
+	_, err := hostcheck.ParseHost(h)
+	return err
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 )
 
@@ -77,7 +78,7 @@ func TestEveryCommandRefusesWhatItDoesNotUse(t *testing.T) {
 			}
 			for _, args := range [][]string{{name, "--" + flag, x}, {name, "--" + flag + "=" + x, "y"}, {"--" + flag, x, name}} {
 				_, err := parsed(t, args...)
-				var usage usageError
+				var usage *settings.Error
 				if used && err != nil || !used && (!errors.As(err, &usage) || !strings.Contains(err.Error(), "--"+flag+" has no effect")) {
 					t.Errorf("%v: %v, and it uses the flag: %v", args, err, used)
 				}
@@ -86,7 +87,7 @@ func TestEveryCommandRefusesWhatItDoesNotUse(t *testing.T) {
 	}
 }
 
-// A new flag is a setting for all machines too, unless onlyFlags says otherwise.
+// A new flag is a setting for all machines too, unless OnlyFlags says otherwise.
 func TestTheConfigFileKnowsTheseKeys(t *testing.T) {
 	t.Parallel()
 	want := []string{
@@ -95,7 +96,7 @@ func TestTheConfigFileKnowsTheseKeys(t *testing.T) {
 		"max-connections", "max-memory", "max-message", "max-queue", "max-texts", "max-tokens", "max-wait", "nice", "onnxruntime",
 		"output", "port", "rank", "share", "stages", "threads", "timeout", "tls", "tokens", "truncation",
 	}
-	if got := slices.Sorted(maps.Keys(settingsOf(newRoot()))); !slices.Equal(got, want) {
+	if got := slices.Sorted(maps.Keys(settings.Of(newRoot()))); !slices.Equal(got, want) {
 		t.Errorf("the settings are\n%q, want\n%q", got, want)
 	}
 }
@@ -117,7 +118,7 @@ func TestAFlagIsReadAlikeFromEverySource(t *testing.T) {
 				if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				t.Setenv(variable(c.flag), env)
+				t.Setenv(settings.Variable(c.flag), env)
 				var got string
 				root := newRoot()
 				front, _, err := root.Find([]string{"front"})
@@ -125,7 +126,7 @@ func TestAFlagIsReadAlikeFromEverySource(t *testing.T) {
 					t.Fatal(err)
 				}
 				front.RunE = func(cmd *cobra.Command, _ []string) error {
-					err := configure(cmd)
+					err := settings.Configure(cmd)
 					got = cmd.Flags().Lookup(c.flag).Value.String()
 					return err
 				}
@@ -134,8 +135,8 @@ func TestAFlagIsReadAlikeFromEverySource(t *testing.T) {
 			}
 			var values []string
 			for name, source := range map[string]func(string) (string, error){
-				"--" + c.flag:    func(s string) (string, error) { return read([]string{"--" + c.flag + "=" + s}, "", "") },
-				variable(c.flag): func(s string) (string, error) { return read(nil, s, "") },
+				"--" + c.flag:             func(s string) (string, error) { return read([]string{"--" + c.flag + "=" + s}, "", "") },
+				settings.Variable(c.flag): func(s string) (string, error) { return read(nil, s, "") },
 				"c.yaml: " + c.flag: func(s string) (string, error) {
 					return read(nil, "", c.flag+": "+s)
 				},

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/bulk"
 	"github.com/distinfer/distinfer/server/front"
@@ -26,14 +27,14 @@ type predictOptions struct {
 
 func (o *predictOptions) AddFlags(f *pflag.FlagSet) {
 	o.outputOptions.AddFlags(f)
-	for _, group := range []optionSet{&o.bundleOptions, &o.libraryOptions, &o.threadsOptions, &o.logOptions, &o.textOptions, &o.inputOptions, &o.remoteOptions} {
+	for _, group := range []settings.Options{&o.bundleOptions, &o.libraryOptions, &o.threadsOptions, &o.logOptions, &o.textOptions, &o.inputOptions, &o.remoteOptions} {
 		group.AddFlags(f)
 	}
 }
 
 func newPredict() *cobra.Command {
 	var o predictOptions
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "predict [FILE]",
 		Short: "Label, tag or embed the texts of a file or of standard input",
 		Long: `Label texts: in this process, with all stages of the bundle loaded, or through a
@@ -54,17 +55,12 @@ text, or {"error": …, "line": …}.`,
   distinfer predict reviews.jsonl --column review --front http://localhost:8008
   distinfer predict reviews.txt --front https://front.example.org --token-file token.txt --ca ca.pem`,
 		Args: arguments(true, "FILE"),
-	}
-	o.AddFlags(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := configure(cmd); err != nil {
-			return err
-		}
+	}, func(cmd *cobra.Command, args []string) error {
 		if o.Front != "" {
-			if err := refuse(cmd, "with --front, which computes", "bundle", "threads", "onnxruntime", "max-tokens", "truncation"); err != nil {
+			if err := settings.Refuse(cmd, "with --front, which computes", "bundle", "threads", "onnxruntime", "max-tokens", "truncation"); err != nil {
 				return err
 			}
-		} else if err := refuse(cmd, "without --front", "insecure"); err != nil {
+		} else if err := settings.Refuse(cmd, "without --front", "insecure"); err != nil {
 			return err
 		}
 		file, texts, err := o.inputOptions.open(args, cmd.InOrStdin())
@@ -89,8 +85,7 @@ text, or {"error": …, "line": …}.`,
 		err = bulk.Answer(cmd.Context(), texts, counted, answer, out.Write)
 		end()
 		return out.Finish(err)
-	}
-	return cmd
+	})
 }
 
 // answerer answers texts through a front or in this process. labels reports that the answers are labels.

@@ -6,12 +6,15 @@ import (
 	"runtime/pprof"
 
 	"github.com/spf13/pflag"
+
+	"github.com/distinfer/distinfer/cmd/settings"
 )
 
 type profileOptions struct{ CPUProfile string }
 
 func (o *profileOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.CPUProfile, "cpu-profile", "", "`file` to write a profile of the processor's time to, for go tool pprof")
+	settings.PerProcess(f, "cpu-profile")
 }
 
 // profile writes a profile of the processor's time until it is ended, if one is wanted.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/server/client"
 	"github.com/distinfer/distinfer/server/node"
 )
@@ -22,7 +23,7 @@ type remoteOptions struct {
 
 func (o *remoteOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Front, "front", "", "`URL` of a front to ask, instead of computing here")
-	onlyFlags(f, "front")
+	settings.OnlyFlags(f, "front")
 	o.accessOptions.AddFlags(f)
 }
 
@@ -46,7 +47,7 @@ type accessOptions struct {
 func (a *accessOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.TokenFile, "token-file", "", "`file` with the token that the front asks for")
 	f.StringVar(&a.CA, "ca", "", "`file` of the authorities, one of which signed the front's certificate (default those of the system)")
-	onlyFlags(f, "token-file", "ca")
+	settings.OnlyFlags(f, "token-file", "ca")
 	a.insecureOptions.AddFlags(f)
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/distinfer/distinfer/cmd/settings"
 )
 
 func newRoot() *cobra.Command {
@@ -39,7 +41,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	root.SetFlagErrorFunc(flagMistake)
+	root.SetFlagErrorFunc(settings.FlagError)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.AddCommand(
 		newSplit(),
@@ -55,7 +57,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
 		newVersion(),
 	)
 	for _, c := range root.Commands() {
-		addConfigFlag(c.Flags())
+		settings.AddConfigFlag(c.Flags())
 	}
 	return root
 }

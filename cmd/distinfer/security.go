@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/node"
 )
@@ -26,9 +27,9 @@ func (o *insecureOptions) AddFlags(f *pflag.FlagSet) {
 type httpsOptions struct{ HTTPSCert, HTTPSKey, Tokens string }
 
 func (o *httpsOptions) AddFlags(f *pflag.FlagSet) {
-	fileVar(f, &o.HTTPSCert, "https-cert", "`file` of the certificate to answer HTTPS with, instead of plain HTTP")
-	fileVar(f, &o.HTTPSKey, "https-key", "`file` of the certificate's key")
-	fileVar(f, &o.Tokens, "tokens", "`file` of bearer tokens, one a line; requests need one of them")
+	settings.File(f, &o.HTTPSCert, "https-cert", "`file` of the certificate to answer HTTPS with, instead of plain HTTP")
+	settings.File(f, &o.HTTPSKey, "https-key", "`file` of the certificate's key")
+	settings.File(f, &o.Tokens, "tokens", "`file` of bearer tokens, one a line; requests need one of them")
 }
 
 // permitStages refuses to call the stages from the given rank on without encryption, unless

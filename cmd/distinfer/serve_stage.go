@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/server/node"
 )
 
@@ -24,19 +25,20 @@ type stageOptions struct {
 }
 
 func (o *stageOptions) AddFlags(f *pflag.FlagSet) {
-	for _, group := range []optionSet{&o.nodeOptions, &o.libraryOptions, &o.threadsOptions, &o.memoryOptions} {
+	for _, group := range []settings.Options{&o.nodeOptions, &o.libraryOptions, &o.threadsOptions, &o.memoryOptions} {
 		group.AddFlags(f)
 	}
-	numberVar(f, &o.Rank, "rank", -1, -1, math.MaxInt, "the stage's place in the model, from 0")
-	listenVar(f, &o.Listen, "listen", "`host:port` to listen on (default localhost:2222 plus rank)")
-	numberVar(f, &o.MaxQueue, "max-queue", node.DefaultMaxQueue, 0, 1<<20, "`number` of runs that may wait, here or for the stages behind; more are refused")
+	settings.Number(f, &o.Rank, "rank", -1, -1, math.MaxInt, "the stage's place in the model, from 0")
+	settings.Listen(f, &o.Listen, "listen", "`host:port` to listen on (default localhost:2222 plus rank)")
+	settings.Number(f, &o.MaxQueue, "max-queue", node.DefaultMaxQueue, 0, 1<<20, "`number` of runs that may wait, here or for the stages behind; more are refused")
 	f.BoolVar(&o.NoModel, "no-model", false, "serve no model, only the self-test of distinfer check")
-	onlyFlags(f, "no-model")
+	settings.PerProcess(f, "rank", "listen")
+	settings.OnlyFlags(f, "no-model")
 }
 
 func newServeStage() *cobra.Command {
 	var o stageOptions
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "serve-stage --rank R",
 		Short: "Run one stage of the model behind gRPC",
 		Long: `Run the stage of the given rank with ONNX Runtime, and serve it by gRPC until
@@ -65,21 +67,15 @@ model.`,
   DISTINFER_RANK=1 distinfer serve-stage --bundle /srv/sentiment
   distinfer serve-stage --rank 1 --no-model              # for distinfer check only`,
 		Args: arguments(false),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := configure(cmd); err != nil {
+	}, func(cmd *cobra.Command, _ []string) error {
+		if o.NoModel {
+			if err := settings.Refuse(cmd, "with --no-model", "bundle", "bundle-id", "fetch"); err != nil {
 				return err
 			}
-			if o.NoModel {
-				if err := refuse(cmd, "with --no-model", "bundle", "bundle-id", "fetch"); err != nil {
-					return err
-				}
-			}
-			outliveReaders()
-			return o.run(cmd.Context())
-		},
-	}
-	o.AddFlags(cmd.Flags())
-	return cmd
+		}
+		outliveReaders()
+		return o.run(cmd.Context())
+	})
 }
 
 func (o *stageOptions) run(ctx context.Context) error {

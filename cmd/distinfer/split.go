@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/server/task"
 	"github.com/distinfer/distinfer/split"
 	"github.com/distinfer/distinfer/split/report"
@@ -31,12 +32,12 @@ func (o *splitOptions) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Force, "force", false, "replace a bundle that is there already")
 	f.BoolVar(&o.NoVerify, "no-verify", false, "do not run the stages against the whole model")
 	f.BoolVar(&o.DryRun, "dry-run", false, "show the plan and write nothing")
-	onlyFlags(f, "out", "force", "no-verify", "dry-run")
+	settings.OnlyFlags(f, "out", "force", "no-verify", "dry-run")
 }
 
 func newSplit() *cobra.Command {
 	var o splitOptions
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "split MODEL",
 		Short: "Cut a model into stages",
 		Long: `Cut an ONNX model into stages of about equal cost, write them as a bundle, and
@@ -53,12 +54,7 @@ bytes. Nothing is left behind when anything fails.`,
   distinfer split model.onnx --at /encoder/layer.2/output/LayerNorm/Add_1_output_0
   distinfer split model.onnx --stages 2 --dim batch=8 --dim sequence=64`,
 		Args: arguments(false, "MODEL, the path of an ONNX file,"),
-	}
-	o.AddFlags(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := configure(cmd); err != nil {
-			return err
-		}
+	}, func(cmd *cobra.Command, args []string) error {
 		how := split.Options{Out: o.Out, Force: o.Force, DryRun: o.DryRun, Verify: !o.NoVerify, Inputs: o.Inputs, Memory: o.memory()}
 		if o.NoVerify && len(o.Inputs) > 0 {
 			return usageError{errors.New("--inputs are what to verify with, and --no-verify asks not to")}
@@ -78,8 +74,7 @@ bytes. Nothing is left behind when anything fails.`,
 		default:
 			return report.Split(out, found, how)
 		}
-	}
-	return cmd
+	})
 }
 
 // splitModel loads ONNX Runtime and splits the model at path.

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
@@ -25,12 +26,12 @@ func (o *tokenizeOptions) AddFlags(f *pflag.FlagSet) {
 	o.outputOptions.AddFlags(f)
 	o.inputOptions.AddFlags(f)
 	f.StringVar(&o.Tokenizer, "tokenizer", "", "tokenizer.json `file` to use instead of the bundle's")
-	onlyFlags(f, "tokenizer")
+	settings.OnlyFlags(f, "tokenizer")
 }
 
 func newTokenize() *cobra.Command {
 	var o tokenizeOptions
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "tokenize [FILE]",
 		Short: "Show the token ids and tokens of texts",
 		Long: `Show what the bundle's tokenizer.json makes of texts, exactly as the file says and
@@ -44,14 +45,9 @@ exit code is 1.`,
   distinfer tokenize reviews.txt -o json
   distinfer tokenize --tokenizer models/sst2-minilm/tokenizer.json reviews.txt`,
 		Args: arguments(true, "FILE"),
-	}
-	o.AddFlags(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := configure(cmd); err != nil {
-			return err
-		}
+	}, func(cmd *cobra.Command, args []string) error {
 		if o.Tokenizer != "" {
-			if err := refuse(cmd, "with --tokenizer", "bundle"); err != nil {
+			if err := settings.Refuse(cmd, "with --tokenizer", "bundle"); err != nil {
 				return err
 			}
 		}
@@ -65,8 +61,7 @@ exit code is 1.`,
 		}
 		defer func() { _ = file.Close() }()
 		return bulk.Tokenize(cmd.Context(), texts, file, t, o.Output, cmd.OutOrStdout(), cmd.ErrOrStderr())
-	}
-	return cmd
+	})
 }
 
 // open loads the tokenizer.

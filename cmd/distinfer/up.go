@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/server/node"
 	"github.com/distinfer/distinfer/split"
@@ -24,24 +25,24 @@ type upOptions struct {
 	frontOptions
 	libraryOptions
 	memoryOptions
-	Threads int
-	Ask     string
+	Cut cutOptions
+	Ask string
 }
 
 func (o *upOptions) AddFlags(f *pflag.FlagSet) {
-	for _, group := range []optionSet{&o.bundleOptions, &o.logOptions, &o.callOptions, &o.adminOptions, &o.serveOptions, &o.libraryOptions, &o.memoryOptions} {
+	for _, group := range []settings.Options{&o.bundleOptions, &o.logOptions, &o.callOptions, &o.adminOptions, &o.serveOptions, &o.libraryOptions, &o.memoryOptions} {
 		group.AddFlags(f)
 	}
 	addressesVar(f, &o.Stages, "addresses", "addresses of the stages")
-	onlySetting(f, "addresses", "stages") // --stages is how many there are to be
+	settings.OnlySetting(f, "addresses", "stages") // --stages is how many there are to be
 	f.StringVar(&o.Ask, "ask", "", "`text` to send to the front once it is up, as an example")
-	onlyFlags(f, "ask")
+	settings.OnlyFlags(f, "ask")
+	o.Cut.AddFlags(f)
 }
 
 func newUp() *cobra.Command {
 	var o upOptions
-	var cut cutOptions
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "up [MODEL]",
 		Short: "Run the whole pipeline on this machine",
 		Long: `Start every stage as a process of its own, and the front, on this machine. With a
@@ -56,20 +57,13 @@ ports that follow.`,
   distinfer up --bundle stages --port 8008
   distinfer up models/sst2-minilm/model.onnx --ask 'a lovely film'`,
 		Args: arguments(true, "MODEL"),
-	}
-	o.AddFlags(cmd.Flags())
-	cut.AddFlags(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	}, func(cmd *cobra.Command, args []string) error {
 		outliveReaders()
-		if err := configure(cmd); err != nil {
-			return err
-		}
-		o.Threads = cut.Threads
-		if given := cut.given(cmd); len(args) == 0 && given != "" {
+		if given := o.Cut.given(cmd); len(args) == 0 && given != "" {
 			return usageError{fmt.Errorf("--%s says how to split a MODEL, and none is given", given)}
 		}
 		if len(args) == 1 {
-			remove, err := o.split(cmd, &cut, args[0])
+			remove, err := o.split(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -84,17 +78,16 @@ ports that follow.`,
 			return nil // it was asked to stop, and has
 		}
 		return err
-	}
-	return cmd
+	})
 }
 
 // split splits a model into a temporary folder.
-func (o *upOptions) split(cmd *cobra.Command, cut *cutOptions, model string) (remove func(), err error) {
-	if err := refuse(cmd, "with a MODEL, which is split into a folder of its own", "bundle"); err != nil {
+func (o *upOptions) split(cmd *cobra.Command, model string) (remove func(), err error) {
+	if err := settings.Refuse(cmd, "with a MODEL, which is split into a folder of its own", "bundle"); err != nil {
 		return nil, err
 	}
 	var how split.Options
-	if err := cut.apply(cmd, &how); err != nil {
+	if err := o.Cut.apply(cmd, &how); err != nil {
 		return nil, err
 	}
 	temp, remove, err := node.TempFolder(o.logger())
@@ -102,7 +95,7 @@ func (o *upOptions) split(cmd *cobra.Command, cut *cutOptions, model string) (re
 		return nil, err
 	}
 	how.Out, how.Verify, how.Memory = filepath.Join(temp, "stages"), true, host.Here.AvailableMemory()
-	found, err := splitModel(cmd.Context(), &o.libraryOptions, cut.Threads, model, how)
+	found, err := splitModel(cmd.Context(), &o.libraryOptions, o.Cut.Threads, model, how)
 	if err == nil {
 		err = report.Split(cmd.ErrOrStderr(), found, how)
 	}
@@ -152,7 +145,7 @@ func (o *upOptions) stageAdmin(number int) (string, error) {
 func (o *upOptions) stageArgs(s node.LocalStage, admin, config string) []string {
 	args := []string{
 		"--rank", strconv.Itoa(s.Rank), "--listen", s.Address, "--bundle", o.Bundle,
-		"--stages", s.Addresses.String(), "--threads", strconv.Itoa(o.Threads), "--nice", strconv.Itoa(o.Nice), "--max-memory", strconv.FormatInt(o.MaxMemory, 10),
+		"--stages", s.Addresses.String(), "--threads", strconv.Itoa(o.Cut.Threads), "--nice", strconv.Itoa(o.Nice), "--max-memory", strconv.FormatInt(o.MaxMemory, 10),
 		"--max-message", strconv.Itoa(o.MaxMessage), "--dead-after", o.DeadAfter.String(), "--log-level", o.LogLevel.String(), "--log-format", o.LogFormat,
 		"--fetch", "", "--bundle-id", "", // the bundle is here, whatever the config file says
 		"--admin", admin, "--allowed-hosts", strings.Join(o.Hosts, ","),

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/server/task"
@@ -27,8 +28,8 @@ type verifyOptions struct {
 
 func (o *verifyOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.Inputs, "inputs", nil, "`file` of inputs to verify with besides generated ones: .npz, .pb, or a folder of ONNX test data; may be given several times")
-	numberVar(f, &o.Memory, "memory", 0, 0, math.MaxInt64, "`MB` of memory that verification may take (default what is available)")
-	onlyFlags(f, "inputs", "memory")
+	settings.Number(f, &o.Memory, "memory", 0, 0, math.MaxInt64, "`MB` of memory that verification may take (default what is available)")
+	settings.OnlyFlags(f, "inputs", "memory")
 }
 
 // memory is the bound in bytes.
@@ -55,14 +56,14 @@ type verifyCommand struct {
 
 func (o *verifyCommand) AddFlags(f *pflag.FlagSet) {
 	o.outputOptions.AddFlags(f)
-	for _, group := range []optionSet{&o.bundleOptions, &o.logOptions, &o.libraryOptions, &o.threadsOptions, &o.inputOptions, &o.verifyOptions} {
+	for _, group := range []settings.Options{&o.bundleOptions, &o.logOptions, &o.libraryOptions, &o.threadsOptions, &o.inputOptions, &o.verifyOptions} {
 		group.AddFlags(f)
 	}
 	f.StringVar(&o.Model, "model", "", "`file` of the whole model, to compare with")
 	toleranceVar(f, &o.Tolerance, "tolerance", "largest `difference` of floats, as a share of the largest magnitude in the tensor (default 1e-4, more for floats of 16 bits and less)")
 	runTimeVar(f, &o.RunTime)
 	f.StringVar(&o.Texts, "texts", "", "`file` of texts, as predict takes them, to compare the encodings of --activation-dtype on")
-	onlyFlags(f, "model", "tolerance", "verify-timeout", "texts")
+	settings.OnlyFlags(f, "model", "tolerance", "verify-timeout", "texts")
 }
 
 // toleranceVar adds a flag for a number from 0 on. 0 asks for equality, which the smallest
@@ -81,12 +82,12 @@ func toleranceVar(f *pflag.FlagSet, to *float64, name, usage string) {
 		}
 		return strconv.FormatFloat(x, 'g', -1, 64)
 	}
-	f.Var(&value[float64]{to: to, parse: parse, format: format, kind: "float"}, name, usage)
+	f.Var(&settings.Value[float64]{To: to, Parse: parse, Format: format, Kind: "float"}, name, usage)
 }
 
 func newVerify() *cobra.Command {
 	var o verifyCommand
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "verify [BUNDLE]",
 		Short: "Check a bundle: its files, and what its stages give",
 		Long: `Check that every file of a bundle is the one its manifest speaks of, that every
@@ -109,12 +110,7 @@ verification: it changes nothing about the exit code.`,
   distinfer verify --inputs test_data_set_0 --tolerance 1e-3 -o json
   distinfer verify --texts dev.tsv --column sentence`,
 		Args: arguments(true, "BUNDLE"),
-	}
-	o.AddFlags(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := configure(cmd); err != nil {
-			return err
-		}
+	}, func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			o.Bundle = args[0]
 		}
@@ -122,8 +118,7 @@ verification: it changes nothing about the exit code.`,
 			return usageError{errors.New("--format and --column say how to read texts; name their file with --texts")}
 		}
 		return o.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
-	}
-	return cmd
+	})
 }
 
 func (o *verifyCommand) run(ctx context.Context, in io.Reader, out io.Writer) error {

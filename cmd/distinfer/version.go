@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/distinfer/distinfer/cmd/settings"
 )
 
 type versionOptions struct {
@@ -24,7 +26,7 @@ func (o *versionOptions) AddFlags(f *pflag.FlagSet) {
 
 func newVersion() *cobra.Command {
 	var o versionOptions
-	cmd := &cobra.Command{
+	return settings.Command(&o, &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of distinfer and of ONNX Runtime",
 		Long: `Print the versions of distinfer, Go and ONNX Runtime, and the file that ONNX
@@ -33,15 +35,9 @@ listed and the exit code is 1.`,
 		Example: `  distinfer version
   distinfer version -o json`,
 		Args: arguments(false),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := configure(cmd); err != nil {
-				return err
-			}
-			return o.version(cmd.OutOrStdout())
-		},
-	}
-	o.AddFlags(cmd.Flags())
-	return cmd
+	}, func(cmd *cobra.Command, _ []string) error {
+		return o.version(cmd.OutOrStdout())
+	})
 }
 
 func (o *versionOptions) version(out io.Writer) error {

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -11,18 +11,18 @@ import (
 	"github.com/spf13/viper"
 )
 
-// defaultConfig is read when it is there and --config does not name another.
-const defaultConfig = "distinfer.yaml"
+// defaultFile is read when it is there and --config does not name another.
+const defaultFile = "distinfer.yaml"
 
-// readConfig reads the config file that is named by the flag or the environment, else the
+// readFile reads the config file that is named by the flag or the environment, else the
 // default one if it is there, and returns its name.
-func readConfig(v *viper.Viper, file string) (string, error) {
+func readFile(v *viper.Viper, file string) (string, error) {
 	if file == "" {
-		file = os.Getenv(variable("config"))
+		file = os.Getenv(Variable("config"))
 	}
 	asked := file != ""
 	if !asked {
-		file = defaultConfig
+		file = defaultFile
 	}
 	v.SetConfigFile(file)
 	v.SetConfigType("yaml")
@@ -34,7 +34,7 @@ func readConfig(v *viper.Viper, file string) (string, error) {
 	case errors.As(err, &path):
 		err = path.Err // the message names the path
 	}
-	return "", usageError{fmt.Errorf("config file %s: %w", file, err)}
+	return "", &Error{fmt.Errorf("config file %s: %w", file, err)}
 }
 
 // setAny sets a value to what stands in a config file.

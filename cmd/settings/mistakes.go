@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -10,13 +10,19 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// An Error is a setting that cannot be understood, or has no effect.
+type Error struct{ Err error }
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
 // mistake says whose value is wrong, and nothing when err is nil.
 func mistake(name string, value any, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, errEmpty):
-		return usageError{fmt.Errorf("%s is empty; %w", name, err)}
+		return &Error{fmt.Errorf("%s is empty; %w", name, err)}
 	}
 	if s, ok := value.(string); ok {
 		value = strconv.Quote(s)
@@ -27,11 +33,11 @@ func mistake(name string, value any, err error) error {
 			err = fmt.Errorf("it can be true or false")
 		}
 	}
-	return usageError{fmt.Errorf("%s is %v; %w", name, value, err)}
+	return &Error{fmt.Errorf("%s is %v; %w", name, value, err)}
 }
 
-// flagMistake words the errors that pflag has about a command line.
-func flagMistake(cmd *cobra.Command, err error) error {
+// FlagError words the errors that pflag has about a command line.
+func FlagError(cmd *cobra.Command, err error) error {
 	var wrong *pflag.InvalidValueError
 	var unknown *pflag.NotExistError
 	switch {
@@ -48,12 +54,12 @@ func flagMistake(cmd *cobra.Command, err error) error {
 			}
 		}
 	}
-	return usageError{err}
+	return &Error{err}
 }
 
-// refuse refuses those of the flags that are given and have no effect on this run, such as
+// Refuse refuses those of the flags that are given and have no effect on this run, such as
 // "with --front".
-func refuse(cmd *cobra.Command, when string, flags ...string) error {
+func Refuse(cmd *cobra.Command, when string, flags ...string) error {
 	if i := slices.IndexFunc(flags, cmd.Flags().Changed); i >= 0 {
 		return noEffect(cmd, flags[i], " "+when)
 	}
@@ -61,5 +67,5 @@ func refuse(cmd *cobra.Command, when string, flags ...string) error {
 }
 
 func noEffect(cmd *cobra.Command, flag, when string) error {
-	return usageError{fmt.Errorf("--%s has no effect on `%s`%s; leave it out", flag, cmd.CommandPath(), when)}
+	return &Error{fmt.Errorf("--%s has no effect on `%s`%s; leave it out", flag, cmd.CommandPath(), when)}
 }

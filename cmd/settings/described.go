@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -8,25 +8,27 @@ import (
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/pflag"
-
-	"github.com/distinfer/distinfer/split/machines"
 )
 
-// machinesVar adds the setting that describes machines, which is in the config file only.
-func machinesVar(f *pflag.FlagSet, to *[]machines.Description) {
-	f.Var(&machinesValue{to}, "machines", "machines that a model could be spread over")
-	f.Lookup("machines").Hidden = true
+// Described adds the setting of what only a config file can describe: to points at what its key
+// is decoded into.
+func Described(f *pflag.FlagSet, to any, name, usage string) {
+	f.Var(&described{to, name}, name, usage)
+	f.Lookup(name).Hidden = true
 }
 
-type machinesValue struct{ to *[]machines.Description }
-
-func (*machinesValue) String() string { return "" }
-func (*machinesValue) Type() string   { return "machines" }
-func (*machinesValue) Set(string) error {
-	return errors.New("machines are described in the config file")
+type described struct {
+	to   any
+	name string
 }
 
-func (v *machinesValue) setAny(data any) error {
+func (*described) String() string { return "" }
+func (v *described) Type() string { return v.name }
+func (v *described) Set(string) error {
+	return errors.New(v.name + " are described in the config file")
+}
+
+func (v *described) setAny(data any) error {
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result: v.to, ErrorUnused: true, WeaklyTypedInput: true,
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(refuseLossy, mapstructure.StringToTimeDurationHookFunc()),
