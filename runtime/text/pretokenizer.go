@@ -168,23 +168,15 @@ func (p delimiterSplit) cut(dst []span, s []byte, base int) []span {
 		for _, m := range found {
 			dst = appendSpan(dst, base+m.start, base+m.end)
 		}
-	case contiguous:
+	case contiguous, mergedWithPrevious:
 		// Starting from "not a delimiter", so a text's first piece always opens a span.
 		previous, open := false, false
 		for _, m := range found {
-			if open && m.is == previous {
-				dst[len(dst)-1].end = base + m.end
-			} else {
-				dst = appendSpan(dst, base+m.start, base+m.end)
-				open = true
+			joins := m.is == previous
+			if p.behavior == mergedWithPrevious {
+				joins = m.is && !previous // only the first of several delimiters in a row
 			}
-			previous = m.is
-		}
-	case mergedWithPrevious:
-		// Only the first of several delimiters in a row joins what is before it.
-		previous, open := false, false
-		for _, m := range found {
-			if open && m.is && !previous {
+			if open && joins {
 				dst[len(dst)-1].end = base + m.end
 			} else {
 				dst = appendSpan(dst, base+m.start, base+m.end)
