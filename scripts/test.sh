@@ -1,14 +1,27 @@
 #!/usr/bin/env bash
-# Runs all tests and prints what they measured on the way.
+# Runs all tests, prints each package's line as it ends, and at the end what they measured.
+# Arguments go to `go test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-report=$(mktemp)
-trap 'rm -f "$report"' EXIT
+work=$(mktemp -d)
+trap 'kill "${commands:-}" 2>/dev/null || true; rm -rf "$work"' EXIT
+export DISTINFER_TEST_REPORT=$work/report
+
+race() { go test -race -timeout 45m -parallel "$((2 * $(nproc)))" "$@" | grep -v 'no test files'; }
+
+# The tests of the commands start processes and mostly wait for them: they run beside all others.
+race "$@" ./cmd/... >"$work/commands" 2>&1 &
+commands=$!
+failed=0
 # What is compared with other implementations is much, and needs no race detector.
-go test "$@" ./runtime/text
-DISTINFER_TEST_REPORT=$report go test -race -timeout 45m -parallel "$((2 * $(nproc)))" "$@" ./... | grep -v 'no test files'
-if [ -s "$report" ]; then
+go test "$@" ./runtime/text || failed=1
+race "$@" $(go list ./... | grep -v '/cmd/') || failed=1
+wait "$commands" || failed=1
+cat "$work/commands"
+
+if [ -s "$work/report" ]; then
 	printf '\nMeasured on the way:\n'
-	sort "$report" | sed 's/^/  /'
+	sort "$work/report" | sed 's/^/  /'
 fi
+exit "$failed"
