@@ -793,9 +793,6 @@ func TestRunsAreLogged(t *testing.T) {
 	}
 }
 
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 // adds is a self-test that notes how many stages were left.
 func adds(c *Config) {
