@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'kill "${commands:-}" 2>/dev/null || true; rm -rf "$work"' EXIT
 export DISTINFER_TEST_REPORT=$work/report
 
-race() { go test -race -timeout 45m -parallel "$((2 * $(nproc)))" "$@" | grep -v 'no test files'; }
+race() { go test -race -timeout 45m -parallel "$((2 * $(nproc)))" "$@" | grep --line-buffered -v 'no test files'; }
 
 # The tests of the commands start processes and mostly wait for them: they run beside all others.
 race "$@" ./cmd/... >"$work/commands" 2>&1 &
