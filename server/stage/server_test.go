@@ -793,7 +793,6 @@ func TestRunsAreLogged(t *testing.T) {
 	}
 }
 
-
 // adds is a self-test that notes how many stages were left.
 func adds(c *Config) {
 	c.SelfTest = func(_ context.Context, left int, in tensor.Bag) (tensor.Bag, error) {
