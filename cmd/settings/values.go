@@ -26,6 +26,7 @@ type Value[T any] struct {
 	Separators []string // by which lists of the config file are joined, from outside in
 }
 
+// Set implements pflag.Value.
 func (v *Value[T]) Set(s string) error {
 	t, err := v.Parse(s)
 	if err == nil {
@@ -34,6 +35,7 @@ func (v *Value[T]) Set(s string) error {
 	return err
 }
 
+// String implements pflag.Value.
 func (v *Value[T]) String() string {
 	if v.To == nil { // pflag makes one to compare defaults with
 		return ""
@@ -41,7 +43,9 @@ func (v *Value[T]) String() string {
 	return v.Format(*v.To)
 }
 
-func (v *Value[T]) Type() string         { return v.Kind }
+// Type implements pflag.Value.
+func (v *Value[T]) Type() string { return v.Kind }
+
 func (v *Value[T]) separators() []string { return v.Separators }
 
 // Number adds a flag for a whole number in a range.

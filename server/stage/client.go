@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/stats"
+
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
@@ -18,7 +20,6 @@ import (
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/quarantine"
 	"github.com/distinfer/distinfer/server/replica"
-	"google.golang.org/grpc/stats"
 )
 
 // Options say how stages are called.

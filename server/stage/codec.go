@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"math"
 
+	grpcencoding "google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/proto" // the codec for all other messages
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
-	grpcencoding "google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/proto"
-	"google.golang.org/grpc/mem"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // A request is a RunRequest, and a response a RunResponse, of stage.proto.

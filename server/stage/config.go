@@ -5,12 +5,13 @@ import (
 	"crypto/tls"
 	"log/slog"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
+
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/budget"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/stats"
 )
 
 // Config says what a Server serves.

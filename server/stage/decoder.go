@@ -8,11 +8,11 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/distinfer/distinfer/runtime/pipeline"
-	"github.com/distinfer/distinfer/runtime/tensor"
-	_ "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
 // A decoder reads protobuf from the buffers a message arrived in, without

@@ -11,14 +11,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/rpc"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 )
 
 // The names of stage.proto.

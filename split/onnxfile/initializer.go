@@ -3,8 +3,9 @@ package onnxfile
 import (
 	"errors"
 
-	"github.com/distinfer/distinfer/runtime/tensor"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
 // An Initializer is a TensorProto of a graph, or a SparseTensorProto.
