@@ -7,6 +7,7 @@ import (
 
 	"github.com/distinfer/distinfer/cmd/settings"
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/feed"
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/runtime/textmodel"
@@ -57,6 +58,7 @@ func remedy(err error) string {
 		slow     *engine.SlowError
 		machine  *authority.ExistsError
 		refused  *client.Error
+		input    *feed.Error
 	)
 	switch {
 	case errors.As(err, &place) && len(place.Similar) == 0:
@@ -97,10 +99,19 @@ func remedy(err error) string {
 		return "make it with `distinfer split model.onnx --out " + missing.Dir + "`, or name another with --bundle"
 	case errors.As(err, &exists):
 		return "replace it with --force, or choose another folder with --out"
+	case errors.As(err, &input):
+		return exports[input.Cause]
 	case errors.As(err, &task):
 		return "leave --ask out"
 	}
 	return ""
+}
+
+// exports are commands that export a model without an input that cannot be filled.
+var exports = map[feed.Cause]string{
+	feed.Decoder: "`optimum-cli export onnx --model MODEL --task text2text-generation DIR` writes it as encoder_model.onnx, and with `--library sentence_transformers` in place of the task as model.onnx",
+	feed.Cache:   "`optimum-cli export onnx --model MODEL --task feature-extraction DIR` does",
+	feed.Step:    "`optimum-cli export onnx --model MODEL --task feature-extraction DIR` does",
 }
 
 // encryption is what makes traffic secure.

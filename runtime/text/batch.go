@@ -32,6 +32,7 @@ func (t *truncation) check(l layout) error {
 
 var (
 	errOnlySecond = errors.New("the text is too long, and truncation strategy OnlySecond does not shorten a single text")
+	errNoPad      = errors.New("neither tokenizer.json (padding, or a token [PAD]) nor config.json (pad_token_id) says what to pad with")
 	errTooShort   = errors.New("the texts are too long, and shortening one of them, as the truncation strategy says, is not enough")
 )
 
@@ -182,7 +183,7 @@ func (t *Tokenizer) Pad(encodings []Encoding) (Batch, error) {
 	}
 	for i, e := range encodings {
 		if t.padding == nil && len(e.IDs) < length {
-			return Batch{}, errors.New("padding a batch: texts differ in length, and neither tokenizer.json (padding, or a token [PAD]) nor config.json (pad_token_id) says what to pad with")
+			return Batch{}, fmt.Errorf("padding a batch: texts differ in length, and %w", errNoPad)
 		}
 		from, to := i*length, (i+1)*length
 		p.pad(b.IDs[from:to], e.IDs, p.id)

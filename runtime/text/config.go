@@ -49,8 +49,10 @@ type Config struct {
 	maxPositions int
 	positionKey  string // that says so
 
-	offsetPositions bool // they start behind padID
-	relative        bool // texts may be longer than maxPositions
+	modelType       string
+	heads, headSize int64 // of keys and values; 0: not said
+	offsetPositions bool  // they start behind padID
+	relative        bool  // texts may be longer than maxPositions
 	padID           int64
 	hasPadID        bool
 }
@@ -128,6 +130,7 @@ func loadConfig(r io.Reader) (*Config, error) {
 	if err := c.loadPositions(o); err != nil {
 		return nil, err
 	}
+	c.loadShape(o)
 	if f, ok := o.Optional("pad_token_id"); ok && f.Raw()[0] != '-' { // some write -1 for none
 		id, err := f.Uint32()
 		if err != nil {
@@ -231,11 +234,7 @@ func (c *Config) Labels() []string { return slices.Clone(c.labels) }
 // padding id (RoBERTa and its kin) read fewer: by pad_token_id, or 1 without one, and one more.
 func (c *Config) MaxPositions() (n int, ok bool) {
 	n = c.maxPositions
-	if c.offsetPositions && n > 0 {
-		pad := int64(1) // the default of those models
-		if c.hasPadID {
-			pad = c.padID
-		}
+	if pad, offset := c.PositionsFrom(); offset && n > 0 {
 		n = max(1, n-int(pad)-1)
 	}
 	return n, n > 0

@@ -358,6 +358,18 @@ func (t *Tokenizer) WithDynamicPadding() *Tokenizer {
 	return &with
 }
 
+// WithFixedPadding returns a Tokenizer that pads every text to n tokens, before it or behind it. It
+// fails when it is not known what to pad with.
+func (t *Tokenizer) WithFixedPadding(n int, left bool) (*Tokenizer, error) {
+	if t.padding == nil {
+		return nil, errNoPad
+	}
+	with, p := *t, *t.padding
+	p.isFixed, p.fixed, p.multiple, p.left = true, n, 0, left
+	with.padding = &p
+	return &with, nil
+}
+
 // WithoutPadding returns a Tokenizer that pads nothing, so that Pad takes only encodings
 // of equal length.
 func (t *Tokenizer) WithoutPadding() *Tokenizer {

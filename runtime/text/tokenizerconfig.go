@@ -14,6 +14,7 @@ import (
 type TokenizerConfig struct {
 	maxLength  int // 0: no limit
 	truncation side
+	padding    side
 	padToken   string
 }
 
@@ -71,8 +72,7 @@ func loadTokenizerConfig(r io.Reader) (*TokenizerConfig, error) {
 	if c.truncation, err = readSide(o, "truncation_side"); err != nil {
 		return nil, err
 	}
-	// It has to be a side, but which is found out by running the model.
-	if _, err = readSide(o, "padding_side"); err != nil {
+	if c.padding, err = readSide(o, "padding_side"); err != nil {
 		return nil, err
 	}
 	if f, ok := o.Optional("pad_token"); ok {
@@ -121,6 +121,15 @@ func (c *TokenizerConfig) TruncatesLeft() (is, ok bool) {
 		return false, false
 	}
 	return c.truncation == left, c.truncation != unsaid
+}
+
+// PadsLeft reports whether padding is before a text; ok is false when the file does not say. It
+// counts where the model fixes how long texts are: else the side is found by running the model.
+func (c *TokenizerConfig) PadsLeft() (is, ok bool) {
+	if c == nil {
+		return false, false
+	}
+	return c.padding == left, c.padding != unsaid
 }
 
 // PadToken returns the token that texts are padded with; ok is false when the file does

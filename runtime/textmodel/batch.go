@@ -10,13 +10,6 @@ import (
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
-// columns are the inputs of a text model by the names that exporters give them.
-var columns = map[string]func(text.Batch) []int64{
-	"input_ids":      func(b text.Batch) []int64 { return b.IDs },
-	"attention_mask": func(b text.Batch) []int64 { return b.AttentionMask },
-	"token_type_ids": func(b text.Batch) []int64 { return b.TypeIDs },
-}
-
 // An Answer is what the model answers to one text: its part of the output, in
 // row-major order and without the dimension of the batch; or why there is none.
 //
@@ -58,18 +51,18 @@ type Batch struct {
 
 // Batch puts texts, at least one, into a batch.
 func (m *Model) Batch(texts []Text) (*Batch, error) {
-	encodings := make([]text.Encoding, 0, max(len(texts), m.rows))
+	encodings := make([]text.Encoding, 0, max(len(texts), m.plan.Rows))
 	for _, t := range texts {
 		encodings = append(encodings, t.encoding)
 	}
-	for len(encodings) < m.rows { // the model always computes m.rows rows
+	for len(encodings) < m.plan.Rows { // the model always computes as many
 		encodings = append(encodings, encodings[0])
 	}
 	padded, err := m.tokenizer.Pad(encodings)
 	if err != nil {
 		return nil, fmt.Errorf("pad: %w", err)
 	}
-	return &Batch{m.bag(padded), m, texts, padded}, nil
+	return &Batch{m.plan.Batch(padded), m, texts, padded}, nil
 }
 
 // Answers reads what the model made of the batch, in the order of its texts.
@@ -133,22 +126,4 @@ func (m *Model) run(ctx context.Context, in tensor.Bag) (tensor.Bag, []pipeline.
 	}
 	out, err := m.runner.Run(ctx, in)
 	return out, nil, err
-}
-
-func (m *Model) bag(b text.Batch) tensor.Bag {
-	bag := make(tensor.Bag, len(m.inputs))
-	shape := []int64{int64(b.Rows), int64(b.Length)}
-	for _, in := range m.inputs {
-		column := columns[in.Name](b)
-		if in.DType == tensor.Int64 {
-			bag[in.Name] = tensor.Of(shape, column)
-			continue
-		}
-		narrow := make([]int32, len(column))
-		for i, v := range column {
-			narrow[i] = int32(v)
-		}
-		bag[in.Name] = tensor.Of(shape, narrow)
-	}
-	return bag
 }

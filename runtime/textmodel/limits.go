@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
-	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/feed"
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
@@ -39,8 +39,8 @@ func (e *MaxTokensError) Unwrap() error { return e.Err }
 const DefaultMaxTokens = 2048
 
 // fit adapts a tokenizer to the model it is used with.
-func fit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
-	t, err := limit(files, b)
+func fit(files Files, b *bundle.Bundle, plan *feed.Plan) (*text.Tokenizer, error) {
+	t, err := limit(files, b, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +51,26 @@ func fit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
 			t = t.WithPadID(id)
 		}
 	}
+	return fitLength(t, files.TokenizerConfig, plan)
+}
+
+// fitLength has texts cut and padded to the length that the model fixes, if it does: on the side that
+// the files say.
+func fitLength(t *text.Tokenizer, tc *text.TokenizerConfig, plan *feed.Plan) (*text.Tokenizer, error) {
+	if plan.Length == 0 {
+		return t, nil
+	}
+	cut, err := within(t, plan.Length, t.TruncatesLeft())
+	if err != nil {
+		return nil, fmt.Errorf("truncate texts to the %d tokens that the model fixes: %w", plan.Length, err)
+	}
+	left, said := tc.PadsLeft()
+	if !said {
+		left = t.PadsLeft()
+	}
+	if t, err = cut.WithFixedPadding(plan.Length, left); err != nil {
+		return nil, fmt.Errorf("the model takes texts of exactly %d tokens, and %w; name the padding token's id as pad_token_id in config.json, and split the model again", plan.Length, err)
+	}
 	return t, nil
 }
 
@@ -58,7 +78,7 @@ func fit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
 // a file of the task says the length, else tokenizer_config.json or, where there is none,
 // tokenizer.json, as in sentence-transformers and transformers; never more than the model has positions, nor than
 // the operator wants; and some limit there always is.
-func limit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
+func limit(files Files, b *bundle.Bundle, plan *feed.Plan) (*text.Tokenizer, error) {
 	t, tc := files.Tokenizer, files.TokenizerConfig
 	left, said := tc.TruncatesLeft()
 	if !said {
@@ -84,7 +104,7 @@ func limit(files Files, b *bundle.Bundle) (*text.Tokenizer, error) {
 			return nil, fmt.Errorf("truncate texts to the %d positions of the model: %w", n, err)
 		}
 	}
-	if n, ok := positions(b); ok {
+	if n, ok := positions(b, plan); ok {
 		if t, err = within(t, n, left); err != nil {
 			return nil, fmt.Errorf("truncate texts to the %d positions of the model's table: %w", n, err)
 		}
@@ -115,10 +135,9 @@ func within(t *text.Tokenizer, n int, left bool) (*text.Tokenizer, error) {
 // no answer: that of its file, where there is a choice. Without such a side it pads nothing.
 // Without a mask, and where the model fixes the length, padding is part of what the model
 // reads, and as the file says. mixes reports that texts of different lengths may be padded.
-func fitPadding(t *text.Tokenizer, rows bundle.Rows, inputs []tensor.Spec) (_ *text.Tokenizer, mixes bool) {
-	mask, masked := tensor.Find(inputs, "attention_mask")
+func fitPadding(t *text.Tokenizer, rows bundle.Rows, plan *feed.Plan) (_ *text.Tokenizer, mixes bool) {
 	switch {
-	case !masked || len(mask.Dims) == 2 && mask.Dims[1].IsFixed():
+	case plan.Mask == "" || plan.Length > 0:
 		return t, false
 	case len(rows.Padding) == 0:
 		return t.WithoutPadding(), false

@@ -7,13 +7,14 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/feed"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/text"
 )
 
 // positions is how many tokens a text may have by the model's own tables; ok is false when
 // that is not known.
-func positions(b *bundle.Bundle) (n int, ok bool) {
+func positions(b *bundle.Bundle, plan *feed.Plan) (n int, ok bool) {
 	most := int64(math.MaxInt64)
 	if b.Limits == nil {
 		return 0, false
@@ -21,28 +22,28 @@ func positions(b *bundle.Bundle) (n int, ok bool) {
 	if b.Limits.Tokens > 0 {
 		most = b.Limits.Tokens
 	}
-	if ids, ok := tensor.Find(b.Inputs, "input_ids"); ok && len(ids.Dims) == 2 {
+	if ids, ok := tensor.Find(b.Inputs, plan.IDs); ok && len(ids.Dims) == 2 {
 		for _, s := range b.Limits.Sizes {
 			if slices.Contains(s.Dims, ids.Dims[1].Name) {
 				most = min(most, s.Max)
 			}
 		}
 	}
-	if v, ok := b.Limits.Of("position_ids"); ok && v.Max < math.MaxInt64 {
-		most = min(most, v.Max+1) // they are counted from 0 on
+	if v, ok := b.Limits.Of(plan.Positions); ok && v.Max < math.MaxInt64 {
+		most = min(most, max(v.Max+1-plan.First, 1))
 	}
 	return int(min(most, math.MaxInt32)), most < math.MaxInt64
 }
 
 // known fails, with a errcode.Invalid, for a text with what the model's tables do not have.
 func (m *Model) known(e text.Encoding, pair bool) error {
-	if v, ok := m.limits.Of("input_ids"); ok {
+	if v, ok := m.limits.Of(m.plan.IDs); ok {
 		if i := outside(v, e.IDs); i >= 0 {
 			return errcode.Errorf(errcode.Invalid, "token %d of the text has the id %d, and the model's table %s ends at %d: its vocabulary is smaller than the tokenizer's; leave the token out", i, e.IDs[i], v.Table, v.Max)
 		}
 	}
-	v, ok := m.limits.Of("token_type_ids")
-	if _, takes := tensor.Find(m.inputs, "token_type_ids"); !ok || !takes {
+	v, ok := m.limits.Of(m.plan.Types)
+	if !ok {
 		return nil
 	}
 	switch i := outside(v, e.TypeIDs); {
@@ -62,7 +63,7 @@ func outside(v tensor.ValueLimit, values []int64) int {
 
 // padKnown fails when the model's table does not have the token that batches are padded with.
 func (m *Model) padKnown(padded text.Batch) error {
-	v, ok := m.limits.Of("input_ids")
+	v, ok := m.limits.Of(m.plan.IDs)
 	if !ok {
 		return nil
 	}

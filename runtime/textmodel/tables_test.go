@@ -1,6 +1,7 @@
 package textmodel
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,14 +56,16 @@ func TestTextsAreCutToThePositionsOfTheTable(t *testing.T) {
 		config string
 		want   int
 	}{
-		"of texts":                   {&tensor.Limits{Tokens: 5}, classifytest.ConfigJSON, 5},
-		"of the sequence":            {&tensor.Limits{Tokens: 7, Sizes: []tensor.SizeLimit{{Dims: []string{"sequence"}, Max: 6}, {Dims: []string{"other"}, Max: 2}}}, classifytest.ConfigJSON, 6},
-		"of ids of positions":        {&tensor.Limits{Values: []tensor.ValueLimit{{Input: "position_ids", Min: -8, Max: 7}}}, classifytest.ConfigJSON, 8},
-		"more than config.json says": {&tensor.Limits{Tokens: 9}, `{"max_position_embeddings": 4}`, 4},
-		"less than config.json says": {&tensor.Limits{Tokens: 3}, `{"max_position_embeddings": 4}`, 3},
+		"of texts":                    {&tensor.Limits{Tokens: 5}, classifytest.ConfigJSON, 5},
+		"of the sequence":             {&tensor.Limits{Tokens: 7, Sizes: []tensor.SizeLimit{{Dims: []string{"sequence"}, Max: 6}, {Dims: []string{"other"}, Max: 2}}}, classifytest.ConfigJSON, 6},
+		"of ids of positions":         {&tensor.Limits{Values: []tensor.ValueLimit{{Input: "position_ids", Min: -8, Max: 7}}}, classifytest.ConfigJSON, 8},
+		"of positions behind padding": {&tensor.Limits{Values: []tensor.ValueLimit{{Input: "position_ids", Min: -10, Max: 9}}}, `{"model_type": "roberta", "pad_token_id": 1}`, 8},
+		"more than config.json says":  {&tensor.Limits{Tokens: 9}, `{"max_position_embeddings": 4}`, 4},
+		"less than config.json says":  {&tensor.Limits{Tokens: 3}, `{"max_position_embeddings": 4}`, 3},
 	} {
 		m := classifytest.Usual
 		m.Limits, m.Config = c.limits, c.config
+		m.Inputs = append(slices.Clone(m.Inputs), classifytest.Spec("position_ids", tensor.Int64, classifytest.Batch, classifytest.Sequence))
 		text, err := model(t, m, numbered(2, false)).Encode(Input{Text: strings.Repeat("w1 ", 40)})
 		if err != nil || len(text.encoding.IDs) != c.want {
 			t.Errorf("%s: %d tokens, %v; want %d", name, len(text.encoding.IDs), err, c.want)

@@ -7,10 +7,11 @@
 package textmodel
 
 import (
-	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/feed"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/text"
@@ -21,11 +22,10 @@ type Model struct {
 	tokenizer *text.Tokenizer
 	runner    pipeline.Runner
 
-	inputs []tensor.Spec
+	plan   *feed.Plan
 	output string
 	limits *tensor.Limits
 	refuse bool // texts that are too long, unless the input says otherwise
-	rows   int  // rows of every batch, when the model fixes them; else 0
 	beside bundle.Rows
 	pads   bool // texts of different lengths may be in one batch
 	encode func(*text.Tokenizer, string) (text.Encoding, error)
@@ -34,17 +34,21 @@ type Model struct {
 
 // New makes a Model from a bundle's text files and a Runner of its model. output names the model's
 // output that answers are made from. The bundle's Rows say which texts are computed together and
-// on which side they are padded. It fails if a tokenizer cannot fill the model's inputs.
+// on which side they are padded. It fails with a feed.Error if the model has an input that texts
+// cannot fill.
 func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (*Model, error) {
-	m := &Model{runner: runner, inputs: b.Inputs, limits: b.Limits, refuse: files.Limits.Refuse, output: output, beside: bundle.Untested, encode: (*text.Tokenizer).Encode}
+	m := &Model{runner: runner, limits: b.Limits, refuse: files.Limits.Refuse, output: output, beside: bundle.Untested, encode: (*text.Tokenizer).Encode}
 	if b.Rows != nil {
 		m.beside = *b.Rows
 	}
 	var err error
-	if m.tokenizer, err = fit(files, b); err != nil {
+	if m.plan, err = feed.New(b.Inputs, toFill(b, files.Config, output)); err != nil {
 		return nil, err
 	}
-	if m.tokenizer, m.pads = fitPadding(m.tokenizer, m.beside, b.Inputs); m.pads {
+	if m.tokenizer, err = fit(files, b, m.plan); err != nil {
+		return nil, err
+	}
+	if m.tokenizer, m.pads = fitPadding(m.tokenizer, m.beside, m.plan); m.pads {
 		// Two texts of different lengths, as every batch may hold.
 		one, two := make([]int64, 1), make([]int64, 2)
 		padded, err := m.tokenizer.Pad([]text.Encoding{{IDs: one, TypeIDs: one, AttentionMask: one}, {IDs: two, TypeIDs: two, AttentionMask: two}})
@@ -54,20 +58,6 @@ func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (
 		if m.padKnown(padded) != nil {
 			m.tokenizer, m.pads = m.tokenizer.WithoutPadding(), false
 		}
-	}
-	for _, in := range b.Inputs {
-		if _, known := columns[in.Name]; !known {
-			return nil, fmt.Errorf("the model has an input %s, which a tokenizer does not fill (it fills input_ids, attention_mask and token_type_ids)", in)
-		}
-		if in.DType != tensor.Int64 && in.DType != tensor.Int32 || len(in.Dims) != 2 {
-			return nil, fmt.Errorf("the model's input %s should be int64 or int32, of a batch and a sequence", in)
-		}
-		if err := m.fixed(in); err != nil {
-			return nil, err
-		}
-	}
-	if _, ok := tensor.Find(b.Inputs, "input_ids"); !ok {
-		return nil, errors.New("the model has no input input_ids")
 	}
 	if one, err := m.tokenizer.Pad([]text.Encoding{{IDs: []int64{0}, TypeIDs: []int64{0}, AttentionMask: []int64{1}}}); err == nil && !m.pads {
 		if err := m.padKnown(one); err != nil { // every text has it
@@ -98,31 +88,19 @@ func Logits(outputs []tensor.Spec, rank, labels int) (string, error) {
 	return found.Name, nil
 }
 
-// fixed takes note of the rows that an input fixes, and checks that the tokenizer
-// gives as many tokens as it fixes.
-func (m *Model) fixed(in tensor.Spec) error {
-	if rows := in.Dims[0]; rows.IsFixed() {
-		if rows.Size < 1 || m.rows > 0 && int64(m.rows) != rows.Size {
-			return fmt.Errorf("the model's input %s fixes another number of rows than the others, or none", in)
-		}
-		m.rows = int(rows.Size)
+// toFill is what the files and the outputs say of how inputs are to be filled.
+func toFill(b *bundle.Bundle, c *text.Config, output string) feed.Model {
+	f := feed.Model{Type: c.ModelType(), PadID: -1}
+	f.Heads, f.HeadSize = c.KeyValues()
+	if id, ok := c.PositionsFrom(); ok {
+		f.PadID = id
 	}
-	length := in.Dims[1]
-	if !length.IsFixed() {
-		return nil
+	// transformers has the first token attended to by all where a text is classified.
+	_, purpose, isFor := strings.Cut(c.Architecture(), "For")
+	if out, ok := tensor.Find(b.Outputs, output); ok && (out.AnyRank || len(out.Dims) == 2) {
+		f.GlobalFirst = purpose == "SequenceClassification" || !isFor && c.Architecture() == ""
 	}
-	one, err := m.tokenizer.Encode("a")
-	if err != nil {
-		return fmt.Errorf("tokenise: %w", err)
-	}
-	padded, err := m.tokenizer.Pad([]text.Encoding{one})
-	if err != nil {
-		return fmt.Errorf("pad: %w", err)
-	}
-	if most, bounded := m.tokenizer.MaxLength(); int64(padded.Length) != length.Size || !bounded || int64(most) > length.Size {
-		return fmt.Errorf("the model's input %s takes texts of exactly %d tokens, but tokenizer.json does not truncate and pad to that length; set its truncation and padding (Fixed) to it and split the model again", in, length.Size)
-	}
-	return nil
+	return f
 }
 
 // WithOffsets is the Model with answers whose Tokens have the tokens' text and where in
@@ -145,7 +123,10 @@ func (m *Model) Reduced(reduce func(Answer) Answer) *Model {
 func (m *Model) Truncates(text string) (bool, error) { return m.tokenizer.Truncates(text) }
 
 // Rows is how many rows the model always computes; 0 means as many as there are texts.
-func (m *Model) Rows() int { return m.rows }
+func (m *Model) Rows() int { return m.plan.Rows }
+
+// IDs is the name of the input that takes the ids of tokens.
+func (m *Model) IDs() string { return m.plan.IDs }
 
 // Mixes reports whether texts of different lengths may be computed together: whether
 // the model receives a mask of the padding, and was seen to ignore padding.

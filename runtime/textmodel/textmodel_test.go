@@ -437,42 +437,45 @@ func TestNoTextsNeedNoModel(t *testing.T) {
 	}
 }
 
-func TestALengthThatTheModelFixesMustBeTheFiles(t *testing.T) {
+// What tokenizer.json says of lengths counts where it is shorter than the model's.
+func TestTextsAreCutAndPaddedToALengthThatTheModelFixes(t *testing.T) {
 	t.Parallel()
+	const long = "w1 w2 w3 w4 w5 w6 w7"
 	sixSix := strings.Replace(with("padding", padding(fixedSix, "Right")), `"model"`, `"truncation": `+longFirst+`, "model"`, 1)
 	for name, c := range map[string]struct {
-		tokenizer string
-		length    int64
-		fits      bool
+		tokenizer, config string
+		pads, want        string
 	}{
-		"the same":         {sixSix, 6, true},
-		"another":          {sixSix, 8, false},
-		"not truncated":    {with("padding", padding(fixedSix, "Right")), 6, false},
-		"not padded":       {with("truncation", longFirst), 6, false},
-		"truncated later":  {strings.Replace(sixSix, `"max_length": 6`, `"max_length": 7`, 1), 6, false},
-		"truncated before": {strings.Replace(sixSix, `"max_length": 6`, `"max_length": 5`, 1), 6, true},
+		"no padding, no truncation": {classifytest.TokenizerJSON, "", "", "[[10 0 0 0 0 0] [11 12 13 14 15 16]]"},
+		"the padding id of config":  {classifytest.TokenizerJSON, "", `{"pad_token_id": 9}`, "[[10 9 9 9 9 9] [11 12 13 14 15 16]]"},
+		"the same length":           {sixSix, "", "", "[[10 7 7 7 7 7] [11 12 13 14 15 16]]"},
+		"padded to another":         {strings.Replace(sixSix, `"Fixed": 6`, `"Fixed": 9`, 1), "", "", "[[10 7 7 7 7 7] [11 12 13 14 15 16]]"},
+		"truncated later":           {strings.Replace(sixSix, `"max_length": 6`, `"max_length": 7`, 1), "", "", "[[10 7 7 7 7 7] [11 12 13 14 15 16]]"},
+		"truncated before":          {strings.Replace(sixSix, `"max_length": 6`, `"max_length": 5`, 1), "", "", "[[10 7 7 7 7 7] [11 12 13 14 15 7]]"},
+		"on the left":               {strings.Replace(sixSix, "Right", "Left", 1), "", "", "[[7 7 7 7 7 10] [11 12 13 14 15 16]]"},
+		"on the left by its config": {sixSix, `{"padding_side": "left", "truncation_side": "left", "model_max_length": 99}`, "", "[[7 7 7 7 7 10] [12 13 14 15 16 17]]"},
 	} {
-		m := classifytest.Usual
-		m.Tokenizer = c.tokenizer
-		m.Inputs = []tensor.Spec{
-			classifytest.Spec("input_ids", tensor.Int64, classifytest.Batch, tensor.Fixed(c.length)),
-			classifytest.Spec("attention_mask", tensor.Int64, classifytest.Batch, tensor.Fixed(c.length)),
-		}
-		r := numbered(2, false)
-		made, err := open(t, m, r)
-		if !c.fits {
-			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("takes texts of exactly %d tokens, but tokenizer.json does not truncate and pad to that length", c.length)) {
+		for _, masked := range []bool{true, false} {
+			m := classifytest.Usual
+			m.Tokenizer, m.Files = c.tokenizer, map[string]string{}
+			if c.config != "" {
+				m.Files[bundle.TokenizerConfigName] = c.config
+			}
+			if c.pads != "" {
+				m.Config = c.pads
+			}
+			m.Inputs = []tensor.Spec{classifytest.Spec("input_ids", tensor.Int32, tensor.Fixed(2), tensor.Fixed(6))}
+			if masked {
+				m.Inputs = append(m.Inputs, classifytest.Spec("attention_mask", tensor.Int32, tensor.Fixed(2), tensor.Fixed(6)))
+			}
+			r := numbered(2, false)
+			compute(t, model(t, m, r), "w0", long)
+			if got := rowsOf(t, r.given[0]["input_ids"]); got != c.want {
+				t.Errorf("%s: the model is given %s, want %s", name, got, c.want)
+			}
+			if _, err := tensor.MatchAll(m.Inputs, r.given[0]); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			continue
-		}
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		compute(t, made, "w0", "w1 w2 w3 w4 w5 w6 w7")
-		if _, err := tensor.MatchAll(m.Inputs, r.given[0]); err != nil {
-			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
@@ -496,15 +499,19 @@ func TestModelsThatATokenizerDoesNotFillAreRefused(t *testing.T) {
 			classifytest.Model{Tokenizer: with("post_processor", bertLike), Config: `{"max_position_embeddings": 1}`, Inputs: classifytest.BERTInputs},
 			"truncate texts to the 1 positions of the model", false,
 		},
-		"another input":    {classifytest.Model{Inputs: []tensor.Spec{ids, classifytest.Spec("position_ids", tensor.Int64, batch, sequence)}}, "an input position_ids int64[batch,sequence], which a tokenizer does not fill", false},
-		"no ids":           {classifytest.Model{Inputs: classifytest.BERTInputs[1:]}, "no input input_ids", false},
-		"no inputs":        {classifytest.Model{Inputs: nil}, "no input input_ids", false},
-		"ids of floats":    {classifytest.Model{Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Float32, batch, sequence)}}, "input_ids float32[batch,sequence] should be int64 or int32", false},
-		"ids of rank 3":    {classifytest.Model{Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, batch, sequence, sequence)}}, "should be int64 or int32, of a batch and a sequence", false},
-		"ids of any rank":  {classifytest.Model{Inputs: []tensor.Spec{{Name: "input_ids", DType: tensor.Int64, AnyRank: true}}}, "should be int64 or int32, of a batch and a sequence", false},
-		"no rows":          {classifytest.Model{Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, tensor.Fixed(0), sequence)}}, "fixes another number of rows than the others, or none", false},
-		"rows that differ": {classifytest.Model{Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, tensor.Fixed(2), sequence), classifytest.Spec("attention_mask", tensor.Int64, tensor.Fixed(3), sequence)}}, "attention_mask int64[3,sequence] fixes another number of rows", false},
-		"a mask of floats": {classifytest.Model{Inputs: []tensor.Spec{ids, classifytest.Spec("attention_mask", tensor.Float32, batch, sequence)}}, "attention_mask float32[batch,sequence] should be int64 or int32", false},
+		"another input": {classifytest.Model{Inputs: []tensor.Spec{ids, classifytest.Spec("decoder_input_ids", tensor.Int64, batch, sequence)}}, "input decoder_input_ids int64[batch,sequence] cannot be filled from texts", false},
+		"a length, and no padding": {
+			classifytest.Model{Tokenizer: padless, Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, batch, tensor.Fixed(6))}},
+			"exactly 6 tokens, and neither tokenizer.json", false,
+		},
+		"no ids":            {classifytest.Model{Inputs: classifytest.BERTInputs[1:]}, "no input input_ids", false},
+		"no inputs":         {classifytest.Model{Inputs: nil}, "no input input_ids", false},
+		"ids of floats":     {classifytest.Model{Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Float32, batch, sequence)}}, "input_ids float32[batch,sequence] cannot be filled from texts: it should be int64 or int32", false},
+		"ids of rank 3":     {classifytest.Model{Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, batch, sequence, sequence)}}, "should have the dimensions of a batch and a sequence", false},
+		"ids of any rank":   {classifytest.Model{Inputs: []tensor.Spec{{Name: "input_ids", DType: tensor.Int64, AnyRank: true}}}, "should have the dimensions of a batch and a sequence", false},
+		"no rows":           {classifytest.Model{Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, tensor.Fixed(0), sequence)}}, "fixes another number of texts than the inputs before it, or none", false},
+		"rows that differ":  {classifytest.Model{Inputs: []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, tensor.Fixed(2), sequence), classifytest.Spec("attention_mask", tensor.Int64, tensor.Fixed(3), sequence)}}, "attention_mask int64[3,sequence] cannot be filled from texts: it fixes another number of texts", false},
+		"a mask of strings": {classifytest.Model{Inputs: []tensor.Spec{ids, classifytest.Spec("attention_mask", tensor.String, batch, sequence)}}, "it should be integers, bool or float", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -36,7 +36,7 @@ const (
 
 func newMaker(t *Test, b *bundle.Bundle, ids []int64) *maker {
 	m := &maker{Test: t, model: t.models[alone], rounds: 1, places: map[string]int{}}
-	if ids, ok := b.Limits.Of("input_ids"); ok {
+	if ids, ok := b.Limits.Of(m.model.IDs()); ok {
 		m.vocabulary = ids.Max + 1
 	}
 	var parameters int64

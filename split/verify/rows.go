@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
+	"github.com/distinfer/distinfer/runtime/feed"
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/split/onnxfile"
@@ -28,10 +29,10 @@ func rowsTest(b *bundle.Bundle, paths []string, open rows.Open) (*rows.Test, err
 // maxScanned bounds the table that is looked through for outliers, in bytes.
 const maxScanned = 1 << 29
 
-// outliers are the ids of input_ids with the largest numbers in the table they are looked up
+// outliers are the ids of tokens with the largest numbers in the table they are looked up
 // in: where a model takes something of the whole batch, such as a scale, they change it.
 func outliers(b *bundle.Bundle, paths []string) (ids []int64, err error) {
-	limit, ok := b.Limits.Of("input_ids")
+	limit, ok := b.Limits.Of(feed.IDs(b.Inputs))
 	if !ok {
 		return nil, nil
 	}
