@@ -19,6 +19,10 @@ func (r runtime) Open(path string, inputs, outputs []tensor.Spec) (engine.Sessio
 	return r.Library.Open(path, inputs, outputs, ort.Options{})
 }
 
+func (r runtime) OpenPlain(path string, inputs, outputs []tensor.Spec) (engine.Session, error) {
+	return r.Library.Open(path, inputs, outputs, ort.Options{Plain: true})
+}
+
 // A program cuts a model into two stages and compares them with the whole.
 func Example() {
 	root := ".."

@@ -17,3 +17,8 @@ func (e ortEngine) Types(path string) ([]tensor.Spec, error) { return e.library.
 func (e ortEngine) Open(path string, inputs, outputs []tensor.Spec) (engine.Session, error) {
 	return e.library.Open(path, inputs, outputs, ort.Options{Threads: e.threads})
 }
+
+// OpenPlain implements engine.Engine.
+func (e ortEngine) OpenPlain(path string, inputs, outputs []tensor.Spec) (engine.Session, error) {
+	return e.library.Open(path, inputs, outputs, ort.Options{Threads: e.threads, Plain: true})
+}

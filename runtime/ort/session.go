@@ -34,6 +34,9 @@ type Options struct {
 	// MemoryError. 0 is without a bound.
 	MaxOutput int64
 
+	// Plain leaves the graph as it is: no nodes are fused or folded, each rounds by itself.
+	Plain bool
+
 	// Nice is how far the threads that call for a run step back behind others, from 0 to
 	// 19 as in nice(1). It has no effect but on Linux.
 	Nice int
@@ -146,6 +149,9 @@ func (o Options) binding(a api) (*binding.SessionOptions, error) {
 		// sessions of this machine.
 		options.AddSessionConfigEntry("session.force_spinning_stop", "1"),
 	)
+	if err == nil && o.Plain {
+		err = options.SetGraphOptimizationLevel(binding.GraphOptimizationLevelDisableAll)
+	}
 	if err == nil && o.Pool != nil && o.Pool.Size() > 1 {
 		err = share(a, options)
 	}

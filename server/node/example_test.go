@@ -91,3 +91,7 @@ type onnxRuntime struct{ *ort.Library }
 func (r onnxRuntime) Open(path string, inputs, outputs []tensor.Spec) (engine.Session, error) {
 	return r.Library.Open(path, inputs, outputs, ort.Options{})
 }
+
+func (r onnxRuntime) OpenPlain(path string, inputs, outputs []tensor.Spec) (engine.Session, error) {
+	return r.Library.Open(path, inputs, outputs, ort.Options{Plain: true})
+}

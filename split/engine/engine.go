@@ -22,6 +22,9 @@ type Engine interface {
 	Types(path string) ([]tensor.Spec, error)
 	// Open loads the model at path.
 	Open(path string, inputs, outputs []tensor.Spec) (Session, error)
+	// OpenPlain loads it without optimising the graph: every node is computed by itself, so
+	// that the same nodes round alike whatever is around them.
+	OpenPlain(path string, inputs, outputs []tensor.Spec) (Session, error)
 }
 
 // A Session is a loaded model.
@@ -72,7 +75,15 @@ func (t *timed) left() time.Duration {
 
 // Open implements Engine.
 func (t *timed) Open(path string, inputs, outputs []tensor.Spec) (Session, error) {
-	s, err := t.Engine.Open(path, inputs, outputs)
+	return t.timed(t.Engine.Open(path, inputs, outputs))
+}
+
+// OpenPlain implements Engine.
+func (t *timed) OpenPlain(path string, inputs, outputs []tensor.Spec) (Session, error) {
+	return t.timed(t.Engine.OpenPlain(path, inputs, outputs))
+}
+
+func (t *timed) timed(s Session, err error) (Session, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -13,9 +13,10 @@ import (
 // made opens one session, whatever file it is asked for.
 type made struct{ pipeline.Runner }
 
-func (made) Types(string) ([]tensor.Spec, error)                                 { return nil, nil }
-func (m made) Open(string, []tensor.Spec, []tensor.Spec) (engine.Session, error) { return m, nil }
-func (made) Close() error                                                        { return nil }
+func (made) Types(string) ([]tensor.Spec, error)                                      { return nil, nil }
+func (m made) Open(string, []tensor.Spec, []tensor.Spec) (engine.Session, error)      { return m, nil }
+func (m made) OpenPlain(string, []tensor.Spec, []tensor.Spec) (engine.Session, error) { return m, nil }
+func (made) Close() error                                                             { return nil }
 
 func TestATimedSessionIsARunner(t *testing.T) {
 	t.Parallel()

@@ -19,6 +19,11 @@ func (l library) Open(path string, inputs, outputs []tensor.Spec) (engine.Sessio
 	return l.Library.Open(path, inputs, outputs, ort.Options{Threads: 1})
 }
 
+// OpenPlain implements engine.Engine.
+func (l library) OpenPlain(path string, inputs, outputs []tensor.Spec) (engine.Session, error) {
+	return l.Library.Open(path, inputs, outputs, ort.Options{Threads: 1, Plain: true})
+}
+
 // New is ONNX Runtime with one thread.
 func New(t testing.TB) engine.Engine { return library{orttest.Library(t)} }
 

@@ -31,6 +31,10 @@ func Verification(w io.Writer, v *verify.Result) {
 	case v.StagesRun > 0:
 		fmt.Fprintf(w, "verified: %s, loaded and run, with the declared types and shapes\n", stages(v.StagesRun))
 	}
+	if a := v.Amplified; a != nil {
+		fmt.Fprintf(w, "rounding: output %q differs by up to %.1e, as the whole model itself does under a change of %.0e (by up to %.1e): the model amplifies rounding, as with dynamic quantisation; computed without graph optimisations, chain and whole differ by %.1e\n",
+			a.Output, a.Difference, a.Change, a.Own, a.Plain)
+	}
 	for _, sentence := range v.Unverified {
 		fmt.Fprintf(w, "not verified: %s\n", sentence)
 	}

@@ -30,8 +30,19 @@ type Difference struct {
 	MaxRelative float64 `json:"max_relative_difference"` // of values larger than 1e-3
 }
 
+// A farError is of floats that differ by more than the tolerance.
+type farError struct {
+	element   int
+	want, got float64
+	share     float64 // the largest difference, as a share of the largest magnitude or of 1
+}
+
+func (e *farError) Error() string {
+	return fmt.Sprintf("element %d is %g in the stages and should be %g", e.element, e.got, e.want)
+}
+
 // compare records how far got is from want, and fails if that is more than the tolerance; 0 is the
-// default tolerance of the type. NaN equals NaN.
+// default tolerance of the type. NaN equals NaN. Floats that differ are a farError.
 func (d *Difference) compare(want, got tensor.Tensor, tolerance float64) error {
 	if err := sameForm(want, got); err != nil {
 		return err
@@ -48,26 +59,45 @@ func (d *Difference) compare(want, got tensor.Tensor, tolerance float64) error {
 		tolerance = usualTolerance(want.DType)
 	}
 	b, _ := floats(got)
-	scale := 1.0
-	for _, x := range a {
-		if !math.IsInf(x, 0) && !math.IsNaN(x) {
-			scale = max(scale, math.Abs(x))
-		}
-	}
+	scale := scale(a)
+	var far *farError
 	for i := range a {
 		if a[i] == b[i] || math.IsNaN(a[i]) && math.IsNaN(b[i]) {
 			continue
 		}
 		difference := math.Abs(a[i] - b[i])
-		if !(difference <= tolerance*scale) { // also true for a NaN on one side
-			return fmt.Errorf("element %d is %g in the stages and should be %g", i, b[i], a[i])
+		if math.IsNaN(difference) {
+			difference = math.Inf(1) // a NaN on one side
+		}
+		if difference > tolerance*scale {
+			if far == nil {
+				far = &farError{element: i, want: a[i], got: b[i]}
+			}
+			far.share = max(far.share, difference/scale)
+		}
+		if math.IsInf(difference, 1) {
+			continue
 		}
 		d.MaxAbsolute = max(d.MaxAbsolute, difference)
 		if m := math.Abs(a[i]); m > 1e-3 {
 			d.MaxRelative = max(d.MaxRelative, difference/m)
 		}
 	}
+	if far != nil {
+		return far
+	}
 	return nil
+}
+
+// scale is the largest magnitude, or 1 if that is more.
+func scale(values []float64) float64 {
+	scale := 1.0
+	for _, x := range values {
+		if !math.IsInf(x, 0) && !math.IsNaN(x) {
+			scale = max(scale, math.Abs(x))
+		}
+	}
+	return scale
 }
 
 func sameForm(want, got tensor.Tensor) error {

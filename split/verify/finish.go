@@ -1,13 +1,16 @@
 package verify
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
 )
 
 // finish compares what came out of the last stage.
-func (v *verifier) finish() error {
+func (v *verifier) finish(ctx context.Context) error {
+	var doubts []doubt
 	for _, r := range v.runs {
 		for i := range v.Outputs {
 			d := &v.Outputs[i]
@@ -15,7 +18,12 @@ func (v *verifier) finish() error {
 			if want, ok := r.whole[d.Name]; ok {
 				v.Against = AgainstWhole
 				if err := v.asWhole(d, want, got); err != nil {
-					return fmt.Errorf("the split is wrong: output %q on %s: %w", d.Name, r.name, err)
+					err = fmt.Errorf("the split is wrong: output %q on %s: %w", d.Name, r.name, err)
+					var far *farError
+					if !errors.As(err, &far) {
+						return err
+					}
+					doubts = append(doubts, doubt{run: r, output: i, share: far.share, err: err})
 				}
 			}
 			if want, ok := r.want[d.Name]; ok {
@@ -43,7 +51,7 @@ func (v *verifier) finish() error {
 		}
 		v.Runs++
 	}
-	return nil
+	return v.settle(ctx, doubts)
 }
 
 // asWhole compares an output with the whole model's, as far as that gives the same

@@ -56,7 +56,7 @@ func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) 
 		if in == nil {
 			continue
 		}
-		r := &run{from: from, name: fmt.Sprintf("inputs of sizes %v", t.Sizes), sizes: t.Sizes, at: in}
+		r := &run{from: from, name: fmt.Sprintf("inputs of sizes %v", t.Sizes), sizes: t.Sizes, in: in, at: in}
 		if err := add(r, out); err != nil {
 			return nil, err
 		}

@@ -23,6 +23,7 @@ type run struct {
 	from  int    // the stage it began at
 	sizes tensor.Sizes
 	given bool       // by the user: it has to work
+	in    tensor.Bag // what it began with
 	at    tensor.Bag // what the next stage is given; nil once it cannot go on
 	whole tensor.Bag // what the whole model answers, or nil
 	want  tensor.Bag // what the user expects, or nil
@@ -59,7 +60,7 @@ func verify(ctx context.Context, e engine.Engine, b *bundle.Bundle, paths []stri
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		v.runs = append(v.runs, &run{name: s.Name, sizes: sizes, given: true, at: s.In, want: s.Want})
+		v.runs = append(v.runs, &run{name: s.Name, sizes: sizes, given: true, in: s.In, at: s.In, want: s.Want})
 	}
 	if v.g, err = readGenerator(b, paths); err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func verify(ctx context.Context, e engine.Engine, b *bundle.Bundle, paths []stri
 			return nil, err
 		}
 	}
-	if err := v.finish(); err != nil {
+	if err := v.finish(ctx); err != nil {
 		return nil, err
 	}
 	return v.Result, v.finishRows()

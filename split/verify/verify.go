@@ -36,6 +36,8 @@ type Result struct {
 	MaxAbsolute float64        `json:"max_absolute_difference"`
 	MaxRelative float64        `json:"max_relative_difference"` // of values larger than 1e-3
 	Outputs     []Difference   `json:"outputs"`
+	// Amplified is how differences beyond the tolerance are known to be rounding; nil: there are none.
+	Amplified *Amplified `json:"amplified,omitempty"`
 	// Unverified are sentences that say what was not verified, and why.
 	Unverified []string `json:"unverified,omitempty"`
 	// Rows is what was found out about texts in one batch; nil when the model reads none, or
