@@ -91,6 +91,13 @@ else
 	@.setup/conformance/venv/bin/python scripts/conformance/compare.py $(ARGS)
 endif
 
+# Two Pythons over the one of scripts/task-oracle. Torch is large (5 GB, once).
+.PHONY: zoo
+zoo: runtime build ## compare 200 exports of 80 architectures with Python (ARGS='--only bert', --list, --keep)
+	@scripts/python-env.sh task-oracle scripts/task-oracle/requirements.txt
+	@for v in 4 5; do scripts/python-env.sh zoo/transformers$$v scripts/zoo/transformers$$v.txt task-oracle || exit 1; done
+	@.setup/zoo/transformers5/bin/python scripts/zoo/zoo.py $(ARGS)
+
 .PHONY: tokenizers
 tokenizers: ## compare tokenizers of public packages with Hugging Face's, on 34,000 texts each
 	@scripts/tokenizer-oracle/real.sh
