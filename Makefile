@@ -111,6 +111,12 @@ fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1
 proto: $(LINTER)
 	@scripts/proto.sh
 
+# ARCH=amd64 makes those of one architecture.
+.PHONY: dist
+dist: runtime ## make the release in dist/: an archive and a Debian package for amd64 and arm64
+	@scripts/python-env.sh dist scripts/dist/requirements.txt
+	@go -C scripts/dist run . -python "$(CURDIR)/.setup/dist/bin/python" -out "$(CURDIR)/dist" $(if $(ARCH),-arch $(ARCH))
+
 .PHONY: clean
 clean: ## remove what was built and fetched
-	@rm -rf bin stages .setup
+	@rm -rf bin dist stages .setup

@@ -169,8 +169,8 @@ func TestMistakesAreExplainedInOneLine(t *testing.T) {
 		{"the front's port in use", []string{"front", "--bundle", good, "--port", port}, 1, []string{port + " is in use", "--port"}},
 		{"too few addresses", []string{"front", "--bundle", good, "--stages", "localhost:1"}, 1, []string{"has 2 stages", "names 1"}},
 		{"not an address", []string{"front", "--bundle", good, "--stages", "localhost,localhost:2"}, 2, []string{`"localhost" is not host:port`}},
-		{"no such library", []string{"version", "--onnxruntime", filepath.Join(dir, "libonnxruntime.so")}, 1, []string{"no such file", "make setup", "DISTINFER_ONNXRUNTIME"}},
-		{"not a library", []string{"version", "--onnxruntime", file("libtext.so", []byte("text"))}, 1, []string{"libtext.so", "make setup"}},
+		{"no such library", []string{"version", "--onnxruntime", filepath.Join(dir, "libonnxruntime.so")}, 1, []string{"no such file", "name another", "DISTINFER_ONNXRUNTIME"}},
+		{"not a library", []string{"version", "--onnxruntime", file("libtext.so", []byte("text"))}, 1, []string{"libtext.so", "name another"}},
 		{"an unknown output", []string{"version", "-o", "xml"}, 2, []string{"text or json"}},
 		{"an unknown key", []string{"version", "--config", file("typo.yaml", []byte("bundel: x\n"))}, 2, []string{`unknown key "bundel"`, "bundle"}},
 		{"a key that is not for all", []string{"version", "--config", file("rank.yaml", []byte("rank: 1\n"))}, 2, []string{`"rank" differs`, "--rank"}},
@@ -509,42 +509,68 @@ func TestTextsOfEveryKindReachTheModelUnharmed(t *testing.T) {
 	}
 }
 
-func TestONNXRuntimeIsSearchedBesideTheProgramThenWhereSetupPutsIt(t *testing.T) {
+// However the program was installed, it finds its library, and says how to bring back one that
+// is missing.
+func TestONNXRuntimeIsFoundInEveryInstallation(t *testing.T) {
 	t.Parallel()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
 	program, err := os.ReadFile(binary)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Mkdir(filepath.Join(dir, "bin"), 0o755), os.WriteFile(filepath.Join(dir, "bin", "distinfer"), program, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	version := func() result {
-		cmd := command(t, dir, "version")
-		cmd.Path = filepath.Join(dir, "bin", "distinfer")
-		cmd.Env = slices.DeleteFunc(cmd.Env, func(e string) bool { return strings.HasPrefix(e, "DISTINFER_") })
-		return finish(t, cmd, "")
-	}
-	places := []string{filepath.Join(dir, "bin", "lib", "libonnxruntime.so"), filepath.Join(dir, ort.SetupDir, "libonnxruntime.so")}
-	if r := version(); r.code == 0 {
-		t.Log("ONNX Runtime is installed on this system, so that nothing is missing")
-	} else {
-		for _, s := range append(places, "libonnxruntime.so (not found", "libonnxruntime.so.1 (not found", "make setup", "--onnxruntime") {
-			if !strings.Contains(r.stderr, s) {
-				t.Errorf("does not say %q: %s", s, r.stderr)
+	for _, c := range []struct{ name, program, sign, library, remedy string }{
+		{"archive", "distinfer", "lib/", "lib/libonnxruntime.so", "unpack the whole archive"},
+		{"package", "usr/bin/distinfer", "usr/lib/distinfer/", "usr/lib/distinfer/libonnxruntime.so", "install the package"},
+		{"wheel", "site-packages/distinfer/bin/distinfer", "site-packages/distinfer/__init__.py", "site-packages/onnxruntime/capi/libonnxruntime.so.1.32.0", "pip install onnxruntime"},
+		{"checkout", "bin/distinfer", "go.mod", ort.SetupDir + "/libonnxruntime.so", "make setup"},
+		{"nothing", "bin/distinfer", "bin/", "bin/lib/libonnxruntime.so", "copy the folder lib/"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir, err := filepath.EvalSymlinks(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-	}
-	for _, place := range []string{places[1], places[0]} { // the first wins
-		if err := errors.Join(os.MkdirAll(filepath.Dir(place), 0o755), os.Symlink(orttest.Path(t), place)); err != nil {
-			t.Fatal(err)
-		}
-		if r := version(); r.code != 0 || !strings.Contains(r.stdout, "("+place+")") {
-			t.Errorf("with a library at %s: %+v", place, r)
-		}
+			place := func(name string, content []byte) {
+				path := filepath.Join(dir, name)
+				err := os.MkdirAll(filepath.Dir(path), 0o755)
+				if strings.HasSuffix(name, "/") {
+					err = os.MkdirAll(path, 0o755)
+				} else if err == nil {
+					err = os.WriteFile(path, content, 0o755)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			place(c.program, program)
+			place(c.sign, nil)
+			link := filepath.Join(dir, "link")
+			if err := os.Symlink(filepath.Join(dir, c.program), link); err != nil {
+				t.Fatal(err)
+			}
+			version := func() result {
+				cmd := command(t, t.TempDir(), "version")
+				cmd.Path = link
+				cmd.Env = slices.DeleteFunc(cmd.Env, func(e string) bool { return strings.HasPrefix(e, "DISTINFER_") })
+				return finish(t, cmd, "")
+			}
+			if r := version(); r.code == 0 {
+				t.Log("ONNX Runtime is installed on this system, so that nothing is missing")
+			} else {
+				for _, s := range []string{filepath.Dir(filepath.Join(dir, c.library)), "libonnxruntime.so (not found", "libonnxruntime.so.1 (not found", c.remedy, "--onnxruntime"} {
+					if !strings.Contains(r.stderr, s) {
+						t.Errorf("does not say %q: %s", s, r.stderr)
+					}
+				}
+			}
+			library := filepath.Join(dir, c.library)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(library), 0o755), os.Symlink(orttest.Path(t), library)); err != nil {
+				t.Fatal(err)
+			}
+			if r := version(); r.code != 0 || !strings.Contains(r.stdout, "("+library+")") {
+				t.Errorf("with its library: %+v", r)
+			}
+		})
 	}
 }
 

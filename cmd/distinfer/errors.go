@@ -79,8 +79,10 @@ func remedy(err error) string {
 		return "name it with --column"
 	case errors.As(err, &tokens):
 		return "choose another number with --max-tokens"
+	case errors.As(err, &library) && library.Named:
+		return "name another with --onnxruntime or DISTINFER_ONNXRUNTIME, or none to have it searched"
 	case errors.As(err, &library):
-		return "run `make setup`, or give the path of libonnxruntime with --onnxruntime or DISTINFER_ONNXRUNTIME"
+		return libraryRemedies[ort.InstalledAs()] + ", or give the path of libonnxruntime with --onnxruntime or DISTINFER_ONNXRUNTIME"
 	case errors.As(err, &whole):
 		return "--bundle-id names one, and without --fetch the one that is here is used"
 	case errors.As(err, &insecure):
@@ -120,6 +122,15 @@ var encryption = map[node.Party]string{
 	node.Clients:  "give a certificate with --https-cert and --https-key",
 	node.Watchers: "choose an address of this machine only",
 	node.Fronts:   "use an https:// URL",
+}
+
+// libraryRemedies bring back ONNX Runtime.
+var libraryRemedies = map[ort.Installation]string{
+	ort.Archive:  "unpack the whole archive again, lib/ has to be beside the program",
+	ort.Package:  "install the package distinfer again",
+	ort.Wheel:    "run `pip install onnxruntime`",
+	ort.Checkout: "run `make setup`",
+	ort.Unknown:  "copy the folder lib/ of the release beside the program",
 }
 
 // addressFlags say where a service listens.

@@ -59,5 +59,6 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong,
 	for _, c := range root.Commands() {
 		settings.AddConfigFlag(c.Flags())
 	}
+	root.AddCommand(newMan())
 	return root
 }

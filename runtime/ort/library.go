@@ -75,12 +75,13 @@ func Load(explicit string) (*Library, error) {
 		}
 		tried = append(tried, fmt.Sprintf("%s (%v)", path, err))
 	}
-	return nil, &LoadError{tried}
+	return nil, &LoadError{tried, explicit != ""}
 }
 
 // A LoadError is that none of the places searched has a library that loads.
 type LoadError struct {
 	Tried []string // each with the reason
+	Named bool     // it was the only one asked for
 }
 
 // Error lists what was tried.
@@ -134,25 +135,17 @@ func open(path string) (api, error) {
 	return api{}, errors.New(msg)
 }
 
-// Candidates are the places that are searched for the library, in order: lib/
-// beside the executable, the folder of `make setup` in the checkout that the
-// executable was built in, then the system loader.
+// Candidates are the places that are searched for the library, in order: those of the
+// Installation, then the system's loader.
 func Candidates() []string {
-	name, versioned := "libonnxruntime.so", "libonnxruntime.so.1"
-	if runtime.GOOS == "darwin" {
-		name, versioned = "libonnxruntime.dylib", "libonnxruntime.1.dylib"
-	}
+	name := sharedLibrary("")
 	var places []string
-	if exe, err := os.Executable(); err == nil {
-		if real, err := filepath.EvalSymlinks(exe); err == nil {
-			exe = real
+	if exe, err := executable(); err == nil {
+		for _, at := range installationsOf(exe) {
+			places = append(places, at.places...)
 		}
-		beside := filepath.Dir(exe)
-		places = append(places,
-			filepath.Join(beside, "lib", name),
-			filepath.Join(filepath.Dir(beside), SetupDir, name))
 	}
-	return append(places, name, versioned)
+	return append(places, name, sharedLibrary(".1"))
 }
 
 // Version is the library's version, such as "1.32.0".

@@ -312,7 +312,7 @@ func TestLoadSaysWhatWasTried(t *testing.T) {
 		t.Errorf("a second library: %v", err)
 	}
 	candidates := ort.Candidates()
-	if len(candidates) != 4 || !strings.HasSuffix(filepath.Dir(candidates[0]), "/lib") || !strings.Contains(candidates[1], ort.SetupDir) || candidates[3] != "libonnxruntime.so.1" {
+	if len(candidates) != 6 || !strings.HasSuffix(filepath.Dir(candidates[0]), "/lib") || !strings.Contains(candidates[3], ort.SetupDir) || candidates[5] != "libonnxruntime.so.1" {
 		t.Errorf("places searched: %v", candidates)
 	}
 }

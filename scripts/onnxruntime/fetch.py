@@ -4,7 +4,7 @@ The library is taken out of the Python wheel that requirements.txt pins by
 version and sha256, and its own sha256 is checked as well. When the folder holds
 the right library already, nothing is fetched.
 
-    python3 scripts/onnxruntime/fetch.py .setup/onnxruntime
+    python3 scripts/onnxruntime/fetch.py .setup/onnxruntime [x86_64|aarch64]
 """
 
 import hashlib
@@ -58,10 +58,10 @@ def fetch(folder: Path, tag: str, digest: str) -> None:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     folder = Path(sys.argv[1])
-    machine = platform.machine()
+    machine = sys.argv[2] if len(sys.argv) == 3 else platform.machine()
     if platform.system() != "Linux" or machine not in PLATFORMS:
         sys.exit(
             f"fetch.py: there is no pinned ONNX Runtime for {platform.system()} {machine}, only for Linux on "
