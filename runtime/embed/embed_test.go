@@ -2,6 +2,7 @@ package embed
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"maps"
 	"math"
@@ -285,7 +286,7 @@ func TestOutputsThatAreNoVectorsAreRefused(t *testing.T) {
 	} {
 		m := classifytest.Usual
 		m.Outputs = outputs
-		if _, err := vectors(outputs); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := vectors(outputs, ofTexts, "last_hidden_state", ofTokens); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 		if len(outputs) == 0 {
@@ -403,9 +404,9 @@ func TestPrompts(t *testing.T) {
 		file string
 		want map[string]string // by name; an error where it begins with "prompt_name"
 	}{
-		"no default":    {strings.Replace(prompts, "%s", "null", 1), map[string]string{"": "", "query": "query: ", "passage": "", "other": `prompt_name is "other"; the model has clustering, passage, query`}},
+		"no default":    {strings.Replace(prompts, "%s", "null", 1), map[string]string{"": "", "query": "query: ", "passage": "", "other": `prompt_name is "other"; the model has clustering, document, passage, query`, "document": ""}},
 		"a default":     {strings.Replace(prompts, "%s", `"query"`, 1), map[string]string{"": "query: ", "clustering": "identify: ", "passage": ""}},
-		"none":          {`{"prompts": {}}`, map[string]string{"": "", "query": `prompt_name is "query", and the model has no prompts`}},
+		"none":          {`{"prompts": {}}`, map[string]string{"": "", "query": "", "document": "", "other": `prompt_name is "other"; the model has document, query`}},
 		"an odd prompt": {`{"prompts": {"": "nameless: "}}`, map[string]string{"": "nameless: "}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -414,8 +415,8 @@ func TestPrompts(t *testing.T) {
 			for asked, want := range c.want {
 				got, err := e.Prompt(asked)
 				switch wrong := strings.HasPrefix(want, "prompt_name"); {
-				case !wrong && (got != want || err != nil):
-					t.Errorf("%q: %q, %v; want %q", asked, got, err, want)
+				case !wrong && (got.Text != want || got.Skip != 0 || err != nil):
+					t.Errorf("%q: %+v, %v; want %q", asked, got, err, want)
 				case wrong && (err == nil || err.Error() != want || errcode.Of(err) != errcode.Invalid):
 					t.Errorf("%q: %v, want %q", asked, err, want)
 				}
@@ -426,6 +427,7 @@ func TestPrompts(t *testing.T) {
 
 const (
 	aPooling   = `{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}`
+	aDense     = `{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}`
 	aNormalize = `{"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}`
 )
 
@@ -434,31 +436,98 @@ var refused = map[string]struct {
 	files map[string]string
 	want  string
 }{
-	"modules that are no list":        {map[string]string{"modules.json": `{}`}, "modules.json: json: cannot unmarshal object"},
+	"modules that are no list":        {map[string]string{"modules.json": `{}`}, "modules.json: must be a list, not an object"},
 	"modules that are no JSON":        {map[string]string{"modules.json": `[`}, "modules.json: not JSON: it ends too early"},
 	"modules without any":             {map[string]string{"modules.json": `[]`}, "modules.json: there is no module Pooling"},
 	"a Transformer alone":             {map[string]string{"modules.json": `[{"path": "", "type": "sentence_transformers.models.Transformer"}]`}, "there is no module Pooling"},
-	"a Dense":                         {map[string]string{"modules.json": `[` + aPooling + `, {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]`, "1_Pooling.config.json": `{}`}, "module 1 is Dense (2_Dense), which is not supported there"},
-	"a Transformer in second place":   {map[string]string{"modules.json": `[` + aPooling + `, {"path": "x", "type": "models.Transformer"}]`, "1_Pooling.config.json": `{}`}, "module 1 is Transformer (x)"},
-	"two Poolings":                    {map[string]string{"modules.json": `[` + aPooling + `, ` + aPooling + `]`, "1_Pooling.config.json": `{}`}, "module 1 is Pooling (1_Pooling)"},
-	"a Normalize before the Pooling":  {map[string]string{"modules.json": `[` + aNormalize + `, ` + aPooling + `]`, "1_Pooling.config.json": `{}`}, "module 0 is Normalize"},
-	"something after the Normalize":   {map[string]string{"modules.json": `[` + aPooling + `, ` + aNormalize + `, ` + aNormalize + `]`, "1_Pooling.config.json": `{}`}, "module 1 is Normalize"},
+	"a Dense without a file":          {behind("Dense", `{}`, ""), "module 1 (2_Dense): 2_Dense/config.json is missing, which says what the Dense does"},
+	"a Dense without weights":         {behind("Dense", dense, ""), "module 1 (2_Dense): 2_Dense/model.safetensors is missing; put it beside the model, and split it again"},
+	"a Dense before the Pooling":      {map[string]string{"modules.json": `[` + aDense + `, ` + aPooling + `]`, "2_Dense.config.json": dense, "1_Pooling.config.json": `{}`}, "Dense of sentence_embedding before the Pooling is not supported"},
+	"a Dense of tokens, too late":     {behind("Dense", `{"in_features": 2, "out_features": 2, "module_input_name": "token_embeddings"}`, ""), "Dense of token_embeddings behind the Pooling is not supported"},
+	"a Dense of something else":       {behind("Dense", `{"in_features": 2, "out_features": 2, "module_input_name": "x"}`, ""), `module_input_name is "x"`},
+	"a Dense to something else":       {behind("Dense", `{"in_features": 2, "out_features": 2, "module_output_name": "x"}`, ""), `module_output_name "x"`},
+	"a Dense with an odd function":    {behind("Dense", `{"in_features": 2, "out_features": 2, "activation_function": "torch.nn.modules.activation.PReLU"}`, ""), `activation_function: "torch.nn.modules.activation.PReLU" is not supported (supported, of torch.nn: CELU,`},
+	"a Dense with another's function": {behind("Dense", `{"in_features": 2, "out_features": 2, "activation_function": "mine.Tanh"}`, ""), `"mine.Tanh" is not supported`},
+	"a Dense with a function of null": {behind("Dense", `{"in_features": 2, "out_features": 2, "activation_function": null}`, ""), `activation_function: must be a string`},
+	"a Dense without features":        {behind("Dense", `{"in_features": 2}`, ""), `"out_features" is missing`},
+	"a LayerNorm without weights":     {behind("LayerNorm", `{"dimension": 2}`, ""), "2_LayerNorm/model.safetensors is missing"},
+	"weights that are none":           {behind("Dense", dense, "1234567"), "2_Dense/model.safetensors: not safetensors: it ends too early"},
+	"other weights":                   {behind("Dense", dense, file(map[string][]int{"weight": {2, 2}})), "2_Dense/model.safetensors has no tensor linear.weight"},
+	"weights of another shape":        {behind("Dense", dense, file(map[string][]int{"linear.weight": {3, 2}})), "tensor linear.weight has shape [3 2], and config.json says [2 2]"},
+	"a Dense of another width":        {behind("Dense", `{"in_features": 3, "out_features": 2, "bias": false}`, file(map[string][]int{"linear.weight": {2, 3}})), "a module takes vectors of 3 numbers, and the one before gives 2"},
+	"another's module":                {map[string]string{"modules.json": `[{"path": "", "type": "custom_st.Transformer"}, ` + aPooling + `]`, "1_Pooling.config.json": `{}`}, `module 0 (): its type "custom_st.Transformer" is code that is not sentence-transformers' own`},
+	"a module of sparse vectors":      {behind("SpladePooling", `{}`, ""), "SpladePooling is not supported there"},
+	"a Transformer in second place":   {map[string]string{"modules.json": `[` + aPooling + `, {"path": "x", "type": "sentence_transformers.models.Transformer"}]`, "1_Pooling.config.json": `{}`}, "module 1 (x): Transformer is not supported there"},
+	"two Poolings":                    {map[string]string{"modules.json": `[` + aPooling + `, ` + aPooling + `]`, "1_Pooling.config.json": `{}`}, "module 1 (1_Pooling): Pooling is not"},
 	"a Normalize alone":               {map[string]string{"modules.json": `[` + aNormalize + `]`}, "there is no module Pooling"},
-	"a module without a type":         {map[string]string{"modules.json": `[{"path": "x"}]`}, "module 0 is  (x)"},
+	"a module without a type":         {map[string]string{"modules.json": `[{"path": "x"}]`}, `modules.json: [0]: "type" is missing`},
 	"no pooling file":                 {map[string]string{"modules.json": modulesJSON}, "1_Pooling/config.json is missing, which says how to pool"},
-	"a pooling file outside":          {map[string]string{"modules.json": `[{"path": "../../etc", "type": "Pooling"}]`}, "../../etc/config.json is missing"},
-	"a pooling file that is a list":   {pooling(`[]`), "1_Pooling.config.json: json: cannot unmarshal array"},
-	"an unknown pooling":              {pooling(`{"pooling_mode": "median"}`), `1_Pooling.config.json: pooling "median" is not supported (supported: cls, lasttoken, max, mean, mean_sqrt_len_tokens, weightedmean)`},
+	"a pooling file outside":          {map[string]string{"modules.json": `[{"path": "../../etc", "type": "sentence_transformers.models.Pooling"}]`}, "../../etc/config.json is missing"},
+	"a pooling file that is a list":   {pooling(`[]`), "1_Pooling/config.json: must be an object, not a list"},
+	"an unknown pooling":              {pooling(`{"pooling_mode": "median"}`), `1_Pooling/config.json: pooling "median" is not supported (supported: cls, lasttoken, max, mean, mean_sqrt_len_tokens, weightedmean)`},
 	"an unknown one in a list":        {pooling(`{"pooling_mode": ["mean", "median"]}`), `pooling "median" is not supported`},
-	"a pooling by number":             {pooling(`{"pooling_mode": 3}`), "pooling_mode is neither a name nor a list of names"},
-	"no pooling at all":               {pooling(`{"pooling_mode": []}`), "pooling_mode is neither a name nor a list of names"},
+	"a pooling by number":             {pooling(`{"pooling_mode": 3}`), "pooling_mode: must be a name or a list of names, not a number"},
+	"no pooling at all":               {pooling(`{"pooling_mode": []}`), "pooling_mode: is empty"},
 	"a pooling twice":                 {pooling(`{"pooling_mode": ["mean", "cls", "mean"]}`), `pooling "mean" is there twice`},
-	"a length below 0":                {map[string]string{"sentence_bert_config.json": `{"max_seq_length": -1}`}, "sentence_bert_config.json: max_seq_length is -1"},
-	"a length that is a text":         {map[string]string{"sentence_bert_config.json": `{"max_seq_length": "5"}`}, "sentence_bert_config.json: json: cannot unmarshal string"},
-	"a length that is no int":         {map[string]string{"sentence_bert_config.json": `{"max_seq_length": 1e99}`}, "sentence_bert_config.json: json: cannot unmarshal number"},
+	"a length below 0":                {sentenceConfig(`{"max_seq_length": -1}`), "sentence_bert_config.json: max_seq_length: want an integer"},
+	"a length that is a text":         {sentenceConfig(`{"max_seq_length": "5"}`), "sentence_bert_config.json: max_seq_length: must be a number, not a string"},
+	"a length that is no int":         {sentenceConfig(`{"max_seq_length": 1e99}`), "sentence_bert_config.json: max_seq_length: want an integer"},
+	"a chat template":                 {sentenceConfig(`{"modality_config": {"message": {"method": "forward", "method_output_name": "last_hidden_state"}}}`), "modality_config: has message: texts would be put into the tokenizer's chat template first"},
+	"pictures":                        {sentenceConfig(`{"modality_config": {"image": {"method": "forward", "method_output_name": "last_hidden_state"}}}`), "modality_config: has no text"},
+	"another output":                  {sentenceConfig(`{"modality_config": {"text": {"method": "get_text_features", "method_output_name": "pooler_output"}}}`), `modality_config.text: takes "pooler_output" of "get_text_features"`},
+	"another task":                    {sentenceConfig(`{"transformer_task": "fill-mask"}`), `transformer_task is "fill-mask"`},
+	"an unknown setting":              {sentenceConfig(`{"processor_kwargs": {"split_special_tokens": true}}`), "processor_kwargs.split_special_tokens: is a setting of the tokenizer that is not known here"},
+	"no special tokens":               {sentenceConfig(`{"processing_kwargs": {"text": {"add_special_tokens": false}}}`), "processing_kwargs.text.add_special_tokens: is a setting"},
+	"no truncation":                   {sentenceConfig(`{"processing_kwargs": {"text": {"truncation": false}}}`), "processing_kwargs.text.truncation: is false; texts are always truncated"},
+	"a cross-encoder":                 {map[string]string{"config_sentence_transformers.json": `{"model_type": "CrossEncoder"}`}, `config_sentence_transformers.json: model_type is "CrossEncoder"`},
 	"a default that is no prompt":     {map[string]string{"config_sentence_transformers.json": `{"prompts": {"a": ""}, "default_prompt_name": "b"}`}, `default_prompt_name is "b", which is not among the prompts`},
-	"prompts that are no texts":       {map[string]string{"config_sentence_transformers.json": `{"prompts": {"a": 1}}`}, "config_sentence_transformers.json: json: cannot unmarshal number"},
-	"prompts left out of the pooling": {map[string]string{"modules.json": modulesJSON, "1_Pooling.config.json": `{"include_prompt": false}`, "config_sentence_transformers.json": `{"prompts": {"a": "b"}}`}, "include_prompt is false, which is not supported"},
+	"prompts that are no texts":       {map[string]string{"config_sentence_transformers.json": `{"prompts": {"a": 1}}`}, "config_sentence_transformers.json: prompts.a: must be a string, not a number"},
+}
+
+// dense is the configuration of a Dense.
+const dense = `{"in_features": 2, "out_features": 2, "bias": false, "activation_function": "torch.nn.modules.linear.Identity"}`
+
+func sentenceConfig(file string) map[string]string {
+	return map[string]string{"sentence_bert_config.json": file}
+}
+
+// behind are the files of a model with a module behind its Pooling.
+func behind(kind, config, weights string) map[string]string {
+	folder := "2_" + kind
+	files := map[string]string{
+		"modules.json":          `[` + aPooling + `, {"path": "` + folder + `", "type": "sentence_transformers.models.` + kind + `"}]`,
+		"1_Pooling.config.json": `{}`, folder + ".config.json": config,
+	}
+	if weights != "" {
+		files[folder+".model.safetensors"] = weights
+	}
+	return files
+}
+
+// file is one of safetensors: of each tensor the numbers 0, 1, 2, …
+func file(shapes map[string][]int) string {
+	type entry struct {
+		DType   string `json:"dtype"`
+		Shape   []int  `json:"shape"`
+		Offsets [2]int `json:"data_offsets"`
+	}
+	header := map[string]any{"__metadata__": map[string]string{"format": "pt"}}
+	var data []byte
+	for name, shape := range shapes {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		header[name] = entry{"F32", shape, [2]int{len(data), len(data) + 4*n}}
+		for i := range n {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(i)))
+		}
+	}
+	head, err := json.Marshal(header)
+	if err != nil {
+		panic(err)
+	}
+	return string(append(append(binary.LittleEndian.AppendUint64(nil, uint64(len(head))), head...), data...))
 }
 
 func TestFilesThatAreNotSupportedAreRefused(t *testing.T) {
@@ -485,7 +554,7 @@ func TestFilesThatAreNotSupportedAreRefused(t *testing.T) {
 func TestAModelThatPoolsByItselfNeedsNoModules(t *testing.T) {
 	t.Parallel()
 	m := classifytest.Usual
-	m.Files = maps.Clone(refused["a Dense"].files)
+	m.Files = maps.Clone(refused["a module of sparse vectors"].files)
 	m.Files["sentence_bert_config.json"] = `{"max_seq_length": 2}`
 	m.Outputs = []tensor.Spec{classifytest.Spec("sentence_embedding", tensor.Float32, classifytest.Batch, tensor.Fixed(1))}
 	e := embedder(t, m, answers(func(_, _, shape []int64) tensor.Bag {
@@ -525,11 +594,8 @@ func FuzzModules(f *testing.F) {
 				t.Fatalf("%+v", m)
 			}
 			e := Embedder{modules: m, pooled: pooled}
-			if _, err := e.Prompt(""); err != nil {
-				t.Error(err)
-			}
 			v, err := e.Vector(e.reduce(textmodel.Answer{Values: []float32{1, 2, 3, 4}, Shape: []int64{2, 2}}))
-			if !pooled && (err != nil || len(v) != 2*len(m.pooling)) {
+			if !pooled && len(m.tokens)+len(m.layers) == 0 && (err != nil || len(v) != 2*len(m.pooling)) {
 				t.Errorf("%v, %v", v, err)
 			}
 		}

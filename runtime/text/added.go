@@ -184,9 +184,10 @@ func (t *Tokenizer) loadAdded(n strictjson.Value) error {
 		}
 		byID[id], paths[id] = token, f
 	}
-	t.addedIDs = byContent
+	t.addedIDs, t.specialIDs = byContent, map[uint32]bool{}
 	for _, id := range order {
 		token := byID[id]
+		t.specialIDs[id] = token.special
 		trie, pattern := &t.special, []byte(token.content)
 		if token.normalized {
 			trie = &t.normalized

@@ -46,6 +46,7 @@ type Config struct {
 	architecture string
 	labels       []string
 	scoring      Function
+	activation   Activation // of cross-encoders, for ByConfig; nil: scoring
 	maxPositions int
 	positionKey  string // that says so
 
@@ -64,11 +65,11 @@ type Result struct {
 }
 
 // LoadConfig reads a config.json. Unknown keys are ignored. Known keys must be right: id2label with
-// the keys "0" to "n-1", in any order; num_labels, if given, of the same number; problem_type one
-// of regression, single_label_classification and multi_label_classification.
+// the keys "0" to "n-1", in any order; problem_type one of regression, single_label_classification
+// and multi_label_classification.
 //
 // Without id2label there are num_labels labels LABEL_0, LABEL_1, … and without that two, as in
-// Hugging Face's transformers.
+// Hugging Face's transformers. With it num_labels does not count, nor does label2id in any case.
 func LoadConfig(r io.Reader) (*Config, error) {
 	c, err := loadConfig(r)
 	if err != nil {
@@ -126,6 +127,9 @@ func loadConfig(r io.Reader) (*Config, error) {
 				return nil, err
 			}
 		}
+	}
+	if err := c.loadActivation(o); err != nil {
+		return nil, err
 	}
 	if err := c.loadPositions(o); err != nil {
 		return nil, err
@@ -266,10 +270,10 @@ var offsetPositions = []string{
 func (c *Config) PadTokenID() (id int64, ok bool) { return c.padID, c.hasPadID }
 
 // Results scores the logits of one text, one a label, with a function, and returns
-// all labels, the highest score first and equal scores by id. The rule of ByConfig is
-// that of Hugging Face's text-classification pipeline: regression leaves logits as they are,
-// multi_label_classification and a single label go through the sigmoid, all
-// else through the softmax; here in float64.
+// all labels, the highest score first and equal scores by id. ByConfig is the function that the
+// files of a cross-encoder name. For others its rule is that of Hugging Face's text-classification
+// pipeline: regression leaves logits as they are, multi_label_classification and a single label go
+// through the sigmoid, all else through the softmax; here in float64.
 //
 // Logits of another number than the labels, and logits that are not a number,
 // are an error, as are those infinities for which the softmax has no answer.
@@ -284,18 +288,8 @@ func (c *Config) Results(logits []float32, by Function) ([]Result, error) {
 		}
 		scores[i] = float64(l)
 	}
-	if by == ByConfig {
-		by = c.scoring
-	}
-	switch by {
-	case Softmax:
-		if err := Probabilities(scores); err != nil {
-			return nil, fmt.Errorf("scoring logits: %w", err)
-		}
-	case Sigmoid:
-		for i, l := range scores {
-			scores[i] = logistic(l)
-		}
+	if err := c.activationOf(by)(scores); err != nil {
+		return nil, fmt.Errorf("scoring logits: %w", err)
 	}
 	results := make([]Result, len(scores))
 	for i, s := range scores {
@@ -303,6 +297,71 @@ func (c *Config) Results(logits []float32, by Function) ([]Result, error) {
 	}
 	slices.SortStableFunc(results, func(a, b Result) int { return cmp.Compare(b.Score, a.Score) })
 	return results, nil
+}
+
+// activationOf is what makes scores of logits.
+func (c *Config) activationOf(by Function) Activation {
+	if by == ByConfig {
+		if c.activation != nil {
+			return c.activation
+		}
+		by = c.scoring
+	}
+	switch by {
+	case Softmax:
+		return Probabilities
+	case Sigmoid:
+		return activations["Sigmoid"]
+	}
+	return activations["Identity"]
+}
+
+// loadActivation reads what CrossEncoder of sentence-transformers writes into config.json: since
+// its version 4 sentence_transformers.activation_fn, before sbert_ce_default_activation_function.
+func (c *Config) loadActivation(o *strictjson.Object) error {
+	if f, ok := o.Optional("sentence_transformers"); ok && f.Kind() == '{' {
+		inner, err := f.Object()
+		if err != nil {
+			return err
+		}
+		if f, ok := inner.Optional("activation_fn"); ok {
+			return c.readActivation(f)
+		}
+	}
+	if f, ok := o.Optional("sbert_ce_default_activation_function"); ok {
+		return c.readActivation(f)
+	}
+	return nil
+}
+
+func (c *Config) readActivation(f strictjson.Value) error {
+	class, err := f.Text()
+	if err != nil {
+		return err
+	}
+	with, err := c.WithActivation(class)
+	if err != nil {
+		return f.Errorf("%w", err)
+	}
+	*c = *with
+	return nil
+}
+
+// WithActivation is the Config of a cross-encoder with a function of PyTorch, by the name of its
+// class. One of another package is not made, as CrossEncoder does not without trust_remote_code:
+// a single label is scored by the sigmoid then, and several are as the model gives them.
+func (c *Config) WithActivation(class string) (*Config, error) {
+	with := *c
+	var err error
+	switch {
+	case strings.HasPrefix(class, torch):
+		with.activation, err = ParseActivation(class)
+	case len(c.labels) == 1:
+		with.activation = activations["Sigmoid"]
+	default:
+		with.activation = activations["Identity"]
+	}
+	return &with, err
 }
 
 // Probabilities makes logits probabilities by the softmax, in place. It fails where the highest is
@@ -321,13 +380,4 @@ func Probabilities(x []float64) error {
 		x[i] /= sum
 	}
 	return nil
-}
-
-// logistic is 1/(1+e^-x), without overflow for x far below 0.
-func logistic(x float64) float64 {
-	if x >= 0 {
-		return 1 / (1 + math.Exp(-x))
-	}
-	e := math.Exp(x)
-	return e / (1 + e)
 }

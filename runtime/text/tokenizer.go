@@ -24,7 +24,8 @@ type Tokenizer struct {
 	truncation   *truncation // nil: texts of any length
 	padding      *padder     // nil: nothing to pad with
 	addedIDs     map[string]uint32
-	cuts         *cuts // where long texts can be taken apart; nil: nowhere
+	specialIDs   map[uint32]bool // of added tokens
+	cuts         *cuts           // where long texts can be taken apart; nil: nowhere
 	scratch      *sync.Pool
 }
 
@@ -399,6 +400,9 @@ func (t *Tokenizer) PadID() (id int64, ok bool) {
 	}
 	return t.padding.id, true
 }
+
+// IsSpecial reports whether an id is that of an added token that the file calls special.
+func (t *Tokenizer) IsSpecial(id int64) bool { return t.specialIDs[uint32(id)] }
 
 // AddedIDs returns the ids of the file's added tokens in rising order.
 func (t *Tokenizer) AddedIDs() []int64 {

@@ -19,6 +19,7 @@ type Answer struct {
 	Values []float32
 	Shape  []int64
 	Tokens text.Encoding
+	Skip   int // of the Input
 	Err    error
 }
 
@@ -85,7 +86,7 @@ func (b *Batch) Answers(out tensor.Bag) ([]Answer, error) {
 	answers := make([]Answer, len(b.texts))
 	each := len(values) / padded.Rows
 	for i, t := range b.texts {
-		a := Answer{Values: values[i*each : (i+1)*each : (i+1)*each], Shape: result.Shape[1:], Tokens: own(t.encoding)}
+		a := Answer{Values: values[i*each : (i+1)*each : (i+1)*each], Shape: result.Shape[1:], Tokens: own(t.encoding), Skip: t.skip}
 		if len(a.Shape) == 2 {
 			from, to := unpadded(padded.AttentionMask[i*padded.Length : (i+1)*padded.Length])
 			width := int(a.Shape[1])

@@ -19,6 +19,8 @@ type Files struct {
 	// Length is the most tokens of a text by a file of the model's task, which counts for
 	// more than tokenizer_config.json and tokenizer.json; 0 is for no such file.
 	Length int
+	// Left, by such a file, has texts that are too long lose their beginning; nil is for no such file.
+	Left   *bool
 	Limits Limits
 }
 

@@ -16,6 +16,7 @@ type Input struct {
 	Text string
 	Pair *string // a second text that is read together with the first; nil: none
 	Cut  bool    // cut it if it is too long, also where such texts are refused
+	Skip int     // tokens at its beginning that its Answer should know as no part of it
 }
 
 // Inputs are texts, each to be read by itself.
@@ -30,6 +31,7 @@ func Inputs(texts []string) []Input {
 // A Text is an Input that was tokenised.
 type Text struct {
 	encoding text.Encoding
+	skip     int
 	// Length is how many tokens it has in a batch of its own, padding included. A
 	// batch of several has the Length of the longest.
 	Length int
@@ -68,14 +70,21 @@ func (m *Model) Encode(in Input) (Text, error) {
 	if err := m.known(e, in.Pair != nil); err != nil {
 		return Text{}, err
 	}
-	return m.Text(e), nil
+	t := m.Text(e)
+	t.skip = in.Skip
+	return t, nil
 }
 
 // Text is the Text of an encoding.
-func (m *Model) Text(e text.Encoding) Text { return Text{e, m.tokenizer.PaddedLength(len(e.IDs))} }
+func (m *Model) Text(e text.Encoding) Text {
+	return Text{encoding: e, Length: m.tokenizer.PaddedLength(len(e.IDs))}
+}
 
 // Encoding is what the text was made.
 func (t Text) Encoding() text.Encoding { return t.encoding }
+
+// Own is what the text was made, without padding.
+func (t Text) Own() text.Encoding { return own(t.encoding) }
 
 // countedText is the longest text, in bytes, whose tokens are counted to say how many
 // they are: of longer ones it would take long, and their client has that answer too.

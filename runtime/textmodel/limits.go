@@ -81,7 +81,10 @@ func fitLength(t *text.Tokenizer, tc *text.TokenizerConfig, plan *feed.Plan) (*t
 func limit(files Files, b *bundle.Bundle, plan *feed.Plan) (*text.Tokenizer, error) {
 	t, tc := files.Tokenizer, files.TokenizerConfig
 	left, said := tc.TruncatesLeft()
-	if !said {
+	switch {
+	case files.Left != nil:
+		left = *files.Left
+	case !said:
 		left = t.TruncatesLeft()
 	}
 	from, n := bundle.SentenceConfigName+": max_seq_length", files.Length

@@ -53,7 +53,7 @@ func (e Embeddings) Routes() map[string]front.Route {
 // Request implements front.Task.
 func (e Embeddings) Request(s string) front.Request {
 	in := &texts{inputs: textmodel.Inputs([]string{s})}
-	_ = e.prompt(in, nil) // the default prompt is there
+	_ = e.prompt(in, nil, nil) // the default prompt is there
 	return e.request(in, vectorOptions{})
 }
 
@@ -68,20 +68,29 @@ func (e Embeddings) request(in *texts, o vectorOptions) front.Request {
 	return front.Request{Inputs: in.inputs, Answer: func(_ int, a textmodel.Answer) (any, error) { return e.vector(a, o) }}
 }
 
-// prompt puts the prompt of a name before texts; nil is the default one.
-func (e Embeddings) prompt(in *texts, name *string) error {
-	if name == nil {
-		name = new(string)
+// prompt puts a prompt before texts: a text itself, or one of the model's by its name. nil for both
+// is the model's default.
+func (e Embeddings) prompt(in *texts, name, given *string) error {
+	var prompt embed.Prompt
+	var err error
+	switch {
+	case given != nil && name != nil:
+		return errcode.Errorf(errcode.Invalid, `there are both "prompt" and "prompt_name"`)
+	case given != nil:
+		prompt, err = e.Embedder.Given(*given)
+	case name != nil:
+		prompt, err = e.Embedder.Prompt(*name)
+	default:
+		prompt, err = e.Embedder.Prompt("")
 	}
-	prompt, err := e.Embedder.Prompt(*name)
 	for i := range in.inputs {
-		in.inputs[i].Text = prompt + in.inputs[i].Text
+		in.inputs[i].Text, in.inputs[i].Skip = prompt.Text+in.inputs[i].Text, prompt.Skip
 	}
 	return err
 }
 
 var vectorForm = form{example: `{"inputs": "…", "normalize": true, "truncate": true, "prompt_name": "…"}`, field: "inputs", others: []string{
-	"normalize", "truncate", "truncation_direction", "prompt_name", "dimensions", "encoding_format", "options",
+	"normalize", "truncate", "truncation_direction", "prompt_name", "prompt", "dimensions", "encoding_format", "options",
 }}
 
 // reader reads what text-embeddings-inference takes, which is also what Hugging Face's
@@ -97,9 +106,10 @@ func (e Embeddings) reader(o vectorOptions) reader {
 		o.dimensions = strictjson.ReadOptional(request, "dimensions", strictjson.Value.Number)
 		truncate := strictjson.ReadOptional(request, "truncate", strictjson.Value.Bool)
 		direction := strictjson.ReadOptional(request, "truncation_direction", strictjson.Value.Text)
-		prompt := strictjson.ReadOptional(request, "prompt_name", strictjson.Value.Text)
+		named := strictjson.ReadOptional(request, "prompt_name", strictjson.Value.Text)
+		prompt := strictjson.ReadOptional(request, "prompt", strictjson.Value.Text)
 		format := strictjson.ReadOptional(request, "encoding_format", strictjson.Value.Text)
-		err = cmp.Or(request.Err(), oneOf("truncation_direction", direction, "right", "Right"), oneOf("encoding_format", format, "float"), e.prompt(in, prompt))
+		err = cmp.Or(request.Err(), oneOf("truncation_direction", direction, "right", "Right"), oneOf("encoding_format", format, "float"), e.prompt(in, named, prompt))
 		switch {
 		case err != nil || truncate == nil:
 		case *truncate:

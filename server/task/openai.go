@@ -47,7 +47,7 @@ func (e Embeddings) readOpenAI(data []byte, name string) (front.Request, error) 
 	for _, unused := range []string{"model", "user"} {
 		request.OptionalText(unused)
 	}
-	err = cmp.Or(request.Err(), oneOf("encoding_format", format, "float", "base64"), e.prompt(in, nil))
+	err = cmp.Or(request.Err(), oneOf("encoding_format", format, "float", "base64"), e.prompt(in, nil, nil))
 	pack := format != nil && *format == "base64"
 	return front.Request{
 		Inputs: in.inputs,
