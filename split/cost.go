@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/split/onnxfile"
 )
 
 // The machine that costs are estimated for: a few cores, and an ordinary
@@ -39,7 +40,7 @@ func (p *planner) work(i int) (flops, bytes int64) {
 		}
 		return nil
 	}
-	if n.OpType == "Gather" || n.OpType == "GatherND" || n.OpType == "GatherElements" || n.OpType == "Slice" {
+	if picks[n.OpType] {
 		return 0, 2 * outBytes // reads no more of its table than it gives
 	}
 	bytes = outBytes
@@ -47,11 +48,14 @@ func (p *planner) work(i int) (flops, bytes int64) {
 		bytes += v.Sizes[name]
 	}
 	switch n.OpType {
-	case "MatMul", "MatMulInteger", "QLinearMatMul", "FusedMatMul":
+	case "MatMul", "MatMulInteger", "QLinearMatMul", "FusedMatMul", "MatMulNBits", "MatMulBnb4", "MatMulFpQ4",
+		"MatMulIntegerToFloat", "DynamicQuantizeMatMul", "TransposeMatMul":
 		if a := in(0); len(a) > 0 {
 			return 2 * out * a[len(a)-1], bytes
 		}
-	case "Gemm":
+	case "GroupQueryAttention", "MultiHeadAttention", "Attention", "QAttention", "DecoderMaskedMultiHeadAttention":
+		return p.attention(n), bytes
+	case "Gemm", "FusedGemm":
 		if a := in(0); len(a) == 2 {
 			inner := a[1]
 			if n.Int("transA", 0) != 0 {
@@ -59,7 +63,7 @@ func (p *planner) work(i int) (flops, bytes int64) {
 			}
 			return 2 * out * inner, bytes
 		}
-	case "Conv", "ConvInteger":
+	case "Conv", "ConvInteger", "FusedConv":
 		if w := in(1); len(w) > 0 && w[0] > 0 {
 			return 2 * out * (elements(w) / w[0]), bytes
 		}
@@ -73,6 +77,37 @@ func (p *planner) work(i int) (flops, bytes int64) {
 		}
 	}
 	return out, bytes
+}
+
+// picks are operators that read a part of their first input.
+var picks = map[string]bool{
+	"Gather": true, "GatherND": true, "GatherElements": true, "Slice": true, "GatherBlockQuantized": true,
+}
+
+// attention is the operations of attention: of each query with each key, twice; with the
+// projection where it is part of the operator.
+func (p *planner) attention(n onnxfile.Node) int64 {
+	shape := func(k int) []int64 {
+		if k < len(n.Inputs) {
+			return p.v.Shapes[n.Inputs[k]]
+		}
+		return nil
+	}
+	q, keys := shape(0), shape(1)
+	if len(q) < 3 {
+		return 0
+	}
+	if n.OpType == "QAttention" || n.OpType == "Attention" && !n.Standard() { // keys are the projection's weights
+		if len(keys) < 2 {
+			return 0
+		}
+		return 2*q[0]*q[1]*elements(keys) + 4*q[1]*q[0]*q[1]*keys[1]/3
+	}
+	length := q[len(q)-2]
+	if len(keys) == len(q) {
+		length = max(length, keys[len(keys)-2])
+	}
+	return 4 * elements(q) * length
 }
 
 func elements(shape []int64) int64 {

@@ -28,6 +28,7 @@ type planner struct {
 	uses     [][]string     // per anchored position: the values the node uses, constants left out
 	needed   []string       // the model's outputs, constants left out
 
+	loaded widths              // of weights in memory
 	made   map[string][]string // the weights that constants are made of, as far as it is known
 	effort int                 // values that were looked at to price cheap values and weights
 }
@@ -64,6 +65,7 @@ func newPlanner(g *graph.Graph, v *types.Values) *planner {
 		}
 	}
 	p.needed = p.variable(g.Outputs)
+	p.loaded = widthsOf(g, v)
 	return p
 }
 

@@ -31,7 +31,11 @@ func (p *planner) layout(cuts []cut, loaded bool) *layout {
 			if !known {
 				id = int32(len(l.work.WeightBytes))
 				ids[name] = id
-				l.work.WeightBytes = append(l.work.WeightBytes, p.weightBytes(name))
+				bytes := p.weightBytes(name)
+				if loaded {
+					bytes = p.loaded.bytes(name, bytes)
+				}
+				l.work.WeightBytes = append(l.work.WeightBytes, bytes)
 			}
 			if !seen[id] {
 				seen[id] = true

@@ -67,6 +67,9 @@ func (p *planner) manifest(path string, file *onnxfile.File, reference tensor.Si
 			BytesOut: v.Bytes(part.leaving),
 		}
 		s.Parameters, s.ParameterBytes = p.parameters(part)
+		if loaded := p.loadedBytes(part); loaded > s.ParameterBytes+s.ParameterBytes/16 {
+			s.LoadedBytes = loaded
+		}
 		s.Activations = activations.Estimate(g, v, part.sub.Nodes, part.leaving)
 		m.Stages = append(m.Stages, s)
 	}
@@ -78,7 +81,7 @@ func (p *planner) manifest(path string, file *onnxfile.File, reference tensor.Si
 func (p *planner) parameters(part part) (n, bytes int64) {
 	for _, i := range part.sub.Initializers {
 		t := p.g.Model.Graph.Initializers[i]
-		n += t.Elements()
+		n += t.Elements() * p.packed(t.Name)
 		bytes += t.Bytes()
 	}
 	for _, i := range part.sub.Nodes {

@@ -108,16 +108,27 @@ type Stage struct {
 	// the caller needs them.
 	Forward []string `json:"forward,omitempty"`
 
-	Nodes          int     `json:"nodes"`
-	Parameters     int64   `json:"parameters"`
-	ParameterBytes int64   `json:"parameter_bytes"` // as stored
-	Cost           float64 `json:"cost"`            // share of the whole model's time, 0 to 1
-	BytesIn        int64   `json:"bytes_in"`        // received in one run at the reference sizes
-	BytesOut       int64   `json:"bytes_out"`       // sent in one run at the reference sizes
+	Nodes          int   `json:"nodes"`
+	Parameters     int64 `json:"parameters"`
+	ParameterBytes int64 `json:"parameter_bytes"` // as stored
+	// LoadedBytes is what the weights take in memory where that is not what they take as they are
+	// stored: half precision is computed as float32 on a processor. See Loaded.
+	LoadedBytes int64   `json:"loaded_bytes,omitempty"`
+	Cost        float64 `json:"cost"`      // share of the whole model's time, 0 to 1
+	BytesIn     int64   `json:"bytes_in"`  // received in one run at the reference sizes
+	BytesOut    int64   `json:"bytes_out"` // sent in one run at the reference sizes
 
 	// Activations is the memory of a run beside weights, in bytes by the sizes of the inputs'
 	// dimensions. It is empty when it is not known.
 	Activations memory.Estimate `json:"activations,omitempty"`
+}
+
+// Loaded is what the weights take in memory once they are loaded, in bytes.
+func (s Stage) Loaded() int64 {
+	if s.LoadedBytes > 0 {
+		return s.LoadedBytes
+	}
+	return s.ParameterBytes
 }
 
 var (
@@ -286,7 +297,7 @@ func (s *Stage) check(what string) error {
 		return fmt.Errorf("the file of %s is %q, which does not end in .onnx", what, s.Name)
 	case s.Bytes > math.MaxInt32:
 		return fmt.Errorf("%s has %d bytes, more than an ONNX file can have", s.Name, s.Bytes)
-	case s.Nodes < 0 || s.Parameters < 0 || s.ParameterBytes < 0 || s.BytesIn < 0 || s.BytesOut < 0 || s.Cost < 0:
+	case s.Nodes < 0 || s.Parameters < 0 || s.ParameterBytes < 0 || s.LoadedBytes < 0 || s.BytesIn < 0 || s.BytesOut < 0 || s.Cost < 0:
 		return fmt.Errorf("a count of %s is negative", what)
 	}
 	for _, name := range s.Forward {

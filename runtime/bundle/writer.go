@@ -115,8 +115,10 @@ func (w *Writer) WriteFile(name string, write func(io.Writer) error) (File, erro
 	if err != nil {
 		return File{}, err
 	}
-	sum := &hashingWriter{to: f, hash: sha256.New()}
-	err = write(sum)
+	sum := &hashingWriter{to: &sparseFile{f}, hash: sha256.New()}
+	if err = write(sum); err == nil {
+		err = f.Truncate(sum.size) // it may end with a hole
+	}
 	digest, size := hex.EncodeToString(sum.hash.Sum(nil)), sum.size
 	// A bundle that replaces another is on the disk before the other is removed.
 	// Otherwise nothing could be lost but time: the model is still there, and the

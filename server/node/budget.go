@@ -56,7 +56,7 @@ func (o *StageOptions) memoryShare(ctx context.Context, root host.Root, b *bundl
 	if o.MaxMemory > 0 {
 		return o.MaxMemory
 	}
-	own := b.Stages[o.Rank].ParameterBytes
+	own := b.Stages[o.Rank].Loaded()
 	processes, weights := 1, own
 	if stage.IsLoopback(listen) || len(o.Stages) > 0 {
 		processes, weights = o.stagesHere(ctx, b)
@@ -78,13 +78,13 @@ func (o *StageOptions) memoryShare(ctx context.Context, root host.Root, b *bundl
 func (o *StageOptions) stagesHere(ctx context.Context, b *bundle.Bundle) (processes int, weights int64) {
 	addresses, err := o.Stages.ForStages(len(b.Stages))
 	if err != nil {
-		return 1, b.Stages[o.Rank].ParameterBytes
+		return 1, b.Stages[o.Rank].Loaded()
 	}
 	for rank, n := range addresses.ReplicasHere(ctx) {
 		processes += n
-		weights += int64(n) * b.Stages[rank].ParameterBytes
+		weights += int64(n) * b.Stages[rank].Loaded()
 	}
-	return max(processes, 1), max(weights, b.Stages[o.Rank].ParameterBytes)
+	return max(processes, 1), max(weights, b.Stages[o.Rank].Loaded())
 }
 
 // A stageBudget is the memory of a stage once its model is loaded.
@@ -101,7 +101,7 @@ func (o *StageOptions) newStageBudget(ctx context.Context, library *ort.Library,
 		return nil, nil
 	}
 	debug.FreeOSMemory()
-	m := divideMemory(share, host.Here.ResidentMemory(), b.Stages[o.Rank].ParameterBytes, int64(o.MaxMessage))
+	m := divideMemory(share, host.Here.ResidentMemory(), b.Stages[o.Rank].Loaded(), int64(o.MaxMessage))
 	arena, err := library.NewArena(m.arena)
 	if err != nil {
 		return nil, err

@@ -37,6 +37,7 @@ func Split(w io.Writer, r *split.Report, o split.Options) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	printLoaded(w, m.Stages)
 	if m.Rows != nil {
 		fmt.Fprintln(w)
 		printRows(w, *m.Rows)
@@ -52,6 +53,19 @@ func Split(w io.Writer, r *split.Report, o split.Options) error {
 	}
 	fmt.Fprintf(w, "written to %s (bundle %s)\n", r.Out, r.Bundle.Short())
 	return nil
+}
+
+// printLoaded says what weights take in memory, where that is more than what is stored.
+func printLoaded(w io.Writer, stages []bundle.Stage) {
+	var loaded []string
+	more := false
+	for _, s := range stages {
+		loaded = append(loaded, Bytes(s.Loaded()))
+		more = more || s.LoadedBytes > 0
+	}
+	if more {
+		fmt.Fprintf(w, "\nin memory, the weights take %s: a processor computes half precision as float32\n", strings.Join(loaded, ", "))
+	}
 }
 
 // printRows says which texts are computed together, and warns when none are.
