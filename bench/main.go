@@ -20,6 +20,7 @@ import (
 	"github.com/distinfer/distinfer/bench/encodings"
 	"github.com/distinfer/distinfer/bench/footprint"
 	"github.com/distinfer/distinfer/bench/hop"
+	"github.com/distinfer/distinfer/bench/large"
 	"github.com/distinfer/distinfer/bench/memory"
 	"github.com/distinfer/distinfer/bench/overhead"
 	"github.com/distinfer/distinfer/bench/overload"
@@ -45,6 +46,7 @@ var benchmarks = []benchmark{
 	{"text", "reading texts: the benchmarks of package text", true, text},
 	{"chaos", "requests that are lost while replicas fail", false, chaos.Run},
 	{"encodings", "the link speed at which narrow activations pay", false, encodings.Run},
+	{"large", "a model in control groups that are too small for the whole", false, large.Run},
 	{"memory", "memory that runs of the given bundles' stages take, beside the estimate", false, memory.Run},
 	{"overload", "a front that gets ten times the requests it can answer", false, overload.Run},
 	{"peers", "serving beside FastAPI, BentoML, Ray Serve and MLServer", false, peers.Run},
