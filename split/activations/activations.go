@@ -27,6 +27,13 @@ var (
 	// recurrent operators compute the products of the whole sequence with their weights
 	// first: as many times what they give, by gates, each with a copy for its order.
 	recurrent = map[string]int64{"LSTM": 10, "GRU": 8, "RNN": 4}
+
+	// attention operators keep the scores of all heads, in float32: a number for each pair of
+	// tokens. Their values name the attribute that has the number of heads.
+	attention = map[string]string{
+		"GroupQueryAttention": "num_heads", "MultiHeadAttention": "num_heads", "Attention": "num_heads",
+		"QAttention": "num_heads", "DecoderMaskedMultiHeadAttention": "num_heads",
+	}
 )
 
 // mostMoments bounds the moments of a run that are told apart.
@@ -113,6 +120,9 @@ func (w *walk) compute(n onnxfile.Node) bool {
 		return false // what is computed inside is not known
 	}
 	workspace := moment{}
+	if !w.scores(workspace, n) {
+		return false
+	}
 	for k, out := range n.Outputs {
 		if out == "" {
 			continue
@@ -163,6 +173,62 @@ func (w *walk) work(workspace moment, n onnxfile.Node, k int, of monomial, size 
 		}
 	}
 	workspace.add(of, bytes)
+}
+
+// scores adds the scores that an operator of attention computes. It reports false when their size
+// is not known.
+func (w *walk) scores(workspace moment, n onnxfile.Node) bool {
+	attribute := attention[n.OpType]
+	if attribute == "" || len(n.Inputs) < 2 || n.OpType == "GroupQueryAttention" && w.inPieces(n) {
+		return true
+	}
+	own := n.Standard() // ONNX's operator has heads as a dimension, or as an attribute
+	if own {
+		attribute = "q_num_heads"
+	}
+	projects := n.OpType == "QAttention" || n.OpType == "Attention" && !own
+	heads := n.Int(attribute, 0)
+	of, size, ok := w.fits.fit(func(p types.Point) (float64, bool) {
+		q, ok := w.fits.shape(p, n.Inputs[0])
+		if !ok || len(q) < 3 {
+			return 0, false
+		}
+		queries := q[len(q)-2]
+		keys := queries
+		if !projects && n.Inputs[1] != "" {
+			k, ok := w.fits.shape(p, n.Inputs[1])
+			if !ok || len(k) < 2 {
+				return 0, false
+			}
+			if len(k) == len(q) {
+				keys = max(keys, k[len(k)-2])
+			}
+		}
+		numbers := max(heads, 1) * q[0] * queries * keys
+		if own && len(q) == 4 {
+			numbers = q[0] * q[1] * queries * keys
+		}
+		if projects { // queries, keys and values, which are no values of the graph
+			numbers += 3 * q[0] * queries * q[len(q)-1]
+		}
+		return 4 * float64(numbers), true
+	})
+	if ok {
+		workspace.add(of, size)
+	}
+	return ok
+}
+
+// inPieces reports whether scores are computed a piece at a time. (ONNX Runtime 1.32 does so in
+// float32, unless something is added to the scores.)
+func (w *walk) inPieces(n onnxfile.Node) bool {
+	const firstAdded = 10 // attention_bias, and what was added to the operator later
+	for k, name := range n.Inputs {
+		if k >= firstAdded && name != "" {
+			return false
+		}
+	}
+	return w.fits.v.Specs[n.Inputs[0]].DType == tensor.Float32
 }
 
 // note keeps what is live now, with a node's workspace, when some sizes make it the largest.
@@ -249,31 +315,58 @@ const stringBytes = 32
 // of is the size of a value: a monomial, and the bytes of one unit, rounded up if it is nearly a
 // monomial.
 func (f *fits) of(name string) (monomial, int64, bool) {
+	return f.fit(func(p types.Point) (float64, bool) {
+		shape, ok := f.shape(p, name)
+		if !ok {
+			return 0, false
+		}
+		n, err := tensor.Elements(shape)
+		if err != nil {
+			return 0, false
+		}
+		bytes := int64(-1)
+		switch t := f.spec(p, name).DType; t {
+		case tensor.String:
+			bytes = n * stringBytes
+		case tensor.Float16, tensor.BFloat16:
+			bytes = n * halfBytes
+		default:
+			bytes = t.Bytes(n)
+		}
+		return float64(bytes), bytes >= 0
+	})
+}
+
+// halfBytes is taken for a number of half precision: processors compute float32, and ONNX Runtime
+// keeps that from one operator to the next.
+const halfBytes = 4
+
+// spec is what a value is at some sizes.
+func (f *fits) spec(p types.Point, name string) tensor.Spec {
+	if spec, known := p.Specs[name]; known {
+		return spec
+	}
+	return f.v.Specs[name]
+}
+
+// shape is that of a value at some sizes, if it is known.
+func (f *fits) shape(p types.Point, name string) ([]int64, bool) {
+	spec := f.spec(p, name)
+	shape, ok := spec.Resolve(p.Sizes)
+	return shape, ok && spec.DType != tensor.Undefined
+}
+
+// fit finds the monomial that is nearest to sizes in bytes.
+func (f *fits) fit(size func(types.Point) (bytes float64, known bool)) (monomial, int64, bool) {
 	if len(f.v.Dims) > 0 && len(f.v.Points) < 2 {
 		return "", 0, false
 	}
 	sizes := make([]float64, len(f.v.Points))
 	for k, point := range f.v.Points {
-		spec, known := point.Specs[name]
-		if !known {
-			spec = f.v.Specs[name]
-		}
-		shape, ok := spec.Resolve(point.Sizes)
-		if !ok || spec.DType == tensor.Undefined {
+		var ok bool
+		if sizes[k], ok = size(point); !ok {
 			return "", 0, false
 		}
-		n, err := tensor.Elements(shape)
-		if err != nil {
-			return "", 0, false
-		}
-		bytes := spec.DType.Bytes(n)
-		if spec.DType == tensor.String {
-			bytes = n * stringBytes
-		}
-		if bytes < 0 {
-			return "", 0, false
-		}
-		sizes[k] = float64(bytes)
 	}
 	best, spread, most := 0, math.Inf(1), 0.0
 	for i, row := range f.at {

@@ -1,12 +1,14 @@
 package activations_test
 
 import (
+	"path/filepath"
 	"reflect"
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/split"
 	"github.com/distinfer/distinfer/split/enginetest"
+	"github.com/distinfer/distinfer/split/onnxfile/decodertest"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
@@ -67,6 +69,46 @@ func TestSizesThatAreNoProductAreRoundedUp(t *testing.T) {
 	for _, n := range []int64{1, 5, 1000} {
 		if got, ok := e.At(map[string]int64{"n": n}); !ok || got < 2*(n+1)*16 && n > 1 || got > 2*(n+1)*32 {
 			t.Errorf("%d: %d, %v of %v", n, got, ok, e)
+		}
+	}
+}
+
+// A run of a decoder of the given options takes so many bytes at a length.
+func decoderTakes(t *testing.T, o decodertest.Options, length int64) int64 {
+	t.Helper()
+	dir := t.TempDir()
+	if err := decodertest.Write(dir, decodertest.Tiny, o); err != nil {
+		t.Fatal(err)
+	}
+	report, err := split.Split(t.Context(), filepath.Join(dir, "model.onnx"), enginetest.New(t), split.Options{Stages: 1, DryRun: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, ok := report.Manifest.Stages[0].Activations.At(map[string]int64{"batch_size": 1, "sequence_length": length})
+	if !ok {
+		t.Fatalf("%+v: it is not known", o)
+	}
+	return n
+}
+
+// ONNX Runtime keeps the scores of attention where it cannot compute them in pieces, and computes
+// half precision as float32.
+func TestScoresOfAttentionAreReckoned(t *testing.T) {
+	t.Parallel()
+	const length = 1000
+	const scores = 4 * length * length * 4 // of the small decoder's four heads
+	for _, c := range []struct {
+		o           decodertest.Options
+		least, most int64
+	}{
+		{decodertest.Options{Precision: decodertest.Float32}, 2 * scores, 3 * scores},
+		{decodertest.Options{Precision: decodertest.Float16}, 2 * scores, 3 * scores},
+		{decodertest.Options{Precision: decodertest.Float32, Fused: true}, 0, scores / 4},
+		{decodertest.Options{Precision: decodertest.Int4, Fused: true}, 0, scores / 4},
+		{decodertest.Options{Precision: decodertest.Float16, Fused: true}, scores, scores * 5 / 4},
+	} {
+		if got := decoderTakes(t, c.o, length); got < c.least || got > c.most {
+			t.Errorf("%+v: %d bytes, not %d to %d", c.o, got, c.least, c.most)
 		}
 	}
 }
