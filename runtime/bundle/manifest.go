@@ -8,16 +8,13 @@
 package bundle
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/runtime/strictjson"
@@ -162,7 +159,7 @@ func Decode(b []byte) (*Manifest, error) {
 	var version struct {
 		Format int `json:"format"`
 	}
-	if err := json.Unmarshal(b, &version); err != nil {
+	if err := strictjson.Unmarshal(b, &version); err != nil {
 		return nil, fmt.Errorf("not a manifest: %w", err)
 	}
 	if version.Format != Format {
@@ -171,21 +168,16 @@ func Decode(b []byte) (*Manifest, error) {
 	if err := countable(b); err != nil {
 		return nil, fmt.Errorf("not a manifest: %w", err)
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
 	m := &Manifest{}
-	if err := d.Decode(m); err != nil {
+	if err := strictjson.UnmarshalKnown(b, m); err != nil {
 		return nil, fmt.Errorf("not a valid manifest: %w%s", err, remedy(err))
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("not a valid manifest: something follows the JSON object")
 	}
 	return m, m.check()
 }
 
 // remedy says what to do about a manifest that holds what this version does not know.
 func remedy(err error) string {
-	if strings.Contains(err.Error(), "unknown field") {
+	if unknown := (*strictjson.UnknownFieldError)(nil); errors.As(err, &unknown) {
 		return "; another version of distinfer made it: use that, or split the model again with this one"
 	}
 	return ""
