@@ -207,6 +207,20 @@ func (b *tab) look(width, height int64, scheme string) {
 	}})
 }
 
+// inBothLooks checks the page wide and light, then narrow and dark. Colours do not depend on the
+// width.
+func (b *tab) inBothLooks(when string) {
+	b.t.Helper()
+	for _, l := range []struct {
+		scheme string
+		width  int64
+	}{{"light", 1440}, {"dark", 320}} {
+		b.look(l.width, 900, l.scheme)
+		b.accessible(fmt.Sprintf("%s, %s, %d", when, l.scheme, l.width))
+		b.shoot(fmt.Sprintf("%s-%s-%d", when, l.scheme, l.width))
+	}
+}
+
 // accessible fails for everything that axe finds, and when the page is wider than its window.
 func (b *tab) accessible(when string) {
 	b.t.Helper()

@@ -96,13 +96,7 @@ const ready = `document.getElementById("state").textContent === "Ready"`
 const labelled = `!document.getElementById("result").hidden && !document.querySelector(".stale")`
 
 func typing(b *tab) {
-	for _, width := range []int64{1440, 320} {
-		for _, scheme := range []string{"light", "dark"} {
-			b.look(width, 900, scheme)
-			b.accessible(fmt.Sprintf("idle, %s, %d", scheme, width))
-			b.shoot(fmt.Sprintf("idle-%s-%d", scheme, width))
-		}
-	}
+	b.inBothLooks("idle")
 	b.click("text")
 	b.keys("a moving and important film")
 	b.until(labelled)
@@ -117,13 +111,7 @@ func typing(b *tab) {
 	b.until(labelled + ` && document.getElementById("best").textContent === "negative"`)
 	b.until(`document.getElementById("spoken").textContent.startsWith("negative, ")`)
 	b.until(`document.querySelectorAll("#waterfall li").length === 4`)
-	for _, width := range []int64{1440, 320} {
-		for _, scheme := range []string{"light", "dark"} {
-			b.look(width, 900, scheme)
-			b.accessible(fmt.Sprintf("in use, %s, %d", scheme, width))
-			b.shoot(fmt.Sprintf("one-%s-%d", scheme, width))
-		}
-	}
+	b.inBothLooks("in-use")
 }
 
 const ended = `document.getElementById("cancel").hidden && document.getElementById("progress").value === document.getElementById("progress").max`
