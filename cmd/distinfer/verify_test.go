@@ -44,7 +44,7 @@ func TestVerifySaysWhatWasAndWhatWasNotVerified(t *testing.T) {
 	dir := t.TempDir()
 	model := modelFile(t, "sst2-minilm")
 	npz := ids(t, filepath.Join(dir, "inputs.npz"), map[string][]int64{"input_ids": {101, 2204, 102}, "attention_mask": {1, 1, 1}})
-	if out := ok(t, dir, "", "split", model, "--inputs", npz, "--out", "stages"); !strings.Contains(out, "verified: chain equals whole on 8 inputs") || strings.Contains(out, "not verified") {
+	if out := ok(t, dir, "", "split", model, "--inputs", npz, "--out", "stages"); !strings.Contains(out, "; 4 generated sizes; 1 given input (") || strings.Contains(out, "not verified") {
 		t.Errorf("%s", out)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "stages", "notes.txt"), nil, 0o600); err != nil {
@@ -55,7 +55,7 @@ func TestVerifySaysWhatWasAndWhatWasNotVerified(t *testing.T) {
 		says []string
 	}{
 		{nil, []string{"every file is the one", "not part of the bundle: notes.txt", "verified: 2 stages, loaded and run", "not verified: The results were not compared with the whole model, since no model was given."}},
-		{[]string{"--model", model, "--inputs", npz}, []string{"verified: chain equals whole on 8 inputs"}},
+		{[]string{"--model", model, "--inputs", npz}, []string{"verified: chain equals whole on ", " texts of up to ", "4 generated sizes; 1 given input ("}},
 		{[]string{"--bundle", "stages", "--model", model, "--memory", "130"}, []string{"verified: 1 stage, loaded and run", "not verified: Stage 0 was not loaded"}},
 	} {
 		out := ok(t, dir, "", append([]string{"verify"}, c.args...)...)
@@ -81,7 +81,7 @@ func TestVerifySaysWhatWasAndWhatWasNotVerified(t *testing.T) {
 	if err := json.Unmarshal([]byte(ok(t, dir, "", "verify", "stages", "--model", model, "--inputs", npz, "-o", "json")), &report); err != nil {
 		t.Fatal(err)
 	}
-	if v := report.Verification; len(report.Bundle) != 64 || v.Runs != 8 || v.Against != "whole model" || len(v.Extra) != 1 || len(v.Given) != 1 || len(v.Outputs) != 1 || !v.Outputs[0].Compared {
+	if v := report.Verification; len(report.Bundle) != 64 || v.Runs != 5 || v.Against != "whole model" || len(v.Extra) != 1 || len(v.Given) != 1 || len(v.Outputs) != 1 || !v.Outputs[0].Compared {
 		t.Errorf("%+v", report)
 	}
 	// When nothing could be run, that is a failure.

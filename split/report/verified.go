@@ -25,9 +25,9 @@ func Verification(w io.Writer, v *verify.Result) {
 	differences := fmt.Sprintf("(largest difference %.1e absolute, %.1e relative)", v.MaxAbsolute, v.MaxRelative)
 	switch {
 	case v.Against == verify.AgainstWhole:
-		fmt.Fprintf(w, "verified: chain equals whole on %d inputs %s\n", v.Runs, differences)
+		fmt.Fprintf(w, "verified: chain equals whole on %s %s\n", ranOn(v), differences)
 	case v.Against == verify.AgainstExpected:
-		fmt.Fprintf(w, "verified: the stages give the expected outputs, on %d inputs in all %s\n", v.Runs, differences)
+		fmt.Fprintf(w, "verified: the stages give the expected outputs, on %s in all %s\n", ranOn(v), differences)
 	case v.StagesRun > 0:
 		fmt.Fprintf(w, "verified: %s, loaded and run, with the declared types and shapes\n", stages(v.StagesRun))
 	}
@@ -38,6 +38,38 @@ func Verification(w io.Writer, v *verify.Result) {
 	for _, sentence := range v.Unverified {
 		fmt.Fprintf(w, "not verified: %s\n", sentence)
 	}
+}
+
+// ranOn is what the stages ran on.
+func ranOn(v *verify.Result) string {
+	t := v.Texts
+	if t == nil {
+		return counted(v.Runs, "input")
+	}
+	var kinds []string
+	if len(v.Sizes) > 0 {
+		kinds = append(kinds, counted(len(v.Sizes), "generated size"))
+	}
+	if len(v.Given) > 0 {
+		kinds = append(kinds, counted(len(v.Given), "given input"))
+	}
+	texts := fmt.Sprintf("%s of up to %d tokens, alone", counted(t.Alone, "text"), t.Longest)
+	if t.Batches > 0 {
+		texts += " and in " + counted(t.Batches, "batch")
+	}
+	return strings.Join(append([]string{texts}, kinds...), "; ")
+}
+
+// counted is such as "3 batches".
+func counted(n int, what string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(what, "ch"):
+		what += "es"
+	default:
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // Encodings writes what each encoding between stages changes.

@@ -51,6 +51,9 @@ func newMaker(t *Test, b *bundle.Bundle, ids []int64) *maker {
 	case parameters > large:
 		m.rounds = 0
 	}
+	if !t.judges {
+		m.rounds = 0
+	}
 	m.special = m.specials(b, ids)
 	if m.vocabulary <= 0 {
 		m.vocabulary = 1
@@ -117,6 +120,12 @@ var sentences = []string{
 	"Très bien, 42 € !", "no",
 }
 
+// scripts are texts in other scripts, of signs alone and with what tokens are written as.
+var scripts = []string{
+	"这部电影很好看，我们都喜欢。", "👍🏽 great film 🎉", "Фильм был очень хорошим", "فيلم رائع", ".",
+	"[CLS] </s> <|endoftext|> [MASK]",
+}
+
 // words are put together to texts of many lengths.
 var words = strings.Fields("we saw the film in may and it was very good but too long so our friends went home before the end of it all")
 
@@ -145,6 +154,9 @@ func (m *maker) make() {
 		for _, k := range []kind{right, left} {
 			m.mixed(k, groups, others)
 		}
+	}
+	if len(m.texts) > 0 {
+		m.scripts()
 	}
 	for i := range m.texts {
 		m.add(alone, i)
@@ -190,6 +202,22 @@ func (m *maker) natural() []textmodel.Text {
 		}
 	}
 	return list
+}
+
+// scripts adds texts in other scripts, alone and beside a plain one.
+func (m *maker) scripts() {
+	rows := []int{0}
+	for _, s := range scripts {
+		t, err := m.model.Encode(textmodel.Input{Text: s, Cut: true})
+		if err == nil {
+			rows = append(rows, m.place(t))
+		}
+	}
+	side := right
+	if m.models[right] == nil {
+		side = left
+	}
+	m.add(side, rows...)
 }
 
 // tooLong tells lengths that are not worth their time, given the shortest there is.

@@ -18,6 +18,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/split/engine"
 )
 
 // Limit is how far an answer in a batch may be from the same text's alone, absolute for
@@ -25,8 +26,8 @@ import (
 // since only some are tried.
 const Limit = 5e-5
 
-// longest is the time that a test may take in all.
-const longest = 10 * time.Minute
+// longestTest is the time that the stages may take in all.
+const longestTest = 10 * time.Minute
 
 // Open makes the text model of a bundle, whose answers are all numbers that may be told
 // of a text. It fails for a model that reads no texts.
@@ -50,6 +51,8 @@ const (
 	equal kind = "equal"
 	right kind = bundle.Right
 	left  kind = bundle.Left
+
+	longest kind = "longest" // a text of the most tokens, for the whole model and the stages alone
 )
 
 // A trial is one batch on its way through the stages.
@@ -58,7 +61,9 @@ type trial struct {
 	rows  []int // of the Test's texts
 	batch *textmodel.Batch
 	at    tensor.Bag
-	err   error // why it did not come to its end
+	whole tensor.Bag // what the whole model answers; nil: it was not asked
+	err   error      // why it did not come to its end
+	stage int        // where
 }
 
 // A Test is a set of batches. They are the same whenever the model and its files are.
@@ -67,16 +72,22 @@ type Test struct {
 	trials []*trial // of kind alone first, in the order of texts
 	models map[kind]*textmodel.Model
 
-	began   bool
+	judges  bool // whether it is to be found out what may be computed together
+	stages  int  // that the batches went through
+	failed  map[int]bool
 	left    time.Duration
 	broken  string         // why the test could not be made
 	without map[kind]error // why there are no batches of a kind
+
+	asked         bool // the whole model
+	most, leftOut int
 }
 
 // New makes the batches of a test. It fails when the bundle has no model that reads texts.
-// The given ids are tried in addition to ids that the bundle's files name.
-func New(b *bundle.Bundle, open Open, ids []int64) (*Test, error) {
-	t := &Test{models: map[kind]*textmodel.Model{}, without: map[kind]error{}, left: longest}
+// The given ids are tried in addition to ids that the bundle's files name. Unless it judges which
+// texts may be computed together, the batches are for comparing stages with the whole model only.
+func New(b *bundle.Bundle, open Open, ids []int64, judges bool) (*Test, error) {
+	t := &Test{models: map[kind]*textmodel.Model{}, without: map[kind]error{}, left: longestTest, judges: judges, failed: map[int]bool{}}
 	for kind, rows := range map[kind]bundle.Rows{
 		alone: {},
 		right: {Independent: true, Padding: []string{bundle.Right}},
@@ -94,7 +105,7 @@ func New(b *bundle.Bundle, open Open, ids []int64) (*Test, error) {
 			t.models[kind] = m
 		}
 	}
-	t.models[equal] = t.models[alone]
+	t.models[equal], t.models[longest] = t.models[alone], t.models[alone]
 	newMaker(t, b, ids).make()
 	return t, nil
 }
@@ -127,41 +138,49 @@ func (t *Test) Through(ctx context.Context, stage pipeline.Runner) error {
 	started := time.Now()
 	limited, cancel := context.WithTimeout(ctx, t.left)
 	defer cancel()
-	failed := map[int]bool{}
 	for _, tr := range t.trials {
-		if tr.err != nil {
+		if t.begin(tr); tr.err != nil {
 			continue
 		}
-		if !t.began {
-			tr.begin(t, failed)
-		}
-		if tr.err == nil {
-			if tr.at, tr.err = stage.Run(limited, tr.at); tr.err != nil {
-				tr.at = nil
-			}
-		}
+		out, err := stage.Run(limited, tr.at)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case limited.Err() != nil:
-			t.Break(fmt.Sprintf("the test took longer than %s", longest))
+			t.Break(fmt.Sprintf("the test took longer than %s", longestTest))
 			return nil
 		}
-		if tr.err != nil && tr.kind == alone {
-			failed[tr.rows[0]] = true
+		if tr.at = out; err != nil {
+			t.fail(tr, err)
 		}
 	}
-	t.began = true
+	t.stages++
 	t.left = max(t.left-time.Since(started), time.Nanosecond)
 	return nil
 }
 
 var errTooFew = errors.New("its texts do not run alone")
 
-// begin makes the batch, of those of its texts that run alone.
-func (tr *trial) begin(t *Test, failed map[int]bool) {
-	tr.rows = slices.DeleteFunc(tr.rows, func(i int) bool { return failed[i] })
-	if len(tr.rows) == 0 || len(tr.rows) == 1 && tr.kind != alone {
+// fail ends a batch.
+func (t *Test) fail(tr *trial, err error) {
+	var slow *engine.SlowError
+	if errors.As(err, &slow) && tr.whole != nil {
+		tr.whole = nil
+		t.leftOut++
+	}
+	tr.at, tr.err, tr.stage = nil, err, t.stages
+	if tr.kind == alone {
+		t.failed[tr.rows[0]] = true
+	}
+}
+
+// begin makes the batch unless it is made, of those of its texts that run alone.
+func (t *Test) begin(tr *trial) {
+	if tr.batch != nil || tr.err != nil {
+		return
+	}
+	tr.rows = slices.DeleteFunc(tr.rows, func(i int) bool { return t.failed[i] })
+	if len(tr.rows) == 0 || len(tr.rows) == 1 && tr.kind != alone && tr.kind != longest {
 		tr.err = errTooFew
 		return
 	}
@@ -169,9 +188,12 @@ func (tr *trial) begin(t *Test, failed map[int]bool) {
 	for _, i := range tr.rows {
 		texts = append(texts, t.texts[i])
 	}
-	if tr.batch, tr.err = t.models[tr.kind].Batch(texts); tr.err == nil {
-		tr.at = tr.batch.In
+	batch, err := t.models[tr.kind].Batch(texts)
+	if err != nil {
+		t.fail(tr, err)
+		return
 	}
+	tr.batch, tr.at = batch, batch.In
 }
 
 // A seen is what is known of the batches of a kind.
@@ -207,7 +229,7 @@ func (t *Test) Found() Finding {
 	f.Texts = len(answers)
 	kinds := map[kind]*seen{equal: {}, right: {}, left: {}}
 	for _, tr := range t.trials {
-		if tr.kind != alone && errors.Is(tr.err, errTooFew) || slices.ContainsFunc(tr.rows, func(i int) bool { _, ok := answers[i]; return !ok }) {
+		if tr.kind == longest || errors.Is(tr.err, errTooFew) || slices.ContainsFunc(tr.rows, func(i int) bool { _, ok := answers[i]; return !ok }) {
 			continue
 		}
 		if tr.kind != alone {

@@ -28,18 +28,23 @@ func readGenerator(b *bundle.Bundle, paths []string) (_ *generate.Generator, err
 	return generate.New(&b.Manifest, graphs), nil
 }
 
+// besideTexts is at how many sizes inputs are generated for a model that also ran on texts: a
+// single token, and few odd ones, with ids of the whole table.
+const besideTexts = 4
+
 // generate makes inputs of several sizes, each in the first manner that try takes
 // and that does not end in NaN alone, and adds a run for each to the others. What
 // try refused last is returned.
 func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) (tensor.Bag, error), specs []tensor.Spec, add func(*run, tensor.Bag) error) (refused, err error) {
 	s := &search{g: v.g, try: try, specs: specs, manners: v.g.Manners()}
 	var done []tensor.Sizes
+	read := len(v.texts()) > 0
 	for i, t := range v.g.Trials() {
 		if v.o.Memory > 0 && v.kept > v.o.Memory/4 {
 			v.skip("Generated inputs of sizes %v and all later ones were left out, to save memory.", t.Sizes)
 			break
 		}
-		if t.Late && len(v.runs) > 0 {
+		if t.Late && len(v.runs) > 0 || read && (t.Late || i >= besideTexts) {
 			continue
 		}
 		if len(t.Sizes) > 0 && slices.ContainsFunc(done, func(s tensor.Sizes) bool { return maps.Equal(s, t.Sizes) }) {
@@ -56,7 +61,7 @@ func (v *verifier) generate(ctx context.Context, from int, try func(tensor.Bag) 
 		if in == nil {
 			continue
 		}
-		r := &run{from: from, name: fmt.Sprintf("inputs of sizes %v", t.Sizes), sizes: t.Sizes, in: in, at: in}
+		r := &run{from: from, name: fmt.Sprintf("inputs of sizes %v", t.Sizes), kind: ofGenerated, sizes: t.Sizes, in: in, at: in}
 		if err := add(r, out); err != nil {
 			return nil, err
 		}

@@ -18,12 +18,12 @@ import (
 )
 
 // rowsTest makes the test that finds which texts may be computed together.
-func rowsTest(b *bundle.Bundle, paths []string, open rows.Open) (*rows.Test, error) {
+func rowsTest(b *bundle.Bundle, paths []string, open rows.Open, judges bool) (*rows.Test, error) {
 	ids, err := outliers(b, paths)
 	if err != nil {
 		return nil, err
 	}
-	return rows.New(b, open, ids)
+	return rows.New(b, open, ids, judges)
 }
 
 // maxScanned bounds the table that is looked through for outliers, in bytes.
@@ -105,7 +105,7 @@ func (v *verifier) breakRows(rank int, need int64) {
 // finishRows fails when a bundle lets texts be computed together that change each other's
 // answers.
 func (v *verifier) finishRows() error {
-	if v.rows == nil {
+	if v.rows == nil || !v.rows.Judges() {
 		return nil
 	}
 	found := v.rows.Found()

@@ -90,6 +90,43 @@ func TestWhichTextsMayBeComputedTogetherIsFoundOut(t *testing.T) {
 	}
 }
 
+// Whole and stages are compared on texts, whatever the model makes of generated ids; also where
+// a text that works alone fails beside others.
+func TestStagesAreComparedOnTexts(t *testing.T) {
+	t.Parallel()
+	e := enginetest.New(t)
+	for kind, batches := range map[string]bool{"nothing": true, "rows by an id": false} {
+		path := textModel(t, onnxtest.TextModel(kind), onnxtest.TextTokenizer("null"))
+		o := split.Options{Stages: 2, Out: filepath.Join(t.TempDir(), "stages"), Verify: true, Texts: labels}
+		report, err := split.Split(t.Context(), path, e, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := report.Verification
+		if x := v.Texts; x == nil || x.Alone < 20 || batches && x.Batches < 3 || x.Longest > x.Most || v.Against != verify.AgainstWhole || v.StagesRun != 2 || len(v.Unverified) > 0 {
+			t.Errorf("%s: %+v of %+v", kind, v.Texts, v)
+		}
+		if len(v.Kinds) == 0 || v.Kinds[0].Kind != "texts" && v.Kinds[len(v.Kinds)-1].Kind != "batches" {
+			t.Errorf("%s: %+v", kind, v.Kinds)
+		}
+		b, err := bundle.Open(o.Out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Without the whole model they run all the same, also where the manifest tells that
+		// nothing may be computed together.
+		b.Rows = &bundle.Rows{Reason: "so it is"}
+		alone, err := verify.Verify(t.Context(), e, b, verify.Options{Texts: labels})
+		if err != nil || alone.Texts == nil || alone.Texts.Alone < 10 || alone.StagesRun != 2 || alone.Rows != nil {
+			t.Errorf("%s: %+v, %v", kind, alone, err)
+		}
+		o.Force = true
+		if _, err := split.Split(t.Context(), path, rounding{e, 1e-2, true}, o); err == nil || !strings.Contains(err.Error(), "the split is wrong: output \"logits\" on ") {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
 // A bundle that lets more be computed together than may be is refused by verify.
 func TestVerifyHoldsABundleToWhatItSaysOfRows(t *testing.T) {
 	t.Parallel()

@@ -20,13 +20,18 @@ import (
 // A run is one set of inputs on its way through the stages.
 type run struct {
 	name  string // for messages
-	from  int    // the stage it began at
+	kind  string
+	from  int // the stage it began at
 	sizes tensor.Sizes
 	given bool       // by the user: it has to work
 	in    tensor.Bag // what it began with
 	at    tensor.Bag // what the next stage is given; nil once it cannot go on
 	whole tensor.Bag // what the whole model answers, or nil
 	want  tensor.Bag // what the user expects, or nil
+
+	failed error // why a stage did not run on texts
+	stage  int   // the one that did not
+	tokens int   // of the longest text
 }
 
 // A verifier is one verification.
@@ -44,6 +49,7 @@ type verifier struct {
 	// restless are the outputs that the whole model gives other values for when it
 	// is run again; true where even the shape is another.
 	restless map[string]bool
+	again    int // how often the whole model was run again
 }
 
 func verify(ctx context.Context, e engine.Engine, b *bundle.Bundle, paths []string, o Options, together *rows.Test) (*Result, error) {
@@ -60,7 +66,7 @@ func verify(ctx context.Context, e engine.Engine, b *bundle.Bundle, paths []stri
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		v.runs = append(v.runs, &run{name: s.Name, sizes: sizes, given: true, in: s.In, at: s.In, want: s.Want})
+		v.runs = append(v.runs, &run{name: s.Name, sizes: sizes, kind: ofGiven, given: true, in: s.In, at: s.In, want: s.Want})
 	}
 	if v.g, err = readGenerator(b, paths); err != nil {
 		return nil, err
@@ -125,27 +131,30 @@ func (v *verifier) runWhole(ctx context.Context) (compared bool, err error) {
 		if r.whole, err = whole.Run(ctx, r.at); err != nil {
 			return false, fmt.Errorf("the whole model does not run on %s: %w", r.name, err)
 		}
-		if err := v.again(ctx, whole, r); err != nil {
+		if err := v.runAgain(ctx, whole, r); err != nil {
 			return false, err
 		}
 	}
+	if err := v.wholeTexts(ctx, whole); err != nil {
+		return false, err
+	}
 	refused, err := v.generate(ctx, 0, func(in tensor.Bag) (tensor.Bag, error) { return whole.Run(ctx, in) }, v.b.Inputs, func(r *run, out tensor.Bag) error {
 		r.whole = out
-		return v.again(ctx, whole, r)
+		return v.runAgain(ctx, whole, r)
 	})
 	if err != nil {
 		return false, err
 	}
-	if len(v.runs) == 0 {
+	if len(v.runs) == 0 && len(v.texts()) == 0 {
 		v.skip("Nothing was verified by running, since the whole model takes none of the generated inputs (%v); give some of your own.", refused)
 	}
 	return true, nil
 }
 
-// again runs the whole model once more on the same inputs, to find the outputs
+// runAgain runs the whole model once more on the same inputs, to find the outputs
 // that no comparison can hold to.
-func (v *verifier) again(ctx context.Context, whole engine.Session, r *run) error {
-	if len(v.runs) > 0 && r != v.runs[0] && !v.g.Random {
+func (v *verifier) runAgain(ctx context.Context, whole engine.Session, r *run) error {
+	if v.again++; v.again > 1 && !v.g.Random {
 		return nil // one run tells
 	}
 	out, err := whole.Run(ctx, r.at)
@@ -182,6 +191,9 @@ func (v *verifier) runStage(ctx context.Context, rank int, compared bool) (err e
 		if err := v.rows.Through(ctx, link); err != nil {
 			return err
 		}
+		if err := v.declaredTexts(rank, compared); err != nil {
+			return err
+		}
 	}
 	arrived := len(v.runs) > 0
 	refused, err := v.pass(ctx, rank, link, compared)
@@ -193,13 +205,14 @@ func (v *verifier) runStage(ctx context.Context, rank int, compared bool) (err e
 			return err
 		}
 		switch {
+		case len(v.runs) == 0 && len(v.texts()) > 0:
 		case len(v.runs) == 0:
 			v.skip("Stage %d was loaded and not run, since it takes none of the generated inputs (%v).", rank, refused)
 		case rank > 0 && arrived:
 			v.skip("Stage %d ran on generated inputs, since it did not take what came from the stages before it (%v).", rank, refused)
 		}
 	}
-	if len(v.runs) > 0 {
+	if len(v.runs) > 0 || len(v.texts()) > 0 {
 		v.StagesRun++
 	}
 	return nil

@@ -28,14 +28,16 @@ const (
 // A Result says what was found out about a bundle by running it, and what
 // was not.
 type Result struct {
-	Runs        int            `json:"runs"`            // of all stages, one after the other
+	Runs        int            `json:"runs"`            // of all stages, one after the other, on inputs that are no texts
 	StagesRun   int            `json:"stages_run"`      // stages that ran at all
 	Against     string         `json:"against"`         // AgainstWhole, AgainstExpected or AgainstNothing
 	Sizes       []tensor.Sizes `json:"sizes"`           // of the runs on generated inputs
 	Given       []string       `json:"given,omitempty"` // the inputs of the other runs
+	Texts       *Texts         `json:"texts,omitempty"` // runs on texts; nil: there are none
 	MaxAbsolute float64        `json:"max_absolute_difference"`
 	MaxRelative float64        `json:"max_relative_difference"` // of values larger than 1e-3
 	Outputs     []Difference   `json:"outputs"`
+	Kinds       []KindOfRuns   `json:"kinds,omitempty"` // the same by what was compared
 	// Amplified is how differences beyond the tolerance are known to be rounding; nil: there are none.
 	Amplified *Amplified `json:"amplified,omitempty"`
 	// Unverified are sentences that say what was not verified, and why.
@@ -47,6 +49,30 @@ type Result struct {
 	Extra []string `json:"extra,omitempty"`
 }
 
+// Texts are the texts that stages ran on.
+type Texts struct {
+	Alone   int `json:"alone"`          // texts, each by itself
+	Batches int `json:"batches"`        // of several of them, as a front makes them
+	Longest int `json:"longest"`        // tokens of the longest
+	Most    int `json:"most,omitempty"` // tokens that the model reads; 0: not known
+}
+
+// A KindOfRuns are the largest differences of runs of one kind.
+type KindOfRuns struct {
+	Kind        string  `json:"kind"` // texts, batches, generated or given
+	Runs        int     `json:"runs"`
+	MaxAbsolute float64 `json:"max_absolute_difference"`
+	MaxRelative float64 `json:"max_relative_difference"`
+}
+
+// The kinds of runs.
+const (
+	ofTexts     = "texts"
+	ofBatches   = "batches"
+	ofGenerated = "generated"
+	ofGiven     = "given"
+)
+
 // Options say what to verify a bundle with.
 type Options struct {
 	Model     string   // the file of the whole model, or "" to compare with nothing
@@ -56,8 +82,8 @@ type Options struct {
 	Memory int64
 	// RunTime is how long a run of the model or of a stage may take; 0 is engine.DefaultRunTime.
 	RunTime time.Duration
-	// Texts opens the model's texts, to see whether texts that the bundle lets be computed
-	// together may be; nil leaves that out.
+	// Texts opens the model's texts, to run on them, and to see whether texts that the bundle lets
+	// be computed together may be; nil leaves that out.
 	Texts rows.Open
 }
 
@@ -90,8 +116,9 @@ func Verify(ctx context.Context, e engine.Engine, b *bundle.Bundle, o Options) (
 		paths = append(paths, path)
 	}
 	var together *rows.Test
-	if o.Texts != nil && b.Rows != nil && b.Rows.Independent {
-		if together, err = rowsTest(b, paths, o.Texts); err != nil {
+	if o.Texts != nil && b.Rows != nil {
+		// A bundle that lets nothing be computed together may read no texts.
+		if together, err = rowsTest(b, paths, o.Texts, b.Rows.Independent); err != nil && b.Rows.Independent {
 			return nil, err
 		}
 	}
@@ -118,7 +145,7 @@ func Stages(ctx context.Context, e engine.Engine, b *bundle.Bundle, o Options) (
 // It is nil for a model that reads no texts.
 func Rows(ctx context.Context, e engine.Engine, b *bundle.Bundle, o Options) (*rows.Finding, error) {
 	paths, test, err := written(b, o)
-	if err != nil || test == nil {
+	if err != nil || test == nil || !test.Judges() {
 		return nil, err
 	}
 	v := &verifier{e: e, b: b, paths: paths, o: o, rows: test}
@@ -131,7 +158,7 @@ func Rows(ctx context.Context, e engine.Engine, b *bundle.Bundle, o Options) (*r
 	return &found, nil
 }
 
-// written gives the paths of a bundle's stages, and the test of its texts, if it needs one.
+// written gives the paths of a bundle's stages, and the test of its texts.
 func written(b *bundle.Bundle, o Options) (paths []string, test *rows.Test, err error) {
 	for rank := range b.Stages {
 		path, err := b.StagePath(rank)
@@ -140,8 +167,8 @@ func written(b *bundle.Bundle, o Options) (paths []string, test *rows.Test, err 
 		}
 		paths = append(paths, path)
 	}
-	if b.Rows == nil && o.Texts != nil {
-		test, _ = rowsTest(b, paths, o.Texts) // it fails for a model that reads no texts
+	if o.Texts != nil {
+		test, _ = rowsTest(b, paths, o.Texts, b.Rows == nil) // it fails for a model that reads no texts
 	}
 	return paths, test, nil
 }
