@@ -5,8 +5,13 @@
 package classify
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/strictjson"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
@@ -38,7 +43,72 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Clas
 	if err != nil {
 		return nil, err
 	}
-	return &Classifier{m, files.Config}, nil
+	config, err := ofCrossEncoder(b, files.Config)
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", b.Dir, err)
+	}
+	return &Classifier{m, config}, nil
+}
+
+// ofCrossEncoder has scores made as the file of a CrossEncoder says, which newer versions of
+// sentence-transformers write beside config.json and which counts for more. Without the file, and
+// with one of another kind of model, the Config stays as it is.
+func ofCrossEncoder(b *bundle.Bundle, config *text.Config) (*text.Config, error) {
+	o, err := object(b, bundle.PromptsName)
+	if err != nil || o == nil {
+		return config, err
+	}
+	kind, _ := o.OptionalText("model_type")
+	class, given := o.OptionalText("activation_fn")
+	name, _ := o.OptionalText("default_prompt_name")
+	switch {
+	case o.Err() != nil || kind != "CrossEncoder":
+		return config, o.Err()
+	case name != "":
+		return nil, fmt.Errorf("default_prompt_name is %q; prompts of a CrossEncoder are not supported: set it to null, and put the prompt before the first text of each pair", name)
+	case !given:
+		return config, asItIs(b)
+	}
+	if config, err = config.WithActivation(class); err != nil {
+		return nil, fmt.Errorf("activation_fn: %w", err)
+	}
+	return config, asItIs(b)
+}
+
+// asItIs refuses a CrossEncoder whose texts are put into a chat template.
+func asItIs(b *bundle.Bundle) error {
+	o, err := object(b, bundle.SentenceConfigName)
+	if err != nil || o == nil {
+		return err
+	}
+	v, ok := o.Optional("modality_config")
+	if !ok {
+		return nil
+	}
+	modalities, err := v.Object()
+	if err == nil && modalities.Has("message") {
+		err = fmt.Errorf("%s: modality_config has message: pairs would be put into the tokenizer's chat template first, which is not done here; save the model with the modality text alone", bundle.SentenceConfigName)
+	}
+	return err
+}
+
+// object reads a file of the bundle; nil is that there is none.
+func object(b *bundle.Bundle, name string) (*strictjson.Object, error) {
+	data, err := b.ReadFile(name)
+	if errors.Is(err, bundle.ErrNoFile) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	file, err := strictjson.PythonFile(bytes.NewReader(data))
+	if err == nil {
+		var o *strictjson.Object
+		if o, err = file.Object(); err == nil {
+			return o, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", name, err)
 }
 
 // Labels are the labels by id.

@@ -80,7 +80,7 @@ func (e *Embedder) read(b *bundle.Bundle) (output tensor.Spec, err error) {
 		return fail(err)
 	}
 	if e.dimensions = width(output); !e.pooled {
-		if e.dimensions, err = e.modules.dimension(width(output)); err != nil {
+		if e.dimensions, err = e.dimension(width(output)); err != nil {
 			return fail(err)
 		}
 	}

@@ -156,7 +156,8 @@ func readLabels(n strictjson.Value) ([]string, error) {
 	}
 	byID := make(map[int]strictjson.Value, o.Len())
 	for key, f := range o.Fields() {
-		if id, err := strconv.Atoi(strings.TrimSpace(key)); err == nil { // Python's int takes "01" and " 1" too
+		// Python's int takes "01", "+1", "0_1" and " 1" too.
+		if id, err := strconv.Atoi(strings.ReplaceAll(strings.TrimSpace(key), "_", "")); err == nil {
 			if _, twice := byID[id]; twice {
 				return nil, f.Errorf("given twice")
 			}
