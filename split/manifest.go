@@ -1,15 +1,8 @@
 package split
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -17,25 +10,12 @@ import (
 	"github.com/distinfer/distinfer/split/onnxfile"
 )
 
-// modelName is the name of the folder that a model.onnx lies in, or the file's
-// own name without its ending.
-func modelName(path string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		path = abs
-	}
-	base := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
-	if dir := filepath.Base(filepath.Dir(path)); base == "model" && dir != string(filepath.Separator) {
-		return dir
-	}
-	return base
-}
-
-func (p *planner) manifest(path string, file *onnxfile.File, reference tensor.Sizes, parts []part) *bundle.Manifest {
+func (p *planner) manifest(name string, file *onnxfile.File, reference tensor.Sizes, parts []part) *bundle.Manifest {
 	g, v := p.g, p.v
 	m := &bundle.Manifest{
 		Format: bundle.Format,
 		Model: bundle.Model{
-			Name:      modelName(path),
+			Name:      name,
 			Bytes:     int64(len(file.Data)),
 			IRVersion: file.IRVersion,
 			Producer:  file.ProducerName,
@@ -94,43 +74,3 @@ func (p *planner) parameters(part part) (n, bytes int64) {
 }
 
 func round4(x float64) float64 { return math.Round(x*1e4) / 1e4 }
-
-// copyTextFiles copies the text files that are beside the model.
-func copyTextFiles(w *bundle.Writer, dir string) ([]bundle.File, error) {
-	modules, err := fs.Glob(os.DirFS(dir), moduleConfigs)
-	if err != nil {
-		return nil, err
-	}
-	var files []bundle.File
-	for _, name := range slices.Concat(textFiles, modules) {
-		from, err := os.Open(filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		as := name
-		if folder, _, inside := strings.Cut(name, "/"); inside {
-			as = bundle.ModuleConfigName(folder)
-		}
-		f, err := w.WriteFile(as, func(to io.Writer) error {
-			_, err := io.Copy(to, from)
-			return err
-		})
-		if err = errors.Join(err, from.Close()); err != nil {
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	return files, nil
-}
-
-var textFiles = []string{
-	bundle.TokenizerName, bundle.ConfigName, bundle.TokenizerConfigName, bundle.SpecialTokensName,
-	bundle.ModulesName, bundle.SentenceConfigName, bundle.PromptsName,
-}
-
-// moduleConfigs are the config.json of the modules of sentence-transformers, such as
-// 1_Pooling/config.json.
-const moduleConfigs = "[0-9]*_[A-Z]*/config.json"

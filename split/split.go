@@ -23,6 +23,7 @@ import (
 	"github.com/distinfer/distinfer/split/engine"
 	"github.com/distinfer/distinfer/split/graph"
 	"github.com/distinfer/distinfer/split/limits"
+	"github.com/distinfer/distinfer/split/modelfolder"
 	"github.com/distinfer/distinfer/split/onnxfile"
 	"github.com/distinfer/distinfer/split/plan"
 	"github.com/distinfer/distinfer/split/rows"
@@ -56,6 +57,16 @@ type Options struct {
 	Memory int64
 	// RunTime is how long a run of the model or of a part may take; 0 is engine.DefaultRunTime.
 	RunTime time.Duration
+	// File is the model's among several in a folder; "" is the first in the order of package
+	// modelfolder.
+	File string
+	// Name is the model's; "" is that of its folder.
+	Name string
+	// Inspect finds out what the model of a bundle that is not written yet answers to texts. The
+	// split fails where that fails. nil leaves it out.
+	Inspect func(*bundle.Bundle) (Served, error)
+	// NoTexts makes a bundle of any model that answers tensors only.
+	NoTexts bool
 	// Texts opens the model's texts, to find out which may be computed together, also
 	// without Verify; nil leaves that out, so that none will be.
 	Texts  rows.Open
@@ -69,6 +80,9 @@ type Options struct {
 type Report struct {
 	Out          string           `json:"out,omitempty"`    // empty for a plan only
 	Bundle       bundle.ID        `json:"bundle,omitempty"` // its ID
+	Model        string           `json:"model"`            // the path of its file
+	Others       []string         `json:"others,omitempty"` // that lie in the given folder too
+	Texts        *Texts           `json:"texts"`
 	Manifest     *bundle.Manifest `json:"manifest"`
 	Alternatives []Alternative    `json:"alternatives,omitempty"` // that were compared for given machines
 	Verification *verify.Result   `json:"verification,omitempty"` // nil when not asked for
@@ -77,6 +91,7 @@ type Report struct {
 	Rows *rows.Finding `json:"rows,omitempty"`
 
 	drawing drawing
+	files   []modelfolder.File
 }
 
 func (o Options) check() error {
@@ -97,10 +112,15 @@ func (o Options) check() error {
 	return nil
 }
 
-// Split cuts the model file at path and writes a bundle.
+// Split cuts the model at path, a file or a folder, and writes a bundle.
 func Split(ctx context.Context, path string, e engine.Engine, o Options) (report *Report, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
+	}
+	if o.Name != "" {
+		if err := modelfolder.CheckName(o.Name); err != nil {
+			return nil, err
+		}
 	}
 	c, err := openCutter(path, e, o)
 	if err != nil {
@@ -108,8 +128,9 @@ func Split(ctx context.Context, path string, e engine.Engine, o Options) (report
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	if report, err = c.plan(ctx); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", c.model.Path, err)
 	}
+	report.Model, report.Others = c.model.Path, c.model.Others
 	if !o.DryRun {
 		err = c.write(ctx, report)
 	}
@@ -122,7 +143,7 @@ func Split(ctx context.Context, path string, e engine.Engine, o Options) (report
 
 // A cutter is one model that is cut.
 type cutter struct {
-	path   string
+	model  *modelfolder.Model
 	engine engine.Engine
 	o      Options
 	file   *onnxfile.File
@@ -131,16 +152,23 @@ type cutter struct {
 }
 
 func openCutter(path string, e engine.Engine, o Options) (*cutter, error) {
-	file, err := onnxfile.Open(path)
+	model, err := modelfolder.Find(path, o.File)
 	if err != nil {
 		return nil, err
 	}
-	data, err := onnxfile.OpenDataFolder(filepath.Dir(path))
+	if o.Name != "" {
+		model.Name = o.Name
+	}
+	file, err := onnxfile.Open(model.Path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := onnxfile.OpenDataFolder(filepath.Dir(model.Path))
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	hashed := make(chan string)
-	c := &cutter{path, engine.WithRunTime(e, o.RunTime), o, file, data, sync.OnceValue(func() string { return <-hashed })}
+	c := &cutter{model, engine.WithRunTime(e, o.RunTime), o, file, data, sync.OnceValue(func() string { return <-hashed })}
 	go func() { hashed <- file.SHA256() }()
 	return c, nil
 }
@@ -178,11 +206,15 @@ func (c *cutter) plan(ctx context.Context) (*Report, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	manifest := planner.manifest(c.path, c.file, reference, parts)
+	manifest := planner.manifest(c.model.Name, c.file, reference, parts)
 	if manifest.Limits, err = limits.Find(ctx, g, v, c.engine, c.data, reference); err != nil {
 		return nil, err
 	}
-	return &Report{Manifest: manifest, Alternatives: alternatives, drawing: drawing{planner, parts}}, nil
+	texts, files, err := c.texts(manifest)
+	if err != nil {
+		return nil, err
+	}
+	return &Report{Manifest: manifest, Texts: texts, Alternatives: alternatives, drawing: drawing{planner, parts}, files: files}, nil
 }
 
 // write writes the bundle and verifies it.
@@ -197,7 +229,7 @@ func (c *cutter) write(ctx context.Context, r *Report) (err error) {
 			return err
 		}
 	}
-	if r.Manifest.Files, err = copyTextFiles(w, filepath.Dir(c.path)); err != nil {
+	if r.Manifest.Files, err = writeTexts(w, r.files); err != nil {
 		return err
 	}
 	r.Manifest.Model.SHA256 = c.hash()
@@ -206,7 +238,7 @@ func (c *cutter) write(ctx context.Context, r *Report) (err error) {
 		return err
 	}
 	if err := c.verify(ctx, r, written); err != nil {
-		return fmt.Errorf("%s: %w", c.path, err)
+		return fmt.Errorf("%s: %w", c.model.Path, err)
 	}
 	if r.Rows != nil {
 		r.Manifest.Rows = &r.Rows.Rows
@@ -222,7 +254,7 @@ func (c *cutter) writeStage(w *bundle.Writer, rank int, part part, s *bundle.Sta
 	part.sub.Data = fmt.Sprintf("stage-%d.data", rank)
 	laid, err := c.file.Part(part.sub)
 	if err != nil {
-		return fmt.Errorf("%s: stage %d: %w", c.path, rank, err)
+		return fmt.Errorf("%s: stage %d: %w", c.model.Path, rank, err)
 	}
 	if laid.HasData() {
 		f, err := w.WriteFile(part.sub.Data, func(to io.Writer) error { return laid.WriteData(to, c.data) })
@@ -245,7 +277,7 @@ func finish(w *bundle.Writer, m *bundle.Manifest) (*bundle.Bundle, error) {
 
 // verify runs the stages of a bundle that was just written.
 func (c *cutter) verify(ctx context.Context, r *Report, b *bundle.Bundle) (err error) {
-	o := verify.Options{Model: c.path, Inputs: c.o.Inputs, Memory: c.o.Memory, Texts: c.o.Texts}
+	o := verify.Options{Model: c.model.Path, Inputs: c.o.Inputs, Memory: c.o.Memory, Texts: c.o.Texts}
 	if !c.o.Verify {
 		r.Rows, err = verify.Rows(ctx, c.engine, b, o)
 		return err

@@ -367,7 +367,7 @@ func TestWhatCannotBeSplitIsRefusedAndLeavesNothing(t *testing.T) {
 	if _, err := Split(context.Background(), filepath.Join(t.TempDir(), "none.onnx"), e, Options{Stages: 2}); err == nil || !strings.Contains(err.Error(), "there is no file") {
 		t.Errorf("a missing file: %v", err)
 	}
-	if _, err := Split(context.Background(), t.TempDir(), e, Options{Stages: 2}); err == nil || !strings.Contains(err.Error(), "is a folder") {
+	if _, err := Split(context.Background(), t.TempDir(), e, Options{Stages: 2}); err == nil || !strings.Contains(err.Error(), "holds no .onnx file") {
 		t.Errorf("a folder: %v", err)
 	}
 }

@@ -15,9 +15,12 @@ import (
 	"github.com/distinfer/distinfer/split/machines"
 )
 
-// cutOptions say where to cut a model.
+// cutOptions say which model to cut, and where.
 type cutOptions struct {
 	threadsOptions
+	fileOptions
+	Name          string
+	NoText        bool
 	Stages        int // 0 is what suits the machines best
 	At            []string
 	Layers        bool
@@ -32,7 +35,7 @@ type cutOptions struct {
 const defaultStages = 2
 
 // cutFlags are the names of the flags of cutOptions that are about one model.
-var cutFlags = []string{"stages", "at", "layers", "max-stage-bytes", "profile", "dim", "verify-timeout"}
+var cutFlags = []string{"stages", "at", "layers", "max-stage-bytes", "profile", "dim", "verify-timeout", "file", "name", "no-text"}
 
 func (o *cutOptions) AddFlags(f *pflag.FlagSet) {
 	stagesVar(f, &o.Stages, "stages", "`number` of stages; auto is what suits the machines in the config file best")
@@ -42,9 +45,20 @@ func (o *cutOptions) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Profile, "profile", false, "measure what the layers cost on this machine, instead of estimating it")
 	f.StringToInt64Var(&o.Dims, "dim", nil, "`name=size` of a dimension at which costs are estimated (default 1 for a batch, 128 for others)")
 	runTimeVar(f, &o.RunTime)
+	o.fileOptions.AddFlags(f)
+	f.StringVar(&o.Name, "name", "", "`name` of the model (default that of its folder)")
+	f.BoolVar(&o.NoText, "no-text", false, "make a bundle that answers tensors only, also of a model that reads texts")
 	o.threadsOptions.AddFlags(f)
 	settings.Described(f, &o.Machines, "machines", "machines that a model could be spread over")
 	settings.OnlyFlags(f, cutFlags...)
+}
+
+// fileOptions choose a file of a model's folder.
+type fileOptions struct{ File string }
+
+func (o *fileOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.File, "file", "", "`file` of the model in a folder with several, such as onnx/model_int8.onnx")
+	settings.OnlyFlags(f, "file")
 }
 
 // runTimeVar adds the flag of all commands that run a model to look at it.
@@ -82,6 +96,7 @@ func (o *cutOptions) apply(cmd *cobra.Command, to *split.Options) error {
 	if len(ways) > 1 {
 		return usageError{errors.New("--stages, --at and --layers say where to cut in different ways; give one of them")}
 	}
+	to.File, to.Name, to.NoTexts = o.File, o.Name, o.NoText
 	to.At, to.Layers, to.Profile, to.Dims, to.RunTime = o.At, o.Layers, o.Profile, o.Dims, o.RunTime
 	to.MaxStageBytes, to.More = o.MaxStageBytes, !cmd.Flags().Changed("stages")
 	switch {

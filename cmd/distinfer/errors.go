@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -16,10 +17,12 @@ import (
 	"github.com/distinfer/distinfer/server/mtls/authority"
 	"github.com/distinfer/distinfer/server/node"
 	"github.com/distinfer/distinfer/server/supervisor"
+	"github.com/distinfer/distinfer/server/task"
 	"github.com/distinfer/distinfer/server/tracing"
 	"github.com/distinfer/distinfer/server/transfer"
 	"github.com/distinfer/distinfer/split"
 	"github.com/distinfer/distinfer/split/engine"
+	"github.com/distinfer/distinfer/split/modelfolder"
 )
 
 // A usageError is a command line that cannot be understood.
@@ -56,11 +59,29 @@ func remedy(err error) string {
 		whole    *transfer.WholeError
 		place    *split.PlaceError
 		slow     *engine.SlowError
+		texts    *split.TextsError
+		folder   *modelfolder.FolderError
+		made     *modelfolder.BundleError
+		none     *modelfolder.NoModelError
+		several  *modelfolder.FileError
+		name     *modelfolder.NameError
 		machine  *authority.ExistsError
 		refused  *client.Error
 		input    *feed.Error
 	)
 	switch {
+	case errors.As(err, &texts):
+		return textsRemedy(texts)
+	case errors.As(err, &folder):
+		return "--file is for a folder: leave it out"
+	case errors.As(err, &made):
+		return "serve it with `distinfer up --bundle " + made.Dir + "`, or give the model that it was made from"
+	case errors.As(err, &none) && none.Weights != "":
+		return "export it first: " + export(none.Dir, "text-classification")
+	case errors.As(err, &several):
+		return "choose one with --file"
+	case errors.As(err, &name):
+		return "choose another with --name"
 	case errors.As(err, &place) && len(place.Similar) == 0:
 		return "`distinfer split --dry-run -o dot` shows all names"
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
@@ -116,6 +137,40 @@ var exports = map[feed.Cause]string{
 	feed.Step:    "`optimum-cli export onnx --model MODEL --task feature-extraction DIR` does",
 }
 
+// textsRemedy says what makes a model's texts answerable.
+func textsRemedy(err error) string {
+	var (
+		missing *modelfolder.MissingError
+		task    *task.UnservableError
+		input   *feed.Error
+	)
+	remedy := ""
+	switch {
+	case errors.As(err, &missing) && missing.NoFast != "":
+	case errors.As(err, &missing) && missing.File == bundle.ConfigName:
+		remedy = "put there the config.json of the model that it was exported from; "
+	case errors.As(err, &missing) && missing.Slow != "":
+		remedy = "make it there: " + saveTokenizer(".", ".") + "; "
+	case errors.As(err, &missing):
+		remedy = "make it there, of the model that it was exported from: " + saveTokenizer("ORIGINAL", ".") + "; "
+	case errors.As(err, &task) && task.Task != "":
+		remedy = "export it for a task that can be served: " + export("ORIGINAL", task.Task) + "; "
+	case errors.As(err, &input) && exports[input.Cause] != "":
+		remedy = exports[input.Cause] + "; "
+	}
+	return remedy + "--no-text splits it to answer tensors only"
+}
+
+// saveTokenizer is the line that writes the tokenizer.json of a model.
+func saveTokenizer(from, to string) string {
+	return fmt.Sprintf("`python -c \"from transformers import AutoTokenizer; AutoTokenizer.from_pretrained('%s').save_pretrained('%s')\"`", from, to)
+}
+
+// export is the line that exports a model for a task.
+func export(model, task string) string {
+	return fmt.Sprintf("`optimum-cli export onnx --model %s --task %s FOLDER`", model, task)
+}
+
 // encryption is what makes traffic secure.
 var encryption = map[node.Party]string{
 	node.Machines: "give each machine a folder of `distinfer certs` with --tls",
@@ -147,6 +202,8 @@ func isUsage(err error) bool {
 		insecure    *node.InsecureError
 		pair        *node.PairError
 		environment *tracing.EnvironmentError
+		folder      *modelfolder.FolderError
+		name        *modelfolder.NameError
 	)
-	return errors.As(err, &usage) || errors.As(err, &setting) || errors.As(err, &table) || errors.As(err, &insecure) || errors.As(err, &pair) || errors.As(err, &environment)
+	return errors.As(err, &usage) || errors.As(err, &setting) || errors.As(err, &table) || errors.As(err, &insecure) || errors.As(err, &pair) || errors.As(err, &environment) || errors.As(err, &folder) || errors.As(err, &name)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/distinfer/distinfer/cmd/settings"
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/server/task"
 	"github.com/distinfer/distinfer/split"
 	"github.com/distinfer/distinfer/split/report"
@@ -43,17 +44,21 @@ func newSplit() *cobra.Command {
 		Long: `Cut an ONNX model into stages of about equal cost, write them as a bundle, and
 check that the stages, one after the other, give what the whole model gives.
 
-The bundle holds one plain ONNX file a stage, a manifest, and the tokenizer.json,
-config.json and files of sentence-transformers from beside the model. The same model and flags give the same
-bytes. Nothing is left behind when anything fails.`,
+MODEL is an ONNX file, or a folder: what an export or a download left behind. The
+bundle holds one plain ONNX file a stage, a manifest, and the tokenizer.json,
+config.json and files of sentence-transformers from beside the model, or of the
+folder above onnx/. A model that reads texts and could not answer them is refused,
+unless --no-text is given. The same model and flags give the same bytes. Nothing is
+left behind when anything fails.`,
 		Example: `  distinfer split model.onnx --stages 2
+  distinfer split my-model --file onnx/model_int8.onnx --name my-model-int8
   distinfer split models/sst2-minilm/model.onnx --stages 3 --out /srv/sentiment
   distinfer split model.onnx --stages 4 --dry-run      # the plan only
   distinfer split model.onnx --stages 4 --dry-run -o dot | dot -Tsvg > plan.svg
   distinfer split model.onnx --stages auto             # for the machines in distinfer.yaml
   distinfer split model.onnx --at /encoder/layer.2/output/LayerNorm/Add_1_output_0
   distinfer split model.onnx --stages 2 --dim batch=8 --dim sequence=64`,
-		Args: arguments(false, "MODEL, the path of an ONNX file,"),
+		Args: arguments(false, "MODEL, an ONNX file or the folder of one,"),
 	}, func(cmd *cobra.Command, args []string) error {
 		how := split.Options{Out: o.Out, Force: o.Force, DryRun: o.DryRun, Verify: !o.NoVerify, Inputs: o.Inputs, Memory: o.memory()}
 		if o.NoVerify && len(o.Inputs) > 0 {
@@ -85,5 +90,9 @@ func splitModel(ctx context.Context, l *libraryOptions, threads int, path string
 	}
 	defer func() { _ = library.Close() }()
 	o.Texts = task.Answered
+	o.Inspect = func(b *bundle.Bundle) (split.Served, error) {
+		s, err := task.Inspect(b)
+		return split.Served(s), err
+	}
 	return split.Split(ctx, path, ortEngine{library, threads}, o)
 }

@@ -46,14 +46,15 @@ func newUp() *cobra.Command {
 		Use:   "up [MODEL]",
 		Short: "Run the whole pipeline on this machine",
 		Long: `Start every stage as a process of its own, and the front, on this machine. With a
-MODEL it is split first, into a temporary folder; without one the bundle is
-served.
+MODEL, an ONNX file or a folder, it is split first, into a temporary folder;
+without one the bundle is served.
 
 A stage that dies or hangs is started again. Ctrl-C stops everything and leaves no
 process behind. The stages are on localhost, without TLS; the front can have HTTPS and
 tokens. With --admin HOST:PORT the front gives metrics there, and the stages at the
 ports that follow.`,
 		Example: `  distinfer up model.onnx --stages 2
+  distinfer up my-model --file onnx/model_int8.onnx
   distinfer up --bundle stages --port 8008
   distinfer up models/sst2-minilm/model.onnx --ask 'a lovely film'`,
 		Args: arguments(true, "MODEL"),

@@ -16,6 +16,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/server/task"
+	"github.com/distinfer/distinfer/split/modelfolder"
 	"github.com/distinfer/distinfer/split/report"
 	"github.com/distinfer/distinfer/split/verify"
 )
@@ -48,6 +49,7 @@ type verifyCommand struct {
 	threadsOptions
 	inputOptions
 	verifyOptions
+	fileOptions
 	Model     string
 	Tolerance float64
 	RunTime   time.Duration
@@ -56,10 +58,10 @@ type verifyCommand struct {
 
 func (o *verifyCommand) AddFlags(f *pflag.FlagSet) {
 	o.outputOptions.AddFlags(f)
-	for _, group := range []settings.Options{&o.bundleOptions, &o.logOptions, &o.libraryOptions, &o.threadsOptions, &o.inputOptions, &o.verifyOptions} {
+	for _, group := range []settings.Options{&o.bundleOptions, &o.logOptions, &o.libraryOptions, &o.threadsOptions, &o.inputOptions, &o.verifyOptions, &o.fileOptions} {
 		group.AddFlags(f)
 	}
-	f.StringVar(&o.Model, "model", "", "`file` of the whole model, to compare with")
+	f.StringVar(&o.Model, "model", "", "`file` or folder of the whole model, to compare with")
 	toleranceVar(f, &o.Tolerance, "tolerance", "largest `difference` of floats, as a share of the largest magnitude in the tensor (default 1e-4, more for floats of 16 bits and less)")
 	runTimeVar(f, &o.RunTime)
 	f.StringVar(&o.Texts, "texts", "", "`file` of texts, as predict takes them, to compare the encodings of --activation-dtype on")
@@ -117,12 +119,31 @@ verification: it changes nothing about the exit code.`,
 		if o.Texts == "" && (o.Format != "" || o.Column != "") {
 			return usageError{errors.New("--format and --column say how to read texts; name their file with --texts")}
 		}
+		if o.Model == "" && o.File != "" {
+			return usageError{errors.New("--file chooses a file in the folder of the whole model; name that with --model")}
+		}
 		return o.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 	})
 }
 
+// whole is the path of the whole model, "" when none was named.
+func (o *verifyCommand) whole() (string, error) {
+	if o.Model == "" {
+		return "", nil
+	}
+	m, err := modelfolder.Find(o.Model, o.File)
+	if err != nil {
+		return "", err
+	}
+	return m.Path, nil
+}
+
 func (o *verifyCommand) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	b, err := bundle.Open(o.Bundle)
+	if err != nil {
+		return err
+	}
+	whole, err := o.whole()
 	if err != nil {
 		return err
 	}
@@ -132,7 +153,7 @@ func (o *verifyCommand) run(ctx context.Context, in io.Reader, out io.Writer) er
 	}
 	defer func() { _ = library.Close() }()
 	v, err := verify.Verify(ctx, ortEngine{library, o.Threads}, b, verify.Options{
-		Model: o.Model, Inputs: o.Inputs, Tolerance: o.Tolerance, Memory: o.memory(), RunTime: o.RunTime, Texts: task.Answered,
+		Model: whole, Inputs: o.Inputs, Tolerance: o.Tolerance, Memory: o.memory(), RunTime: o.RunTime, Texts: task.Answered,
 	})
 	if err != nil {
 		return err

@@ -26,6 +26,22 @@ type Bundle struct {
 	Manifest
 	Dir string
 	ID  ID
+
+	preview map[string][]byte // the text files of one that is not written
+}
+
+// Preview is a bundle that is not written yet: one whose text files can be read, and no others. dir
+// is the folder of the model that it is made from.
+func Preview(m *Manifest, dir string, texts map[string][]byte) *Bundle {
+	return &Bundle{Manifest: *m, Dir: dir, preview: texts}
+}
+
+// String says which bundle it is, for messages.
+func (b *Bundle) String() string {
+	if b.preview != nil {
+		return b.Dir
+	}
+	return "bundle " + b.Dir
 }
 
 // An ID says which bundle it is: the sha256 of the manifest, in hexadecimal.
@@ -252,6 +268,9 @@ var ErrNoFile = errors.New("the bundle has no such file")
 // ReadFile reads one of the bundle's Files and checks it against the manifest.
 // It fails with ErrNoFile when the manifest does not name it.
 func (b *Bundle) ReadFile(name string) ([]byte, error) {
+	if data, ok := b.preview[name]; ok {
+		return data, nil
+	}
 	for _, f := range b.Files {
 		if f.Name != name {
 			continue
@@ -274,7 +293,7 @@ func (b *Bundle) ReadFile(name string) ([]byte, error) {
 		}
 		return data, nil
 	}
-	return nil, fmt.Errorf("bundle %s: %s: %w", b.Dir, name, ErrNoFile)
+	return nil, fmt.Errorf("%s: %s: %w", b, name, ErrNoFile)
 }
 
 func (b *Bundle) same(f File, hash []byte) error {

@@ -12,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/runtime/strictjson"
@@ -46,9 +48,34 @@ const (
 	PromptsName        = "config_sentence_transformers.json"
 )
 
-// ModuleConfigName is the name in a bundle, which has no folders, of the config.json in
-// the folder of a module that modules.json lists.
-func ModuleConfigName(folder string) string { return folder + ".config.json" }
+// WeightsName and OldWeightsName are files of the weights of a module that modules.json lists.
+const (
+	WeightsName    = "model.safetensors"
+	OldWeightsName = "pytorch_model.bin"
+)
+
+// ModuleConfigName is the name in a bundle of the config.json in the folder of a module that
+// modules.json lists.
+func ModuleConfigName(folder string) string { return ModuleFileName(folder, ConfigName) }
+
+// ModuleFileName is the name in a bundle, which has no folders, of a file in the folder of a
+// module: 2_Dense.model.safetensors. What a plain name cannot have is escaped, so that every folder
+// has a name of its own.
+func ModuleFileName(folder, file string) string {
+	var b strings.Builder
+	for i, c := range []byte(path.Clean(folder)) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if i == 0 && !letter {
+			b.WriteByte('m')
+		}
+		if letter || i > 0 && (c == '.' || c == '_') {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "-%02x", c)
+		}
+	}
+	return b.String() + "." + file
+}
 
 // A Manifest describes a bundle.
 type Manifest struct {

@@ -63,7 +63,7 @@ func (e *Embedder) read(b *bundle.Bundle) (output tensor.Spec, err error) {
 	if err != nil {
 		return output, err
 	}
-	fail := func(err error) (tensor.Spec, error) { return output, fmt.Errorf("bundle %s: %w", b.Dir, err) }
+	fail := func(err error) (tensor.Spec, error) { return output, fmt.Errorf("%s: %w", b, err) }
 	e.modules, err = reader(b.ReadFile).modules(false)
 	if e.pooled = !output.AnyRank && len(output.Dims) == 2; e.pooled {
 		of, tokenErr := vectors(b.Outputs, "last_hidden_state", ofTokens)

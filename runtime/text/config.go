@@ -56,6 +56,7 @@ type Config struct {
 	relative        bool  // texts may be longer than maxPositions
 	padID           int64
 	hasPadID        bool
+	vocabulary      int
 }
 
 // A Result is a label and its score.
@@ -141,6 +142,11 @@ func loadConfig(r io.Reader) (*Config, error) {
 			return nil, err
 		}
 		c.padID, c.hasPadID = int64(id), true
+	}
+	if f, ok := o.Optional("vocab_size"); ok {
+		if n, err := f.Uint(math.MaxInt32); err == nil {
+			c.vocabulary = int(n)
+		}
 	}
 	return c, nil
 }
@@ -230,6 +236,9 @@ func (c *Config) loadPositions(o *strictjson.Object) error {
 // Architecture returns the name of the model's class in transformers, such as
 // BertForSequenceClassification; "" if the file does not say.
 func (c *Config) Architecture() string { return c.architecture }
+
+// VocabularySize returns how many ids the model reads; 0 if the file does not say.
+func (c *Config) VocabularySize() int { return c.vocabulary }
 
 // Labels returns the labels, by id.
 func (c *Config) Labels() []string { return slices.Clone(c.labels) }

@@ -54,7 +54,7 @@ func load[T any](b *bundle.Bundle, name string, read func(io.Reader) (T, error))
 		return t, err
 	}
 	if t, err = read(bytes.NewReader(data)); err != nil {
-		return t, fmt.Errorf("bundle %s: %w", b.Dir, err)
+		return t, fmt.Errorf("%s: %w", b, err)
 	}
 	return t, nil
 }

@@ -50,6 +50,9 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Tagg
 	return t, err
 }
 
+// Labels are the labels by id.
+func (t *Tagger) Labels() []string { return slices.Clone(t.labels) }
+
 // Answered is the Model, with answers of all numbers that a text may have: the logits of its
 // tokens, and their scores.
 func (t *Tagger) Answered() *textmodel.Model {

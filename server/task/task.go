@@ -7,14 +7,14 @@
 package task
 
 import (
-	"fmt"
-	"strings"
+	"cmp"
+	"errors"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
 	"github.com/distinfer/distinfer/runtime/embed"
+	"github.com/distinfer/distinfer/runtime/feed"
 	"github.com/distinfer/distinfer/runtime/pipeline"
-	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/runtime/tokenclass"
 	"github.com/distinfer/distinfer/server/front"
@@ -40,7 +40,13 @@ func Open(b *bundle.Bundle, runner pipeline.Runner, limits textmodel.Limits) (Ta
 		return nil, err
 	}
 	files.Limits = limits
-	name, err := nameOf(b.Outputs, files.Config.Architecture())
+	name, err := Decide(Described{
+		Outputs: b.Outputs, Architecture: files.Config.Architecture(),
+		Vocabulary: files.Config.VocabularySize(), Labels: len(files.Config.Labels()),
+	})
+	if err != nil {
+		err = cmp.Or(part(b), err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +62,17 @@ func Open(b *bundle.Bundle, runner pipeline.Runner, limits textmodel.Limits) (Ta
 	return Classification{c}, err
 }
 
+// part fails for a model that does not read texts by itself, whatever its task: one that reads
+// what an encoder gives, pictures or sound.
+func part(b *bundle.Bundle) error {
+	_, err := feed.New(b.Inputs, feed.Model{PadID: -1})
+	var input *feed.Error
+	if errors.As(err, new(*feed.NoIDsError)) || errors.As(err, &input) && (input.Cause == feed.Decoder || input.Cause == feed.OtherKind) {
+		return err
+	}
+	return nil
+}
+
 // Answered is the model of a bundle's Task without a runner, with answers of all numbers that
 // a client can get.
 func Answered(b *bundle.Bundle) (*textmodel.Model, error) {
@@ -66,44 +83,30 @@ func Answered(b *bundle.Bundle) (*textmodel.Model, error) {
 	return t.Answered(), nil
 }
 
-// nameOf tells the task by what the model gives and by the first of the architectures
-// in config.json, which may be "". Outputs count for more: a model that was trained for
-// something else may have been exported for its vectors.
-func nameOf(outputs []tensor.Spec, architecture string) (string, error) {
-	logits, hasLogits := tensor.Find(outputs, "logits")
-	for _, name := range []string{"sentence_embedding", "last_hidden_state", "token_embeddings"} {
-		if _, ok := tensor.Find(outputs, name); ok && !hasLogits {
-			return Embeddings{}.Name(), nil
-		}
-	}
-	_, purpose, isFor := strings.Cut(architecture, "For")
-	switch {
-	case purpose == "SequenceClassification":
-		return Classification{}.Name(), nil
-	case purpose == "TokenClassification":
-		return Entities{}.Name(), nil
-	case isFor:
-		return "", fmt.Errorf("config.json names the architecture %s, and the model's outputs are %s; what can be served are …ForSequenceClassification, …ForTokenClassification, and models with an output last_hidden_state or sentence_embedding", architecture, list(outputs))
-	}
-	if !hasLogits {
-		if len(outputs) != 1 {
-			return "", fmt.Errorf("the model's outputs are %s, by which its task cannot be told; name its class under architectures in config.json, such as BertForSequenceClassification, and split the model again", list(outputs))
-		}
-		logits = outputs[0]
-	}
-	switch {
-	case !hasLogits && architecture != "" && len(logits.Dims) == 3:
-		return Embeddings{}.Name(), nil
-	case len(logits.Dims) == 3:
-		return Entities{}.Name(), nil
-	}
-	return Classification{}.Name(), nil
+// A Summary is what a bundle's model answers to texts.
+type Summary struct {
+	Task      string   // its name
+	Labels    []string // by id; nil for embeddings
+	Dimension int      // of embeddings; 0 when it is not known
+	MaxTokens int      // of a text; longer ones are cut
+	Warning   string   // what the operator should know of the model's files; "" is nothing
 }
 
-func list(outputs []tensor.Spec) string {
-	var list []string
-	for _, o := range outputs {
-		list = append(list, o.String())
+// Inspect finds out what the bundle's model answers to texts. It fails as Open does.
+func Inspect(b *bundle.Bundle) (Summary, error) {
+	t, err := Open(b, nil, textmodel.Limits{})
+	if err != nil {
+		return Summary{}, err
 	}
-	return strings.Join(list, ", ")
+	s := Summary{Task: t.Name(), Warning: t.Warning()}
+	s.MaxTokens, _ = t.Model().Tokenizer().MaxLength()
+	switch t := t.(type) {
+	case Classification:
+		s.Labels = t.Labels()
+	case Entities:
+		s.Labels = t.Tagger.Labels()
+	case Embeddings:
+		s.Dimension = t.Embedder.Dimension()
+	}
+	return s, nil
 }

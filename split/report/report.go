@@ -4,12 +4,15 @@ package report
 import (
 	"fmt"
 	"io"
+	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/split"
+	"github.com/distinfer/distinfer/split/modelfolder"
 )
 
 // Split writes what splitting a model with the options gave.
@@ -37,9 +40,10 @@ func Split(w io.Writer, r *split.Report, o split.Options) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	fmt.Fprintln(w)
 	printLoaded(w, m.Stages)
+	printModel(w, r)
 	if m.Rows != nil {
-		fmt.Fprintln(w)
 		printRows(w, *m.Rows)
 	}
 	if o.DryRun {
@@ -64,8 +68,65 @@ func printLoaded(w io.Writer, stages []bundle.Stage) {
 		more = more || s.LoadedBytes > 0
 	}
 	if more {
-		fmt.Fprintf(w, "\nin memory, the weights take %s: a processor computes half precision as float32\n", strings.Join(loaded, ", "))
+		fmt.Fprintf(w, "in memory, the weights take %s: a processor computes half precision as float32\n", strings.Join(loaded, ", "))
 	}
+}
+
+// printModel says which file was taken, what it answers, and where its text files are.
+func printModel(w io.Writer, r *split.Report) {
+	fmt.Fprintf(w, "model: %s", r.Model)
+	if len(r.Others) > 0 {
+		fmt.Fprintf(w, " (not taken: %s)", modelfolder.Listed(r.Others))
+	}
+	fmt.Fprintln(w)
+	switch t := r.Texts; {
+	case t.WhyNot != "":
+		fmt.Fprintf(w, "texts: none, only tensors are answered: %s\n", t.WhyNot)
+	case t.Served != nil:
+		fmt.Fprintf(w, "texts: %s\n", served(*t.Served))
+		fallthrough
+	default:
+		fmt.Fprintf(w, "text files: %s\n", byFolder(t.Files))
+	}
+	if s := r.Texts.Served; s != nil && s.Warning != "" {
+		fmt.Fprintf(w, "warning: %s\n", s.Warning)
+	}
+}
+
+// served is such as "text-classification (negative, positive), of at most 512 tokens".
+func served(s split.Served) string {
+	what := s.Task
+	switch {
+	case len(s.Labels) > 0:
+		what += " (" + modelfolder.Listed(s.Labels) + ")"
+	case s.Dimension > 0:
+		what += fmt.Sprintf(" (%d dimensions)", s.Dimension)
+	}
+	return fmt.Sprintf("%s, of at most %d tokens", what, s.MaxTokens)
+}
+
+// byFolder lists files by the folders that they are in.
+func byFolder(paths []string) string {
+	var folders []string
+	names := map[string][]string{}
+	for _, path := range paths {
+		dir := filepath.Dir(path)
+		if i := slices.IndexFunc(folders, func(f string) bool { return strings.HasPrefix(path, f+string(filepath.Separator)) }); i >= 0 {
+			dir = folders[i]
+		} else {
+			folders = append(folders, dir)
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			name = path
+		}
+		names[dir] = append(names[dir], name)
+	}
+	var list []string
+	for _, dir := range folders {
+		list = append(list, strings.Join(names[dir], ", ")+" in "+dir)
+	}
+	return strings.Join(list, "; ")
 }
 
 // printRows says which texts are computed together, and warns when none are.
