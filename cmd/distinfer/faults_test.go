@@ -560,7 +560,7 @@ func (s *serving) strange(t *testing.T, random *rand.Rand, output string) {
 // fuzz asks at random, from many clients at a time, for a while that DISTINFER_FUZZ sets.
 func (s *serving) fuzz(t *testing.T, ways ...func(random *rand.Rand)) {
 	t.Helper()
-	long := time.Second
+	long := 400 * time.Millisecond
 	if set := os.Getenv("DISTINFER_FUZZ"); set != "" {
 		var err error
 		if long, err = time.ParseDuration(set); err != nil {

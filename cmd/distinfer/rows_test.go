@@ -59,9 +59,10 @@ func TestAnAnswerIsThatOfTheTextAlone(t *testing.T) {
 			if entry := f.entry(t, c.says, 1); c.which != "" && entry["which"] != c.which || c.which == "" && !strings.Contains(fmt.Sprint(entry["reason"]), "computed together") {
 				t.Errorf("the front says %v", entry)
 			}
-			wrong, worst := mixedTexts(t, dir, url, 400)
+			const n = 150
+			wrong, worst := mixedTexts(t, dir, url, n)
 			if wrong > 0 {
-				t.Errorf("%d of 400 answers are others than alone, by up to %.1g", wrong, worst)
+				t.Errorf("%d of %d answers are others than alone, by up to %.1g", wrong, n, worst)
 			}
 			batches, texts := batchesOf(t, url)
 			if together := texts > batches; together != (c.which != "") {
