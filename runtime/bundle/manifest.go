@@ -239,6 +239,23 @@ func (m *Manifest) StageFiles(rank int) ([]File, error) {
 	return list, nil
 }
 
+// Spare are the values that a stage sends on for the caller alone: outputs of the model that no
+// later stage needs.
+func (m *Manifest) Spare(rank int) (names []string) {
+	s := m.Stages[rank]
+	for _, name := range slices.Concat(tensor.Names(s.Outputs), s.Forward) {
+		_, output := tensor.Find(m.Outputs, name)
+		needed := slices.ContainsFunc(m.Stages[rank+1:], func(later Stage) bool {
+			_, is := tensor.Find(later.Inputs, name)
+			return is
+		})
+		if output && !needed {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // files are all files of the bundle but the manifest itself.
 func (m *Manifest) files() []File {
 	list := slices.Clone(m.Files)

@@ -8,6 +8,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/distinfer/distinfer/runtime/errcode"
@@ -62,15 +63,32 @@ func Suspect(ctx context.Context) bool {
 	return is
 }
 
+type outputsKey struct{}
+
+// WithOutputs says which outputs the caller of a run wants. A Runner may leave out others.
+func WithOutputs(ctx context.Context, names ...string) context.Context {
+	return context.WithValue(ctx, outputsKey{}, names)
+}
+
+// Outputs are the names given to WithOutputs; none is all outputs.
+func Outputs(ctx context.Context) []string {
+	names, _ := ctx.Value(outputsKey{}).([]string)
+	return names
+}
+
 // A Stage is one link of a chain.
 type Stage struct {
 	Runner Runner
 	// Inputs are the names the Runner needs, Forward the names that only a later stage needs.
 	Inputs, Forward []string
+	// Spare are those of its outputs and of Forward that no later stage needs, so that they can
+	// be left out when the caller does not want them.
+	Spare []string
 }
 
 // Run runs the stage's Runner on the inputs it needs, and returns its outputs
-// together with the forwarded values.
+// together with the forwarded values. What only the caller could need, and does not want by
+// WithOutputs, is left out.
 func (s Stage) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	own := make(tensor.Bag, len(s.Inputs))
 	if err := pick(own, in, s.Inputs); err != nil {
@@ -80,14 +98,22 @@ func (s Stage) Run(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(s.Forward) == 0 {
-		return out, nil
+	forward := s.Forward
+	wanted := Outputs(ctx)
+	unwanted := func(name string) bool { return slices.Contains(s.Spare, name) && !slices.Contains(wanted, name) }
+	if len(wanted) == 0 || len(s.Spare) == 0 {
+		if len(forward) == 0 {
+			return out, nil
+		}
+		unwanted = func(string) bool { return false }
 	}
-	next := make(tensor.Bag, len(out)+len(s.Forward))
+	next := make(tensor.Bag, len(out)+len(forward))
 	for n, t := range out {
-		next[n] = t
+		if !unwanted(n) {
+			next[n] = t
+		}
 	}
-	if err := pick(next, in, s.Forward); err != nil {
+	if err := pick(next, in, slices.DeleteFunc(slices.Clone(forward), unwanted)); err != nil {
 		return nil, err
 	}
 	return next, nil

@@ -175,3 +175,24 @@ func TestChainsCanBeNested(t *testing.T) {
 		t.Errorf("got %v, %v", out, err)
 	}
 }
+
+// What only the caller could need goes no further when the caller does not want it: neither from
+// the stage that makes it, nor from later ones, which are to pass it on.
+func TestOutputsThatAreNotWantedAreLeftOut(t *testing.T) {
+	t.Parallel()
+	two := func(_ context.Context, in tensor.Bag) (tensor.Bag, error) {
+		return tensor.Bag{"a": scalar(value(t, in, "x")), "present": scalar(7)}, nil
+	}
+	chain := pipeline.Chain{
+		{Runner: runnerFunc(two), Inputs: []string{"x"}, Spare: []string{"present"}},
+		{Runner: polynomial(t, "y", "a"), Inputs: []string{"a"}, Forward: []string{"present", "a"}, Spare: []string{"y", "present"}},
+	}
+	for want, names := range map[string][]string{
+		"a y": {"y"}, "a present": {"present"}, "a present y": nil, "a": {"none"},
+	} {
+		out, err := chain.Run(pipeline.WithOutputs(t.Context(), names...), tensor.Bag{"x": scalar(1)})
+		if err != nil || strings.Join(out.Names(), " ") != want {
+			t.Errorf("of those who want %q: %q, %v; want %s", names, out.Names(), err, want)
+		}
+	}
+}

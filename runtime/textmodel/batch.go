@@ -122,6 +122,7 @@ func own(e text.Encoding) text.Encoding {
 }
 
 func (m *Model) run(ctx context.Context, in tensor.Bag) (tensor.Bag, []pipeline.Timing, error) {
+	ctx = pipeline.WithOutputs(ctx, m.output)
 	if t, ok := m.runner.(pipeline.Tracer); ok {
 		return t.Trace(ctx, in)
 	}

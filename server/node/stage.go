@@ -242,7 +242,7 @@ func openStage(library *ort.Library, b *bundle.Bundle, rank int, o ort.Options) 
 	if err := files.Unchanged(); err != nil {
 		return nil, pipeline.Stage{}, errors.Join(err, session.Close())
 	}
-	return session, pipeline.Stage{Runner: session, Inputs: tensor.Names(entry.Inputs), Forward: entry.Forward}, nil
+	return session, pipeline.Stage{Runner: session, Inputs: tensor.Names(entry.Inputs), Forward: entry.Forward, Spare: b.Spare(rank)}, nil
 }
 
 // OpenChain loads every stage of a bundle into this process, to compute with one thread each.

@@ -102,7 +102,7 @@ func (l *link) runAlone(ctx context.Context, route [][]string, inFlight int, in 
 	var out *response
 	begun := false
 	if err == nil {
-		out, begun, err = invokeAlone(ctx, conn, l.request(route, inFlight, in))
+		out, begun, err = invokeAlone(ctx, conn, l.request(ctx, route, inFlight, in))
 	}
 	if status.Code(err) == codes.Unimplemented {
 		return l.run(ctx, route, inFlight, in) // a stage of an older version

@@ -24,6 +24,7 @@ type request struct {
 	route    [][]string
 	tensors  tensor.Bag
 	inFlight int
+	outputs  []string          // that the caller wants; none is all
 	encoding encoding.Encoding // as it was sent; empty when it was not
 
 	// narrow has the tensors sent in that encoding. It is a stage's: what the first
@@ -130,6 +131,9 @@ func (r *request) encode(pool *buffers) (mem.BufferSlice, error) {
 		e.text(6, string(r.encoding))
 	}
 	e.number(7, uint64(r.inFlight))
+	for _, name := range r.outputs {
+		e.text(8, name)
+	}
 	return e.buffers(), err
 }
 
@@ -188,6 +192,14 @@ func (r *request) decode(d *decoder) error {
 		case num == 7 && typ == protowire.VarintType:
 			n, err := d.varint()
 			r.inFlight = int(min(n, math.MaxInt32))
+			return err
+		case num == 8 && typ == protowire.BytesType:
+			if len(r.outputs) == maxTensors {
+				return fmt.Errorf("more than %d outputs", maxTensors)
+			}
+			var name string
+			err := d.string(&name)
+			r.outputs = append(r.outputs, name)
 			return err
 		}
 		return d.skip(num, typ)

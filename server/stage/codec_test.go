@@ -69,7 +69,7 @@ func noise(n int) tensor.Tensor {
 func everyRequest(t testing.TB) map[string]*request {
 	t.Helper()
 	return map[string]*request{
-		"everything":  {bundle: thisBundle, rank: 3, inFlight: 1 << 20, encoding: "int8", route: [][]string{{"a:1"}, {"b:2", "c:3"}}, tensors: bagOfAll(t)},
+		"everything":  {bundle: thisBundle, rank: 3, inFlight: 1 << 20, outputs: []string{"logits", ""}, encoding: "int8", route: [][]string{{"a:1"}, {"b:2", "c:3"}}, tensors: bagOfAll(t)},
 		"a megabyte":  {bundle: thisBundle, tensors: tensor.Bag{"a": noise(1 << 20), "b": noise(3)}},
 		"empty":       {},
 		"no tensors":  {bundle: "x", rank: maxRoute, route: [][]string{{"a:1"}}},
@@ -83,7 +83,7 @@ func everyRequest(t testing.TB) map[string]*request {
 
 // toProto is the message that generated code has for a request.
 func toProto(r *request) *stagepb.RunRequest {
-	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: string(r.bundle), Rank: uint32(r.rank), InFlight: uint32(r.inFlight), Encoding: string(r.encoding), Tensors: tensorsToProto(r.tensors)}
+	m := &stagepb.RunRequest{Protocol: r.protocol, Bundle: string(r.bundle), Rank: uint32(r.rank), InFlight: uint32(r.inFlight), Outputs: r.outputs, Encoding: string(r.encoding), Tensors: tensorsToProto(r.tensors)}
 	for _, hop := range r.route {
 		m.Route = append(m.Route, &stagepb.Hop{Addresses: hop})
 	}

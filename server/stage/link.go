@@ -17,6 +17,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/runtime/pipeline"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/replica"
 	"github.com/distinfer/distinfer/server/rpc"
@@ -238,9 +239,9 @@ func (l *link) report(news bool, why error) {
 }
 
 // request is the message of a call.
-func (l *link) request(route [][]string, inFlight int, in tensor.Bag) *request {
+func (l *link) request(ctx context.Context, route [][]string, inFlight int, in tensor.Bag) *request {
 	c := l.client
-	return &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, inFlight: inFlight, tensors: in, encoding: c.options.Encoding, narrow: c.options.narrow}
+	return &request{protocol: Protocol, bundle: c.bundle, rank: c.rank, route: route, inFlight: inFlight, outputs: pipeline.Outputs(ctx), tensors: in, encoding: c.options.Encoding, narrow: c.options.narrow}
 }
 
 // run makes one call of the replica that was picked.
@@ -250,7 +251,7 @@ func (l *link) run(ctx context.Context, route [][]string, inFlight int, in tenso
 	var there peer.Peer
 	conn, _, err := l.connections()
 	if err == nil {
-		err = conn.Invoke(ctx, RunMethod, l.request(route, inFlight, in), out, grpc.Peer(&there))
+		err = conn.Invoke(ctx, RunMethod, l.request(ctx, route, inFlight, in), out, grpc.Peer(&there))
 	}
 	l.done(started, out, err)
 	if err == nil {

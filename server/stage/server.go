@@ -205,6 +205,7 @@ func (s *Server) describe(context.Context, *stagepb.DescribeRequest) (*stagepb.D
 // run computes a run, and has the stages behind compute the rest. It notes in r what there
 // is to tell, also when it fails.
 func (s *Server) run(ctx context.Context, in *request, r *Run) (*response, error) {
+	ctx = pipeline.WithOutputs(ctx, in.outputs...)
 	r.Timing = pipeline.Timing{Rank: s.config.Rank, Machine: s.config.Machine, Processors: s.config.Processors, AtOnce: s.config.Runs}
 	r.Began, r.In = time.Now(), bytesOf(in.tensors)
 	t, started := &r.Timing, r.Began

@@ -71,6 +71,38 @@ func TestChainAnswersWhatItsStagesCompute(t *testing.T) {
 	}
 }
 
+// A stage that makes an output which nobody wants does not send it on.
+func TestOutputsThatAreNotWantedDoNotTravel(t *testing.T) {
+	t.Parallel()
+	var listeners []net.Listener
+	var addresses [][]string
+	for range 2 {
+		l := listenAt(t, "localhost:0")
+		listeners = append(listeners, l)
+		addresses = append(addresses, []string{l.Addr().String()})
+	}
+	first, second := config(0, 2), config(1, 2)
+	compute := first.Stage.Runner
+	first.Stage.Runner = runnerFunc(func(ctx context.Context, in tensor.Bag) (tensor.Bag, error) {
+		out, err := compute.Run(ctx, in)
+		if err == nil {
+			out["present"] = noise(7)
+		}
+		return out, err
+	})
+	first.Stage.Spare = []string{"present"}
+	second.Stage.Forward, second.Stage.Spare = []string{"present"}, []string{"x2", "present"}
+	startOn(t, first, listeners[0])
+	startOn(t, second, listeners[1])
+	p := dialPipeline(t, addresses)
+	for _, c := range []struct{ wanted, want []string }{{nil, []string{"present", "x2"}}, {[]string{"x2"}, []string{"x2"}}, {[]string{"present", "x2"}, []string{"present", "x2"}}} {
+		out, err := p.Run(pipeline.WithOutputs(testkit.Context(t), c.wanted...), input(1, 0.5))
+		if err != nil || !slices.Equal(out.Names(), c.want) {
+			t.Errorf("who wants %q gets %q, %v", c.wanted, out.Names(), err)
+		}
+	}
+}
+
 func TestConcurrentCallsGetTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
 	_, addresses := chain(t, 3, nil)

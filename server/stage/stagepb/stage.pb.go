@@ -47,7 +47,10 @@ type RunRequest struct {
 	Encoding string `protobuf:"bytes,6,opt,name=encoding,proto3" json:"encoding,omitempty"`
 	// How many runs the pipeline's caller has in flight, this one included, as far as
 	// it knows; every stage passes it on. A stage may give a lone run more threads.
-	InFlight      uint32 `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	InFlight uint32 `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// The model's outputs that the caller wants; every stage passes them on. Others may
+	// be left out of the answer. None is all.
+	Outputs       []string `protobuf:"bytes,8,rep,name=outputs,proto3" json:"outputs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -129,6 +132,13 @@ func (x *RunRequest) GetInFlight() uint32 {
 		return x.InFlight
 	}
 	return 0
+}
+
+func (x *RunRequest) GetOutputs() []string {
+	if x != nil {
+		return x.Outputs
+	}
+	return nil
 }
 
 // The replicas of one rank.
@@ -661,7 +671,7 @@ var File_stage_proto protoreflect.FileDescriptor
 
 const file_stage_proto_rawDesc = "" +
 	"\n" +
-	"\vstage.proto\x12\x12distinfer.stage.v1\"\xf2\x01\n" +
+	"\vstage.proto\x12\x12distinfer.stage.v1\"\x8c\x02\n" +
 	"\n" +
 	"RunRequest\x12\x1a\n" +
 	"\bprotocol\x18\x05 \x01(\rR\bprotocol\x12\x16\n" +
@@ -670,7 +680,8 @@ const file_stage_proto_rawDesc = "" +
 	"\x05route\x18\x03 \x03(\v2\x17.distinfer.stage.v1.HopR\x05route\x124\n" +
 	"\atensors\x18\x04 \x03(\v2\x1a.distinfer.stage.v1.TensorR\atensors\x12\x1a\n" +
 	"\bencoding\x18\x06 \x01(\tR\bencoding\x12\x1b\n" +
-	"\tin_flight\x18\a \x01(\rR\binFlight\"#\n" +
+	"\tin_flight\x18\a \x01(\rR\binFlight\x12\x18\n" +
+	"\aoutputs\x18\b \x03(\tR\aoutputs\"#\n" +
 	"\x03Hop\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\"y\n" +
 	"\vRunResponse\x124\n" +
