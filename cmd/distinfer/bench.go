@@ -120,8 +120,8 @@ func (o *benchOptions) settle(duration bool) error {
 	switch {
 	case !(l.Rate >= 0 && l.Rate <= 1e6):
 		return usageError{fmt.Errorf("--rate is %v; it can be 0 to 1000000 requests a second", l.Rate)}
-	case o.Texts == "" && (o.Format != "" || o.Column != ""):
-		return usageError{errors.New("--format and --column are for a file; name it with --texts")}
+	case o.Texts == "" && o.isSet():
+		return withoutFile()
 	}
 	if l.Concurrency == 0 && l.Rate > 0 {
 		l.Concurrency = openRequests
@@ -138,14 +138,14 @@ func (o *benchOptions) read(stdin io.Reader) ([]string, error) {
 	if o.Texts == "" {
 		return load.Sentences(), nil
 	}
-	file, reader, err := o.inputOptions.open([]string{o.Texts}, stdin)
+	in, err := o.inputOptions.open([]string{o.Texts}, stdin)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--texts: %w", err)
 	}
-	defer func() { _ = file.Close() }()
-	texts, err := reader.All(file)
+	defer in.Close()
+	texts, err := in.All()
 	if err != nil {
-		err = fmt.Errorf("--texts %s: %w", o.Texts, err)
+		err = fmt.Errorf("--texts: %w", in.failed(err))
 	}
 	return texts, err
 }

@@ -184,13 +184,13 @@ func (b *tab) click(id string) {
 // drop drops a file on an element.
 func (b *tab) drop(id, name, content string) {
 	b.t.Helper()
-	data, err := json.Marshal(content)
+	data, err := json.Marshal([]byte(content)) // as base64
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	eval[bool](b, fmt.Sprintf(`(() => {
 		const data = new DataTransfer();
-		data.items.add(new File([%s], %q));
+		data.items.add(new File([Uint8Array.from(atob(%s), (c) => c.charCodeAt(0))], %q));
 		for (const type of ["dragenter", "dragover", "drop"])
 			document.getElementById(%q).dispatchEvent(new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
 		return true;

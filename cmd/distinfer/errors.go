@@ -54,6 +54,8 @@ func remedy(err error) string {
 		missing  *bundle.MissingError
 		exists   *bundle.ExistsError
 		table    *textfile.ColumnError
+		header   *textfile.HeaderError
+		encoding *textfile.EncodingError
 		tokens   *textmodel.MaxTokensError
 		library  *ort.LoadError
 		whole    *transfer.WholeError
@@ -98,6 +100,10 @@ func remedy(err error) string {
 		return "say where to listen with --listen host:port"
 	case errors.As(err, &table) && table.Column == "":
 		return "name it with --column"
+	case errors.As(err, &header):
+		return "say which with --header yes or no"
+	case errors.As(err, &encoding):
+		return "--encoding names it"
 	case errors.As(err, &tokens):
 		return "choose another number with --max-tokens"
 	case errors.As(err, &library) && library.Named:
@@ -199,11 +205,13 @@ func isUsage(err error) bool {
 		usage       usageError
 		setting     *settings.Error
 		table       *textfile.ColumnError
+		header      *textfile.HeaderError
+		encoding    *textfile.EncodingNameError
 		insecure    *node.InsecureError
 		pair        *node.PairError
 		environment *tracing.EnvironmentError
 		folder      *modelfolder.FolderError
 		name        *modelfolder.NameError
 	)
-	return errors.As(err, &usage) || errors.As(err, &setting) || errors.As(err, &table) || errors.As(err, &insecure) || errors.As(err, &pair) || errors.As(err, &environment) || errors.As(err, &folder) || errors.As(err, &name)
+	return errors.As(err, &usage) || errors.As(err, &setting) || errors.As(err, &table) || errors.As(err, &header) || errors.As(err, &encoding) || errors.As(err, &insecure) || errors.As(err, &pair) || errors.As(err, &environment) || errors.As(err, &folder) || errors.As(err, &name)
 }

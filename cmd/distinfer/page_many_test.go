@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"net"
 	neturl "net/url"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/distinfer/distinfer/runtime/textfile/textfiletest"
 )
 
 // A file of 20,000 rows is sorted while it is labelled, gets through a front that dies and
@@ -123,4 +127,49 @@ func waiting(in stand, t *testing.T) {
 		t.Errorf("it never said that the server was busy: %q", said)
 	}
 	b.forgive("429")
+}
+
+// shownFiles are those of the corpus that the page is shown; it has no rules of its own.
+var shownFiles = []string{"latin.txt", "powershell.txt", "excel.csv", "lines.json", "array.json", "comma.csv.gz", "objects.jsonl.zst", "mixed.txt", "book.xlsx", "lone-quote.csv", "cyrillic.txt"}
+
+// Files are read as predict reads them, by the same code, and rules can be overruled.
+func readingFiles(in stand, t *testing.T) {
+	b := in.open(t, in.url)
+	b.look(1440, 900, "light")
+	b.click("tab-many")
+	for _, c := range textfiletest.Corpus(t) {
+		if !slices.Contains(shownFiles, c.Name) {
+			continue
+		}
+		data, err := os.ReadFile(c.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.drop("panel-many", c.Name, string(data))
+		if c.Refused != "" {
+			b.until(fmt.Sprintf(`document.getElementById("many-problem").textContent.includes(%q) && document.getElementById("run").disabled`, c.Refused))
+			continue
+		}
+		b.until(fmt.Sprintf(`document.getElementById("file-kind").textContent === %q`, "Read as "+c.About+"."))
+		shown := eval[[]string](b, `[...document.querySelectorAll("#preview tr")].map((row) => row.lastElementChild.textContent + "|" + row.querySelector(".chosen")?.textContent)`)
+		for i, row := range shown {
+			want := c.Rows[i]
+			if want.Error != "" && !strings.Contains(row, want.Error) || want.Error == "" && !strings.HasSuffix(row, "|"+want.Text) {
+				t.Errorf("%s: row %d is shown as %q, want %+v", c.Name, i, row, want)
+			}
+		}
+	}
+	// Of two columns neither of which says that it holds texts, one is chosen.
+	b.drop("panel-many", "survey.csv", "title;subject\na;caf\xe9\nb;d\xe9j\xe0 vu\n")
+	b.until(`document.getElementById("file-kind").textContent.endsWith("Say which column holds the texts.") && document.getElementById("run").disabled`)
+	b.accessible("a file, light, 1440")
+	choose := func(id, value string) {
+		eval[bool](b, fmt.Sprintf(`(() => { const node = document.getElementById(%q); node.value = %q; return node.dispatchEvent(new Event("change")); })()`, id, value))
+	}
+	choose("column", "subject")
+	b.until(`document.getElementById("file-kind").textContent === "Read as CSV with semicolons, Windows-1252, column \"subject\"." && !document.getElementById("run").disabled`)
+	b.shoot("file-light-1440")
+	choose("encoding", "windows-1251")
+	b.until(`document.querySelector("#preview .chosen").textContent === "cafй"`)
+	b.forgive("400")
 }

@@ -54,6 +54,7 @@ func TestThePage(t *testing.T) {
 	for name, test := range map[string]func(stand, *testing.T){
 		"answers while one types, and pasted lines": usual,
 		"labels a column of a file":                 dropping,
+		"reads files as predict does":               readingFiles,
 		"labels twenty thousand rows":               thousands,
 		"waits for a front that is busy":            waiting,
 		"asks for a token":                          withToken,
@@ -190,12 +191,22 @@ func dropping(in stand, t *testing.T) {
 	}
 	b.click("run")
 	b.until(ended)
+	if said := b.text("file-kind"); said != `Read as CSV with semicolons, UTF-8, column "review".` {
+		t.Errorf("it says %q", said)
+	}
+	if rows := eval[int](b, `document.querySelectorAll("#preview tr").length`); rows != 3 {
+		t.Errorf("%d rows are shown before", rows)
+	}
 	b.accessible("a file, dark, 320")
 	b.shoot("file-dark-320")
+	// The download has the delimiter and the mark of the file.
 	download := b.download("download")
-	records, err := csv.NewReader(strings.NewReader(download)).ReadAll()
-	if err != nil {
-		t.Fatal(err)
+	bare, marked := strings.CutPrefix(download, "\ufeff")
+	reader := csv.NewReader(strings.NewReader(bare))
+	reader.Comma = ';'
+	records, err := reader.ReadAll()
+	if err != nil || !marked {
+		t.Fatalf("%v, with a mark: %v", err, marked)
 	}
 	label := predictAll(t, url, []string{`a "lovely"; warm film`, "-dull,\nlifeless"})
 	got := fmt.Sprintf("%q", [][]string{records[0], append(records[1][:4:4], ""), append(records[2][:4:4], ""), records[3]})
@@ -222,7 +233,7 @@ func dropping(in stand, t *testing.T) {
 	b.until(`document.getElementById("run").textContent === "Label 40 texts"`)
 	b.click("run")
 	b.until(ended)
-	if head, _, _ := strings.Cut(b.download("download"), "\r\n"); head != "label,content,predicted_label,predicted_score" {
+	if head, _, _ := strings.Cut(b.download("download"), "\r\n"); head != "label\tcontent\tpredicted_label\tpredicted_score" {
 		t.Errorf("the columns are %s", head)
 	}
 }

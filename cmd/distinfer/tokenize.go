@@ -51,21 +51,23 @@ exit code is 1.`,
 				return err
 			}
 		}
-		t, err := o.open()
+		t, err := o.tokenizer()
 		if err != nil {
 			return err
 		}
-		file, texts, err := o.inputOptions.open(args, cmd.InOrStdin())
+		in, err := o.open(args, cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
-		defer func() { _ = file.Close() }()
-		return bulk.Tokenize(cmd.Context(), texts, file, t, o.Output, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		defer in.Close()
+		err = bulk.Tokenize(cmd.Context(), in.File, t, o.Output, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		in.say(cmd)
+		return err
 	})
 }
 
-// open loads the tokenizer.
-func (o *tokenizeOptions) open() (*text.Tokenizer, error) {
+// tokenizer loads the tokenizer.
+func (o *tokenizeOptions) tokenizer() (*text.Tokenizer, error) {
 	if o.Tokenizer == "" {
 		b, err := bundle.Open(o.Bundle)
 		if err != nil {

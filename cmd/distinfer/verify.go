@@ -116,8 +116,8 @@ verification: it changes nothing about the exit code.`,
 		if len(args) > 0 {
 			o.Bundle = args[0]
 		}
-		if o.Texts == "" && (o.Format != "" || o.Column != "") {
-			return usageError{errors.New("--format and --column say how to read texts; name their file with --texts")}
+		if o.Texts == "" && o.isSet() {
+			return withoutFile()
 		}
 		if o.Model == "" && o.File != "" {
 			return usageError{errors.New("--file chooses a file in the folder of the whole model; name that with --model")}

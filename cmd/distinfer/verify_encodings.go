@@ -30,11 +30,11 @@ func (o *verifyCommand) compareEncodings(ctx context.Context, library *ort.Libra
 	if len(b.Stages) == 1 {
 		return nil, errors.New("the bundle has one stage, so nothing goes from stage to stage; split the model into more to compare encodings")
 	}
-	file, in, err := o.open([]string{o.Texts}, stdin)
+	in, err := o.inputOptions.open([]string{o.Texts}, stdin)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = file.Close() }()
+	defer in.Close()
 	stages, done, err := node.OpenChain(library, b)
 	if err != nil {
 		return nil, err
@@ -51,9 +51,9 @@ func (o *verifyCommand) compareEncodings(ctx context.Context, library *ort.Libra
 		alone := batch.New(batch.Config{Model: t.Model(), MaxTexts: bulk.Chunk, MaxWait: time.Hour, Begin: o.threads(), Alone: true, Log: o.logger()})
 		return labeler(front.Texts{Task: t, Batcher: alone}), nil
 	}
-	report, err := verify.CompareEncodings(ctx, stages, open, in, file)
+	report, err := verify.CompareEncodings(ctx, stages, open, in.File)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.Texts, err)
+		return nil, in.failed(err)
 	}
 	return report, nil
 }

@@ -1,26 +1,31 @@
-// Package textfile reads texts from files as people have them: one text a line, tables of
-// comma- or tab-separated values, and lines of JSON.
+// Package textfile reads texts from files as people have them: one text a line, tables whose cells
+// are parted by commas, semicolons, tabs or bars, and JSON, in lines or as an array. Files may be
+// compressed and in any of the usual encodings.
+//
+// What a file is follows from documented rules, and [File.About] says what was found. A rule looks
+// at no more than the first line, and at each row by itself, so that a pipe is read as a file is.
+// Options overrule the rules. What no rule can read is refused; a row that cannot be read has an
+// error of its own.
 //
 // It knows files; not what the texts are for.
 package textfile
 
 import (
 	"bufio"
-	"encoding/csv"
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 )
 
-// byteOrderMark is what some programs put before UTF-8; it belongs to no text.
-const byteOrderMark = "\ufeff"
+// maxRow bounds a row, in bytes.
+const maxRow = 16 << 20
 
-// maxLine bounds one line of input, in bytes.
-const maxLine = 64 << 20
+// headBytes is how much of a file is looked at before it is read.
+const headBytes = 64 << 10
 
 // A Format is how texts stand in a file.
 type Format string
@@ -28,87 +33,150 @@ type Format string
 // The formats.
 const (
 	Lines Format = "lines" // a text a line
-	CSV   Format = "csv"   // as RFC 4180 has it; the first line names the columns
-	TSV   Format = "tsv"   // without quoting; the first line names the columns
+	CSV   Format = "csv"   // rows of cells; a quoted cell may hold anything
+	TSV   Format = "tsv"   // the same with tabs; a quote that does not close is part of its text
 	JSONL Format = "jsonl" // a line is a string, or an object with the text in a field
+	JSON  Format = "json"  // an array of such strings and objects
 )
 
 // Formats are all of them.
-func Formats() []Format { return []Format{Lines, CSV, TSV, JSONL} }
+func Formats() []Format { return []Format{Lines, CSV, TSV, JSONL, JSON} }
 
-// FormatOf is the format of a file by the ending of its name, Lines by default.
-func FormatOf(name string) Format {
+// Header says whether the first row of a table names the columns.
+type Header string
+
+// The headers. HeaderByRule looks at the row.
+const (
+	HeaderByRule Header = ""
+	HeaderYes    Header = "yes"
+	HeaderNo     Header = "no"
+)
+
+// Options say how to read a file. What they leave out is found by rule.
+type Options struct {
+	Name      string // of the file; its ending says a format
+	Format    Format
+	Encoding  string // a name of the WHATWG's, such as "windows-1252"; "utf-16le" for no mark
+	Delimiter string // of a table, one character
+	Header    Header
+
+	// Column names the column of a table, or the field of objects, that holds the text. By rule it
+	// is the only one, or the only one with a name that says so, such as "text" or "review".
+	Column string
+	// Pair names the column of a second text that goes with the first; "" is none.
+	Pair string
+
+	// Show reads all columns also when it does not know which holds the text, or whether the first
+	// row is a header: for somebody who looks at the rows and then says it. Rows have no Text then.
+	Show bool
+
+	// MaxExpanded bounds a compressed file once it is expanded, in bytes. 0 is no bound but that
+	// no file of texts becomes 200 times as large.
+	MaxExpanded int64
+}
+
+// A Row is one that may hold a text.
+type Row struct {
+	Line   int // where it begins, from 1 on
+	Text   string
+	Pair   *string  // the second text, when Options ask for one
+	Cells  []string // by About's Columns; values of JSON that are no strings are as in the file
+	Object []byte   // the JSON object that it was; nil for others
+	Err    error    // why it has no text
+}
+
+// A File is a file of texts. Its beginning has been read.
+type File struct {
+	options Options
+	mu      sync.Mutex // what Read finds later on is asked for meanwhile
+	about   About
+	rows    func(func(Row) error) error
+}
+
+// Open reads the beginning of a file. It refuses what no rule reads, a table without the columns
+// asked for, and a table of several columns when no rule says which holds the text.
+func Open(r io.Reader, o Options) (*File, error) {
+	f := &File{options: o, about: About{Column: -1, Pair: -1, Format: o.Format}}
+	name := o.Name
+	expanded, packed, err := expand(r, o.MaxExpanded)
+	if err != nil {
+		return nil, err
+	}
+	if packed != "" {
+		f.about.Compression = packed
+		name = strings.TrimSuffix(name, filepath.Ext(name))
+	}
+	lines, err := f.decode(expanded)
+	if err != nil {
+		return nil, err
+	}
+	if f.about.Format == "" {
+		f.about.Format = f.formatOf(name, lines)
+	}
+	switch f.about.Format {
+	case CSV, TSV:
+		return f, f.openTable(lines)
+	case JSON, JSONL:
+		return f, f.openJSON(lines)
+	case Lines:
+		f.openLines(lines)
+		return f, nil
+	}
+	return nil, fmt.Errorf("the format %q is not known", f.about.Format)
+}
+
+// formatOf finds the format by the ending of a name, else by the first line.
+func (f *File) formatOf(name string, lines *lineReader) Format {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".csv":
 		return CSV
-	case ".tsv":
+	case ".tsv", ".tab":
 		return TSV
-	case ".jsonl", ".ndjson":
+	case ".jsonl", ".ndjson", ".json":
+		return JSONL // or JSON, as its first character says
+	}
+	switch {
+	case f.options.Delimiter == "\t":
+		return TSV
+	case f.options.Delimiter != "" || f.options.Header != HeaderByRule:
+		return CSV
+	case looksLikeJSON(lines.head()):
 		return JSONL
+	case f.options.Column != "" || f.options.Pair != "":
+		return CSV
 	}
 	return Lines
 }
 
-// A Line is one that may hold a text.
-type Line struct {
-	Number int // in the file, from 1 on
-	Text   string
-	Err    error // why it has none
+// About says what was found. Until the last row it says what is known so far.
+func (f *File) About() About {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.about
 }
 
-// A Reader reads files of a format.
-type Reader struct {
-	Format Format
-	// Column names the column of a table, or the field of objects, with the text. It may be ""
-	// for a table of one column, and is "text" by default for objects.
-	Column string
+// find notes what was found.
+func (f *File) find(note func(*About)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	note(&f.about)
 }
 
-// A ColumnError is about a table that has not the column, or has several when none is named.
-type ColumnError struct {
-	Column string // "" when none is named
-	Has    []string
-}
+// Read calls each for every row, in order, until each fails. It is called once, and
+// About may be asked meanwhile. What is wrong with
+// one row is in the Row; an error is returned only when no row can follow.
+func (f *File) Read(each func(Row) error) error { return f.rows(each) }
 
-func (e *ColumnError) Error() string {
-	has := strings.Join(e.Has, ", ")
-	if e.Column == "" {
-		return fmt.Sprintf("the input has %d columns (%s), and it is not said which holds the text", len(e.Has), has)
-	}
-	return fmt.Sprintf("the input has no column %q; it has %s", e.Column, has)
-}
-
-// Read calls each for every line, in order, until each fails. What is wrong with one line is
-// in the Line; an error is returned only when no line can follow.
-func (in Reader) Read(r io.Reader, each func(Line) error) error {
-	lines := bufio.NewReader(r) // a small buffer, since what is read moves the progress bar
-	if mark, err := lines.Peek(len(byteOrderMark)); err == nil && string(mark) == byteOrderMark {
-		_, _ = lines.Discard(len(byteOrderMark)) // it was peeked at
-	}
-	switch in.Format {
-	case CSV:
-		return in.csv(lines, each)
-	case TSV:
-		return in.tsv(lines, each)
-	case JSONL:
-		return eachLine(lines, func(n int, line string) error {
-			text, err := in.field(line)
-			return each(Line{n, text, err})
-		})
-	}
-	return eachLine(lines, func(n int, line string) error { return each(Line{n, line, nil}) })
-}
-
-// All reads all texts but empty ones, of which there must be one. It fails at the first line
+// All reads all texts but empty ones, of which there must be one. It fails at the first row
 // that cannot be read.
-func (in Reader) All(r io.Reader) ([]string, error) {
+func (f *File) All() ([]string, error) {
 	var texts []string
-	err := in.Read(r, func(l Line) error {
-		if l.Err != nil {
-			return fmt.Errorf("line %d: %w", l.Number, l.Err)
+	err := f.Read(func(row Row) error {
+		if row.Err != nil {
+			return fmt.Errorf("line %d: %w", row.Line, row.Err)
 		}
-		if l.Text != "" {
-			texts = append(texts, l.Text)
+		if row.Text != "" {
+			texts = append(texts, row.Text)
 		}
 		return nil
 	})
@@ -118,119 +186,42 @@ func (in Reader) All(r io.Reader) ([]string, error) {
 	return texts, err
 }
 
-// eachLine calls f for every line, without its end.
-func eachLine(r *bufio.Reader, f func(n int, line string) error) error {
-	for n := 1; ; n++ {
-		var line []byte
+// openLines reads a text a line.
+func (f *File) openLines(lines *lineReader) {
+	f.about.Columns, f.about.Column = []string{"text"}, 0
+	f.rows = func(each func(Row) error) error {
 		for {
-			part, err := r.ReadSlice('\n')
-			if len(line)+len(part) > maxLine {
-				return fmt.Errorf("line %d is longer than %d MB", n, maxLine>>20)
-			}
-			line = append(line, part...)
-			if err == nil {
-				break
-			}
-			if errors.Is(err, bufio.ErrBufferFull) {
-				continue
-			}
-			if !errors.Is(err, io.EOF) {
-				return fmt.Errorf("read line %d: %w", n, err)
-			}
-			if len(line) == 0 {
+			l, err := lines.next()
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
-			break
-		}
-		s := strings.TrimSuffix(string(line), "\n")
-		if err := f(n, strings.TrimSuffix(s, "\r")); err != nil {
-			return err
-		}
-	}
-}
-
-// tsv reads tab-separated values, which have no quoting.
-func (in Reader) tsv(r *bufio.Reader, each func(Line) error) error {
-	column := -1
-	return eachLine(r, func(n int, line string) error {
-		cells := strings.Split(line, "\t")
-		if n == 1 {
-			var err error
-			column, err = in.columnOf(cells)
-			return err
-		}
-		return each(cell(n, cells, column))
-	})
-}
-
-// csv reads comma-separated values as RFC 4180 has them.
-func (in Reader) csv(r *bufio.Reader, each func(Line) error) error {
-	rows := csv.NewReader(r)
-	rows.FieldsPerRecord = -1
-	head, err := rows.Read()
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	column, err := in.columnOf(head)
-	if err != nil {
-		return err
-	}
-	for {
-		cells, err := rows.Read()
-		var bad *csv.ParseError
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.As(err, &bad):
-			err = each(Line{Number: bad.StartLine, Err: bad.Err})
-		case err == nil:
-			n, _ := rows.FieldPos(0)
-			err = each(cell(n, cells, column))
-		}
-		if err != nil {
-			return err
+			if err != nil {
+				return err
+			}
+			if err := each(Row{Line: l.number, Text: l.text, Cells: []string{l.text}, Err: l.err}); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-func cell(n int, cells []string, column int) Line {
-	if column >= len(cells) {
-		return Line{Number: n, Err: fmt.Errorf("there are %d columns, and the text should be in column %d", len(cells), column+1)}
+// beginning is what a reader has at first: as much as there is without waiting, but a whole line
+// with something in it.
+func beginning(r *bufio.Reader) []byte {
+	for n := 1; ; n = r.Buffered() + 1 {
+		head, err := r.Peek(n)
+		head, _ = r.Peek(r.Buffered())
+		if err != nil || len(head) >= headBytes || hasContent(head) {
+			return head
+		}
 	}
-	return Line{Number: n, Text: cells[column]}
 }
 
-func (in Reader) columnOf(head []string) (int, error) {
-	if in.Column == "" && len(head) == 1 {
-		return 0, nil
+// hasContent reports whether a line is whole in which more stands than a mark and a bracket.
+func hasContent(head []byte) bool {
+	for _, mark := range marks {
+		head = bytes.TrimPrefix(head, []byte(mark))
 	}
-	i := slices.Index(head, in.Column)
-	if in.Column == "" || i < 0 {
-		return 0, &ColumnError{in.Column, head}
-	}
-	return i, nil
-}
-
-// field takes the text out of a line of JSON: a string, or an object with the
-// text in the field "text" or that of Column.
-func (in Reader) field(line string) (string, error) {
-	name := in.Column
-	if name == "" {
-		name = "text"
-	}
-	var text *string
-	if json.Unmarshal([]byte(line), &text) == nil && text != nil {
-		return *text, nil
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(line), &object); err != nil || object == nil {
-		return "", errors.New("not a JSON string or object")
-	}
-	if err := json.Unmarshal(object[name], &text); err != nil || text == nil {
-		return "", fmt.Errorf("the object has no string in field %q", name)
-	}
-	return *text, nil
+	i := bytes.IndexFunc(head, func(c rune) bool { return c > ' ' && c != '[' })
+	return i >= 0 && bytes.ContainsAny(head[i:], "\n\r")
 }

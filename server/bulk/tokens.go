@@ -14,10 +14,10 @@ import (
 )
 
 // Tokenize writes what a tokenizer makes of the texts of a file, a line each, as Text or JSON.
-func Tokenize(ctx context.Context, in textfile.Reader, file io.Reader, t *text.Tokenizer, form string, to, errs io.Writer) error {
+func Tokenize(ctx context.Context, file *textfile.File, t *text.Tokenizer, form string, to, errs io.Writer) error {
 	w := bufio.NewWriter(to)
 	bad := 0
-	err := in.Read(file, func(l textfile.Line) error {
+	err := file.Read(func(l textfile.Row) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -27,7 +27,7 @@ func Tokenize(ctx context.Context, in textfile.Reader, file io.Reader, t *text.T
 		}
 		if l.Err != nil {
 			bad++
-			fmt.Fprintf(errs, "line %d: %v\n", l.Number, l.Err)
+			fmt.Fprintf(errs, "line %d: %v\n", l.Line, l.Err)
 		}
 		return writeTokens(w, form, e, l.Err)
 	})

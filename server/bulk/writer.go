@@ -8,29 +8,48 @@ import (
 	"io"
 
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/textfile"
 	"github.com/distinfer/distinfer/server/front"
 )
 
 // The forms of output. Text and JSON are for labels; Lines are for other answers, as a front
-// answers a stream.
+// answers a stream. CSV and TSV have the columns of the input, and the answer in further ones.
 const (
 	Text  = "text"
 	JSON  = "json"
 	Lines = "lines"
+	CSV   = "csv"
+	TSV   = "tsv"
 )
+
+// Output says how to write replies.
+type Output struct {
+	Form string
+	// Keep writes the input beside the answer in JSON and Lines.
+	Keep bool
+	// About says what the input is.
+	About func() textfile.About
+	// Answer names the column for answers that are no labels, such as "entities".
+	Answer string
+}
 
 // A Writer writes replies, a line each, and counts them.
 type Writer struct {
-	form       string
+	Output
 	w          *bufio.Writer
+	table      *table
 	errs       io.Writer
 	lines, bad int
 	cut        int // texts that the model has not read all of
 }
 
-// NewWriter makes a Writer in the given form. What is wrong with lines goes to errs.
-func NewWriter(form string, w, errs io.Writer) *Writer {
-	return &Writer{form: form, w: bufio.NewWriter(w), errs: errs}
+// NewWriter makes a Writer. What is wrong with lines goes to errs.
+func NewWriter(o Output, w, errs io.Writer) *Writer {
+	p := &Writer{Output: o, w: bufio.NewWriter(w), errs: errs}
+	if o.Form == CSV || o.Form == TSV {
+		p.table = newTable(o, p.w)
+	}
+	return p
 }
 
 // An outcome is a line of JSON output.
@@ -40,19 +59,34 @@ type outcome struct {
 	Scores    map[string]float64 `json:"scores,omitempty"`
 	Truncated bool               `json:"truncated,omitempty"` // the model has not read all of the text
 	Error     string             `json:"error,omitempty"`
+	Input     any                `json:"input,omitempty"`
+}
+
+// kept is an answer of Lines with its input.
+type kept struct {
+	Line   int    `json:"line"`
+	Answer any    `json:"answer,omitempty"`
+	Error  string `json:"error,omitempty"`
+	Input  any    `json:"input"`
 }
 
 // Write writes a chunk.
 func (p *Writer) Write(lines []Line) error {
 	for _, l := range lines {
-		if err := p.line(l.Number, l.Reply); err != nil {
+		if err := p.line(l); err != nil {
+			return err
+		}
+	}
+	if p.table != nil {
+		if err := p.table.flush(); err != nil {
 			return err
 		}
 	}
 	return p.w.Flush()
 }
 
-func (p *Writer) line(line int, r front.Reply) error {
+func (p *Writer) line(l Line) error {
+	line, r := l.Line, l.Reply
 	p.lines++
 	if r.Truncated {
 		p.cut++
@@ -63,12 +97,23 @@ func (p *Writer) line(line int, r front.Reply) error {
 	}
 	results, _ := r.Answer.([]text.Result)
 	switch {
-	case p.form == Lines && r.Err != nil:
+	case p.table != nil:
+		return p.table.write(l)
+	case p.Form == Lines && p.Keep:
+		k := kept{Line: line, Answer: r.Answer, Input: p.input(l)}
+		if r.Err != nil {
+			k.Answer, k.Error = nil, r.Err.Error()
+		}
+		return p.json(k)
+	case p.Form == Lines && r.Err != nil:
 		return p.json(front.LineProblem{Error: r.Err.Error(), Line: line})
-	case p.form == Lines:
+	case p.Form == Lines:
 		return p.json(r.Answer)
-	case p.form == JSON:
+	case p.Form == JSON:
 		o := outcome{Line: line, Truncated: r.Truncated}
+		if p.Keep {
+			o.Input = p.input(l)
+		}
 		if r.Err != nil {
 			o.Error = r.Err.Error()
 			return p.json(o)
@@ -84,6 +129,23 @@ func (p *Writer) line(line int, r front.Reply) error {
 	}
 	_, err := fmt.Fprintf(p.w, "%s\t%.6f\n", results[0].Label, results[0].Score)
 	return err
+}
+
+// input is a row of the input as JSON: an object as it was, the cells of a table by their columns,
+// else the text.
+func (p *Writer) input(l Line) any {
+	about := p.About()
+	switch {
+	case l.Object != nil:
+		return json.RawMessage(l.Object)
+	case about.Delimiter == "":
+		return l.Text
+	}
+	cells := make(map[string]string, len(about.Columns))
+	for i, name := range about.Columns[:min(len(about.Columns), len(l.Cells))] {
+		cells[name] = l.Cells[i]
+	}
+	return cells
 }
 
 func (p *Writer) json(v any) error {

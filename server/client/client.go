@@ -145,7 +145,22 @@ const truncatedHeader = "X-Truncated"
 // Predict asks for the answers to texts, one each and in their order. One text that the
 // front refuses fails all of them.
 func (c *Client) Predict(ctx context.Context, texts ...string) ([]Answer, error) {
-	request, err := c.PredictRequest(ctx, texts...)
+	return predict(ctx, c, texts)
+}
+
+// A Pair is two texts that the model reads as one.
+type Pair struct {
+	Text string `json:"text"`
+	Pair string `json:"text_pair"`
+}
+
+// PredictPairs is Predict for pairs of texts.
+func (c *Client) PredictPairs(ctx context.Context, pairs ...Pair) ([]Answer, error) {
+	return predict(ctx, c, pairs)
+}
+
+func predict[T any](ctx context.Context, c *Client, texts []T) ([]Answer, error) {
+	request, err := predictRequest(ctx, c, texts)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +204,11 @@ func (c *Client) LabelRequest(ctx context.Context, text string) (*http.Request, 
 
 // PredictRequest is the request that Predict makes, for callers that send it themselves.
 func (c *Client) PredictRequest(ctx context.Context, texts ...string) (*http.Request, error) {
-	body, err := json.Marshal(map[string][]string{"inputs": texts})
+	return predictRequest(ctx, c, texts)
+}
+
+func predictRequest[T any](ctx context.Context, c *Client, texts []T) (*http.Request, error) {
+	body, err := json.Marshal(map[string][]T{"inputs": texts})
 	if err != nil {
 		return nil, err
 	}

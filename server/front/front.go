@@ -83,6 +83,7 @@ func New(c Config, m Model) *Front {
 	}
 	f.Handle("/{$}", httpx.Methods(map[string]http.HandlerFunc{"GET": f.label, "POST": f.predict}))
 	f.Handle("/predict", httpx.Post(f.predict))
+	f.Handle("/rows", httpx.Post(f.rows))
 	f.HandleOpenly("/healthz", httpx.Get(httpx.Alive))
 	f.HandleOpenly("/readyz", httpx.Get(f.ready))
 	f.Handle("/openapi.json", httpx.Get(f.describe))

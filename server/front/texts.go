@@ -22,11 +22,17 @@ type Reply struct {
 
 // Answer answers texts with the Task's defaults, in order. An error is about all of them.
 func (t Texts) Answer(ctx context.Context, texts []string) ([]Reply, error) {
+	return t.AnswerInputs(ctx, textmodel.Inputs(texts))
+}
+
+// AnswerInputs is Answer for texts of which some are pairs.
+func (t Texts) AnswerInputs(ctx context.Context, texts []textmodel.Input) ([]Reply, error) {
 	requests := make([]Request, len(texts))
 	inputs := make([]textmodel.Input, len(texts))
 	for i, s := range texts {
-		requests[i] = t.Task.Request(s)
+		requests[i] = t.Task.Request(s.Text)
 		inputs[i] = requests[i].Inputs[0]
+		inputs[i].Pair = s.Pair
 	}
 	answers, _, err := t.Batcher.Answer(ctx, inputs)
 	if err != nil {

@@ -44,6 +44,7 @@ func NewBodies(max int64) *Bodies {
 // A Body is the memory that one request takes for its body, and for what is made of it.
 type Body struct {
 	bodies   *Bodies
+	max      int64
 	client   func() string
 	evict    func()
 	holding  *limiter.Holding // nil until there is more than FreeBody
@@ -53,7 +54,7 @@ type Body struct {
 
 // Receive begins to count what a request takes. client names whom it counts for.
 func (b *Bodies) Receive(w http.ResponseWriter, client func() string) *Body {
-	body := &Body{bodies: b, client: client}
+	body := &Body{bodies: b, max: b.max, client: client}
 	control := http.NewResponseController(w)
 	body.evict = func() {
 		body.evicted.Store(true)
@@ -61,6 +62,9 @@ func (b *Bodies) Receive(w http.ResponseWriter, client func() string) *Body {
 	}
 	return body
 }
+
+// Allow sets how many bytes the body may have, instead of what Bodies allow each.
+func (b *Body) Allow(max int64) { b.max = max }
 
 // Grow acquires n bytes more. It fails when there is too little memory.
 func (b *Body) Grow(n int64) (err error) {
@@ -111,7 +115,7 @@ func (b *Body) Release() {
 // Read reads a request's body without its content coding. It fails with errcode.TooLarge when
 // either form of it is larger than Bodies allows.
 func (b *Body) Read(r *http.Request) ([]byte, error) {
-	most := b.bodies.max
+	most := b.max
 	tooLarge := errcode.Errorf(errcode.TooLarge, "the body is larger than %d bytes; send fewer texts at a time, or a line for each as application/x-ndjson", most)
 	if r.ContentLength > most {
 		return nil, tooLarge

@@ -21,7 +21,7 @@ func (f *Front) snapshot() page.Snapshot {
 	m := f.model.Load()
 	s := page.Snapshot{
 		Model:   page.Model{Name: m.Bundle.Model.Name, Bundle: m.Bundle.ID.Short(), Bytes: m.Bundle.Model.Bytes},
-		MaxBody: f.config.MaxBody,
+		MaxBody: f.config.MaxBody, MaxFile: f.server.Config().MaxFile(),
 	}
 	if m.Texts == nil {
 		s.NoText = m.NoTexts.Error()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/text"
+	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/bulk"
 	"github.com/distinfer/distinfer/server/client"
 	"github.com/distinfer/distinfer/server/front"
@@ -55,18 +56,18 @@ func ReadAuthorities(path string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool}, nil
 }
 
-// RemoteTexts answers texts through a front. labels reports that the answers are labels.
-func RemoteTexts(ctx context.Context, c *client.Client) (answer bulk.Answerer, labels bool, err error) {
+// RemoteTexts answers texts through a front, whose task it names.
+func RemoteTexts(ctx context.Context, c *client.Client) (answer bulk.Answerer, name string, err error) {
 	status, err := c.Status(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
 	if status.Task == "" {
-		return nil, false, fmt.Errorf("the front at %s answers no texts: %s", c.URL(), status.NoText)
+		return nil, "", fmt.Errorf("the front at %s answers no texts: %s", c.URL(), status.NoText)
 	}
-	labels = status.Task == (task.Classification{}).Name()
-	return func(ctx context.Context, texts []string) ([]front.Reply, error) {
-		answers, err := c.Predict(ctx, texts...)
+	labels := status.Task == (task.Classification{}).Name()
+	return func(ctx context.Context, texts []textmodel.Input) ([]front.Reply, error) {
+		answers, err := ask(ctx, c, texts)
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +82,22 @@ func RemoteTexts(ctx context.Context, c *client.Client) (answer bulk.Answerer, l
 			}
 		}
 		return replies, nil
-	}, labels, nil
+	}, status.Task, nil
+}
+
+// ask asks for the answers to texts, or to pairs where the first is one.
+func ask(ctx context.Context, c *client.Client, texts []textmodel.Input) ([]client.Answer, error) {
+	plain, pairs := make([]string, len(texts)), make([]client.Pair, 0, len(texts))
+	for i, t := range texts {
+		plain[i] = t.Text
+		if t.Pair != nil {
+			pairs = append(pairs, client.Pair{Text: t.Text, Pair: *t.Pair})
+		}
+	}
+	if len(pairs) > 0 {
+		return c.PredictPairs(ctx, pairs...)
+	}
+	return c.Predict(ctx, plain...)
 }
 
 // results are the labels of an answer.

@@ -13,6 +13,7 @@ type Snapshot struct {
 
 	MaxTexts int   `json:"max_texts"` // of all requests together
 	MaxBody  int64 `json:"max_body"`  // bytes of a request
+	MaxFile  int64 `json:"max_file"`  // bytes of a file of texts
 
 	// Ready is whether every stage has a replica that can be used; NotReady says what is wrong.
 	Ready    bool   `json:"ready"`

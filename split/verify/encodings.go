@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 
 	"github.com/distinfer/distinfer/runtime/encoding"
@@ -44,7 +43,7 @@ const encodingChunk = 256
 
 // CompareEncodings labels the texts of a file with every encoding between the stages. open makes
 // a Labeler of what computes.
-func CompareEncodings(ctx context.Context, stages pipeline.Chain, open func(pipeline.Runner) (Labeler, error), in textfile.Reader, file io.Reader) (*EncodingReport, error) {
+func CompareEncodings(ctx context.Context, stages pipeline.Chain, open func(pipeline.Runner) (Labeler, error), file *textfile.File) (*EncodingReport, error) {
 	var sides []*encodingSide
 	for _, e := range encoding.Encodings() {
 		chain := encoding.NewChain(stages, e)
@@ -55,19 +54,19 @@ func CompareEncodings(ctx context.Context, stages pipeline.Chain, open func(pipe
 		sides = append(sides, &encodingSide{chain, label, EncodingEffect{Encoding: e}})
 	}
 	report := &EncodingReport{}
-	var lines []textfile.Line
+	var lines []textfile.Row
 	flush := func() error {
 		report.Texts += len(lines)
 		err := compareLines(ctx, sides, lines)
 		lines = lines[:0]
 		return err
 	}
-	err := in.Read(file, func(l textfile.Line) error {
+	err := file.Read(func(l textfile.Row) error {
 		switch {
 		case l.Err != nil:
-			return fmt.Errorf("line %d: %w", l.Number, l.Err)
+			return fmt.Errorf("line %d: %w", l.Line, l.Err)
 		case l.Text == "":
-			return fmt.Errorf("line %d: the text is empty", l.Number)
+			return fmt.Errorf("line %d: the text is empty", l.Line)
 		}
 		if lines = append(lines, l); len(lines) < encodingChunk {
 			return nil
@@ -101,7 +100,7 @@ type encodingSide struct {
 }
 
 // compareLines labels texts on every side, and compares each side with the first.
-func compareLines(ctx context.Context, sides []*encodingSide, lines []textfile.Line) error {
+func compareLines(ctx context.Context, sides []*encodingSide, lines []textfile.Row) error {
 	if len(lines) == 0 {
 		return nil
 	}
@@ -120,7 +119,7 @@ func compareLines(ctx context.Context, sides []*encodingSide, lines []textfile.L
 		}
 		for i, l := range labels {
 			if l.Err != nil {
-				return fmt.Errorf("line %d, with %s between the stages: %w", lines[i].Number, s.Encoding, l.Err)
+				return fmt.Errorf("line %d, with %s between the stages: %w", lines[i].Line, s.Encoding, l.Err)
 			}
 			s.add(plain[i].Results, l.Results)
 		}

@@ -83,6 +83,18 @@ export async function ask(path, question, signal) {
   return response.json();
 }
 
+/** Has a file read: what it is, its rows as {line, cells} or {line, error}, and why there are no more. */
+export async function readFile(file, how, signal) {
+  const query = new URLSearchParams(Object.entries({ name: file.name, ...how }).filter(([, value]) => value));
+  const headers = { "Content-Type": "application/octet-stream" };
+  const response = await checked(await request(`/rows?${query}`, { method: "POST", headers, body: file, signal }));
+  const rows = (await response.text()).trimEnd().split("\n").map((line) => JSON.parse(line));
+  const last = rows.pop();
+  if (!last.end) throw new Error("The server stopped in the middle of the file. Choose it again.");
+  if (last.error) throw new Problem(400, last.error);
+  return { about: last.about, rows: rows.slice(1) };
+}
+
 // How long the server may be silent. It sends a snapshot a second.
 const silence = 5000;
 

@@ -36,7 +36,7 @@ function drawTask(snapshot) {
   const next = tasks.find(({ name }) => name === snapshot.task) ?? null;
   if (next) {
     startOne(next);
-    startMany(next, snapshot.max_body);
+    startMany(next, snapshot);
   }
   show($("no-text"), !next && (snapshot.no_text || `This page does not know how to show the task ${snapshot.task} yet; ask from a program.`));
   document.querySelector(".tabs").hidden = !next;

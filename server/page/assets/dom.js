@@ -44,6 +44,12 @@ export function milliseconds(n) {
   return n >= 100 ? `${whole.format(Math.round(n))} ms` : n >= 0.05 || n === 0 ? `${tenth.format(n)} ms` : "< 0.1 ms";
 }
 
+/** A time to wait, in seconds, as people say it. */
+export function span(seconds) {
+  if (seconds < 90) return `${whole.format(Math.ceil(seconds))} s`;
+  return seconds < 5400 ? `${whole.format(Math.round(seconds / 60))} min` : `${tenth.format(seconds / 3600)} h`;
+}
+
 export function bytes(n) {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let i = 0;
