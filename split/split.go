@@ -71,6 +71,9 @@ type Options struct {
 	// without Verify; nil leaves that out, so that none will be.
 	Texts  rows.Open
 	DryRun bool // plan only, write nothing
+	// Progress, unless it is nil, is called while the stages are written, with the bytes of weights
+	// that are done and all of them.
+	Progress func(done, total int64)
 	// Dims are sizes of named dimensions at which costs are estimated, instead of
 	// 1 for a batch and 128 for others.
 	Dims map[string]int64
@@ -224,6 +227,7 @@ func (c *cutter) write(ctx context.Context, r *Report) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Abort()) }()
+	w.Progress = c.progress(r.Manifest)
 	for rank, part := range r.drawing.parts {
 		if err := c.writeStage(w, rank, part, &r.Manifest.Stages[rank]); err != nil {
 			return err
@@ -248,6 +252,21 @@ func (c *cutter) write(ctx context.Context, r *Report) (err error) {
 	}
 	r.Out, r.Bundle = c.o.Out, written.ID
 	return w.Commit()
+}
+
+// progress adds up what is written of the stages.
+func (c *cutter) progress(m *bundle.Manifest) func(n int64) {
+	if c.o.Progress == nil {
+		return nil
+	}
+	var done, total int64
+	for _, s := range m.Stages {
+		total += s.ParameterBytes
+	}
+	return func(n int64) {
+		done = min(done+n, total)
+		c.o.Progress(done, total)
+	}
 }
 
 func (c *cutter) writeStage(w *bundle.Writer, rank int, part part, s *bundle.Stage) error {

@@ -15,15 +15,15 @@ func progressBar(what string, total int64) *progressbar.ProgressBar {
 		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 }
 
-// fetching shows on a terminal how much has been fetched; elsewhere it is nil.
-func fetching() func(done, total int64) {
+// showing shows on a terminal how much of something has been done; elsewhere it is nil.
+func showing(what string) func(done, total int64) {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return nil
 	}
 	var bar *progressbar.ProgressBar
 	return func(done, total int64) {
 		if bar == nil {
-			bar = progressBar("fetching", total)
+			bar = progressBar(what, total)
 		}
 		_ = bar.Set64(done)
 	}

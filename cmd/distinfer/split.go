@@ -89,7 +89,7 @@ func splitModel(ctx context.Context, l *libraryOptions, threads int, path string
 		return nil, err
 	}
 	defer func() { _ = library.Close() }()
-	o.Texts = task.Answered
+	o.Texts, o.Progress = task.Answered, showing("writing")
 	o.Inspect = func(b *bundle.Bundle) (split.Served, error) {
 		s, err := task.Inspect(b)
 		return split.Served(s), err

@@ -21,6 +21,9 @@ type Writer struct {
 	out, temp string
 	replace   bool // a bundle may stand there
 	stands    bool // and one did
+
+	// Progress, unless it is nil, is called with how many bytes were written since the last call.
+	Progress func(n int64)
 }
 
 // An ExistsError says that a folder holds a bundle, which nobody asked to replace.
@@ -115,7 +118,7 @@ func (w *Writer) WriteFile(name string, write func(io.Writer) error) (File, erro
 	if err != nil {
 		return File{}, err
 	}
-	sum := &hashingWriter{to: &sparseFile{f}, hash: sha256.New()}
+	sum := &hashingWriter{to: &progressWriter{&sparseFile{f}, w.Progress}, hash: sha256.New()}
 	if err = write(sum); err == nil {
 		err = f.Truncate(sum.size) // it may end with a hole
 	}
@@ -133,6 +136,21 @@ func (w *Writer) WriteFile(name string, write func(io.Writer) error) (File, erro
 		return File{}, fmt.Errorf("write %s: %w", name, reason(err))
 	}
 	return File{Name: name, SHA256: digest, Bytes: size}, nil
+}
+
+// A progressWriter tells how much is written.
+type progressWriter struct {
+	to   io.Writer
+	tell func(n int64)
+}
+
+// Write implements io.Writer.
+func (p *progressWriter) Write(b []byte) (int, error) {
+	n, err := p.to.Write(b)
+	if p.tell != nil {
+		p.tell(int64(n))
+	}
+	return n, err
 }
 
 // A hashingWriter computes the sha256 of what it writes while it is being written:

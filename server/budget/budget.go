@@ -7,6 +7,7 @@ package budget
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -118,7 +119,7 @@ func (b *Budget) need(in tensor.Bag) (int64, error) {
 	scale := b.scale
 	b.mu.Unlock()
 	if scaled := float64(need) * scale; scaled > float64(b.config.Bytes) {
-		return 0, Refuse(int64(min(scaled, math.MaxInt64/2)), b.config.Bytes, sizes)
+		return 0, Refuse(int64(min(scaled, math.MaxInt64/2)), b.config.Bytes, sizes, b.config.Estimate)
 	}
 	return int64(float64(need) * scale), nil
 }
@@ -190,8 +191,9 @@ func Estimated(e memory.Estimate, sizes tensor.Sizes) (int64, bool) {
 	return n + n/shareMore + bytesMore, known
 }
 
-// Refuse returns the error of a run that needs more bytes than there are.
-func Refuse(need, have int64, sizes tensor.Sizes) error {
+// Refuse returns the error of a run that needs more bytes than there are. It names the size that
+// would fit, as far as the estimate tells.
+func Refuse(need, have int64, sizes tensor.Sizes, e memory.Estimate) error {
 	var of []string
 	for name, n := range sizes {
 		of = append(of, fmt.Sprintf("%s=%d", name, n))
@@ -201,7 +203,37 @@ func Refuse(need, have int64, sizes tensor.Sizes) error {
 	if len(of) > 0 && len(of) <= 8 {
 		what = "of " + strings.Join(of, " ")
 	}
-	return errcode.Errorf(errcode.TooLarge, "a run %s takes about %s of memory, and %s may be taken; %s", what, amount(need), amount(have), remedy)
+	fits := ""
+	if name, n := largest(need, have, sizes, e); n > 0 {
+		fits = fmt.Sprintf("; %s=%d would fit", name, n)
+	}
+	return errcode.Errorf(errcode.TooLarge, "a run %s takes about %s of memory, and %s may be taken%s; %s", what, amount(need), amount(have), fits, remedy)
+}
+
+// largest is how large the largest dimension, such as the tokens of a text, could be beside the
+// others; 0 when that is not known, or nothing fits.
+func largest(need, have int64, sizes tensor.Sizes, e memory.Estimate) (name string, n int64) {
+	for d, size := range sizes {
+		if name == "" || size > sizes[name] || size == sizes[name] && d < name {
+			name = d
+		}
+	}
+	own, known := Estimated(e, sizes)
+	if !known || own <= 0 || name == "" {
+		return name, 0
+	}
+	scale := max(float64(need)/float64(own), 1)
+	low, high := int64(0), sizes[name]-1
+	smaller := maps.Clone(sizes)
+	for low < high {
+		smaller[name] = (low + high + 1) / 2
+		if takes, ok := Estimated(e, smaller); ok && float64(takes)*scale <= float64(have) {
+			low = smaller[name]
+		} else {
+			high = smaller[name] - 1
+		}
+	}
+	return name, low
 }
 
 func amount(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }

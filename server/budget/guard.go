@@ -46,7 +46,7 @@ func (g *Guard) check(in tensor.Bag) error {
 			continue
 		}
 		if need, known := Estimated(e, sizes); known && need > budgets[rank] {
-			return fmt.Errorf("stage %d: %w", rank, Refuse(need, budgets[rank], sizes))
+			return fmt.Errorf("stage %d: %w", rank, Refuse(need, budgets[rank], sizes, e))
 		}
 	}
 	return nil

@@ -25,7 +25,7 @@ func TestWhatAStageWouldRefuseIsNotSent(t *testing.T) {
 	var c counting
 	g := &Guard{&c, inputs, []memory.Estimate{nil, squares}, func() []int64 { return []int64{1 << 20, 50 << 20} }}
 	_, err := g.Run(t.Context(), rows(1, 8))
-	if errcode.Of(err) != errcode.TooLarge || !strings.Contains(err.Error(), "stage 1: a run of batch=1 sequence=8 takes about") || c.runs != 0 {
+	if errcode.Of(err) != errcode.TooLarge || !strings.Contains(err.Error(), "stage 1: a run of batch=1 sequence=8 takes about") || !strings.Contains(err.Error(), "sequence=6 would fit") || c.runs != 0 {
 		t.Error(err, c.runs)
 	}
 	if _, _, err := g.Trace(t.Context(), rows(100, 1)); errcode.Of(err) != errcode.TooLarge || c.runs != 0 {

@@ -43,6 +43,14 @@ func divideMemory(share, resident, weights, maxMessage int64) stageMemory {
 	return m
 }
 
+// loaded divides again what is left now that the model is loaded: what its weights take is known,
+// and is not parted with messages.
+func (m stageMemory) loaded(resident, maxMessage int64) stageMemory {
+	left := max(m.share-resident-m.margin, 0)
+	m.tensors = min(m.tensors, 4*maxMessage, max(left/4, leastTensors))
+	return m
+}
+
 // forRuns is what runs may compute in at once, when so much of the arena is in use
 // for weights and so much is resident in all.
 func (m stageMemory) forRuns(inUse, resident int64) int64 {
@@ -134,7 +142,8 @@ func (b *stageBudget) apply(c *stage.Config, entry bundle.Stage, log *slog.Logge
 	}
 	debug.FreeOSMemory()
 	resident := host.Here.ResidentMemory()
-	m := b.memory
+	m := b.memory.loaded(resident, int64(c.MaxMessage))
+	b.memory = m
 	runs := m.forRuns(inUse, resident)
 	if runs == leastRuns {
 		log.Warn("there is hardly any memory for what runs compute; give the stage more memory, or fewer layers", "may_use", size(m.share), "resident", size(resident))

@@ -49,6 +49,10 @@ func TestMemoryIsDividedWithoutARest(t *testing.T) {
 		if sum := 50*mb + m.margin + m.tensors + m.arena; share >= 256*mb && sum > share {
 			t.Errorf("%d: %+v is %d", share, m, sum)
 		}
+		// Once a model is loaded that takes most of it, what is left is shared, and not promised to messages.
+		if m := m.loaded(share*9/10, 64*mb); share >= 1024*mb && (m.tensors > share/40+leastTensors || m.forRuns(0, share*9/10) < m.tensors) {
+			t.Errorf("%d: %+v", share, m)
+		}
 		if runs := m.forRuns(40*mb, 120*mb); runs < leastRuns || share >= 256*mb && 120*mb+m.margin+m.tensors+runs > share {
 			t.Errorf("%d: %d for runs", share, runs)
 		}

@@ -324,7 +324,7 @@ func (f *fits) of(name string) (monomial, int64, bool) {
 		if err != nil {
 			return 0, false
 		}
-		bytes := int64(-1)
+		var bytes int64
 		switch t := f.spec(p, name).DType; t {
 		case tensor.String:
 			bytes = n * stringBytes

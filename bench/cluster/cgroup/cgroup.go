@@ -159,6 +159,37 @@ func (g *Group) Usage() (Usage, error) {
 	return u, nil
 }
 
+// Memory is what a group's processes have, in bytes.
+type Memory struct {
+	Anonymous int64 // their own
+	Files     int64 // pages of files, which the kernel can drop
+	Peak      int64 // the most of both at a time
+}
+
+// Memory is what the group has now.
+func (g *Group) Memory() (m Memory, err error) {
+	anonymous, files, peak := "rss", "cache", "memory.max_usage_in_bytes"
+	if g.memory.v2 {
+		anonymous, files, peak = "anon", "file", "memory.peak"
+	}
+	data, err := os.ReadFile(filepath.Join(g.memory.dir, "memory.stat"))
+	if err != nil {
+		return m, err
+	}
+	most, err := os.ReadFile(filepath.Join(g.memory.dir, peak))
+	if err != nil {
+		return m, err
+	}
+	if m.Peak, err = strconv.ParseInt(strings.TrimSpace(string(most)), 10, 64); err != nil {
+		return m, err
+	}
+	if m.Anonymous, err = value(string(data), anonymous); err != nil {
+		return m, err
+	}
+	m.Files, err = value(string(data), files)
+	return m, err
+}
+
 // value is the number behind a key at the beginning of a line.
 func value(data, key string) (int64, error) {
 	for line := range strings.Lines(data) {
