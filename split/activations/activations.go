@@ -81,14 +81,11 @@ func Estimate(g *graph.Graph, v *types.Values, nodes []int, leaving []string) me
 		if !w.compute(g.Nodes[i]) {
 			return nil
 		}
+		// What nobody needs, such as the keys and values that attention gives for a next token, ONNX
+		// Runtime keeps to the end.
 		for _, in := range g.Deps[i] {
 			if b := w.buffers[in]; b != nil {
 				b.uses--
-				w.free(b)
-			}
-		}
-		for _, out := range g.Nodes[i].Outputs { // that nobody needs
-			if b := w.buffers[out]; b != nil {
 				w.free(b)
 			}
 		}
