@@ -45,6 +45,7 @@ func run(args []string) int {
 	if err == nil {
 		return exitDone
 	}
+	clearProgress()
 	switch {
 	case isUsage(err):
 		fmt.Fprintf(os.Stderr, "distinfer: %s\nSee `%s --help`.\n", oneLine(err), cmd.CommandPath())

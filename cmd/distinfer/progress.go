@@ -15,6 +15,14 @@ func progressBar(what string, total int64) *progressbar.ProgressBar {
 		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 }
 
+// clearProgress removes what a bar left on the terminal's line when the work failed, so that the
+// error does not follow it there.
+func clearProgress() {
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		_, _ = os.Stderr.WriteString("\r\x1b[K")
+	}
+}
+
 // showing shows on a terminal how much of something has been done; elsewhere it is nil.
 func showing(what string) func(done, total int64) {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {

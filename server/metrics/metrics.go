@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/distinfer/distinfer/server/httpx"
 )
 
 // Description is the part of an OpenAPI document for what Handler answers at /metrics.
@@ -36,13 +38,26 @@ func newSet(version string) set {
 	return s
 }
 
+// maxScrapes is how many requests are answered at a time.
+const maxScrapes = 4
+
 // Handler answers Prometheus, in the format that it prefers.
 func (s set) Handler(log *slog.Logger) http.Handler {
-	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
-		ErrorHandling:       promhttp.ContinueOnError, // some metrics are better than none
-		MaxRequestsInFlight: 4,
-		DisableCompression:  true, // httpx.Compress does that for all routes
+	scrape := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{
+		ErrorLog:           slog.NewLogLogger(log.Handler(), slog.LevelError),
+		ErrorHandling:      promhttp.ContinueOnError, // some metrics are better than none
+		DisableCompression: true,                     // httpx.Compress does that for all routes
+	})
+	// The handler's own limit answers in plain text.
+	slots := make(chan struct{}, maxScrapes)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+			scrape.ServeHTTP(w, r)
+		default:
+			httpx.Fail(w, httpx.Errorf(http.StatusServiceUnavailable, "%d requests for metrics are being answered; scrape less often", maxScrapes))
+		}
 	})
 }
 

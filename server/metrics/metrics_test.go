@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -368,5 +369,50 @@ func BenchmarkRequest(b *testing.B) {
 				c.h.ServeHTTP(w, r)
 			}
 		})
+	}
+}
+
+// A slowWriter is of a client that does not read.
+type slowWriter struct {
+	http.ResponseWriter
+	writes chan<- struct{}
+	read   <-chan struct{}
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	select {
+	case w.writes <- struct{}{}:
+	case <-w.read:
+	}
+	<-w.read
+	return w.ResponseWriter.Write(p)
+}
+
+func TestMoreScrapesThanAreAnsweredGetTheErrorDocument(t *testing.T) {
+	t.Parallel()
+	h := metrics.NewFront("v1").Handler(slog.New(slog.DiscardHandler))
+	writes, read := make(chan struct{}), make(chan struct{})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			w := &slowWriter{httptest.NewRecorder(), writes, read}
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		})
+		<-writes
+	}
+	scrape := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		return w
+	}
+	w := scrape()
+	close(read)
+	if got := w.Body.String(); w.Code != http.StatusServiceUnavailable || !strings.HasPrefix(got, `{"error":"4 requests for metrics`) ||
+		w.Header().Get("Content-Type") != "application/json" || w.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), got)
+	}
+	clients.Wait()
+	if w := scrape(); w.Code != http.StatusOK {
+		t.Errorf("afterwards %d %s", w.Code, w.Body)
 	}
 }
