@@ -167,7 +167,7 @@ func (f *File) value(line int, raw []byte, objects *int) (Row, error) {
 	names, values, err := fields(raw)
 	if err != nil {
 		row.Err = err
-		return row, nil
+		return row, nil //nolint:nilerr // the row has it
 	}
 	if *objects++; *objects == 1 {
 		if err := f.findFields(names); err != nil {

@@ -92,12 +92,13 @@ func (l *lineReader) bytes() ([]byte, error) {
 func (l *lineReader) part() ([]byte, error) {
 	if !l.cr {
 		part, err := l.r.ReadSlice('\n')
-		if err == nil {
+		switch {
+		case err == nil:
 			part = bytes.TrimSuffix(part[:len(part)-1], []byte("\r"))
-		} else if errors.Is(err, bufio.ErrBufferFull) && part[len(part)-1] == '\r' {
+		case errors.Is(err, bufio.ErrBufferFull) && part[len(part)-1] == '\r':
 			part = part[:len(part)-1] // a line feed may follow
 			_ = l.r.UnreadByte()
-		} else if errors.Is(err, io.EOF) {
+		case errors.Is(err, io.EOF):
 			part = bytes.TrimSuffix(part, []byte("\r"))
 		}
 		return part, err

@@ -37,16 +37,13 @@ func (f *File) openTable(lines *lineReader) error {
 		return err
 	}
 	f.about.Delimiter = t.delimiter
-	var first Row
-	for {
-		var err error
-		if first, err = t.row(); errors.Is(err, io.EOF) {
-			f.rows = func(func(Row) error) error { return nil }
-			return nil
-		} else if err != nil {
-			return err
-		}
-		break
+	first, err := t.row()
+	if errors.Is(err, io.EOF) {
+		f.rows = func(func(Row) error) error { return nil }
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	if first.Err != nil {
 		return fmt.Errorf("line %d: %w", first.Line, first.Err)
@@ -135,7 +132,7 @@ func (t *table) row() (Row, error) {
 			return Row{}, err
 		}
 		if first.err != nil {
-			return Row{Line: first.number, Err: first.err}, nil
+			return Row{Line: first.number, Err: first.err}, nil //nolint:nilerr // the row has it
 		}
 		if strings.TrimSpace(first.text) == "" && t.width != 1 || first.text == "" {
 			continue

@@ -209,8 +209,8 @@ func (f *File) openLines(lines *lineReader) {
 // with something in it.
 func beginning(r *bufio.Reader) []byte {
 	for n := 1; ; n = r.Buffered() + 1 {
-		head, err := r.Peek(n)
-		head, _ = r.Peek(r.Buffered())
+		_, err := r.Peek(n)
+		head, _ := r.Peek(r.Buffered())
 		if err != nil || len(head) >= headBytes || hasContent(head) {
 			return head
 		}

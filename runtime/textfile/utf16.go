@@ -35,8 +35,8 @@ func (u *utf16Reader) Read(p []byte) (int, error) {
 // fill decodes what is there, and waits for one character at most.
 func (u *utf16Reader) fill() {
 	for u.left = u.left[:0]; u.err == nil && len(u.left) < headBytes; {
-		r := rune(0)
-		if r, u.err = u.rune(); u.err == nil {
+		r, err := u.rune()
+		if u.err = err; err == nil {
 			u.left = utf8.AppendRune(u.left, r)
 		}
 		if u.r.Buffered() < 4 && len(u.left) > 0 {
