@@ -64,6 +64,8 @@ func Decide(d Described) (string, error) {
 		return Entities{}.Name(), nil
 	case !hasLogits && len(d.Outputs) != 1:
 		return "", d.unclear()
+	case !hasLogits && logits.Name == "pooler_output":
+		return "", &UnservableError{Unclear, "its only output is pooler_output, which is neither labels nor the vectors that embeddings are made of", Embeddings{}.Name()}
 	case !hasLogits && d.Architecture != "" && perToken:
 		return Embeddings{}.Name(), nil
 	case perToken:
@@ -117,10 +119,15 @@ func (d Described) unclear() error {
 	return &UnservableError{Reason: Unclear, Why: fmt.Sprintf("its outputs are %s, by which its task cannot be told; name its class under architectures in config.json, such as BertForSequenceClassification", list(d.Outputs))}
 }
 
+// list names outputs, of which there may be hundreds.
 func list(specs []tensor.Spec) string {
+	const most = 4
 	var list []string
-	for _, s := range specs {
+	for _, s := range specs[:min(most, len(specs))] {
 		list = append(list, s.String())
+	}
+	if n := len(specs) - most; n > 0 {
+		list = append(list, fmt.Sprintf("and %d more", n))
 	}
 	return strings.Join(list, ", ")
 }

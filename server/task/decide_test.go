@@ -88,6 +88,8 @@ func TestWhatCannotBeServedIsToldApart(t *testing.T) {
 		"a head that nobody knows":       {described("logits[b,4]", "BertForSomething"), OtherTask, "BertForSomething", vectors},
 		"a classifier with token logits": {described("logits[b,s,9]", "BertForSequenceClassification"), WrongTask, "numbers for each token", labels},
 		"a tagger with one row":          {described("logits[b,2]", "BertForTokenClassification"), WrongTask, "numbers for a text", entities},
+		"a pooler's output alone":        {described("pooler_output[b,n]", "DPRQuestionEncoder"), Unclear, "pooler_output", vectors},
+		"hundreds of outputs":            {described("a[b] b[b] c[b] d[b] e[b] f[b]", ""), Unclear, "and 2 more", ""},
 		"nothing to go by":               {described("a[b,2] c[b,2]", ""), Unclear, "cannot be told", ""},
 	} {
 		got, err := Decide(c.d)
