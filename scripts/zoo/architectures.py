@@ -70,7 +70,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "ibert": encoder("ibert", "roberta", ("classify",)),
     "jina-v3": encoder("jina_embeddings_v3", "xlm-roberta", ALL, (5,)),
     "layoutlm": encoder("layoutlm", "layoutlm", ("classify",)),
-    "lilt": encoder("lilt", "roberta", ("classify",)),
+    "lilt": encoder("lilt", "roberta", ("classify",), hidden_size=48),
     "longformer": encoder("longformer", "longformer", attention_window=[16, 16, 16, 16]),
     "luke": encoder("luke", "roberta", ("embed", "classify"), entity_vocab_size=10, entity_emb_size=16),
     "markuplm": encoder("markuplm", "roberta", ("classify",)),

@@ -28,8 +28,8 @@ class Entry:
 
     @property
     def name(self) -> str:
-        more = "".join(f"-{v}" if isinstance(v, str) else f"-{k}" for k, v in self.options.items())
-        return f"{self.architecture}-{self.task}{more}-{self.exporter}{self.version}-{self.variant}".replace("_", "").replace("/", "")
+        more = "".join(f"-{v}" if k in ("pooling", "activation", "library") else f"-{k}" for k, v in self.options.items())
+        return f"{self.architecture}-{self.task}{more}-{self.exporter}{self.version}-{self.variant}".replace("_", "")
 
     def stamp(self) -> str:
         """Return a hash of all that the export is made of."""

@@ -1,38 +1,22 @@
-"""Export entries of the zoo, and ask the Python originals of each.
-
-    python export.py ZOO NAME…
-
-Writes ZOO/exports/NAME as the exporter leaves it, and ZOO/references/NAME.json: what
-became of it and the answers. Each entry is made in a process of its own, within four minutes.
-"""
+"""Export an entry of the zoo, and ask the Python originals."""
 
 from __future__ import annotations
 
-import gc
 import inspect
-import json
 import logging
-import os
 import shutil
-import signal
-import sys
-import tempfile
-import traceback
-import warnings
 from pathlib import Path
 
-import onnx  # noqa: F401  imported once, before the forks
+import onnx
 import torch
-import transformers
 
 import models as making
 import reference
 import variants
 from compare import difference
-from entries import Entry, entries
+from entries import Entry
 from texts import texts
 
-SECONDS = 240
 TASKS = {"tokens": "token-classification", "embed": "feature-extraction", "features": "feature-extraction", "generate": "text-generation"}
 
 
@@ -111,7 +95,7 @@ def export(entry: Entry, checkpoint: Path, model: torch.nn.Module, tokenizer, ou
     if entry.exporter == "sentence-transformers":
         return sentence_export(entry, checkpoint, out)
     onnx_folder = entry.exporter == "torchscript" and entry.task.startswith("embed")
-    shutil.copytree(checkpoint, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors") if True else None)
+    shutil.copytree(checkpoint, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
     for weights in checkpoint.rglob("2_Dense/*.safetensors"):
         shutil.copy(weights, out / weights.relative_to(checkpoint))
     path = out / "onnx" / "model.onnx" if onnx_folder else out / "model.onnx"
@@ -209,57 +193,3 @@ def make(entry: Entry, zoo: Path, temp: Path) -> dict:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(out, target, ignore=shutil.ignore_patterns("model.safetensors") if not entry.options.get("dense") else None)
     return record
-
-
-def why(error: BaseException) -> str:
-    """Return an error in one line; that of the exporter rather than what it wraps it in."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines)[:300]}"
-
-
-def child(entry: Entry, zoo: Path, temp: Path) -> None:
-    """Make one entry, within the time, and write its reference file."""
-    signal.alarm(SECONDS)
-    record = {"stamp": entry.stamp(), "versions": {"transformers": transformers.__version__, "torch": torch.__version__}}
-    try:
-        record |= {"status": "exported", **make(entry, zoo, temp)}
-    except making.Unmakeable as e:
-        record |= {"status": "not exportable", "reason": str(e)}
-    except BaseException as e:
-        if os.environ.get("ZOO_TRACE"):
-            traceback.print_exc()
-        record |= {"status": "not exportable", "reason": why(e)}
-    (zoo / "references" / f"{entry.name}.json").write_text(json.dumps(record) + "\n")
-
-
-def main() -> None:
-    zoo, names = Path(sys.argv[1]).resolve(), sys.argv[2:]
-    warnings.simplefilter("ignore")
-    transformers.logging.set_verbosity_error()
-    torch.set_num_threads(1)
-    for folder in ("exports", "references"):
-        (zoo / folder).mkdir(parents=True, exist_ok=True)
-    by_name = {e.name: e for e in entries()}
-    gc.freeze()
-    for name in names:
-        with tempfile.TemporaryDirectory(prefix="zoo-") as temp:
-            pid = os.fork()
-            if pid == 0:
-                if not os.environ.get("ZOO_TRACE"):
-                    null = os.open(os.devnull, os.O_WRONLY)
-                    os.dup2(null, 1), os.dup2(null, 2)
-                child(by_name[name], zoo, Path(temp))
-                os._exit(0)
-            _, status = os.waitpid(pid, 0)
-        path = zoo / "references" / f"{name}.json"
-        if status != 0:
-            reason = f"took more than {SECONDS} s" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM else f"the process ended with {status}"
-            path.write_text(json.dumps({"stamp": by_name[name].stamp(), "status": "not exportable", "reason": reason}) + "\n")
-        record = json.loads(path.read_text())
-        print(f"{name}: {record['status']} {record.get('reason', '')}{record.get('export_fails', '')} {record.get('export_differs', '')}"[:300], flush=True)
-
-
-if __name__ == "__main__":
-    main()

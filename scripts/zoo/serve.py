@@ -165,8 +165,9 @@ def worst(want: list, got: list[tuple[int, object]]) -> dict:
     return found
 
 
-def check(entry: Entry, model: Path, stages: int, want: list, temp: Path) -> dict:
-    """Split into so many stages, serve and ask; returns what was found."""
+def check(entry: Entry, model: Path, stages: int, want: list | None, temp: Path) -> dict:
+    """Split into so many stages, serve and ask; returns what was found. Without answers to
+    compare with, the model has to be refused."""
     found: dict = {"stages": stages}
     started = time.monotonic()
     try:
@@ -178,6 +179,8 @@ def check(entry: Entry, model: Path, stages: int, want: list, temp: Path) -> dic
     except Failed as e:
         return found | {"failed": str(e).replace(str(temp), "…")}
     try:
+        if want is None:
+            return found | {"failed": "was served, and should have been refused"}
         bodies = requests(entry)
         found["alone"] = worst(want, [(i, answer(cluster, entry, b)) for i, b in enumerate(bodies)])
         found["together"] = worst(want, together(cluster, entry, bodies, stages))
