@@ -80,7 +80,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mpnet": encoder("mpnet", "mpnet"),
     "mra": encoder("mra", "roberta", ("classify",)),
     "nomic-bert": encoder("nomic_bert", "bert", ALL, (5,)),
-    "nystromformer": encoder("nystromformer", "albert", num_landmarks=8, segment_means_seq_len=64),
+    "nystromformer": encoder("nystromformer", "albert", num_landmarks=64, segment_means_seq_len=64),
     "rembert": encoder("rembert", "rembert", input_embedding_size=16, output_embedding_size=16),
     "roberta": encoder("roberta", "roberta"),
     "roberta-prelayernorm": encoder("roberta-prelayernorm", "roberta-prefix"),

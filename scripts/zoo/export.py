@@ -72,7 +72,7 @@ def torch_export(entry: Entry, model: torch.nn.Module, tokenizer, path: Path) ->
     if entry.exporter == "torchscript":
         out = {output: axes if output == "last_hidden_state" or entry.task == "tokens" else {0: "batch"}}
         torch.onnx.export(
-            Named(model, list(inputs)), tuple(inputs.values()), path, input_names=list(inputs), output_names=[output],
+            Named(model, list(inputs)).eval(), tuple(inputs.values()), path, input_names=list(inputs), output_names=[output],
             dynamic_axes={**{n: axes for n in inputs}, **out}, opset_version=17, dynamo=False,
         )  # fmt: skip
         return
@@ -178,6 +178,7 @@ def make(entry: Entry, zoo: Path, temp: Path) -> dict:
         record |= {"inputs": [i.name for i in session.graph.input], "want": None}
     else:
         prompt = "query" if "prompt" in entry.options else None
+        torch_model.eval()
         want = reference.answers(entry.task, asked, tokenizer, asked, prompt)
         try:
             session = reference.Session(path, torch_model.config)

@@ -22,6 +22,14 @@ HEADS = {
 }  # fmt: skip
 
 
+# Fields of configurations that have these values in an entry that is tiny.
+TINY = {
+    16: ("hidden_size", "d_model", "n_embd", "dim", "intermediate_size", "d_ff", "encoder_ffn_dim", "decoder_ffn_dim"),
+    2: ("num_hidden_layers", "n_layer", "num_layers", "num_attention_heads", "n_head", "num_heads", "encoder_attention_heads", "decoder_attention_heads"),
+    1: ("num_key_value_heads", "decoder_layers"),
+}  # fmt: skip
+
+
 class Unmakeable(Exception):
     """A model that this version of transformers does not make."""
 
@@ -51,6 +59,8 @@ def config_of(entry: Entry, tokenizer):
     if entry.task in LABELS:
         names = ENTITIES if entry.task == "tokens" else [f"LABEL_{i}" for i in range(LABELS[entry.task])]
         fields |= {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
+    if entry.options.get("tiny"):
+        fields |= {k: v for v, names in TINY.items() for k in names if k in a.config}
     if entry.task in PROBLEMS:
         fields["problem_type"] = PROBLEMS[entry.task]
     try:

@@ -47,7 +47,7 @@ def make(entry: Entry, zoo: Path) -> dict:
     """Make one entry, within the time; returns what its reference file has."""
     record = {"stamp": entry.stamp(), "versions": {"transformers": transformers.__version__, "torch": torch.__version__}}
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
-    faulthandler.dump_traceback_later(5 * SECONDS, exit=True)
+    faulthandler.dump_traceback_later(10 * SECONDS, exit=True)
     try:
         with tempfile.TemporaryDirectory(prefix="zoo-") as temp:
             return record | {"status": "exported", **export.make(entry, zoo, Path(temp))}
