@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import collections
+import datetime
 import re
+import textwrap
+from pathlib import Path
 
+MARK = "<!-- written by make zoo ARGS=--docs -->"
 OUTCOMES = ("equal", "refused", "wrong", "error", "not exportable")
 
 
@@ -23,7 +27,7 @@ def reasons(results: list[dict], outcome: str) -> list[str]:
     names = collections.defaultdict(list)
     for r in results:
         if r["outcome"] == outcome:
-            names[re.sub(r"\|", "\\|", r["reason"])].append(r["name"])
+            names[r["reason"].replace("|", "\\|").replace("<", "&lt;")].append(r["name"])
     rows = [f"| {outcome} | exports |", "| --- | --- |"]
     return rows + [f"| {reason} | {', '.join(who)} |" for reason, who in sorted(names.items(), key=lambda x: -len(x[1]))]
 
@@ -37,6 +41,14 @@ def summary(results: list[dict]) -> str:
         + ", ".join(f"{counts[o]} {o}" for o in OUTCOMES)
         + f"; largest difference of an equal float32 one {largest:.1e}"
     )
+
+
+def document(page: Path, results: list[dict]) -> None:
+    """Put the report into a page, in place of all that is behind its mark."""
+    head = page.read_text(encoding="utf-8").split(MARK)[0]
+    on = textwrap.fill(f"On {datetime.date.today()}: {summary(results)}.", 98)
+    tables = markdown(results).split("\n\n", 1)[1]
+    page.write_text(f"{head}{MARK}\n\n{on}\n\n{tables}", encoding="utf-8")
 
 
 def markdown(results: list[dict]) -> str:

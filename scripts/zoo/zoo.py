@@ -1,6 +1,6 @@
 """Compare distinfer with the Python originals over many small exports.
 
-    python zoo.py [--only PATTERN] [--list] [--export-only] [--keep] [--stages 2,4]
+    python zoo.py [--only PATTERN] [--list] [--export-only] [--keep] [--stages 2,4] [--docs]
 
 Exports what is not in .setup/zoo yet, or was made by other scripts or pins; then each export
 is split, served by bin/distinfer and asked 30 texts, alone and together with others. The
@@ -127,6 +127,7 @@ def main() -> int:
     p.add_argument("--stages", default="2,4", help="numbers of stages (%(default)s)")
     p.add_argument("--jobs", type=int, default=2, help="clusters at a time (%(default)s)")
     p.add_argument("--out", type=Path, default=ZOO, help="folder for results.json and results.md (%(default)s)")
+    p.add_argument("--docs", action="store_true", help="write the tables into docs/reference/zoo.md too")
     args = p.parse_args()
     wanted = [e for e in entries() if re.search(args.only, e.name)]
     if args.list:
@@ -158,6 +159,8 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (args.out / "results.md").write_text(report.markdown(results))
+    if args.docs:
+        report.document(ROOT / "docs" / "reference" / "zoo.md", results)
     print(report.summary(results))
     print(f"\n{len(results)} exports in {time.monotonic() - started:.0f} s; every result is in {args.out}/results.json")
     return 1 if any(f["outcome"] in ("wrong", "error") for f in results) else 0
