@@ -148,6 +148,23 @@ def library_of(entry: Entry, checkpoint: Path, model, tokenizer):
     return model
 
 
+def asked_both(entry: Entry, asked, torch_model: torch.nn.Module, tokenizer, path: Path) -> dict:
+    """Return the answers of the original, and those with the export in the place of its model."""
+    prompt = "query" if "prompt" in entry.options else None
+    torch_model.eval()
+    try:
+        want = reference.answers(entry.task, asked, tokenizer, asked, prompt)
+    except ValueError as e:  # it wants inputs that texts do not have
+        return {"original_fails": f"{type(e).__name__}: {e}"[:400]}
+    try:
+        session = reference.Session(path, torch_model.config)
+        reference.instead(torch_model, session)
+        exported = reference.answers(entry.task, asked, tokenizer, asked, prompt)
+    except Exception as e:
+        return {"want": want, "export_fails": f"{type(e).__name__}: {e}"[:400]}
+    return {"want": want, "inputs": [i.name for i in session.inputs], "of_export": exported, "export_differs": difference(want, exported)}
+
+
 def make(entry: Entry, zoo: Path, temp: Path) -> dict:
     """Export an entry and ask the originals; returns what its reference file has."""
     out, checkpoint = temp / entry.name, temp / "checkpoint"
@@ -177,19 +194,7 @@ def make(entry: Entry, zoo: Path, temp: Path) -> dict:
         session = onnx.load(path, load_external_data=False)
         record |= {"inputs": [i.name for i in session.graph.input], "want": None}
     else:
-        prompt = "query" if "prompt" in entry.options else None
-        torch_model.eval()
-        want = reference.answers(entry.task, asked, tokenizer, asked, prompt)
-        try:
-            session = reference.Session(path, torch_model.config)
-            torch_forward = torch_model.forward
-            reference.instead(torch_model, session)
-            exported = reference.answers(entry.task, asked, tokenizer, asked, prompt)
-            torch_model.forward = torch_forward
-            record |= {"inputs": [i.name for i in session.inputs], "of_export": exported, "export_differs": difference(want, exported)}
-        except Exception as e:
-            record |= {"export_fails": f"{type(e).__name__}: {e}"[:400]}
-        record["want"] = want
+        record |= asked_both(entry, asked, torch_model, tokenizer, path)
     target = zoo / "exports" / entry.name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(out, target, ignore=shutil.ignore_patterns("model.safetensors") if not entry.options.get("dense") else None)

@@ -64,9 +64,11 @@ class Cluster:
             self.process.wait()
 
 
-def split(model: Path, stages: int, out: Path) -> list[str]:
-    """Split a model; returns what was warned of."""
-    command = [BINARY, "split", model, "--stages", str(stages), "--out", out, "--force", "-o", "json", "--threads", "1"]
+def split(folder: Path, file: str, stages: int, out: Path) -> list[str]:
+    """Split the model of a folder, as people name it; returns what was warned of."""
+    command = [BINARY, "split", folder, "--stages", str(stages), "--out", out, "--force", "-o", "json", "--threads", "1"]
+    if len(list(folder.rglob("*.onnx"))) > 1:
+        command += ["--file", file]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=out.parent)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     if done.returncode < 0 or "goroutine " in done.stderr:
@@ -165,17 +167,17 @@ def worst(want: list, got: list[tuple[int, object]]) -> dict:
     return found
 
 
-def check(entry: Entry, model: Path, stages: int, want: list | None, temp: Path) -> dict:
+def check(entry: Entry, folder: Path, file: str, stages: int, want: list | None, temp: Path) -> dict:
     """Split into so many stages, serve and ask; returns what was found. Without answers to
     compare with, the model has to be refused."""
     found: dict = {"stages": stages}
     started = time.monotonic()
     try:
-        found["warnings"] = split(model, stages, temp / "bundle")
+        found["warnings"] = split(folder, file, stages, temp / "bundle")
         found["split_seconds"] = round(time.monotonic() - started, 2)
         cluster = start(temp / "bundle", temp / "log")
     except Refused as e:
-        return found | {"refused": str(e).replace(str(model.parent), "…")}
+        return found | {"refused": str(e).replace(str(folder), "…")}
     except Failed as e:
         return found | {"failed": str(e).replace(str(temp), "…")}
     try:

@@ -24,7 +24,7 @@ def main() -> None:
     for entry in tiny():
         r = reference(entry)
         whose, want, tolerance = wanted_answers(entry, r)
-        expected = {"file": r["file"], "of": whose, "tolerance": tolerance, "requests": requests(entry), "answers": rounded(want)}
+        expected = {"of": whose, "tolerance": tolerance, "requests": requests(entry), "answers": rounded(want)}
         folder = ZOO / "exports" / entry.name
         with zipfile.ZipFile(OUT / f"{entry.name}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as z:
             files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in SLOW}

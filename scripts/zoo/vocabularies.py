@@ -9,6 +9,7 @@ of the published models; both Pythons of the zoo read the folders.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ import sentencepiece
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+import texts
 from texts import corpus
 
 SIZE = 700
@@ -73,6 +75,7 @@ def bpe_with(folder: Path, special: list[str], pattern: str, template: tuple[str
             processors.ByteLevel(trim_offsets=False),
             processors.TemplateProcessing(single=template[0], pair=template[1], special_tokens=[(s, t.token_to_id(s)) for s in used]),
         ])
+    names.setdefault("model_input_names", ["input_ids", "attention_mask"])
     return transformers.PreTrainedTokenizerFast(tokenizer_object=t, **names)
 
 
@@ -145,13 +148,19 @@ def families() -> dict:
         "qwen2": lambda f: of_class("Qwen2TokenizerFast", byte_bpe(f, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]), padding_side="left"),
         "qwen3-embedding": lambda f: bpe_with(f, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], LLAMA3.replace("{1,3}", ""), ("$A <|endoftext|>", "$A $B <|endoftext|>"), normalizers.NFC(), eos_token="<|im_end|>", pad_token="<|endoftext|>", padding_side="left", model_max_length=LENGTH),
         "llama3": lambda f: bpe_with(f, ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"], LLAMA3, ("<|begin_of_text|> $A", "<|begin_of_text|> $A <|begin_of_text|>:1 $B:1"), None, bos_token="<|begin_of_text|>", eos_token="<|end_of_text|>", pad_token="<|end_of_text|>", model_max_length=LENGTH),
-        "modernbert": lambda f: bpe_with(f, ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"], r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]"), normalizers.NFC(), unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", mask_token="[MASK]", model_input_names=["input_ids", "attention_mask"], model_max_length=LENGTH),
+        "modernbert": lambda f: bpe_with(f, ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"], r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]"), normalizers.NFC(), unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", mask_token="[MASK]", model_max_length=LENGTH),
         **spm_families(),
     }
 
 
 def main() -> None:
     out = Path(sys.argv[1])
+    made_of = "".join(Path(f).read_text() for f in (__file__, texts.__file__))
+    stamp = out / "stamp"
+    if not stamp.is_file() or stamp.read_text() != made_of:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        stamp.write_text(made_of)
     for name, make in families().items():
         if (out / name).exists():
             continue

@@ -95,7 +95,7 @@ def compare(entry: Entry, stages: list[int]) -> dict:
         want = None  # it has inputs that no tokenizer makes, or is not for a task: to be refused
     for n in stages:
         with tempfile.TemporaryDirectory(prefix="zoo-") as temp:
-            found["cuts"].append(serve.check(entry, folder / r["file"], n, want, Path(temp)))
+            found["cuts"].append(serve.check(entry, folder, r["file"], n, want, Path(temp)))
     return found | outcome(found["cuts"], tolerance)
 
 

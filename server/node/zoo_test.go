@@ -4,19 +4,21 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
-	"github.com/distinfer/distinfer/server/cluster"
+	"github.com/distinfer/distinfer/runtime/textmodel"
+	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/node"
 	"github.com/distinfer/distinfer/server/task"
 	"github.com/distinfer/distinfer/split"
@@ -25,7 +27,6 @@ import (
 // zooExpected is what a zip of models/testdata/zoo says about the export in it. Answers are as
 // scripts/zoo/reference.py gives them: scores by label, or vectors.
 type zooExpected struct {
-	File      string
 	Tolerance float64
 	Requests  []json.RawMessage
 	Answers   []json.RawMessage
@@ -43,15 +44,13 @@ func TestExportsAnswerAsThePythonOriginals(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".zip"), func(t *testing.T) {
 			t.Parallel()
 			folder, expected := unpackExport(t, path)
-			url := serveExport(t, filepath.Join(folder, expected.File))
+			handler := openExport(t, folder)
 			var wait sync.WaitGroup
 			for i, request := range expected.Requests {
 				wait.Go(func() {
-					got, err := postJSON(url+"/predict", request)
-					if err != nil {
-						t.Error(err)
-						return
-					}
+					w := httptest.NewRecorder()
+					handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/predict", bytes.NewReader(request)))
+					got := w.Body.Bytes()
 					if d := answersApart(t, expected.Answers[i], got); d > expected.Tolerance {
 						t.Errorf("%s: %s instead of %s, apart by %.2g", request, got, expected.Answers[i], d)
 					}
@@ -84,48 +83,27 @@ func unpackExport(t *testing.T, path string) (folder string, expected zooExpecte
 	return folder, expected
 }
 
-// serveExport splits a model into two stages and serves it in this process.
-func serveExport(t *testing.T, model string) (url string) {
+// openExport splits a model into two stages, and opens a front with both in this process.
+func openExport(t *testing.T, folder string) http.Handler {
 	t.Helper()
-	const stages = 2
+	library, log := orttest.Library(t), slog.New(slog.DiscardHandler)
 	out := filepath.Join(t.TempDir(), "stages")
-	o := split.Options{Out: out, Stages: stages, Texts: task.Answered}
-	if _, err := split.Split(t.Context(), model, onnxRuntime{orttest.Library(t)}, o); err != nil {
+	o := split.Options{Out: out, Stages: 2, Texts: task.Answered}
+	if _, err := split.Split(t.Context(), folder, onnxRuntime{library}, o); err != nil {
 		t.Fatal(err)
 	}
-	options := node.Options{Bundle: out, Stages: make(cluster.Addresses, stages), Log: slog.New(slog.DiscardHandler)}
-	for i := range options.Stages {
-		options.Stages[i] = []string{"localhost:1"}
-	}
-	for rank := stages - 1; rank >= 0; rank-- { // each connects to those behind it
-		s, err := node.OpenStage(t.Context(), node.StageOptions{Options: options, Rank: rank, Listen: "localhost:0", ONNXRuntime: orttest.Path(t)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(s.Close)
-		go func() { _ = s.Serve(t.Context()) }()
-		options.Stages[rank] = []string{s.Addr().String()}
-	}
-	f, err := node.OpenFront(t.Context(), node.FrontOptions{Options: options, Listen: "localhost:0"})
+	b, err := bundle.Open(out)
 	if err != nil {
 		t.Fatal(err)
 	}
+	texts, done, err := node.OpenTexts(library, b, textmodel.Limits{}, 2, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(done)
+	f := front.New(front.Config{MaxBody: 1 << 20, Timeout: time.Minute, Log: log}, front.Model{Texts: texts})
 	t.Cleanup(f.Close)
-	go func() { _ = f.Serve(t.Context()) }()
-	return f.URL()
-}
-
-func postJSON(url string, body []byte) ([]byte, error) {
-	response, err := http.Post(url, "application/json", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", response.Status, answer)
-	}
-	return answer, err
+	return f
 }
 
 // answersApart is the largest difference of two answers; want is of the form of references, got
