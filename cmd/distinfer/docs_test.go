@@ -277,7 +277,7 @@ func TestCallsInTheDocumentationNameFlagsThereAre(t *testing.T) {
 }
 
 // Flags of other programs that the documentation names.
-var otherFlags = []string{"--cacert", "--data-binary", "--local-dir", "--model", "--models", "--only", "--task", "--user", "--scope"}
+var otherFlags = []string{"--library", "--cacert", "--data-binary", "--local-dir", "--model", "--models", "--only", "--task", "--user", "--scope"}
 
 func TestFlagsInTheDocumentationExist(t *testing.T) {
 	t.Parallel()

@@ -138,7 +138,7 @@ func remedy(err error) string {
 
 // exports are commands that export a model without an input that cannot be filled.
 var exports = map[feed.Cause]string{
-	feed.Decoder: "`optimum-cli export onnx --model MODEL --task text2text-generation DIR` writes it as encoder_model.onnx, and with `--library sentence_transformers` in place of the task as model.onnx",
+	feed.Decoder: "`optimum-cli export onnx --model MODEL --library sentence_transformers --task feature-extraction DIR` does, and for models that generate texts `--library transformers --task text2text-generation`, as encoder_model.onnx",
 	feed.Cache:   "`optimum-cli export onnx --model MODEL --task feature-extraction DIR` does",
 	feed.Step:    "`optimum-cli export onnx --model MODEL --task feature-extraction DIR` does",
 }
