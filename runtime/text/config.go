@@ -197,11 +197,16 @@ func readLabel(n strictjson.Value) (string, error) {
 // positionKeys are the keys by which models say how many tokens they read; the first one that is
 // given counts. transformers' max_position_embeddings is n_positions in the files of GPT-2, CTRL
 // and T5.
-var positionKeys = []string{"max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length"}
+var positionKeys = []string{"max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length", "max_encoder_position_embeddings"}
 
-// relativePositions are the model types for which the number of positions is no bound:
-// they know distances between tokens only, and read texts of any length.
-var relativePositions = []string{"t5", "mt5", "umt5", "longt5", "switch_transformers", "xlnet", "deberta", "deberta-v2"}
+// relativePositions are the model types for which the number of positions is no bound: they know
+// distances between tokens only, or turn vectors by positions of any size, and read texts of any
+// length.
+var relativePositions = []string{
+	"t5", "mt5", "umt5", "longt5", "switch_transformers", "xlnet", "deberta", "deberta-v2",
+	"bloom", "eurobert", "falcon", "fsmt", "gemma", "gemma2", "gemma3_text", "gpt_neox", "granite", "jina_embeddings_v3", "llama", "m2m_100",
+	"mistral", "modernbert", "nomic_bert", "olmo", "persimmon", "phi", "phi3", "qwen2", "qwen3", "smollm3", "stablelm", "starcoder2", "xglm",
+}
 
 // loadPositions reads how many tokens the model can read.
 func (c *Config) loadPositions(o *strictjson.Object) error {
@@ -272,7 +277,7 @@ func (c *Config) Relative() bool { return c.relative }
 // as in Hugging Face's transformers (create_position_ids_from_input_ids).
 var offsetPositions = []string{
 	"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "xmod", "data2vec-text",
-	"longformer", "mpnet", "ibert", "luke", "mluke", "layoutlmv3", "lilt", "markuplm", "esm",
+	"longformer", "mpnet", "ibert", "luke", "mluke", "layoutlmv3", "lilt", "markuplm", "esm", "ernie_m",
 }
 
 // PadTokenID returns the file's pad_token_id; ok is false if there is none.

@@ -12,12 +12,11 @@ import (
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 )
 
-// A limitCase is what limits.py asked the Python libraries.
+// A limitCase is what limits.py asked the Python libraries, by their versions.
 type limitCase struct {
-	Name         string                     `json:"name"`
 	Files        map[string]json.RawMessage `json:"files"`
-	Transformers *seen                      `json:"transformers"`
-	Pair         *seen                      `json:"pair"`
+	Transformers map[string]*seen           `json:"transformers"`
+	Pair         map[string]*seen           `json:"pair"`
 }
 
 // seen is what a model reads of a text.
@@ -27,16 +26,16 @@ type seen struct {
 	Last   []int64 `json:"last"`
 }
 
-func limitCases(t testing.TB) (text string, pair []string, cases []limitCase) {
+func limitCases(t testing.TB) (text string, pair []string, cases map[string]limitCase) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "limits.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var file struct {
-		Text  string      `json:"text"`
-		Pair  []string    `json:"pair"`
-		Cases []limitCase `json:"cases"`
+		Text  string               `json:"text"`
+		Pair  []string             `json:"pair"`
+		Cases map[string]limitCase `json:"cases"`
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
 		t.Fatal(err)
@@ -62,40 +61,45 @@ func ofFiles(t testing.TB, files map[string]json.RawMessage) *Model {
 	return model(t, m, numbered(2, false))
 }
 
-// TestTextsAreAsLongAsInTransformers compares with what the pipeline of transformers has its
-// model read. Where the model then fails for want of positions, as many as it has are read.
+// TestTextsAreAsLongAsInTransformers compares with what the pipelines of transformers 4 and 5 have
+// their models read. Where the model then fails for want of positions, as many as it has are read;
+// and so many where no file says a length, though it could read more.
 func TestTextsAreAsLongAsInTransformers(t *testing.T) {
 	t.Parallel()
 	text, pair, cases := limitCases(t)
 	compared := 0
-	for _, c := range cases {
+	for name, c := range cases {
 		if c.Pair == nil {
 			continue // is about sentence-transformers
 		}
 		compared++
-		t.Run(c.Name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := ofFiles(t, c.Files)
 			ids := encode(t, m, Input{Text: text})[0].encoding.IDs
-			if c.Transformers == nil {
-				if len(ids) != 64 {
-					t.Errorf("%d tokens of a model with 64 positions", len(ids))
+			for version, want := range c.Transformers {
+				if want == nil || name == "rotary positions only" {
+					if len(ids) != 64 {
+						t.Errorf("%d tokens of a model with 64 positions", len(ids))
+					}
+				} else {
+					compareSeen(t, version, ids, *want)
 				}
-			} else {
-				compareSeen(t, ids, *c.Transformers)
 			}
-			compareSeen(t, encode(t, m, Input{Text: pair[0], Pair: &pair[1]})[0].encoding.IDs, *c.Pair)
+			for version, want := range c.Pair {
+				compareSeen(t, version, encode(t, m, Input{Text: pair[0], Pair: &pair[1]})[0].encoding.IDs, *want)
+			}
 		})
 	}
-	if compared < 20 {
+	if compared < 28 {
 		t.Errorf("only %d cases", compared)
 	}
 }
 
-func compareSeen(t *testing.T, ids []int64, want seen) {
+func compareSeen(t *testing.T, version string, ids []int64, want seen) {
 	t.Helper()
 	if len(ids) != want.Tokens || !slices.Equal(ids[:3], want.First) || !slices.Equal(ids[len(ids)-3:], want.Last) {
-		t.Errorf("%d tokens %v … %v, want %d %v … %v", len(ids), ids[:3], ids[len(ids)-3:], want.Tokens, want.First, want.Last)
+		t.Errorf("%d tokens %v … %v; %s: %d %v … %v", len(ids), ids[:3], ids[len(ids)-3:], version, want.Tokens, want.First, want.Last)
 	}
 }
 
