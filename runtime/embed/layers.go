@@ -36,26 +36,20 @@ func through(layers []layer, v []float32) ([]float32, error) {
 	return v, nil
 }
 
-// The file of a module's weights, and the one that old versions of sentence-transformers wrote.
-const (
-	weightsName = "model.safetensors"
-	pickledName = "pytorch_model.bin"
-)
-
 // weights reads the weights of the module in a folder.
 func (read reader) weights(folder string) (map[string]weights, error) {
-	data, err := read(moduleFile(folder, weightsName))
+	data, err := read(bundle.ModuleFileName(folder, bundle.WeightsName))
 	if errors.Is(err, bundle.ErrNoFile) {
 		why := "is missing; put it beside the model"
-		if _, err := read(moduleFile(folder, pickledName)); err == nil {
+		if _, err := read(bundle.ModuleFileName(folder, bundle.OldWeightsName)); err == nil {
 			why = fmt.Sprintf("is missing, and %s is a pickle, which is not read; convert it: python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('%s/%s', weights_only=True), '%s/%s')\"",
-				pickledName, folder, pickledName, folder, weightsName)
+				bundle.OldWeightsName, folder, bundle.OldWeightsName, folder, bundle.WeightsName)
 		}
-		return nil, fmt.Errorf("%s/%s %s, and split it again", folder, weightsName, why)
+		return nil, fmt.Errorf("%s/%s %s, and split it again", folder, bundle.WeightsName, why)
 	}
 	tensors, err := readWeights(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s/%s: %w", folder, weightsName, err)
+		return nil, fmt.Errorf("%s/%s: %w", folder, bundle.WeightsName, err)
 	}
 	return tensors, nil
 }
@@ -64,10 +58,10 @@ func (read reader) weights(folder string) (map[string]weights, error) {
 func take(folder string, tensors map[string]weights, name string, shape ...int) ([]float32, error) {
 	t, ok := tensors[name]
 	if !ok {
-		return nil, fmt.Errorf("%s/%s has no tensor %s", folder, weightsName, name)
+		return nil, fmt.Errorf("%s/%s has no tensor %s", folder, bundle.WeightsName, name)
 	}
 	if fmt.Sprint(t.shape) != fmt.Sprint(shape) {
-		return nil, fmt.Errorf("%s/%s: tensor %s has shape %v, and config.json says %v", folder, weightsName, name, t.shape, shape)
+		return nil, fmt.Errorf("%s/%s: tensor %s has shape %v, and config.json says %v", folder, bundle.WeightsName, name, t.shape, shape)
 	}
 	return t.values, nil
 }

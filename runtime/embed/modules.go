@@ -259,7 +259,7 @@ var older = []struct{ key, pooling string }{
 
 // readPooling reads the configuration of the Pooling module in a folder.
 func (m *modules) readPooling(read reader, folder string) error {
-	file, err := read.optional(moduleFile(folder, bundle.ConfigName))
+	file, err := read.optional(bundle.ModuleConfigName(folder))
 	switch {
 	case err != nil:
 		return err
@@ -321,14 +321,9 @@ func poolingModes(o *strictjson.Object) (modes []string, err error) {
 	return modes, nil
 }
 
-// moduleFile is the name in a bundle of a file in the folder of a module.
-func moduleFile(folder, file string) string {
-	return strings.TrimSuffix(bundle.ModuleConfigName(folder), bundle.ConfigName) + file
-}
-
 // moduleConfig reads the configuration of the module in a folder. Without the file it is empty.
 func (read reader) moduleConfig(folder string) (*strictjson.Object, error) {
-	file, err := read.optional(moduleFile(folder, bundle.ConfigName))
+	file, err := read.optional(bundle.ModuleConfigName(folder))
 	if err != nil {
 		return nil, err
 	}
