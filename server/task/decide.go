@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -51,7 +52,7 @@ func Decide(d Described) (string, error) {
 	if err := d.other(logits); err != nil {
 		return "", err
 	}
-	_, purpose, _ := strings.Cut(d.Architecture, "For")
+	purpose := d.purpose()
 	perToken := len(logits.Dims) == 3
 	switch {
 	case purpose == "SequenceClassification" && perToken:
@@ -72,6 +73,17 @@ func Decide(d Described) (string, error) {
 		return Entities{}.Name(), nil
 	}
 	return Classification{}.Name(), nil
+}
+
+// purposed is a class that is for something: BertForMaskedLM, and not RoFormerModel.
+var purposed = regexp.MustCompile(`^.*For([A-Z].*)$`)
+
+// purpose is what the class in config.json is for, or "".
+func (d Described) purpose() string {
+	if m := purposed.FindStringSubmatch(d.Architecture); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // purposes say what models answer that have no form here, by the end of their class.
@@ -96,8 +108,7 @@ func (d Described) other(logits tensor.Spec) error {
 			return &UnservableError{OtherTask, fmt.Sprintf("config.json names %s, which %s, and the model's outputs are %s", d.Architecture, p.what, list(d.Outputs)), Embeddings{}.Name()}
 		}
 	}
-	_, purpose, isFor := strings.Cut(d.Architecture, "For")
-	if isFor && purpose != "SequenceClassification" && purpose != "TokenClassification" {
+	if purpose := d.purpose(); purpose != "" && purpose != "SequenceClassification" && purpose != "TokenClassification" {
 		return &UnservableError{OtherTask, fmt.Sprintf("config.json names %s, and the model's outputs are %s", d.Architecture, list(d.Outputs)), Embeddings{}.Name()}
 	}
 	if _, ok := tensor.Find(d.Outputs, "start_logits"); ok {

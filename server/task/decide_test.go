@@ -43,6 +43,8 @@ func TestTheTaskFollowsFromOutputsAndArchitecture(t *testing.T) {
 		want string
 	}{
 		"a classifier":                      {described("logits[b,2]", "BertForSequenceClassification"), labels},
+		"For in a name":                     {described("logits[b,3]", "RoFormerForSequenceClassification"), labels},
+		"For in a base model's name":        {described("out[b,s,8]", "RoFormerModel"), vectors},
 		"without a config":                  {described("logits[b,2]", ""), labels},
 		"logits for each token":             {described("logits[b,s,9]", ""), entities},
 		"a tagger":                          {described("logits[b,s,9]", "RobertaForTokenClassification"), entities},
