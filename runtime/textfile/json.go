@@ -169,6 +169,10 @@ func (f *File) value(line int, raw []byte, objects *int) (Row, error) {
 		row.Err = err
 		return row, nil //nolint:nilerr // the row has it
 	}
+	if len(names) == 0 {
+		row.Err = noString(f.about.Columns[max(0, f.about.Column)])
+		return row, nil
+	}
 	if *objects++; *objects == 1 {
 		if err := f.findFields(names); err != nil {
 			return row, err
@@ -217,10 +221,12 @@ func (f *File) findFields(names []string) error {
 func textOf(values map[string]jsontext.Value, name string) (string, error) {
 	v := values[name]
 	if len(v) == 0 || v[0] != '"' {
-		return "", fmt.Errorf("the object has no string in field %q", name)
+		return "", noString(name)
 	}
 	return unquote(v)
 }
+
+func noString(name string) error { return fmt.Errorf("the object has no string in field %q", name) }
 
 func unquote(raw []byte) (string, error) {
 	d := jsontext.NewDecoder(bytes.NewReader(raw))
