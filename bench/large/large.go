@@ -51,7 +51,7 @@ func Run(ctx context.Context, args []string) (err error) {
 	f.StringVar(&o.dir, "dir", "", "folder for models and bundles, 7 GB; a temporary one when empty")
 	_ = f.Parse(args)
 
-	known := false
+	var known bool
 	if o.shape, known = shapes[*shape]; !known {
 		return fmt.Errorf("-shape: %q is none of %q", *shape, slices.Sorted(maps.Keys(shapes)))
 	}
