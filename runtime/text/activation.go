@@ -27,7 +27,7 @@ const torch = "torch."
 // activations are the classes of torch.nn by name.
 var activations = map[string]Activation{
 	"Identity":    func([]float64) error { return nil },
-	"Softmax":     func(x []float64) error { return Probabilities(x) },
+	"Softmax":     Probabilities,
 	"Sigmoid":     byNumber(logistic),
 	"LogSigmoid":  byNumber(func(x float64) float64 { return -softplus(-x) }),
 	"Tanh":        byNumber(math.Tanh),
