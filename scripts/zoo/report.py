@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 MARK = "<!-- written by make zoo ARGS=--docs -->"
-OUTCOMES = ("equal", "refused", "wrong", "error", "not exportable")
+OUTCOMES = ("equal", "rounded", "refused", "wrong", "error", "not exportable")
 
 
 def table(results: list[dict], column: str) -> list[str]:

@@ -96,7 +96,10 @@ def compare(entry: Entry, stages: list[int]) -> dict:
     for n in stages:
         with tempfile.TemporaryDirectory(prefix="zoo-") as temp:
             found["cuts"].append(serve.check(entry, folder, r["file"], n, want, Path(temp)))
-    return found | outcome(found["cuts"], tolerance)
+    verdict = outcome(found["cuts"], tolerance)
+    if verdict["outcome"] == "wrong" and entry.variant in ("int8", "qdq") and verdict["largest"] <= 1e-2:
+        verdict["outcome"] = "rounded"
+    return found | verdict
 
 
 def outcome(cuts: list[dict], tolerance: float) -> dict:
