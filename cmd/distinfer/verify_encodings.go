@@ -30,7 +30,7 @@ func (o *verifyCommand) compareEncodings(ctx context.Context, library *ort.Libra
 	if len(b.Stages) == 1 {
 		return nil, errors.New("the bundle has one stage, so nothing goes from stage to stage; split the model into more to compare encodings")
 	}
-	in, err := o.inputOptions.open([]string{o.Texts}, stdin)
+	in, err := o.open([]string{o.Texts}, stdin)
 	if err != nil {
 		return nil, err
 	}
