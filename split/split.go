@@ -296,6 +296,11 @@ func finish(w *bundle.Writer, m *bundle.Manifest) (*bundle.Bundle, error) {
 
 // verify runs the stages of a bundle that was just written.
 func (c *cutter) verify(ctx context.Context, r *Report, b *bundle.Bundle) (err error) {
+	defer func() {
+		if unanswered, ok := errors.AsType[*rows.UnansweredError](err); ok {
+			err = &TextsError{unanswered}
+		}
+	}()
 	o := verify.Options{Model: c.model.Path, Inputs: c.o.Inputs, Memory: c.o.Memory, Texts: c.o.Texts}
 	if !c.o.Verify {
 		r.Rows, err = verify.Rows(ctx, c.engine, b, o)

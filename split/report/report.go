@@ -65,7 +65,7 @@ func printLoaded(w io.Writer, stages []bundle.Stage) {
 	more := false
 	for _, s := range stages {
 		loaded = append(loaded, Bytes(s.Loaded()))
-		more = more || s.LoadedBytes > 0
+		more = more || s.Loaded() > s.ParameterBytes+s.ParameterBytes/5
 	}
 	if more {
 		fmt.Fprintf(w, "in memory, the weights take %s: a processor computes half precision as float32\n", strings.Join(loaded, ", "))

@@ -155,8 +155,14 @@ func (m *maker) make() {
 			m.mixed(k, groups, others)
 		}
 	}
+	written := natural
 	if len(m.texts) > 0 {
-		m.scripts()
+		written = append(written, m.scripts()...)
+	}
+	for _, t := range written {
+		if at, placed := m.places[key(t)]; placed && !isPair(t) && !slices.Contains(m.written, at) {
+			m.written = append(m.written, at)
+		}
 	}
 	for i := range m.texts {
 		m.add(alone, i)
@@ -173,15 +179,17 @@ func rank(t *trial) int {
 
 // place is the number of a text among the Test's.
 func (m *maker) place(t textmodel.Text) int {
-	key := fmt.Sprint(t.Encoding().IDs, t.Encoding().TypeIDs)
-	at, known := m.places[key]
+	at, known := m.places[key(t)]
 	if !known {
 		at = len(m.texts)
-		m.places[key] = at
+		m.places[key(t)] = at
 		m.texts = append(m.texts, t)
 	}
 	return at
 }
+
+// key tells a text from others by what the model reads of it.
+func key(t textmodel.Text) string { return fmt.Sprint(t.Encoding().IDs, t.Encoding().TypeIDs) }
 
 // natural are texts and pairs of many lengths.
 func (m *maker) natural() []textmodel.Text {
@@ -205,12 +213,12 @@ func (m *maker) natural() []textmodel.Text {
 }
 
 // scripts adds texts in other scripts, alone and beside a plain one.
-func (m *maker) scripts() {
+func (m *maker) scripts() (texts []textmodel.Text) {
 	rows := []int{0}
 	for _, s := range scripts {
 		t, err := m.model.Encode(textmodel.Input{Text: s, Cut: true})
 		if err == nil {
-			rows = append(rows, m.place(t))
+			rows, texts = append(rows, m.place(t)), append(texts, t)
 		}
 	}
 	side := right
@@ -218,6 +226,7 @@ func (m *maker) scripts() {
 		side = left
 	}
 	m.add(side, rows...)
+	return texts
 }
 
 // tooLong tells lengths that are not worth their time, given the shortest there is.

@@ -72,6 +72,8 @@ type Test struct {
 	trials []*trial // of kind alone first, in the order of texts
 	models map[kind]*textmodel.Model
 
+	written []int // texts as people write them, one by itself
+
 	judges  bool // whether it is to be found out what may be computed together
 	stages  int  // that the batches went through
 	failed  map[int]bool
@@ -203,6 +205,38 @@ type seen struct {
 	wrong   string // empty: no answer changed by more than the limit
 }
 
+// An UnansweredError says that a model cannot compute texts that its files make.
+type UnansweredError struct {
+	Failed, Of int
+	Err        error // of one of them
+}
+
+func (e *UnansweredError) Error() string {
+	return fmt.Sprintf("%d of the %d texts that were tried cannot be computed (%s); an export for some lengths only is like that: export the model again, for texts of any length, or of one that its inputs fix", e.Failed, e.Of, line(e.Err))
+}
+
+// Unwrap returns the error of one of the texts.
+func (e *UnansweredError) Unwrap() error { return e.Err }
+
+// Unanswered is an *UnansweredError when most texts, each by itself, cannot be computed. Some
+// models do without some, such as one that needs an id in each text.
+func (t *Test) Unanswered() error {
+	if t.broken != "" {
+		return nil
+	}
+	e := &UnansweredError{Of: len(t.written)}
+	var slow *engine.SlowError
+	for _, tr := range t.trials {
+		if tr.kind == alone && tr.err != nil && slices.Contains(t.written, tr.rows[0]) && !errors.As(tr.err, &slow) {
+			e.Failed, e.Err = e.Failed+1, tr.err
+		}
+	}
+	if 2*e.Failed <= e.Of {
+		return nil
+	}
+	return e
+}
+
 // Found judges what came out of the last stage.
 func (t *Test) Found() Finding {
 	f := Finding{Differences: map[string]float64{}}
@@ -243,6 +277,9 @@ func (t *Test) Found() Finding {
 		}
 	}
 	switch s := kinds[equal]; {
+	case t.models[alone].Rows() == 1:
+		f.Reason = "the model's inputs fix a batch of one text"
+		return f
 	case s.batches < 2:
 		f.Reason = "not tested: fewer than two texts of equal length could be computed together"
 		if refused != nil {

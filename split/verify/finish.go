@@ -28,7 +28,10 @@ func (v *verifier) finish(ctx context.Context) error {
 		}
 	}
 	v.finishTexts()
-	return v.settle(ctx, doubts)
+	if err := v.settle(ctx, doubts); err != nil || v.rows == nil {
+		return err
+	}
+	return v.rows.Unanswered()
 }
 
 // compareRun compares the outputs of a run. Floats that are too far from the whole model's are doubts.

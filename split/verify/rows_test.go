@@ -3,6 +3,7 @@ package verify_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/classify"
+	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/split"
 	"github.com/distinfer/distinfer/split/enginetest"
@@ -123,6 +125,33 @@ func TestStagesAreComparedOnTexts(t *testing.T) {
 		o.Force = true
 		if _, err := split.Split(t.Context(), path, rounding{e, 1e-2, true}, o); err == nil || !strings.Contains(err.Error(), "the split is wrong: output \"logits\" on ") {
 			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+// A model that computes one length only, which its inputs do not tell, is refused, since most of
+// its texts could not be answered.
+func TestAModelThatCannotComputeItsTextsIsRefused(t *testing.T) {
+	t.Parallel()
+	e := enginetest.New(t)
+	var g onnxtest.Graph
+	g.Input("input_ids", int64(tensor.Int64), "batch", "sequence")
+	g.Ints("shape", []int64{2}, 1, 6)
+	g.Floats("w", []int64{6, 2}, []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
+	g.Node("Reshape", []string{"input_ids", "shape"}, []string{"six"})
+	g.Node("Cast", []string{"six"}, []string{"x"}, onnxtest.IntAttr("to", int64(tensor.Float32)))
+	g.Node("MatMul", []string{"x", "w"}, []string{"logits"})
+	g.Output("logits", int64(tensor.Float32), "batch", 2)
+	path := textModel(t, g.Model(), onnxtest.TextTokenizer("null"))
+	for _, verified := range []bool{true, false} {
+		out := filepath.Join(t.TempDir(), "stages")
+		_, err := split.Split(t.Context(), path, e, split.Options{Stages: 1, Out: out, Verify: verified, Texts: labels})
+		var texts *split.TextsError
+		if !errors.As(err, &texts) || !strings.Contains(err.Error(), " texts that were tried cannot be computed (") || !strings.Contains(err.Error(), "Reshape") {
+			t.Errorf("%v", err)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Error("a bundle was left")
 		}
 	}
 }

@@ -154,6 +154,9 @@ func Rows(ctx context.Context, e engine.Engine, b *bundle.Bundle, o Options) (*r
 			return nil, err
 		}
 	}
+	if err := test.Unanswered(); err != nil {
+		return nil, err
+	}
 	found := test.Found()
 	return &found, nil
 }
