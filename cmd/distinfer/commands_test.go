@@ -140,7 +140,7 @@ func TestMistakesAreExplainedInOneLine(t *testing.T) {
 		{"no model", []string{"split", filepath.Join(dir, "none.onnx")}, 1, []string{"there is no file", "none.onnx"}},
 		{"not a model", []string{"split", file("text.onnx", []byte("hello, this is text\n"))}, 1, []string{"text.onnx is not a valid ONNX model"}},
 		{"truncated", []string{"split", file("cut.onnx", data[:len(data)/2])}, 1, []string{"cut.onnx is not a valid ONNX model"}},
-		{"a folder", []string{"split", dir}, 1, []string{"is a folder", "model.onnx"}},
+		{"a folder", []string{"split", t.TempDir()}, 1, []string{"holds no .onnx file", "nor do the folders in it"}},
 		{"more stages than layers", []string{"split", model, "--stages", "40"}, 1, []string{"40 stages are more than the model has layers (3)", "ask for 3 or fewer"}},
 		{"a number of stages that is none", []string{"split", model, "--stages", "two"}, 2, []string{`"two"`, "auto"}},
 		{"two ways to cut", []string{"split", model, "--stages", "2", "--layers"}, 2, []string{"different ways"}},

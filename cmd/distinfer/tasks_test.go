@@ -147,6 +147,14 @@ func tasksExpected(t *testing.T) (*expected, []string) {
 // changed or more, and splits it in two.
 func taskModel(t *testing.T, name string, files map[string]string) string {
 	t.Helper()
+	dir := taskFolder(t, name, files)
+	ok(t, dir, "", "split", "model.onnx", "--stages", "2", "--out", "stages")
+	return filepath.Join(dir, "stages")
+}
+
+// taskFolder lays out a model of the test data as an export does, with other files beside it.
+func taskFolder(t *testing.T, name string, files map[string]string) string {
+	t.Helper()
 	from, dir := filepath.Join(orttest.Root(t), "models", "testdata", "tasks"), t.TempDir()
 	for _, path := range []string{"tokenizer.json", name + "/model.onnx", name + "/config.json"} {
 		data, err := os.ReadFile(filepath.Join(from, path))
@@ -166,8 +174,7 @@ func taskModel(t *testing.T, name string, files map[string]string) string {
 			t.Fatal(err)
 		}
 	}
-	ok(t, dir, "", "split", "model.onnx", "--stages", "2", "--out", "stages")
-	return filepath.Join(dir, "stages")
+	return dir
 }
 
 // serveTask starts two stages and a front for a bundle.
@@ -418,14 +425,14 @@ func TestEmbeddingsOverTwoStagesAreThoseOfSentenceTransformers(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a Dense module", func(t *testing.T) {
+	t.Run("a module of one's own", func(t *testing.T) {
 		t.Parallel()
-		bundle := taskModel(t, "embed", map[string]string{
-			"modules.json":          fmt.Sprintf(modules, `, {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}`),
+		dir := taskFolder(t, "embed", map[string]string{
+			"modules.json":          fmt.Sprintf(modules, `, {"path": "2_Gate", "type": "my_package.Gate"}`),
 			"1_Pooling/config.json": `{"pooling_mode_mean_tokens": true}`,
 		})
-		r := run(t, filepath.Dir(bundle), "", "front", "--bundle", bundle, "--port", "0")
-		if r.code == 0 || !strings.Contains(r.stderr, "Dense (2_Dense)") {
+		r := run(t, dir, "", "split", "model.onnx", "--stages", "2")
+		if r.code == 0 || !strings.Contains(r.stderr, "my_package.Gate") || !strings.Contains(r.stderr, "2_Gate") {
 			t.Errorf("%d %s", r.code, r.stderr)
 		}
 	})

@@ -238,10 +238,7 @@ func unquote(raw []byte) (string, error) {
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return "", errNoText
 	}
-	if strings.Contains(text, "\x00") {
-		return "", errNUL
-	}
-	return text, nil
+	return text, nil // with NUL characters that were escaped: those are no sign of another kind of file
 }
 
 // jsonError says what is wrong with a value, and not where in the bytes of it.

@@ -88,6 +88,8 @@ func fileOptions(query string) (textfile.Options, error) {
 		switch {
 		case len(given) > 1:
 			return o, errcode.Errorf(errcode.Invalid, "%.40q is given twice", name)
+		case value == "" && name != "name" && name != "column":
+			return o, errcode.Errorf(errcode.Invalid, "%.40q is empty; leave it out to have it found", name)
 		case name == "name":
 			o.Name = value
 		case name == "format":

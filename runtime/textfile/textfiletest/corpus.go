@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/textfile"
@@ -42,8 +41,7 @@ func (f File) Open() textfile.Options {
 // Corpus are all files.
 func Corpus(t testing.TB) []File {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	dir := filepath.Join(filepath.Dir(here), "..", "testdata", "corpus")
+	dir := folder(t)
 	data, err := os.ReadFile(filepath.Join(dir, "table.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -56,4 +54,23 @@ func Corpus(t testing.TB) []File {
 		files[i].Path = filepath.Join(dir, files[i].Name)
 	}
 	return files
+}
+
+// folder is where the files are, as seen from the folder of any package's tests.
+func folder(t testing.TB) string {
+	t.Helper()
+	top, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		dir := filepath.Join(top, "runtime", "textfile", "testdata", "corpus")
+		if _, err := os.Stat(dir); err == nil {
+			return dir
+		}
+		if top == filepath.Dir(top) {
+			t.Fatal("there is no checkout above the test's folder")
+		}
+		top = filepath.Dir(top)
+	}
 }
