@@ -393,6 +393,9 @@ func TestCharacters(t *testing.T) {
 	}
 	for name, sums := range want {
 		for block, sum := range sums {
+			if block%oneOf != 0 {
+				continue
+			}
 			var got uint32
 			for r := rune(block << 12); r < rune(block+1)<<12; r++ {
 				if 0xD800 <= r && r <= 0xDFFF {
