@@ -76,7 +76,7 @@ def wanted_answers(entry: Entry, r: dict) -> tuple[str, list, float]:
     tolerance = {"float16": 1e-2, "O4": 1e-2}.get(entry.variant, CLOSE)
     exact = entry.variant in ("float32", "external", "O1", "O2")
     if "of_export" not in r or (exact and r["export_differs"] <= CLOSE):
-        return "the original", r["want"], tolerance
+        return "the original", r.get("want"), tolerance
     return "the exported file", r["of_export"], tolerance
 
 
