@@ -108,7 +108,7 @@ def requests(entry: Entry) -> list[dict]:
         return [{"inputs": {"text": a, "text_pair": b}} for a, b in pairs()]
     more = {"parameters": {"aggregation_strategy": "simple"}} if entry.task == "tokens" else {}
     if "prompt" in entry.options:
-        more = {"prompt_name": "query"}
+        more = {"prompt_name": "query", "normalize": False}  # /embed normalizes unless told otherwise
     return [{"inputs": t, **more} for t in texts()]
 
 
