@@ -16,6 +16,8 @@ type TokenizerConfig struct {
 	truncation side
 	padding    side
 	padToken   string
+
+	unknownToken string
 }
 
 // A side is the end of a text at which something is done.
@@ -75,21 +77,29 @@ func loadTokenizerConfig(r io.Reader) (*TokenizerConfig, error) {
 	if c.padding, err = readSide(o, "padding_side"); err != nil {
 		return nil, err
 	}
-	if f, ok := o.Optional("pad_token"); ok {
-		if f.Kind() == '{' { // an AddedToken
-			token, err := f.Object()
-			if err != nil {
-				return nil, err
-			}
-			if f, ok = token.Optional("content"); !ok {
-				return c, nil
-			}
+	if c.padToken, err = readToken(o, "pad_token"); err != nil {
+		return nil, err
+	}
+	c.unknownToken, err = readToken(o, "unk_token")
+	return c, err
+}
+
+// readToken reads the text of a token, which may be that of an AddedToken; "" is none.
+func readToken(o *strictjson.Object, key string) (string, error) {
+	f, ok := o.Optional(key)
+	if !ok {
+		return "", nil
+	}
+	if f.Kind() == '{' {
+		token, err := f.Object()
+		if err != nil {
+			return "", err
 		}
-		if c.padToken, err = f.Text(); err != nil {
-			return nil, err
+		if f, ok = token.Optional("content"); !ok {
+			return "", nil
 		}
 	}
-	return c, nil
+	return f.Text()
 }
 
 // readSide reads "left" or "right", if the key is there.
@@ -112,6 +122,15 @@ func (c *TokenizerConfig) MaxLength() (n int, ok bool) {
 		return 0, false
 	}
 	return c.maxLength, c.maxLength > 0
+}
+
+// UnknownToken returns the token that stands for what the vocabulary does not have, which for
+// transformers counts for more than the tokenizer's own.
+func (c *TokenizerConfig) UnknownToken() (token string, ok bool) {
+	if c == nil {
+		return "", false
+	}
+	return c.unknownToken, c.unknownToken != ""
 }
 
 // TruncatesLeft reports whether texts that are too long lose their beginning; ok is false

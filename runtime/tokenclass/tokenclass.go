@@ -43,11 +43,19 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Tagg
 		return nil, err
 	}
 	t := &Tagger{Model: m.WithOffsets(), labels: labels, tokens: files.Tokenizer.Tokens(), unknown: -1, marksPieces: files.Tokenizer.InnerPrefix() != ""}
-	if id, ok := files.Tokenizer.UnknownID(); ok {
+	if id, ok := unknownID(files); ok {
 		t.unknown = id
 	}
 	t.join, err = files.Tokenizer.Joiner()
 	return t, err
+}
+
+// unknownID is the id of the token for what the vocabulary does not have.
+func unknownID(files textmodel.Files) (id int64, ok bool) {
+	if token, ok := files.TokenizerConfig.UnknownToken(); ok {
+		return files.Tokenizer.TokenID(token)
+	}
+	return files.Tokenizer.UnknownID()
 }
 
 // Labels are the labels by id.

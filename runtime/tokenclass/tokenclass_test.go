@@ -10,10 +10,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/distinfer/distinfer/runtime/classify/classifytest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
@@ -173,6 +175,26 @@ func compare(t *testing.T, what string, got []Entity, want []expectedEntity) {
 		}
 		if (expectedEntity{g.Entity + g.Group, g.Word, w.score, g.Start, g.End, index}) != w || math.Abs(g.Score-w.score) > 2e-5 {
 			t.Errorf("%s: got %+v, want %+v", what, g, w)
+		}
+	}
+}
+
+// What tokenizer_config.json calls the unknown token counts for more than tokenizer.json, as in
+// transformers.
+func TestTheUnknownTokenIsThatOfTokenizerConfig(t *testing.T) {
+	t.Parallel()
+	const tokenizer = `{"model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "a": 1, "<unk>": 2}, "unk_token": "[UNK]"}, "pre_tokenizer": {"type": "Whitespace"}}`
+	for config, want := range map[string]int64{`{}`: 0, `{"unk_token": "<unk>"}`: 2, `{"unk_token": {"content": "<unk>"}}`: 2, `{"unk_token": "none"}`: -1} {
+		var files textmodel.Files
+		var err error
+		if files.Tokenizer, err = text.LoadTokenizer(strings.NewReader(tokenizer)); err != nil {
+			t.Fatal(err)
+		}
+		if files.TokenizerConfig, err = text.LoadTokenizerConfig(strings.NewReader(config)); err != nil {
+			t.Fatal(err)
+		}
+		if id, ok := unknownID(files); ok != (want >= 0) || ok && id != want {
+			t.Errorf("%s: %d, %v", config, id, ok)
 		}
 	}
 }
