@@ -93,7 +93,7 @@ func decoderTakes(t *testing.T, o decodertest.Options, length int64) int64 {
 
 // ONNX Runtime keeps the scores of attention where it cannot compute them in pieces, and computes
 // half precision as float32.
-func TestScoresOfAttentionAreReckoned(t *testing.T) {
+func TestScoresOfAttentionAreCounted(t *testing.T) {
 	t.Parallel()
 	const length = 1000
 	const scores = 4 * length * length * 4 // of the small decoder's four heads
