@@ -99,7 +99,8 @@ func (l *longTexts) next(size int) string {
 // than truncation keeps, with the whole at once, for every tokenizer there is.
 func TestLongTextsInPartsHaveTheSameTokens(t *testing.T) {
 	t.Parallel()
-	rounds := 60
+	const all = 60
+	rounds := all
 	if testing.Short() || oneOf > 1 {
 		rounds = 10
 	}
@@ -147,6 +148,9 @@ func TestLongTextsInPartsHaveTheSameTokens(t *testing.T) {
 			}
 			t.Logf("%d of %d ended early", early, rounds)
 		})
+	}
+	if rounds < all {
+		return // by chance, some do not end early in so few
 	}
 	for _, name := range []string{"sst2-minilm", "seed-rnn", "tasks", "families/roberta", "families/gpt2", "families/xlm-roberta", "families/albert", "families/deberta-v3", "families/t5", "families/llama"} {
 		if !apart[name] {
