@@ -12,6 +12,7 @@ import (
 
 	"github.com/distinfer/distinfer/bench/cluster"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/server/load"
 )
 
@@ -24,7 +25,7 @@ func TestAClusterServesIsMeasuredAndLeavesNothing(t *testing.T) {
 		t.Fatalf("%v: %s", err, output)
 	}
 	o := cluster.Options{
-		Programs: cluster.Programs{Distinfer: binary, Library: orttest.Path(t)}, Model: filepath.Join(orttest.Root(t), "models", "seed-rnn"), Stages: 2, Fronts: 1, Threads: 1,
+		Programs: cluster.Programs{Distinfer: binary, Library: orttest.Path(t)}, Model: filepath.Join(testkit.Root(t), "models", "seed-rnn"), Stages: 2, Fronts: 1, Threads: 1,
 	}
 	c, err := cluster.Start(t.Context(), o)
 	if err != nil {

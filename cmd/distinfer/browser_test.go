@@ -20,7 +20,6 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
-	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
@@ -224,7 +223,7 @@ func (b *tab) inBothLooks(when string) {
 // accessible fails for everything that axe finds, and when the page is wider than its window.
 func (b *tab) accessible(when string) {
 	b.t.Helper()
-	source, err := os.ReadFile(filepath.Join(orttest.Root(b.t), ".setup", "web", "axe.min.js"))
+	source, err := os.ReadFile(filepath.Join(testkit.Root(b.t), ".setup", "web", "axe.min.js"))
 	if err != nil {
 		b.t.Fatalf("axe-core is missing; run `make setup`: %v", err)
 	}

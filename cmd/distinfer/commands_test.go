@@ -443,7 +443,7 @@ func TestPredictAsksWhatTheFrontAnswers(t *testing.T) {
 
 func TestTokenizeShowsIdsAndTokens(t *testing.T) {
 	t.Parallel()
-	tokenizer := filepath.Join(orttest.Root(t), "models", "sst2-minilm", "tokenizer.json")
+	tokenizer := filepath.Join(testkit.Root(t), "models", "sst2-minilm", "tokenizer.json")
 	out := ok(t, t.TempDir(), "A lovely film\n\nunaffable \U0001F600\n", "tokenize", "--tokenizer", tokenizer, "-o", "json")
 	want := `{"ids":[101,1037,8403,2143,102],"tokens":["[CLS]","a","lovely","film","[SEP]"]}
 {"ids":[101,102],"tokens":["[CLS]","[SEP]"]}

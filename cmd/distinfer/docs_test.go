@@ -13,7 +13,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // A page is a Markdown file of the repository.
@@ -43,7 +43,7 @@ var (
 // pages reads all Markdown of the repository.
 func pages(t *testing.T) []page {
 	t.Helper()
-	root := orttest.Root(t)
+	root := testkit.Root(t)
 	var all []page
 	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "models/*/README.md", "scripts/*/README.md"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
@@ -119,7 +119,7 @@ func anchor(heading string) string {
 
 func TestLinksOfTheDocumentationLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	root := orttest.Root(t)
+	root := testkit.Root(t)
 	all := pages(t)
 	byPath := map[string]page{}
 	for _, p := range all {
@@ -150,7 +150,7 @@ func TestLinksOfTheDocumentationLeadSomewhere(t *testing.T) {
 // What code, scripts and the other files say of the documentation has to exist.
 func TestPagesThatCodeNamesExist(t *testing.T) {
 	t.Parallel()
-	root := orttest.Root(t)
+	root := testkit.Root(t)
 	list, err := exec.Command("git", "-C", root, "grep", "-ohE", `(^|[ "(@\x60])docs/[A-Za-z0-9/_-]+\.(md|png)`, "--", "*.go", "*.sh", "*.yml", "*.proto", "Makefile").Output()
 	if err != nil {
 		t.Skipf("no git checkout: %v", err)
@@ -303,7 +303,7 @@ func TestFlagsInTheDocumentationExist(t *testing.T) {
 // docs/reference/configuration.md has a row for every flag, with the commands that have it.
 func TestTheReferenceListsEveryFlagOfEveryCommand(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile(filepath.Join(orttest.Root(t), "docs/reference/configuration.md"))
+	data, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs/reference/configuration.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +357,7 @@ func TestTheReferenceListsEveryFlagOfEveryCommand(t *testing.T) {
 func TestMetricsInTheDocumentationExist(t *testing.T) {
 	t.Parallel()
 	// Package metrics' own test compares this list with what there is.
-	data, err := os.ReadFile(filepath.Join(orttest.Root(t), "docs/reference/metrics.md"))
+	data, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs/reference/metrics.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +378,7 @@ func TestMetricsInTheDocumentationExist(t *testing.T) {
 
 func TestPathsAndTargetsInTheDocumentationExist(t *testing.T) {
 	t.Parallel()
-	root := orttest.Root(t)
+	root := testkit.Root(t)
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	if err != nil {
 		t.Fatal(err)
@@ -437,7 +437,7 @@ func TestPathsAndTargetsInTheDocumentationExist(t *testing.T) {
 // docs/architecture.md has a line for every package that is not only for tests or generated.
 func TestTheArchitectureListsEveryPackage(t *testing.T) {
 	t.Parallel()
-	root := orttest.Root(t)
+	root := testkit.Root(t)
 	data, err := os.ReadFile(filepath.Join(root, "docs/architecture.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -472,7 +472,7 @@ func TestTheArchitectureListsEveryPackage(t *testing.T) {
 // has a bundle and the repository's models; ports are those of the test's own front.
 func TestCommandsOfTheDocumentationRun(t *testing.T) {
 	t.Parallel()
-	root := orttest.Root(t)
+	root := testkit.Root(t)
 	bundle := split(t, "sst2-minilm", 2)
 	_, first := stage(t, bundle, 0)
 	_, second := stage(t, bundle, 1)

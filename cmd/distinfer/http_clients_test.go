@@ -19,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/runtime/text"
 )
@@ -28,7 +27,7 @@ import (
 // it prints.
 func clients(t *testing.T, more []string, program string, args ...string) []byte {
 	t.Helper()
-	path := filepath.Join(orttest.Root(t), ".setup", "clients", "bin", program)
+	path := filepath.Join(testkit.Root(t), ".setup", "clients", "bin", program)
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("no HTTP clients: %v; run `make setup`", err)
 	}
@@ -41,7 +40,7 @@ func clients(t *testing.T, more []string, program string, args ...string) []byte
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(append(os.Environ(), more...), "HF_HOME="+t.TempDir(), "HF_HUB_DISABLE_TELEMETRY=1",
-		"PYTHONPATH="+filepath.Join(orttest.Root(t), "scripts", "clients"), "PYTHONDONTWRITEBYTECODE=1")
+		"PYTHONPATH="+filepath.Join(testkit.Root(t), "scripts", "clients"), "PYTHONDONTWRITEBYTECODE=1")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -59,7 +58,7 @@ func called[Answer any](t *testing.T, calls []map[string]any, program string, ar
 	if err != nil {
 		t.Fatal(err)
 	}
-	args = append(append([]string{filepath.Join(orttest.Root(t), "scripts", "clients", program)}, args...), string(told))
+	args = append(append([]string{filepath.Join(testkit.Root(t), "scripts", "clients", program)}, args...), string(told))
 	var got struct {
 		Version string
 		Answers []Answer
@@ -249,7 +248,7 @@ func TestTheOpenAPIDocumentIsTrue(t *testing.T) {
 		t.Run(task, func(t *testing.T) {
 			t.Parallel()
 			url := serve(t)
-			config := filepath.Join(orttest.Root(t), "scripts", "clients", "openapi.toml")
+			config := filepath.Join(testkit.Root(t), "scripts", "clients", "openapi.toml")
 			clients(t, []string{"DISTINFER_MODELS=" + servedModels(t, url)}, "schemathesis", "--config-file", config, "run", url+"/openapi.json", "--no-color", "--generation-deterministic",
 				"--phases", "examples,coverage,fuzzing", "--max-examples", examples)
 		})

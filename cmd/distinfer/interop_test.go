@@ -36,7 +36,7 @@ type foreigner struct {
 
 func newForeigner(t *testing.T) *foreigner {
 	t.Helper()
-	root := orttest.Root(t)
+	root := testkit.Root(t)
 	python := filepath.Join(root, ".setup", "interop", "bin", "python")
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("no Python with gRPC: %v; run `make setup`", err)

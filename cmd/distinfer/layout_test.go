@@ -7,15 +7,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	splitter "github.com/distinfer/distinfer/split"
+
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // repository lays out one of models/testdata/tasks as repositories are, with the model in onnx/,
 // without some files.
 func repository(t *testing.T, name string, without ...string) string {
 	t.Helper()
-	from, dir := filepath.Join(orttest.Root(t), "models", "testdata", "tasks"), filepath.Join(t.TempDir(), "org-name")
+	from, dir := filepath.Join(testkit.Root(t), "models", "testdata", "tasks"), filepath.Join(t.TempDir(), "org-name")
 	for to, path := range map[string]string{"tokenizer.json": "tokenizer.json", "onnx/model.onnx": name + "/model.onnx", "config.json": name + "/config.json"} {
 		data, err := os.ReadFile(filepath.Join(from, path))
 		if err != nil {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/testkit"
 )
@@ -39,7 +38,7 @@ func frontWithGRPC(t *testing.T, dir string, stages []string, args ...string) (s
 // ask has a client that is not ours ask, with the Python that has it.
 func (c clientTask) ask(t *testing.T, client, program string) {
 	t.Helper()
-	root := orttest.Root(t)
+	root := testkit.Root(t)
 	python := filepath.Join(root, ".setup", "oip", client, "bin", "python")
 	if _, err := os.Stat(python); err != nil {
 		if client == "kserve" {

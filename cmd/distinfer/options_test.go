@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/distinfer/distinfer/cmd/settings"
-	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // uses are the flags of most commands that each uses, and valid are values of theirs.
@@ -163,7 +163,7 @@ func TestOnlyCommandsNameFlags(t *testing.T) {
 	t.Parallel()
 	flag := regexp.MustCompile(`(^|[^-\w])--[a-z][a-z-]+`)
 	for _, folder := range []string{"runtime", "server", "split"} {
-		err := filepath.WalkDir(filepath.Join(orttest.Root(t), folder), func(path string, _ fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join(testkit.Root(t), folder), func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "/server/check/") {
 				return err
 			}

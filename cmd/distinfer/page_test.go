@@ -14,13 +14,13 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // sentences are the first texts of SST-2's dev set, and what the file says of them.
 func sentences(t *testing.T, n int) (tsv string, texts []string) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(orttest.Root(t), "models", "testdata", "sst2", "dev.tsv"))
+	data, err := os.ReadFile(filepath.Join(testkit.Root(t), "models", "testdata", "sst2", "dev.tsv"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -315,7 +315,7 @@ func split(t *testing.T, model string, n int) string {
 }
 
 func modelFile(t *testing.T, model string) string {
-	return filepath.Join(orttest.Root(t), "models", model, "model.onnx")
+	return filepath.Join(testkit.Root(t), "models", model, "model.onnx")
 }
 
 // children are the processes whose parent is pid (on Linux).

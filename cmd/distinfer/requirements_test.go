@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // What scripts install from a package registry is what was there when it was pinned: every
@@ -15,7 +15,7 @@ import (
 func TestEveryPackageThatScriptsInstallHasHashes(t *testing.T) {
 	t.Parallel()
 	lists := 0
-	err := filepath.WalkDir(filepath.Join(orttest.Root(t), "scripts"), func(path string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(testkit.Root(t), "scripts"), func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".txt" {
 			return err
 		}

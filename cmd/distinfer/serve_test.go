@@ -36,7 +36,7 @@ type sample struct {
 // dataset reads a file of SST-2: label and sentence, parted by a tab.
 func dataset(t *testing.T, name string) []sample {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(orttest.Root(t), "models", "testdata", "sst2", name))
+	data, err := os.ReadFile(filepath.Join(testkit.Root(t), "models", "testdata", "sst2", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ type reference struct {
 
 func references(t *testing.T) []reference {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(orttest.Root(t), "models", "testdata", "seed-rnn", "reference.tsv"))
+	data, err := os.ReadFile(filepath.Join(testkit.Root(t), "models", "testdata", "seed-rnn", "reference.tsv"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ type whole struct {
 
 func wholeModel(t *testing.T, model string) *whole {
 	t.Helper()
-	dir := filepath.Join(orttest.Root(t), "models", model)
+	dir := filepath.Join(testkit.Root(t), "models", model)
 	open := func(name string) *os.File {
 		f, err := os.Open(filepath.Join(dir, name))
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // expected is what Python's transformers and sentence-transformers answer with the
@@ -124,7 +124,7 @@ func apart(t *testing.T, got, want [][]float32) float64 {
 // tasksExpected returns the expectations and the texts that they are about.
 func tasksExpected(t *testing.T) (*expected, []string) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(orttest.Root(t), "models", "testdata", "tasks", "expected.json.gz"))
+	data, err := os.ReadFile(filepath.Join(testkit.Root(t), "models", "testdata", "tasks", "expected.json.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func taskModel(t *testing.T, name string, files map[string]string) string {
 // taskFolder lays out a model of the test data as an export does, with other files beside it.
 func taskFolder(t *testing.T, name string, files map[string]string) string {
 	t.Helper()
-	from, dir := filepath.Join(orttest.Root(t), "models", "testdata", "tasks"), t.TempDir()
+	from, dir := filepath.Join(testkit.Root(t), "models", "testdata", "tasks"), t.TempDir()
 	for _, path := range []string{"tokenizer.json", name + "/model.onnx", name + "/config.json"} {
 		data, err := os.ReadFile(filepath.Join(from, path))
 		if err != nil {
@@ -444,7 +444,7 @@ func TestScoresOfEveryKindOfClassifierAreThoseOfTransformers(t *testing.T) {
 	for i, head := range want.Heads {
 		t.Run(fmt.Sprint(head.Model, head.Change), func(t *testing.T) {
 			t.Parallel()
-			config, err := os.ReadFile(filepath.Join(orttest.Root(t), "models", "testdata", "tasks", head.Model, "config.json"))
+			config, err := os.ReadFile(filepath.Join(testkit.Root(t), "models", "testdata", "tasks", head.Model, "config.json"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // packed are float32 numbers, little-endian, as base64.
@@ -36,7 +37,7 @@ func (p *packed) UnmarshalText(text []byte) error {
 // them.
 func TestEmbeddingsOfABERTAreThoseOfSentenceTransformers(t *testing.T) {
 	t.Parallel()
-	folder := filepath.Join(orttest.Root(t), "models", "testdata", "tasks")
+	folder := filepath.Join(testkit.Root(t), "models", "testdata", "tasks")
 	read := func(name string) []byte {
 		data, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {

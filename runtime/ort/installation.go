@@ -19,11 +19,11 @@ const (
 	Unknown  Installation = "unknown"  // a program by itself
 )
 
-// An installed is an Installation with the places where the library is.
+// An installed is an Installation with the place where the library is.
 type installed struct {
-	as     Installation
-	places []string
-	sign   string // a file or folder that is there when the program was installed so
+	as    Installation
+	place string
+	sign  string // a file or folder that is there when the program was installed so
 }
 
 // InstalledAs tells how this program was installed.
@@ -47,15 +47,15 @@ func installationsOf(exe string) []installed {
 	folder := filepath.Dir(exe)
 	above := filepath.Dir(folder)
 	capi := filepath.Join(filepath.Dir(above), "onnxruntime", "capi")
-	wheel := []string{filepath.Join(capi, name)}
+	wheel := filepath.Join(capi, name)
 	if found, err := filepath.Glob(filepath.Join(capi, sharedLibrary(".*"))); err == nil && len(found) > 0 {
-		wheel = slices.Sorted(slices.Values(found))[len(found)-1:]
+		wheel = slices.Max(found)
 	}
 	return []installed{
-		{Archive, []string{filepath.Join(folder, "lib", name)}, filepath.Join(folder, "lib")},
-		{Package, []string{filepath.Join(above, "lib", "distinfer", name)}, filepath.Join(above, "lib", "distinfer")},
+		{Archive, filepath.Join(folder, "lib", name), filepath.Join(folder, "lib")},
+		{Package, filepath.Join(above, "lib", "distinfer", name), filepath.Join(above, "lib", "distinfer")},
 		{Wheel, wheel, filepath.Join(above, "__init__.py")},
-		{Checkout, []string{filepath.Join(above, SetupDir, name)}, filepath.Join(above, "go.mod")},
+		{Checkout, filepath.Join(above, SetupDir, name), filepath.Join(above, "go.mod")},
 	}
 }
 

@@ -142,7 +142,7 @@ func Candidates() []string {
 	var places []string
 	if exe, err := executable(); err == nil {
 		for _, at := range installationsOf(exe) {
-			places = append(places, at.places...)
+			places = append(places, at.place)
 		}
 	}
 	return append(places, name, sharedLibrary(".1"))

@@ -17,6 +17,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/split/onnxfile/onnxtest"
 )
 
@@ -283,7 +284,7 @@ func TestARunStopsWhenItsContextEnds(t *testing.T) {
 func TestTypesAreThoseONNXRuntimeInfers(t *testing.T) {
 	t.Parallel()
 	library := orttest.Library(t)
-	specs, err := library.Types(filepath.Join(orttest.Root(t), "models", "sst2-minilm", "model.onnx"))
+	specs, err := library.Types(filepath.Join(testkit.Root(t), "models", "sst2-minilm", "model.onnx"))
 	if err != nil {
 		t.Fatal(err)
 	}

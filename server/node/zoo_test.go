@@ -17,6 +17,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/node"
@@ -36,7 +37,7 @@ type zooExpected struct {
 // answers of the Python originals.
 func TestExportsAnswerAsThePythonOriginals(t *testing.T) {
 	t.Parallel()
-	zips, err := filepath.Glob(filepath.Join(orttest.Root(t), "models", "testdata", "zoo", "*.zip"))
+	zips, err := filepath.Glob(filepath.Join(testkit.Root(t), "models", "testdata", "zoo", "*.zip"))
 	if err != nil || len(zips) == 0 {
 		t.Fatal("no exports", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/split/engine"
 )
 
@@ -29,7 +30,7 @@ func New(t testing.TB) engine.Engine { return library{orttest.Library(t)} }
 
 // Model is the path of one of the repository's models.
 func Model(t testing.TB, name string) string {
-	return filepath.Join(orttest.Root(t), "models", name, "model.onnx")
+	return filepath.Join(testkit.Root(t), "models", name, "model.onnx")
 }
 
 // Write writes a model into a folder of its own.

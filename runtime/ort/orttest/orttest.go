@@ -9,6 +9,7 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 // Library loads the library that `make setup` fetched, or that
@@ -29,25 +30,7 @@ func Path(t testing.TB) string {
 	if path := os.Getenv("DISTINFER_ONNXRUNTIME"); path != "" {
 		return path
 	}
-	return filepath.Join(Root(t), ort.SetupDir, "libonnxruntime.so")
-}
-
-// Root is the top of the checkout.
-func Root(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test's folder")
-		}
-		dir = filepath.Dir(dir)
-	}
+	return filepath.Join(testkit.Root(t), ort.SetupDir, "libonnxruntime.so")
 }
 
 // Spec is what an input or output is.

@@ -13,12 +13,13 @@ import (
 	"github.com/distinfer/distinfer/runtime/ort"
 	"github.com/distinfer/distinfer/runtime/ort/orttest"
 	"github.com/distinfer/distinfer/runtime/tensor"
+	"github.com/distinfer/distinfer/runtime/testkit"
 )
 
 func openSentences(b *testing.B, o ort.Options) *ort.Session {
 	b.Helper()
 	dims := []tensor.Dim{tensor.Named("batch"), tensor.Named("sequence")}
-	s, err := orttest.Library(b).Open(filepath.Join(orttest.Root(b), "models", "sst2-minilm", "model.onnx"),
+	s, err := orttest.Library(b).Open(filepath.Join(testkit.Root(b), "models", "sst2-minilm", "model.onnx"),
 		[]tensor.Spec{orttest.Spec("input_ids", tensor.Int64, dims...), orttest.Spec("attention_mask", tensor.Int64, dims...)},
 		[]tensor.Spec{orttest.Spec("logits", tensor.Float32, tensor.Named("batch"), tensor.Fixed(2))}, o)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/distinfer/distinfer/runtime/testkit"
 	"github.com/distinfer/distinfer/runtime/textfile"
 )
 
@@ -41,7 +42,7 @@ func (f File) Open() textfile.Options {
 // Corpus are all files.
 func Corpus(t testing.TB) []File {
 	t.Helper()
-	dir := folder(t)
+	dir := filepath.Join(testkit.Root(t), "runtime", "textfile", "testdata", "corpus")
 	data, err := os.ReadFile(filepath.Join(dir, "table.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -54,23 +55,4 @@ func Corpus(t testing.TB) []File {
 		files[i].Path = filepath.Join(dir, files[i].Name)
 	}
 	return files
-}
-
-// folder is where the files are, as seen from the folder of any package's tests.
-func folder(t testing.TB) string {
-	t.Helper()
-	top, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		dir := filepath.Join(top, "runtime", "textfile", "testdata", "corpus")
-		if _, err := os.Stat(dir); err == nil {
-			return dir
-		}
-		if top == filepath.Dir(top) {
-			t.Fatal("there is no checkout above the test's folder")
-		}
-		top = filepath.Dir(top)
-	}
 }
