@@ -66,15 +66,11 @@ type Batcher struct {
 	bad      *quarantine.List // texts
 	encoders encoders
 
-	mu          sync.Mutex
-	queue       *queue
-	cost        *cost
-	concurrency *concurrency
-	pace        pace
-	busy        int // texts that wait or are computed
-	ended       int // batches, of all
-	watching    bool
-	inFlight    int // batches
+	mu sync.Mutex
+	scheduler
+	busy     int // texts that wait or are computed
+	ended    int // batches, of all
+	watching bool
 }
 
 // New makes a Batcher.
@@ -88,9 +84,9 @@ func New(c Config) *Batcher {
 	}
 	b := &Batcher{
 		model: c.Model, maxTexts: c.MaxTexts, maxWait: c.MaxWait, listener: Tee(c.Listener), log: c.Log,
-		bad: quarantine.New(quarantine.DefaultPolicy), cost: newCost(), concurrency: newConcurrency(c.Begin), encoders: newEncoders(c.MaxTexts),
+		bad: quarantine.New(quarantine.DefaultPolicy), encoders: newEncoders(c.MaxTexts),
+		scheduler: newScheduler(l, c.Begin),
 	}
-	b.queue = newQueue(l, b.cost)
 	return b
 }
 
@@ -208,19 +204,12 @@ func (b *Batcher) enter(ctx context.Context, c *call, texts []textmodel.Text) {
 	}
 	switch {
 	case b.queue.len() == 0:
-	case b.concurrency.enough(b.inFlight, b.cost, b.queue.longest()):
+	case b.hold():
 		b.watch()
 	default:
 		b.dispatch(time.Now())
 	}
 }
-
-// Texts that wait for a batch in flight to end begin anyway if none ends for stalledFactor
-// times the time of a batch, at least stalledLeast: a replica may hang.
-const (
-	stalledFactor = 4
-	stalledLeast  = 20 * time.Millisecond
-)
 
 // watch begins waiting texts when the batches in flight stall. The lock is held.
 func (b *Batcher) watch() {
@@ -229,7 +218,7 @@ func (b *Batcher) watch() {
 	}
 	b.watching = true
 	ended := b.ended
-	time.AfterFunc(max(stalledFactor*b.pace.time(), stalledLeast), func() {
+	time.AfterFunc(b.patience(), func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.watching = false
@@ -269,15 +258,14 @@ func (b *Batcher) dispatch(now time.Time) {
 		return
 	}
 	b.dropLate(now)
-	for b.queue.len() > 0 && b.inFlight < b.concurrency.now {
-		b.begin(b.queue.next(b.concurrency.now - b.inFlight))
+	for items := b.next(); items != nil; items = b.next() {
+		b.begin(items)
 	}
 }
 
 // dropLate ends the calls with texts that would be answered too late. The lock is held.
 func (b *Batcher) dropLate(now time.Time) {
-	answered := func(tokens int) time.Time { return now.Add(b.pace.latency(b.cost.batch(tokens))) }
-	late := b.queue.late(answered)
+	late := b.late(now)
 	if len(late) > 0 {
 		b.listener.Dropped(len(late))
 	}
@@ -289,7 +277,7 @@ func (b *Batcher) dropLate(now time.Time) {
 	}
 }
 
-// begin begins a batch. The lock is held.
+// begin computes a batch that has begun. The lock is held.
 func (b *Batcher) begin(items []*item) {
 	r := &run{items: items, wanted: len(items), texts: make([]textmodel.Text, len(items))}
 	var latest time.Time
@@ -307,7 +295,6 @@ func (b *Batcher) begin(items []*item) {
 	} else {
 		ctx, r.cancel = context.WithDeadline(ctx, latest)
 	}
-	b.inFlight++
 	go b.run(ctx, r, b.inFlight)
 }
 
@@ -360,20 +347,7 @@ func (b *Batcher) run(ctx context.Context, r *run, beside int) {
 // learn records how long a batch took. The lock is held.
 func (b *Batcher) learn(ctx context.Context, r *run, took time.Duration, timings []pipeline.Timing, beside int) {
 	tokens := b.tokens(r)
-	// If fewer are in flight than could be, more texts would be answered as fast. This may be
-	// optimistic, but a pessimistic guess would refuse texts that could be answered.
-	b.pace.learn(len(r.items), b.cost.batch(tokens), took, max(b.inFlight, b.concurrency.now))
-	computed := took
-	if len(timings) > 0 {
-		computed = 0
-		for _, t := range timings {
-			computed += t.Computed
-		}
-		b.concurrency.learn(took, timings)
-	}
-	if beside > 1 {
-		b.cost.learn(tokens, computed)
-	}
+	computed := b.scheduler.learn(len(r.items), tokens, took, timings, beside)
 	b.log.DebugContext(ctx, "batch", "texts", len(r.items), "tokens", tokens, "took", took, "computed", computed,
 		"in_flight", b.inFlight, "target", b.concurrency.now, "waiting", b.queue.len(), "overhead", math.Round(b.cost.overhead*10)/10)
 }

@@ -26,11 +26,10 @@ func (b *Batcher) reserve(ctx context.Context, n int) error {
 
 // admit fails if n texts cannot be admitted, and says why. The lock is held.
 func (b *Batcher) admit(ctx context.Context, n int) (Reason, error) {
-	answered := b.pace.wait(b.queue.ahead(n))
-	wait := answered - b.pace.wait(n)
+	answered, wait := b.waits(n)
 	longest := b.maxWait
 	if longest == 0 {
-		longest = max(usualWait, usualBatches*b.pace.time())
+		longest = b.longestWait()
 	}
 	switch left := timeLeft(ctx); {
 	case b.busy+n > b.maxTexts:
