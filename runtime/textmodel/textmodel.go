@@ -25,7 +25,8 @@ type Model struct {
 	plan   *feed.Plan
 	output string
 	limits *tensor.Limits
-	refuse bool // texts that are too long, unless the input says otherwise
+	grows  map[string]growth // the inputs' dimensions
+	refuse bool              // texts that are too long, unless the input says otherwise
 	beside bundle.Rows
 	pads   bool // texts of different lengths may be in one batch
 	encode func(*text.Tokenizer, string) (text.Encoding, error)
@@ -45,6 +46,7 @@ func New(b *bundle.Bundle, files Files, runner pipeline.Runner, output string) (
 	if m.plan, err = feed.New(b.Inputs, toFill(b, files.Config, output)); err != nil {
 		return nil, err
 	}
+	m.grows = m.growths(b.Inputs)
 	if m.tokenizer, err = fit(files, b, m.plan); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ package batch
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"math"
@@ -34,6 +35,9 @@ type Config struct {
 	// Begin is how many batches are in flight until timings say how many should be. Without
 	// timings it stays so.
 	Begin int
+
+	// Memory is that of what computes; nil is without a bound.
+	Memory Memory
 
 	// Alone computes every text by itself, even if the Model allows more.
 	Alone bool
@@ -65,6 +69,7 @@ type Batcher struct {
 	log      *slog.Logger
 	bad      *quarantine.List // texts
 	encoders encoders
+	memory   Memory
 
 	mu sync.Mutex
 	scheduler
@@ -84,9 +89,10 @@ func New(c Config) *Batcher {
 	}
 	b := &Batcher{
 		model: c.Model, maxTexts: c.MaxTexts, maxWait: c.MaxWait, listener: Tee(c.Listener), log: c.Log,
-		bad: quarantine.New(quarantine.DefaultPolicy), encoders: newEncoders(c.MaxTexts),
+		bad: quarantine.New(quarantine.DefaultPolicy), encoders: newEncoders(c.MaxTexts), memory: c.Memory,
 		scheduler: newScheduler(l, c.Begin),
 	}
+	b.queue.room = newRoom(c.Model.Sizes, c.Memory, func() int { return b.concurrency.atOnce })
 	return b
 }
 
@@ -142,6 +148,9 @@ func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmo
 			c.answers[i].Err = b.quarantined(started, encoded[i])
 		}
 		if c.answers[i].Err == nil {
+			c.answers[i].Err = b.fits(encoded[i])
+		}
+		if c.answers[i].Err == nil {
 			c.missing++
 		}
 	}
@@ -167,6 +176,18 @@ func (b *Batcher) Answer(ctx context.Context, texts []textmodel.Input) ([]textmo
 	}
 	b.end(c, ctx.Err())
 	return nil, c.timing, c.err
+}
+
+// fits returns an error for a text that what computes never has the memory for.
+func (b *Batcher) fits(t textmodel.Text) error {
+	if b.memory == nil {
+		return nil
+	}
+	sizes := b.model.Sizes(1, t.Length)
+	if b.memory.Fits(sizes, 1) {
+		return nil
+	}
+	return fmt.Errorf("the text has %d tokens: %w", t.Length, b.memory.Check(sizes))
 }
 
 // quarantined returns an error for a text that ended a stage by itself a while ago.
@@ -258,6 +279,7 @@ func (b *Batcher) dispatch(now time.Time) {
 		return
 	}
 	b.dropLate(now)
+	b.queue.room.renew(now)
 	for items := b.next(); items != nil; items = b.next() {
 		b.begin(items)
 	}

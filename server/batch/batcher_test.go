@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -580,6 +581,43 @@ func TestTheClientWithTheMostGivesWay(t *testing.T) {
 	for i, o := range append(append(waiting[:4:4], answered...), first) {
 		if o := testkit.Receive(t, "an answer", o); o.err != nil {
 			t.Errorf("%d: %v", i, o.err)
+		}
+	}
+}
+
+// noMemory has none for more than some tokens.
+type noMemory int64
+
+func (n noMemory) Fits(sizes tensor.Sizes, _ int) bool { return n.Check(sizes) == nil }
+
+func (n noMemory) Check(sizes tensor.Sizes) error {
+	for name, size := range sizes {
+		if size > int64(n) {
+			return errcode.Errorf(errcode.TooLarge, "stage 1: %s=%d would fit", name, n)
+		}
+	}
+	return nil
+}
+
+// A text that no stage has the memory for is refused by itself and never sent; others are answered.
+func TestATextThatNeverFitsIsRefusedBeforeItIsQueued(t *testing.T) {
+	t.Parallel()
+	runner := &classifytest.Sums{}
+	b := batcher(t, classifytest.Usual, runner, func(c *batch.Config) { c.Memory = noMemory(20) })
+	random := rand.New(rand.NewPCG(1, 1))
+	short, want := classifytest.Words(random, 5)
+	long, _ := classifytest.Words(random, 40)
+	answers, _, err := b.Answer(t.Context(), textmodel.Inputs([]string{short, long, short}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := answers[1].Err; errcode.Of(err) != errcode.TooLarge || !strings.Contains(err.Error(), "tokens: stage 1: ") {
+		t.Error(err)
+	}
+	wantAnswers(t, []textmodel.Answer{answers[0], answers[2]}, [][2]float64{want, want})
+	for _, shape := range runner.Shapes {
+		if shape[1] > 20 {
+			t.Errorf("%d tokens were sent", shape[1])
 		}
 	}
 }

@@ -19,6 +19,8 @@ type concurrency struct {
 	last []trip // the latest, in a ring
 	at   int
 	now  int
+
+	atOnce int // runs that a stage computes at once, as far as timings say
 }
 
 // A trip is what was observed of one batch.
@@ -38,7 +40,7 @@ const (
 
 // newConcurrency returns a concurrency of begin batches until some are measured.
 func newConcurrency(begin int) *concurrency {
-	return &concurrency{now: min(max(begin, 1), maxConcurrency)}
+	return &concurrency{now: min(max(begin, 1), maxConcurrency), atOnce: 1}
 }
 
 // learn records a computed batch and where its time went.
@@ -48,6 +50,7 @@ func (c *concurrency) learn(took time.Duration, stages []pipeline.Timing) {
 	}
 	for _, s := range stages {
 		took -= s.Waited
+		c.atOnce = max(c.atOnce, s.AtOnce)
 	}
 	t := trip{took, stages}
 	if len(c.last) < trips {

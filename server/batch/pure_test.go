@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distinfer/distinfer/runtime/errcode"
 	"github.com/distinfer/distinfer/runtime/pipeline"
+	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/runtime/textmodel"
 )
 
@@ -341,5 +343,68 @@ func TestPaceTellsHowLongOthersTake(t *testing.T) {
 	p.learn(5, 80, 0, 2)
 	if got := p.wait(200); got.Round(time.Millisecond) != time.Second {
 		t.Errorf("after a batch of no time: %s", got)
+	}
+}
+
+// pairs are the bytes of a run that keeps a number for each pair of tokens, of which a stage has
+// some.
+type pairs int64
+
+func (p pairs) Fits(sizes tensor.Sizes, runs int) bool {
+	return sizes["batch"]*sizes["sequence"]*sizes["sequence"]*int64(runs) <= int64(p)
+}
+
+func (p pairs) Check(sizes tensor.Sizes) error {
+	if p.Fits(sizes, 1) {
+		return nil
+	}
+	return errcode.Errorf(errcode.TooLarge, "stage 0: no memory")
+}
+
+func sized(rows, length int) tensor.Sizes {
+	return tensor.Sizes{"batch": int64(rows), "sequence": int64(length)}
+}
+
+func TestBatchesFitIntoMemory(t *testing.T) {
+	t.Parallel()
+	for _, memory := range []pairs{1, 100, 10_000, 1 << 20, 100 << 20} {
+		for _, runs := range []int{1, 3} {
+			q := newQueue(limits{rows: maxRows, tokens: maxTokens}, newCost())
+			q.cost.overhead = 500
+			q.room = newRoom(sized, memory, func() int { return runs })
+			random := rand.New(rand.NewPCG(uint64(memory), 1))
+			for range 400 {
+				q.add(&call{}, 0, textmodel.Text{Length: 1 + random.IntN(400)}, time.Time{})
+			}
+			batches := 0
+			for ; q.len() > 0; batches++ {
+				items := q.next(1)
+				if longest := items[len(items)-1].text.Length; len(items) > 1 && !memory.Fits(sized(len(items), longest), runs) {
+					t.Fatalf("%d texts of up to %d tokens are a batch, with %d pairs for %d runs", len(items), longest, memory, runs)
+				}
+			}
+			if memory >= 100<<20 && batches > 80 {
+				t.Errorf("%d batches, though there is memory", batches)
+			}
+		}
+	}
+}
+
+// What fits is asked for again after a while.
+func TestWhatFitsChanges(t *testing.T) {
+	t.Parallel()
+	memory := pairs(800)
+	r := newRoom(sized, &memory, func() int { return 1 })
+	now := time.Now()
+	for _, step := range []struct {
+		memory pairs
+		after  time.Duration
+		want   int
+	}{{800, 0, 8}, {200, 0, 8}, {200, 2 * time.Second, 2}, {0, 4 * time.Second, 1}, {1 << 40, 6 * time.Second, 100}} {
+		memory = step.memory
+		r.renew(now.Add(step.after))
+		if n := r.most(100, 10); n != step.want {
+			t.Errorf("%+v: %d texts", step, n)
+		}
 	}
 }

@@ -30,6 +30,7 @@ type queue struct {
 	limits
 	cost      *cost
 	suspicion suspicion
+	room      *room
 	items     []*item // by length, then by turn
 	now       float64 // virtual time, in tokens
 	seq       uint64
@@ -45,7 +46,7 @@ type limits struct {
 }
 
 func newQueue(l limits, c *cost) *queue {
-	return &queue{limits: l, cost: c, calls: map[*call]int{}}
+	return &queue{limits: l, cost: c, room: newRoom(nil, nil, nil), calls: map[*call]int{}}
 }
 
 func (q *queue) len() int { return len(q.items) }
@@ -192,6 +193,11 @@ func (q *queue) area(rows, length int) int {
 	return rows * length
 }
 
+// holds reports whether a batch may have so many texts, the longest of so many tokens.
+func (q *queue) holds(rows, length int) bool {
+	return rows == 1 || rows*length <= q.tokens && (q.fixedRows || rows <= q.room.most(q.rows, length))
+}
+
 // nearlyBest is the share of the best gain that is enough for a batch: the last percent would
 // take many more texts, which then all wait for each other.
 const nearlyBest = 0.99
@@ -215,14 +221,14 @@ func (q *queue) window(items []*item, first, most int) (from, to int) {
 		if q.sameOnly && length != items[first].text.Length {
 			break
 		}
-		if last > first && (last-first+1)*length > q.tokens {
+		if !q.holds(last-first+1, length) {
 			break
 		}
 		value += q.cost.alone(length)
 		c := choice{first, last + 1, 0}
 		sum := value
 		c.gain = sum / q.cost.batch(q.area(last-first+1, length))
-		for c.from > 0 && c.to-c.from < most && (c.to-c.from+1)*length <= q.tokens {
+		for c.from > 0 && c.to-c.from < most && q.holds(c.to-c.from+1, length) {
 			next := items[c.from-1].text.Length
 			if q.sameOnly && next != length {
 				break

@@ -40,6 +40,26 @@ func (g *Guard) check(in tensor.Bag) error {
 	if err != nil {
 		return nil //nolint:nilerr // what computes refuses it, with the reason
 	}
+	return g.Check(sizes)
+}
+
+// Fits reports whether each stage has the memory for some runs of these sizes at once.
+func (g *Guard) Fits(sizes tensor.Sizes, runs int) bool {
+	budgets := g.Budgets()
+	for rank, e := range g.Estimates {
+		if rank >= len(budgets) || budgets[rank] == 0 {
+			continue
+		}
+		if need, known := Estimated(e, sizes); known && need > budgets[rank]/int64(max(runs, 1)) {
+			return false
+		}
+	}
+	return true
+}
+
+// Check fails when a stage would never compute a run of these sizes: an errcode.TooLarge that
+// names the stage, and the size that would fit.
+func (g *Guard) Check(sizes tensor.Sizes) error {
 	budgets := g.Budgets()
 	for rank, e := range g.Estimates {
 		if rank >= len(budgets) || budgets[rank] == 0 {

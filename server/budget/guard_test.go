@@ -39,3 +39,24 @@ func TestWhatAStageWouldRefuseIsNotSent(t *testing.T) {
 		t.Error(err, c.runs)
 	}
 }
+
+func TestWhatFitsIsKnownBeforehand(t *testing.T) {
+	t.Parallel()
+	g := &Guard{&counting{}, inputs, []memory.Estimate{nil, squares}, func() []int64 { return []int64{1 << 20, 50 << 20} }}
+	for _, c := range []struct {
+		batch, sequence int64
+		runs            int
+		want            bool
+	}{{1, 6, 1, true}, {1, 7, 1, false}, {2, 4, 1, true}, {2, 5, 1, false}, {1, 6, 2, false}, {1, 4, 2, true}, {1, 1, 0, true}} {
+		sizes := tensor.Sizes{"batch": c.batch, "sequence": c.sequence}
+		if got := g.Fits(sizes, c.runs); got != c.want {
+			t.Errorf("%+v: %t", c, got)
+		}
+		if err := g.Check(sizes); c.runs == 1 && (err == nil) != c.want {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if !g.Fits(nil, 1) || g.Check(nil) != nil {
+		t.Error("what is not known is refused")
+	}
+}

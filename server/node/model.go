@@ -77,7 +77,7 @@ func (o *FrontOptions) connect(b *bundle.Bundle, w *frontWatch) (*model, error) 
 	switch {
 	case err == nil:
 		m.Texts = Texts(b, t, o.Log, batch.Config{
-			MaxTexts: o.MaxTexts, MaxWait: o.MaxWait, Begin: 1 + len(slices.Concat(addresses...)),
+			MaxTexts: o.MaxTexts, MaxWait: o.MaxWait, Memory: guard, Begin: 1 + len(slices.Concat(addresses...)),
 			Listener: batch.Tee(w.batches(), m.meter.Batches()),
 		})
 		if rows := t.Model().Beside(); rows.Independent {
