@@ -113,11 +113,12 @@ fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1
 proto: $(LINTER)
 	@scripts/proto.sh
 
-# ARCH=amd64 makes those of one architecture.
+# ARCH=amd64 makes those of one architecture. ARGS='-only image -local' makes the image alone, with
+# this machine's C compiler.
 .PHONY: dist
-dist: runtime ## make the release in dist/: an archive and a Debian package for amd64 and arm64
+dist: runtime ## make the release in dist/: archives, Debian packages and an image for amd64 and arm64
 	@scripts/python-env.sh dist scripts/dist/requirements.txt
-	@go -C scripts/dist run . -python "$(CURDIR)/.setup/dist/bin/python" -out "$(CURDIR)/dist" $(if $(ARCH),-arch $(ARCH))
+	@GOTOOLCHAIN=go1.26.8 go -C scripts/dist run . $(if $(ARCH),-arch $(ARCH)) $(ARGS)
 
 .PHONY: clean
 clean: ## remove what was built and fetched

@@ -188,6 +188,7 @@ var encryption = map[node.Party]string{
 // libraryRemedies bring back ONNX Runtime.
 var libraryRemedies = map[ort.Installation]string{
 	ort.Archive:  "unpack the whole archive again, lib/ has to be beside the program",
+	ort.Image:    "pull the image again, /usr/lib/distinfer/libonnxruntime.so is part of it",
 	ort.Package:  "install the package distinfer again",
 	ort.Wheel:    "run `pip install onnxruntime`",
 	ort.Checkout: "run `make setup`",

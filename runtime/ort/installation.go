@@ -13,6 +13,7 @@ type Installation string
 // The installations.
 const (
 	Archive  Installation = "archive"  // unpacked: the library is in lib/ beside the program
+	Image    Installation = "image"    // of containers: as a package, with the image's bill
 	Package  Installation = "package"  // of the system: in lib/distinfer beside bin/
 	Wheel    Installation = "wheel"    // of Python: in the onnxruntime package beside this one
 	Checkout Installation = "checkout" // of the source: in the folder of SetupDir
@@ -53,6 +54,7 @@ func installationsOf(exe string) []installed {
 	}
 	return []installed{
 		{Archive, filepath.Join(folder, "lib", name), filepath.Join(folder, "lib")},
+		{Image, filepath.Join(above, "lib", "distinfer", name), filepath.Join(above, "share", "distinfer", "image.cdx.json")},
 		{Package, filepath.Join(above, "lib", "distinfer", name), filepath.Join(above, "lib", "distinfer")},
 		{Wheel, wheel, filepath.Join(above, "__init__.py")},
 		{Checkout, filepath.Join(above, SetupDir, name), filepath.Join(above, "go.mod")},

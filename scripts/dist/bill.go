@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,9 +17,9 @@ import (
 	cyclonedx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// bill is the bill of materials, in CycloneDX's JSON: the modules that were compiled in, Go itself
-// and ONNX Runtime.
-func (r *release) bill(info *buildinfo.BuildInfo, arch string) ([]byte, error) {
+// bill is the bill of materials, in CycloneDX's JSON: the modules that were compiled in, Go itself,
+// ONNX Runtime, and packages of Debian.
+func (r *release) bill(info *buildinfo.BuildInfo, arch string, packages []pin) ([]byte, error) {
 	library, err := os.ReadFile(filepath.Join(r.root, "scripts", "onnxruntime", "fetch.py"))
 	if err != nil {
 		return nil, err
@@ -37,6 +38,11 @@ func (r *release) bill(info *buildinfo.BuildInfo, arch string) ([]byte, error) {
 			m = m.Replace
 		}
 		components = append(components, cyclonedx.Component{Type: cyclonedx.ComponentTypeLibrary, Name: m.Path, Version: m.Version, PackageURL: "pkg:golang/" + m.Path + "@" + m.Version, BOMRef: m.Path})
+	}
+	for _, p := range packages {
+		url := fmt.Sprintf("pkg:deb/debian/%s@%s?arch=%s&distro=debian-%s", p.name, url.QueryEscape(p.version), p.arch, debianNumber)
+		hashes := []cyclonedx.Hash{{Algorithm: cyclonedx.HashAlgoSHA256, Value: p.sha256}}
+		components = append(components, cyclonedx.Component{Type: cyclonedx.ComponentTypeLibrary, Name: p.name, Version: p.version, PackageURL: url, BOMRef: "deb:" + p.name, Hashes: &hashes})
 	}
 	bill := cyclonedx.NewBOM()
 	bill.Metadata = &cyclonedx.Metadata{
