@@ -197,7 +197,7 @@ var libraryRemedies = map[ort.Installation]string{
 
 // addressFlags say where a service listens.
 var addressFlags = map[node.Service]string{
-	node.HTTP: "--port or --listen", node.GRPC: "--grpc-port", node.Sharing: "--share", node.Watching: "--admin", node.Runs: "--listen",
+	node.HTTP: "--port or --listen", node.GRPC: "--grpc-port", node.Sharing: "--share", node.Watching: "--admin", node.Probes: "--health", node.Runs: "--listen",
 }
 
 // isUsage reports whether an error is about what was asked for, and not about what happened.

@@ -15,12 +15,13 @@ type nodeOptions struct {
 	tlsOptions
 	callOptions
 	fetchOptions
+	healthOptions
 	adminOptions
 	profileOptions
 }
 
 func (o *nodeOptions) AddFlags(f *pflag.FlagSet) {
-	for _, group := range []settings.Options{&o.bundleOptions, &o.logOptions, &o.stagesOptions, &o.tlsOptions, &o.callOptions, &o.fetchOptions, &o.adminOptions, &o.profileOptions} {
+	for _, group := range []settings.Options{&o.bundleOptions, &o.logOptions, &o.stagesOptions, &o.tlsOptions, &o.callOptions, &o.fetchOptions, &o.healthOptions, &o.adminOptions, &o.profileOptions} {
 		group.AddFlags(f)
 	}
 }
@@ -29,6 +30,6 @@ func (o *nodeOptions) node() node.Options {
 	return node.Options{
 		Bundle: o.Bundle, BundleID: o.BundleID, Fetch: o.Fetch, Stages: o.Stages,
 		TLS: o.TLS, Insecure: o.Insecure, MaxMessage: o.MaxMessage, DeadAfter: o.DeadAfter,
-		Admin: o.Admin, AllowedHosts: o.Hosts, Version: buildVersion(), Log: o.logger(), Progress: showing("fetching"),
+		Health: o.Health, Admin: o.Admin, AllowedHosts: o.Hosts, Version: buildVersion(), Log: o.logger(), Progress: showing("fetching"),
 	}
 }

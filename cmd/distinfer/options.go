@@ -164,6 +164,14 @@ func (o *memoryOptions) AddFlags(f *pflag.FlagSet) {
 	settings.Number(f, &o.MaxMemory, "max-memory", 0, 0, math.MaxInt64, "most memory that a stage may use, in `bytes`; runs that need more are refused (default its part of what the machine or the control group has)")
 }
 
+// healthOptions say where probes are answered.
+type healthOptions struct{ Health string }
+
+func (o *healthOptions) AddFlags(f *pflag.FlagSet) {
+	settings.Listen(f, &o.Health, "health", "`host:port` to answer probes on, /livez, /startupz, /readyz and the gRPC health protocol, without TLS, and nothing else (default: nowhere)")
+	settings.PerProcess(f, "health")
+}
+
 type adminOptions struct {
 	Admin string
 	Hosts []string

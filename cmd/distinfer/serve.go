@@ -31,6 +31,7 @@ type serveOptions struct {
 	Origins         []string
 	ActivationDtype string
 	MaxWait         time.Duration
+	ShutdownDelay   time.Duration
 }
 
 func (o *serveOptions) AddFlags(f *pflag.FlagSet) {
@@ -45,6 +46,7 @@ func (o *serveOptions) AddFlags(f *pflag.FlagSet) {
 	settings.Number(f, &o.MaxTexts, "max-texts", node.DefaultMaxTexts, 1, 1<<20, "`number` of texts that may wait or be computed; more are refused")
 	settings.Number(f, &o.MaxConns, "max-connections", node.DefaultMaxConnections, node.LeastConnections, 1<<20, "`number` of connections of clients at once; those that are idle for longest give way to new ones")
 	settings.List(f, &o.Origins, "cors-origins", "`origins` of web pages whose scripts may read the answers, such as https://example.org,https://example.net; * is any (default: none but the front's own)", checkOrigin)
+	settings.Time(f, &o.ShutdownDelay, "shutdown-delay", 0, 0, time.Hour, "`time` to go on answering after a signal to end, without being ready, so that load balancers learn of it")
 	var encodings []string
 	for _, e := range encoding.Encodings() {
 		encodings = append(encodings, string(e))
@@ -68,7 +70,7 @@ func (o *serveOptions) front(n node.Options) node.FrontOptions {
 	return node.FrontOptions{
 		Options: n, Listen: listen, GRPCListen: grpc,
 		HTTPSCert: o.HTTPSCert, HTTPSKey: o.HTTPSKey, Tokens: o.Tokens,
-		Timeout: o.Timeout, MaxBody: o.MaxBody, MaxTexts: o.MaxTexts, MaxConnections: o.MaxConns, MaxWait: o.MaxWait,
+		ShutdownDelay: o.ShutdownDelay, Timeout: o.Timeout, MaxBody: o.MaxBody, MaxTexts: o.MaxTexts, MaxConnections: o.MaxConns, MaxWait: o.MaxWait,
 		Origins: o.Origins, Encoding: encoding.Encoding(o.ActivationDtype), Limits: o.limits(),
 	}
 }

@@ -30,7 +30,7 @@ type upOptions struct {
 }
 
 func (o *upOptions) AddFlags(f *pflag.FlagSet) {
-	for _, group := range []settings.Options{&o.bundleOptions, &o.logOptions, &o.callOptions, &o.adminOptions, &o.serveOptions, &o.libraryOptions, &o.memoryOptions} {
+	for _, group := range []settings.Options{&o.bundleOptions, &o.logOptions, &o.callOptions, &o.healthOptions, &o.adminOptions, &o.serveOptions, &o.libraryOptions, &o.memoryOptions} {
 		group.AddFlags(f)
 	}
 	addressesVar(f, &o.Stages, "addresses", "addresses of the stages")
@@ -149,7 +149,7 @@ func (o *upOptions) stageArgs(s node.LocalStage, admin, config string) []string 
 		"--stages", s.Addresses.String(), "--threads", strconv.Itoa(o.Cut.Threads), "--nice", strconv.Itoa(o.Nice), "--max-memory", strconv.FormatInt(o.MaxMemory, 10),
 		"--max-message", strconv.Itoa(o.MaxMessage), "--dead-after", o.DeadAfter.String(), "--log-level", o.LogLevel.String(), "--log-format", o.LogFormat,
 		"--fetch", "", "--bundle-id", "", // the bundle is here, whatever the config file says
-		"--admin", admin, "--allowed-hosts", strings.Join(o.Hosts, ","),
+		"--health", "", "--admin", admin, "--allowed-hosts", strings.Join(o.Hosts, ","),
 		"--tls", "", "--insecure=" + strconv.FormatBool(o.Insecure),
 	}
 	if config != "" {

@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/distinfer/distinfer/server/httpx"
@@ -65,6 +66,7 @@ type Front struct {
 	listeners   *limiter.Shares // Lasting responses
 	streams     *limiter.Shares // in flight
 	stopping    context.Context
+	leaving     atomic.Bool
 	endStreams  context.CancelFunc
 }
 
@@ -126,6 +128,10 @@ func (f *Front) Follow(m Model) {
 	f.document.forget()
 }
 
+// Leave has clients close their connections after the next response, so that they find another
+// front before this one ends.
+func (f *Front) Leave() { f.leaving.Store(true) }
+
 // Close closes the model, after the requests in flight.
 func (f *Front) Close() {
 	f.endStreams()
@@ -138,6 +144,9 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	rec := &recorder{StatusWriter: httpx.StatusWriter{ResponseWriter: w, Status: http.StatusOK}, id: httpx.RequestID(r)}
 	w.Header()["X-Request-Id"] = []string{rec.id}
+	if f.leaving.Load() {
+		w.Header()["Connection"] = []string{"close"}
+	}
 	switch {
 	case rejected(rec, r):
 	case f.config.Origins.Allow(rec, r):
@@ -152,6 +161,10 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Front) ready(w http.ResponseWriter, r *http.Request) {
+	if f.leaving.Load() {
+		httpx.FailPlain(w, httpx.Errorf(http.StatusServiceUnavailable, "the front is about to end"))
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	m, done := f.models.use()

@@ -15,6 +15,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/host"
 	"github.com/distinfer/distinfer/runtime/text"
 	"github.com/distinfer/distinfer/server/front"
+	"github.com/distinfer/distinfer/server/health"
 	"github.com/distinfer/distinfer/server/httpx"
 	"github.com/distinfer/distinfer/server/metrics"
 	"github.com/distinfer/distinfer/server/oip"
@@ -29,6 +30,7 @@ type Front struct {
 	bundle             *bundle.Bundle // of the start
 	watch              *frontWatch
 	http, grpc, shared net.Listener
+	health             *health.Server // nil when probes are not answered
 
 	// After connect.
 	server *front.Front
@@ -58,6 +60,9 @@ func listenFront(ctx context.Context, o FrontOptions) (*Front, error) {
 		MaxBody: o.MaxBody, Timeout: o.Timeout, Origins: httpx.Origins(o.Origins), AllowedHosts: o.AllowedHosts, Page: page.Handler(), Log: o.Log,
 	}}
 	var err error
+	if f.health, err = o.listenForProbes(ctx); err != nil {
+		return f, err
+	}
 	if f.config.MaxConnections, err = o.connections(); err != nil {
 		return f, err
 	}
@@ -142,14 +147,19 @@ func (f *Front) Close() {
 			_ = l.Close()
 		}
 	}
+	if f.health != nil {
+		_ = f.health.Close()
+	}
 }
 
 // Bundle is what the front answers with.
 func (f *Front) Bundle() *bundle.Bundle { return f.model.Load().Bundle }
 
-// Serve answers until the context ends, and then finishes what runs. When one of the services
-// fails, all end.
+// Serve answers until the context ends and ShutdownDelay is over, and then finishes what runs.
+// When one of the services fails, all end.
 func (f *Front) Serve(ctx context.Context) error {
+	ctx, end := f.leaveFirst(ctx)
+	defer end()
 	m := f.model.Load()
 	log := f.options.Log
 	work, ctx := errgroup.WithContext(ctx)
@@ -165,6 +175,7 @@ func (f *Front) Serve(ctx context.Context) error {
 		host.LimitScheduler(2)
 	}
 	f.live(ctx)
+	f.tellReadiness(ctx, m)
 	work.Go(func() error {
 		err := f.watch.serveBeside(ctx, func(ctx context.Context) error { return f.server.Serve(ctx, f.http) })
 		if err == nil {

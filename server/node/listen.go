@@ -8,6 +8,7 @@ import (
 	"net"
 	"syscall"
 
+	"github.com/distinfer/distinfer/server/health"
 	"github.com/distinfer/distinfer/server/listener"
 )
 
@@ -20,6 +21,7 @@ const (
 	GRPC     Service = "gRPC"
 	Sharing  Service = "sharing"
 	Watching Service = "metrics"
+	Probes   Service = "probes"
 	Runs     Service = "runs" // of a stage
 )
 
@@ -38,6 +40,19 @@ func (e *ListenError) Error() string {
 }
 
 func (e *ListenError) Unwrap() error { return e.Err }
+
+// listenForProbes answers probes from now on, if the options say where.
+func (o *Options) listenForProbes(ctx context.Context) (*health.Server, error) {
+	if o.Health == "" {
+		return nil, nil
+	}
+	l, err := listen(ctx, o.Log, o.Health, Probes)
+	if err != nil {
+		return nil, err
+	}
+	o.Log.Info("answering probes", "listen", l.Addr().String())
+	return health.Start(l, o.Log), nil
+}
 
 func listen(ctx context.Context, log *slog.Logger, address string, what Service) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)

@@ -41,6 +41,7 @@ type Options struct {
 	MaxMessage int           // largest message between stages, in bytes
 	DeadAfter  time.Duration // without a sign of life a stage is taken for dead
 
+	Health       string   // host:port to answer probes on, in plain text; "" is none
 	Admin        string   // host:port of metrics and profiles; "" is none
 	AllowedHosts []string // names under which what is for this machine only may be requested
 
@@ -59,6 +60,7 @@ type FrontOptions struct {
 	HTTPSCert, HTTPSKey string // files; without them the front answers plain HTTP
 	Tokens              string // file of bearer tokens, one a line; without it anybody is answered
 
+	ShutdownDelay  time.Duration // between the end of readiness and that of listening
 	Timeout        time.Duration // of a request
 	MaxBody        int64         // of a request, in bytes
 	MaxTexts       int           // that wait or are computed

@@ -22,6 +22,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/selftest"
 	"github.com/distinfer/distinfer/runtime/tensor"
 	"github.com/distinfer/distinfer/server/cluster"
+	"github.com/distinfer/distinfer/server/health"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/transfer"
 	"github.com/distinfer/distinfer/split/onnxfile"
@@ -32,6 +33,7 @@ type Stage struct {
 	server   *stage.Server
 	listener net.Listener
 	watch    *stageWatch
+	health   *health.Server // nil when probes are not answered
 	log      *slog.Logger
 	closers  []func()
 }
@@ -44,6 +46,19 @@ func OpenStage(ctx context.Context, o StageOptions) (_ *Stage, err error) {
 	o.preset()
 	preset(&o.MaxQueue, DefaultMaxQueue)
 	preset(&o.Instance, rand.Text())
+	o.Log = o.Log.With("rank", o.Rank)
+	s := &Stage{log: o.Log}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.health, err = o.listenForProbes(ctx); err != nil {
+		return nil, err
+	}
+	if s.health != nil {
+		s.onClose(s.health.Close)
+	}
 	var b *bundle.Bundle
 	if !o.NoModel {
 		if b, err = o.openForRank(ctx); err != nil {
@@ -57,13 +72,6 @@ func OpenStage(ctx context.Context, o StageOptions) (_ *Stage, err error) {
 			return nil, err
 		}
 	}
-	o.Log = o.Log.With("rank", o.Rank)
-	s := &Stage{log: o.Log}
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
 	config, library, err := s.prepare(ctx, &o)
 	if err != nil {
 		return nil, err
@@ -179,6 +187,11 @@ func (s *Stage) Addr() net.Addr { return s.listener.Addr() }
 
 // Serve answers until the context ends, and then finishes what runs.
 func (s *Stage) Serve(ctx context.Context) error {
+	if s.health != nil {
+		s.health.Started()
+		s.health.Ready()
+		defer context.AfterFunc(ctx, s.health.Leave)()
+	}
 	err := s.watch.serveBeside(ctx, func(ctx context.Context) error { return s.server.Serve(ctx, s.listener) })
 	if err == nil {
 		s.log.Info("stage stopped")
