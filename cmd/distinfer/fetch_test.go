@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -211,6 +212,17 @@ func inSmallDisk(t *testing.T, disk, size string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// beside is a run of the program that sees the file systems of the process with the given number.
+func beside(t *testing.T, pid int, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := command(t, t.TempDir(), args...)
+	enter := exec.Command("nsenter")
+	cmd.Path = enter.Path
+	cmd.Args = append([]string{"nsenter", "--target", strconv.Itoa(pid), "--user", "--mount", "--preserve-credentials", binary}, args...)
+	cmd.Dir = ""
+	return cmd
+}
+
 func TestADiskThatIsTooSmallIsNoticedBeforeAnythingIsFetched(t *testing.T) {
 	t.Parallel()
 	source := largeBundle(t)
@@ -280,14 +292,41 @@ func TestADiskThatIsFilledMeanwhileLeavesNothingHalfAndItGoesOnLater(t *testing.
 	}
 }
 
-func TestAFolderThatIsAFileSystemIsNotABundlesPlace(t *testing.T) {
+// A volume that is mounted at the bundle's place has no place beside it: files are gathered in it.
+func TestAVolumeIsABundlesPlace(t *testing.T) {
 	t.Parallel()
-	source := split(t, "seed-rnn", 2)
+	source, other := split(t, "seed-rnn", 2), split(t, "seed-rnn", 1)
 	_, address := stage(t, source, 0)
+	_, another := stage(t, other, 0)
 	disk := t.TempDir()
-	r := finish(t, inSmallDisk(t, disk, "50m", "serve-stage", "--rank", "0", "--bundle", disk, "--listen", "localhost:0", "--fetch", address), "")
-	if r.code != 1 || !strings.Contains(r.stderr, "is a file system of its own") || !strings.Contains(r.stderr, "such as "+filepath.Join(disk, "stages")) {
-		t.Errorf("%+v", r)
+	cmd := inSmallDisk(t, disk, "50m", "serve-stage", "--rank", "0", "--bundle", disk, "--listen", "localhost:0", "--fetch", address, "--log-format", "json")
+	s := startCommand(t, cmd)
+	s.entry(t, "stage ready", 1)
+	seen := filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), "root", disk)
+	names := func() (list []string) {
+		entries, err := os.ReadDir(seen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			list = append(list, e.Name())
+		}
+		return list
+	}
+	if got := names(); !slices.Equal(got, []string{"manifest.json", "stage-0.onnx"}) {
+		t.Errorf("the volume holds %q", got)
+	}
+	// In the same volume, another bundle replaces it.
+	again := startCommand(t, beside(t, s.cmd.Process.Pid, "serve-stage", "--rank", "0", "--bundle", disk, "--listen", "localhost:0", "--fetch", another, "--log-format", "json"))
+	again.entry(t, "stage ready", 1)
+	if got := names(); !slices.Equal(got, []string{"manifest.json", "stage-0.onnx"}) {
+		t.Errorf("after another bundle the volume holds %q", got)
+	}
+	if r := finish(t, beside(t, s.cmd.Process.Pid, "split", modelFile(t, "seed-rnn"), "--out", disk, "--force"), ""); r.code != 0 {
+		t.Errorf("split into the volume: %+v", r)
+	}
+	if got := names(); !slices.Contains(got, "stage-1.onnx") {
+		t.Errorf("after split the volume holds %q", got)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -107,12 +109,27 @@ func (o *textOptions) limits() textmodel.Limits {
 type stagesOptions struct{ Stages cluster.Addresses }
 
 func (o *stagesOptions) AddFlags(f *pflag.FlagSet) {
-	addressesVar(f, &o.Stages, "stages", "`addresses` of the stages in rank order, host:port,host:port; replicas of a rank are joined by | (default localhost:2222, localhost:2223, …)")
+	addressesVar(f, &o.Stages, "stages", "`addresses` of the stages in rank order, host:port,host:port; replicas of a rank are joined by |; or lws:port for those of a LeaderWorkerSet (default localhost:2222, localhost:2223, …)")
 }
 
 // addressesVar adds a flag for the addresses of stages.
 func addressesVar(f *pflag.FlagSet, to *cluster.Addresses, name, usage string) {
-	f.Var(&settings.Value[cluster.Addresses]{To: to, Parse: cluster.Parse, Format: cluster.Addresses.String, Kind: "addresses", Separators: []string{",", "|"}}, name, usage)
+	f.Var(&settings.Value[cluster.Addresses]{To: to, Parse: parseAddresses, Format: cluster.Addresses.String, Kind: "addresses", Separators: []string{",", "|"}}, name, usage)
+}
+
+// parseAddresses reads the addresses of stages. lws:PORT are the pods of the group of a Kubernetes
+// LeaderWorkerSet that this pod is of, in the order of their numbers.
+func parseAddresses(s string) (cluster.Addresses, error) {
+	port, ok := strings.CutPrefix(strings.TrimSpace(s), "lws:")
+	if !ok {
+		return cluster.Parse(s)
+	}
+	leader, size := os.Getenv("LWS_LEADER_ADDRESS"), os.Getenv("LWS_GROUP_SIZE")
+	n, err := strconv.Atoi(size)
+	if leader == "" || err != nil {
+		return nil, fmt.Errorf("lws: is for the pods of a LeaderWorkerSet, where LWS_LEADER_ADDRESS and LWS_GROUP_SIZE are set; here they are %q and %q", leader, size)
+	}
+	return cluster.Group(leader, n, port)
 }
 
 type messageOptions struct{ MaxMessage int }

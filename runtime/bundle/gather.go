@@ -10,17 +10,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Gathering is some files of a bundle on their way into its folder. They are gathered in a hidden
-// folder beside it, which outlives the process, so that no file is gathered twice. Commit puts the
-// whole files in their place; until then nothing there changes.
+// folder beside it, or within it where a volume is mounted there. The hidden folder outlives the
+// process, so that no file is gathered twice. Commit puts the whole files in their place; until
+// then nothing there changes.
 //
 // One process gathers for a folder at a time.
 type Gathering struct {
 	dir      string
+	within   bool // files are gathered within dir, and not beside it
 	manifest []byte
 	id       ID
 	found    state // what the folder held at first,
@@ -47,6 +47,7 @@ func Gather(ctx context.Context, dir string, manifest []byte, want []File, waiti
 	if g.dir, err = place(dir); err != nil {
 		return nil, err
 	}
+	g.within = within(g.dir)
 	if b, err := Open(g.dir); err == nil && b.ID == g.id && len(g.folders()) == 0 && len(b.Missing(want)) == 0 {
 		return g, nil // it may be that nothing can be written here, and nothing has to be
 	}
@@ -78,7 +79,12 @@ func place(dir string) (string, error) {
 func (g *Gathering) start(want []File) error {
 	var b *Bundle
 	var err error
-	if g.found, b, err = stateOf(g.dir); err != nil {
+	if g.within {
+		if err = finishPut(g.dir); err != nil {
+			return err
+		}
+	}
+	if g.found, b, err = g.state(); err != nil {
 		return err
 	}
 	g.missing = want
@@ -90,11 +96,8 @@ func (g *Gathering) start(want []File) error {
 			g.missing = b.Missing(want)
 		}
 	}
-	if err := g.checkMount(); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(g.staging(), 0o755); err != nil {
-		return fmt.Errorf("cannot write to folder %s: %w", filepath.Dir(g.dir), reason(err))
+		return fmt.Errorf("cannot write to folder %s: %w", filepath.Dir(g.staging()), reason(err))
 	}
 	if err := g.recover(); err != nil {
 		return fmt.Errorf("go on with what is in %s: %w", g.staging(), err)
@@ -102,8 +105,19 @@ func (g *Gathering) start(want []File) error {
 	return g.checkRoom()
 }
 
-// hidden is a name beside the bundle's folder.
+// state says what the bundle's folder holds, beside what is on its way there.
+func (g *Gathering) state() (state, *Bundle, error) {
+	if g.within {
+		return stateOf(g.dir, passing)
+	}
+	return stateOf(g.dir, nil)
+}
+
+// hidden is a name beside the bundle's folder, or within it.
 func (g *Gathering) hidden(what string) string {
+	if g.within {
+		return filepath.Join(g.dir, fetchPrefix+what)
+	}
 	return filepath.Join(filepath.Dir(g.dir), "."+filepath.Base(g.dir)+".fetch-"+what)
 }
 
@@ -116,10 +130,11 @@ var shortHash = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
 // folders are the folders of files on their way to this place, of any bundle.
 func (g *Gathering) folders() []string {
-	entries, _ := os.ReadDir(filepath.Dir(g.dir))
+	around := filepath.Dir(g.hidden(""))
+	entries, _ := os.ReadDir(around)
 	var list []string
 	for _, e := range entries {
-		path := filepath.Join(filepath.Dir(g.dir), e.Name())
+		path := filepath.Join(around, e.Name())
 		if id, ok := strings.CutPrefix(path, g.hidden("")); ok && shortHash.MatchString(id) && e.IsDir() {
 			list = append(list, path)
 		}
@@ -152,18 +167,6 @@ func (g *Gathering) recover() error {
 	return errors.Join(os.RemoveAll(g.fresh()), os.RemoveAll(g.fresh()+".old"))
 }
 
-// checkMount fails for a folder that is a file system of its own: nothing beside
-// it can be moved into it.
-func (g *Gathering) checkMount() error {
-	var own, parent unix.Stat_t
-	known := unix.Stat(g.dir, &own) == nil && unix.Stat(filepath.Dir(g.dir), &parent) == nil
-	if known && own.Dev != parent.Dev && len(g.missing) > 0 {
-		return fmt.Errorf("%s is a file system of its own, so a bundle cannot be put there in one step; name a folder in it, such as %s",
-			g.dir, filepath.Join(g.dir, "stages"))
-	}
-	return nil
-}
-
 // checkRoom fails when the disk lacks the space for what is missing.
 func (g *Gathering) checkRoom() error {
 	need := uint64(len(g.manifest))
@@ -183,10 +186,10 @@ func (g *Gathering) checkRoom() error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("find out how much room there is in %s: %w", filepath.Dir(g.dir), err)
+		return fmt.Errorf("find out how much room there is in %s: %w", filepath.Dir(g.staging()), err)
 	}
 	if free < need {
-		return fmt.Errorf("%s has no room for the files: %s more are needed, %s are free, %s are missing", filepath.Dir(g.dir),
+		return fmt.Errorf("%s has no room for the files: %s more are needed, %s are free, %s are missing", filepath.Dir(g.staging()),
 			megabytes(need), megabytes(free), megabytes(need-free))
 	}
 	return nil
@@ -229,7 +232,7 @@ func (g *Gathering) Commit() (*Bundle, error) {
 }
 
 func (g *Gathering) put() error {
-	now, b, err := stateOf(g.dir)
+	now, b, err := g.state()
 	switch {
 	case err != nil:
 		return err
@@ -253,9 +256,12 @@ func (g *Gathering) put() error {
 		if err := g.writeManifest(); err != nil {
 			return err
 		}
-		if now == holdsBundle {
+		switch {
+		case g.within:
+			err = putWithin(to, g.dir)
+		case now == holdsBundle:
 			_, err = exchange(to, g.dir)
-		} else {
+		default:
 			err = putInPlace(to, g.dir)
 		}
 		if err != nil {

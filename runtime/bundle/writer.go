@@ -10,17 +10,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// A Writer writes a bundle into a temporary folder beside its place, and puts
-// it there in one step when it is whole. Until Commit nothing at the bundle's
-// place changes.
+// A Writer writes a bundle into a temporary folder beside its place, or within it where a volume is
+// mounted there, and puts it there when it is whole: in one step, or within a volume so that
+// there is none for a moment, but never half of one. Until Commit nothing at the bundle's place
+// changes.
 type Writer struct {
 	out, temp string
 	replace   bool // a bundle may stand there
 	stands    bool // and one did
+	within    bool // temp is within out
 
 	// Progress, unless it is nil, is called with how many bytes were written since the last call.
 	Progress func(n int64)
@@ -35,8 +38,13 @@ func (e *ExistsError) Error() string { return e.Dir + " holds a bundle already" 
 // out must not exist or be empty; with it, out may be a bundle, which Commit
 // replaces. A folder that holds anything but a bundle is never touched.
 func Create(out string, replace bool) (*Writer, error) {
-	out = filepath.Clean(out)
-	state, _, err := stateOf(out)
+	w := &Writer{out: filepath.Clean(out), replace: replace, within: within(out)}
+	if w.within {
+		if err := finishPut(out); err != nil {
+			return nil, err
+		}
+	}
+	state, _, err := w.state()
 	switch {
 	case err != nil:
 		return nil, err
@@ -45,18 +53,37 @@ func Create(out string, replace bool) (*Writer, error) {
 	case state == holdsBundle && !replace:
 		return nil, &ExistsError{out}
 	}
-	parent := filepath.Dir(out)
+	w.stands = state == holdsBundle
+	if err := w.makeTemp(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// makeTemp makes the temporary folder.
+func (w *Writer) makeTemp() (err error) {
+	parent, prefix := filepath.Dir(w.out), "."+filepath.Base(w.out)+tempPrefix
+	if w.within {
+		parent, prefix = w.out, tempPrefix
+	}
 	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return nil, fmt.Errorf("cannot write to %s: %w", parent, reason(err))
+		return fmt.Errorf("cannot write to %s: %w", parent, reason(err))
 	}
-	temp, err := os.MkdirTemp(parent, "."+filepath.Base(out)+".tmp-")
-	if err != nil {
-		return nil, fmt.Errorf("cannot write to folder %s: %w; choose another place", parent, reason(err))
+	if w.temp, err = os.MkdirTemp(parent, prefix); err != nil {
+		return fmt.Errorf("cannot write to folder %s: %w; choose another place", parent, reason(err))
 	}
-	if err := os.Chmod(temp, 0o755); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(temp))
+	if err := os.Chmod(w.temp, 0o755); err != nil {
+		return errors.Join(err, os.RemoveAll(w.temp))
 	}
-	return &Writer{out: out, temp: temp, replace: replace, stands: state == holdsBundle}, nil
+	return nil
+}
+
+// state says what the bundle's place holds, beside what is on its way there.
+func (w *Writer) state() (state, *Bundle, error) {
+	if w.within {
+		return stateOf(w.out, passing)
+	}
+	return stateOf(w.out, nil)
 }
 
 type state int
@@ -67,9 +94,13 @@ const (
 	holdsOther
 )
 
-// stateOf says what a folder holds, and if that is a bundle, which.
-func stateOf(out string) (state, *Bundle, error) {
+// stateOf says what a folder holds beside the names that are passing, if that is given, and if that
+// is a bundle, which.
+func stateOf(out string, passing func(name string) bool) (state, *Bundle, error) {
 	entries, err := os.ReadDir(out)
+	if passing != nil {
+		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return passing(e.Name()) })
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return absent, nil, nil
@@ -263,12 +294,16 @@ func (w *Writer) WriteManifest(m *Manifest) error {
 // Commit puts the bundle in its place. Where a bundle stands there already, the
 // two change places in one step, and the old one is removed.
 func (w *Writer) Commit() error {
-	now, _, err := stateOf(w.out)
+	now, _, err := w.state()
 	switch {
 	case err != nil:
 		return err
 	case now == holdsOther, now == holdsBundle && !w.replace:
 		return fmt.Errorf("%s was filled by somebody else in the meantime", w.out)
+	case w.within:
+		err = putWithin(w.temp, w.out)
+		w.temp = ""
+		return err
 	case now == holdsBundle:
 		w.temp, err = exchange(w.temp, w.out)
 		return err

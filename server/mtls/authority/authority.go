@@ -290,6 +290,9 @@ func CheckName(name string) error {
 	if name == CertificateFile || name == KeyFile {
 		return fmt.Errorf("%q is the name of the authority's file", name)
 	}
+	if strings.Contains(name, "*") {
+		return fmt.Errorf("%q stands for many machines, and each could pose as any other; name them one by one, or for dns:///stage-1:2222 the one name that all replicas are called by, stage-1", name)
+	}
 	bad := fmt.Errorf("%q is neither a DNS name nor an IP address; give it without scheme and port, such as stage-0.example.org or 192.168.0.101", name)
 	labels := strings.Split(name, ".")
 	// No top-level domain is a number: such a name is a mistyped address.

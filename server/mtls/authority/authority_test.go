@@ -208,4 +208,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q is taken for a name", bad)
 		}
 	}
+	if err := authority.CheckName("*.stage-1"); err == nil || !strings.Contains(err.Error(), "dns:///stage-1:2222") {
+		t.Errorf("a name for many machines: %v", err)
+	}
 }
