@@ -24,7 +24,7 @@ func (r *release) deb(arch string, p *parts) error {
 	add("/usr/lib/distinfer", p.library)
 	add("/usr/share/distinfer/models", p.models...)
 	add("/usr/share/man/man1", p.manuals...)
-	add("/usr/share/doc/distinfer", p.documents...)
+	add("/usr/share/doc/distinfer", append([]file{p.bill}, p.documents...)...)
 	add("/usr/share/doc/distinfer/licences", p.licences...)
 	add("/usr/lib/systemd/system", p.units...)
 	add("/usr/share/bash-completion/completions", p.completions["bash"])

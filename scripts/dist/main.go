@@ -1,6 +1,6 @@
-// Command dist makes the release: for each architecture an archive that runs wherever it is unpacked
-// and a Debian package, and an image of all architectures, with bills of materials and the hashes of
-// all.
+// Command dist makes the release: for each architecture an archive that runs wherever it is unpacked,
+// a Debian package and a Python wheel, and an image of all architectures, with bills of materials and
+// the hashes of all.
 //
 //	go -C scripts/dist run . -python ../../.setup/dist/bin/python
 //
@@ -34,7 +34,7 @@ var arches = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
 func sortedArches() []string { return slices.Sorted(maps.Keys(arches)) }
 
 // kinds are what a release consists of.
-var kinds = []string{"archive", "deb", "image"}
+var kinds = []string{"archive", "deb", "wheel", "image"}
 
 // A release is what is made of one commit.
 type release struct {
@@ -52,8 +52,9 @@ type release struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
 		os.Exit(1)
 	}
@@ -161,23 +162,27 @@ func (r *release) make(ctx context.Context, arch string, images map[string]v1.Im
 			return err
 		}
 	}
-	if !r.makes("archive", "deb") {
+	if !r.makes("archive", "deb", "wheel") {
 		return nil
 	}
 	bill, err := r.bill(p.info, arch, nil)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(r.out, name+".cdx.json"), bill, 0o644); err != nil {
+	p.bill = file{"distinfer.cdx.json", filepath.Join(r.out, name+".cdx.json"), 0o644}
+	if err := os.WriteFile(p.bill.source, bill, 0o644); err != nil {
 		return err
 	}
-	if r.makes("archive") {
-		if err := r.archive(name, p); err != nil {
-			return err
+	for kind, makeIt := range map[string]func() error{
+		"archive": func() error { return r.archive(name, p) },
+		"deb":     func() error { return r.deb(arch, p) },
+		"wheel":   func() error { return r.wheel(arch, p, bill) },
+	} {
+		if r.makes(kind) {
+			if err := makeIt(); err != nil {
+				return fmt.Errorf("%s: %w", kind, err)
+			}
 		}
-	}
-	if r.makes("deb") {
-		return r.deb(arch, p)
 	}
 	return nil
 }

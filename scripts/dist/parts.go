@@ -23,6 +23,7 @@ type parts struct {
 	config      file
 	licences    []file
 	documents   []file
+	bill        file // of materials
 }
 
 // A file is one of a package.
