@@ -517,12 +517,13 @@ func TestONNXRuntimeIsFoundInEveryInstallation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ name, program, sign, library, remedy string }{
-		{"archive", "distinfer", "lib/", "lib/libonnxruntime.so", "unpack the whole archive"},
-		{"package", "usr/bin/distinfer", "usr/lib/distinfer/", "usr/lib/distinfer/libonnxruntime.so", "install the package"},
-		{"wheel", "site-packages/distinfer/bin/distinfer", "site-packages/distinfer/__init__.py", "site-packages/onnxruntime/capi/libonnxruntime.so.1.32.0", "pip install onnxruntime"},
-		{"checkout", "bin/distinfer", "go.mod", ort.SetupDir + "/libonnxruntime.so", "make setup"},
-		{"nothing", "bin/distinfer", "bin/", "bin/lib/libonnxruntime.so", "copy the folder lib/"},
+	for _, c := range []struct{ name, program, sign, library, bill, remedy string }{
+		{"archive", "distinfer", "lib/", "lib/libonnxruntime.so", "distinfer.cdx.json", "unpack the whole archive"},
+		{"package", "usr/bin/distinfer", "usr/lib/distinfer/", "usr/lib/distinfer/libonnxruntime.so", "usr/share/doc/distinfer/distinfer.cdx.json", "install the package"},
+		{"image", "usr/bin/distinfer", "usr/share/distinfer/image.cdx.json", "usr/lib/distinfer/libonnxruntime.so", "usr/share/distinfer/image.cdx.json", "pull the image"},
+		{"wheel", "site-packages/distinfer/bin/distinfer", "site-packages/distinfer/__init__.py", "site-packages/onnxruntime/capi/libonnxruntime.so.1.32.0", "site-packages/distinfer-1.0.0.dist-info/sboms/distinfer.cdx.json", "pip install --force-reinstall 'onnxruntime"},
+		{"checkout", "bin/distinfer", "go.mod", ort.SetupDir + "/libonnxruntime.so", "", "make setup"},
+		{"unknown", "bin/distinfer", "bin/", "bin/lib/libonnxruntime.so", "", "copy the folder lib/"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -548,8 +549,8 @@ func TestONNXRuntimeIsFoundInEveryInstallation(t *testing.T) {
 			if err := os.Symlink(filepath.Join(dir, c.program), link); err != nil {
 				t.Fatal(err)
 			}
-			version := func() result {
-				cmd := command(t, t.TempDir(), "version")
+			version := func(args ...string) result {
+				cmd := command(t, t.TempDir(), append([]string{"version"}, args...)...)
 				cmd.Path = link
 				cmd.Env = slices.DeleteFunc(cmd.Env, func(e string) bool { return strings.HasPrefix(e, "DISTINFER_") })
 				return finish(t, cmd, "")
@@ -569,6 +570,16 @@ func TestONNXRuntimeIsFoundInEveryInstallation(t *testing.T) {
 			}
 			if r := version(); r.code != 0 || !strings.Contains(r.stdout, "("+library+")") {
 				t.Errorf("with its library: %+v", r)
+			}
+			if c.bill != "" {
+				place(c.bill, nil)
+			}
+			var v struct{ Installation, SBOM string }
+			if r := version("-o", "json"); json.Unmarshal([]byte(r.stdout), &v) != nil || c.bill != "" && v.SBOM != filepath.Join(dir, c.bill) || c.bill == "" && v.SBOM != "" {
+				t.Errorf("with its bill: %+v", r)
+			}
+			if want := strings.Replace(c.name, "unknown", "archive", 1); v.Installation != want { // it has lib/ by now
+				t.Errorf("is %s, not %s", v.Installation, want)
 			}
 		})
 	}

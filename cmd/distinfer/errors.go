@@ -190,7 +190,7 @@ var libraryRemedies = map[ort.Installation]string{
 	ort.Archive:  "unpack the whole archive again, lib/ has to be beside the program",
 	ort.Image:    "pull the image again, /usr/lib/distinfer/libonnxruntime.so is part of it",
 	ort.Package:  "install the package distinfer again",
-	ort.Wheel:    "run `pip install onnxruntime`",
+	ort.Wheel:    "run `pip install --force-reinstall 'onnxruntime>=1.24'`",
 	ort.Checkout: "run `make setup`",
 	ort.Unknown:  "copy the folder lib/ of the release beside the program",
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/distinfer/distinfer/cmd/settings"
+	"github.com/distinfer/distinfer/runtime/ort"
 )
 
 type versionOptions struct {
@@ -31,7 +33,11 @@ func newVersion() *cobra.Command {
 		Short: "Print the versions of distinfer and of ONNX Runtime",
 		Long: `Print the versions of distinfer, Go and ONNX Runtime, and the file that ONNX
 Runtime was loaded from. When it does not load, every place that was searched is
-listed and the exit code is 1.`,
+listed and the exit code is 1.
+
+As JSON also how the program was installed (archive, package, wheel, image, checkout
+or unknown), the file with its bill of materials, and where the checksums of the
+release are.`,
 		Example: `  distinfer version
   distinfer version -o json`,
 		Args: arguments(false),
@@ -41,7 +47,11 @@ listed and the exit code is 1.`,
 }
 
 func (o *versionOptions) version(out io.Writer) error {
-	v := versions{Distinfer: buildVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := versions{
+		Distinfer: buildVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Installation: ort.InstalledAs(), Bill: ort.BillOfMaterials(),
+	}
+	v.Checksums = checksums(v.Distinfer)
 	library, failed := o.library()
 	if failed == nil {
 		v.ONNXRuntime, v.Library = library.Version(), library.Path()
@@ -58,11 +68,24 @@ func (o *versionOptions) version(out io.Writer) error {
 }
 
 type versions struct {
-	Distinfer   string `json:"distinfer"`
-	Go          string `json:"go"`
-	Platform    string `json:"platform"`
-	ONNXRuntime string `json:"onnxruntime,omitempty"`
-	Library     string `json:"library,omitempty"`
+	Distinfer    string           `json:"distinfer"`
+	Go           string           `json:"go"`
+	Platform     string           `json:"platform"`
+	ONNXRuntime  string           `json:"onnxruntime,omitempty"`
+	Library      string           `json:"library,omitempty"`
+	Installation ort.Installation `json:"installation"`
+	Bill         string           `json:"sbom,omitempty"`
+	Checksums    string           `json:"checksums,omitempty"`
+}
+
+var released = regexp.MustCompile(`^v\d+\.\d+\.\d+(-(alpha|beta|rc)\.\d+)?$`)
+
+// checksums is the address of the hashes of a release's files; empty for what is between releases.
+func checksums(version string) string {
+	if !released.MatchString(version) {
+		return ""
+	}
+	return "https://github.com/distinfer/distinfer/releases/download/" + version + "/SHA256SUMS"
 }
 
 // buildVersion is the version that the Go toolchain recorded: of the module

@@ -25,20 +25,37 @@ type installed struct {
 	as    Installation
 	place string
 	sign  string // a file or folder that is there when the program was installed so
+	bill  string // a pattern of the file with the bill of materials
 }
 
 // InstalledAs tells how this program was installed.
 func InstalledAs() Installation {
+	as, _ := find()
+	return as
+}
+
+// BillOfMaterials is the file that lists what this program consists of, which comes with every
+// release; empty when there is none.
+func BillOfMaterials() string {
+	_, bill := find()
+	if found, err := filepath.Glob(bill); err == nil && len(found) > 0 {
+		return slices.Max(found)
+	}
+	return ""
+}
+
+// find tells how this program was installed, and the pattern of its bill.
+func find() (as Installation, bill string) {
 	exe, err := executable()
 	if err != nil {
-		return Unknown
+		return Unknown, ""
 	}
 	for _, at := range installationsOf(exe) {
 		if _, err := os.Stat(at.sign); err == nil {
-			return at.as
+			return at.as, at.bill
 		}
 	}
-	return Unknown
+	return Unknown, ""
 }
 
 // installationsOf lists how the program at exe may have been installed, in the order in which the
@@ -52,12 +69,15 @@ func installationsOf(exe string) []installed {
 	if found, err := filepath.Glob(filepath.Join(capi, sharedLibrary(".*"))); err == nil && len(found) > 0 {
 		wheel = slices.Max(found)
 	}
+	const bill = "distinfer.cdx.json"
+	lib, share := filepath.Join(above, "lib", "distinfer"), filepath.Join(above, "share")
+	image := filepath.Join(share, "distinfer", "image.cdx.json")
 	return []installed{
-		{Archive, filepath.Join(folder, "lib", name), filepath.Join(folder, "lib")},
-		{Image, filepath.Join(above, "lib", "distinfer", name), filepath.Join(above, "share", "distinfer", "image.cdx.json")},
-		{Package, filepath.Join(above, "lib", "distinfer", name), filepath.Join(above, "lib", "distinfer")},
-		{Wheel, wheel, filepath.Join(above, "__init__.py")},
-		{Checkout, filepath.Join(above, SetupDir, name), filepath.Join(above, "go.mod")},
+		{Archive, filepath.Join(folder, "lib", name), filepath.Join(folder, "lib"), filepath.Join(folder, bill)},
+		{Image, filepath.Join(lib, name), image, image},
+		{Package, filepath.Join(lib, name), lib, filepath.Join(share, "doc", "distinfer", bill)},
+		{Wheel, wheel, filepath.Join(above, "__init__.py"), filepath.Join(filepath.Dir(above), "distinfer-*.dist-info", "sboms", bill)},
+		{Checkout, filepath.Join(above, SetupDir, name), filepath.Join(above, "go.mod"), ""},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -142,7 +143,9 @@ func Candidates() []string {
 	var places []string
 	if exe, err := executable(); err == nil {
 		for _, at := range installationsOf(exe) {
-			places = append(places, at.place)
+			if !slices.Contains(places, at.place) {
+				places = append(places, at.place)
+			}
 		}
 	}
 	return append(places, name, sharedLibrary(".1"))
