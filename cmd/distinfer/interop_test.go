@@ -459,7 +459,7 @@ func TestAPythonClientLearnsWhyItIsRefused(t *testing.T) {
 func TestAPythonClientsDeadlineAndCancellationFreeTheStage(t *testing.T) {
 	t.Parallel()
 	dir := slowBundle(t)
-	s, address := stage(t, dir, 0)
+	_, address := stage(t, dir, 0)
 	request := func(times int64) *stagepb.RunRequest {
 		return message(t, dir, tensor.Bag{"times": tensor.Of(nil, []int64{times}), "x": tensor.Of([]int64{64, 64}, make([]float32, 64*64))})
 	}
@@ -475,7 +475,7 @@ func TestAPythonClientsDeadlineAndCancellationFreeTheStage(t *testing.T) {
 	}
 	for range 2 {
 		f.send(t, foreignCall{Address: address, Method: "Run", Cancel: true}, request(forever))
-		busy(t, s.cmd.Process.Pid)
+		busy(t, address)
 		if err := f.say.Encode("cancel"); err != nil {
 			t.Fatal(err)
 		}
