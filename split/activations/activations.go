@@ -5,11 +5,8 @@
 package activations
 
 import (
-	"cmp"
 	"maps"
-	"math"
 	"slices"
-	"strings"
 
 	"github.com/distinfer/distinfer/runtime/memory"
 	"github.com/distinfer/distinfer/runtime/tensor"
@@ -18,8 +15,7 @@ import (
 	"github.com/distinfer/distinfer/split/types"
 )
 
-// That ONNX Runtime overwrites an input that nobody needs any more is not counted on: it does
-// so only where it knows that the shapes are the same.
+// That ONNX Runtime overwrites an input that nobody needs any more is not counted on.
 var (
 	// views look at the memory of their first input in another way.
 	views = map[string]bool{"Reshape": true, "Squeeze": true, "Unsqueeze": true, "Flatten": true, "Identity": true}
@@ -27,13 +23,6 @@ var (
 	// recurrent operators compute the products of the whole sequence with their weights
 	// first: as many times what they give, by gates, each with a copy for its order.
 	recurrent = map[string]int64{"LSTM": 10, "GRU": 8, "RNN": 4}
-
-	// attention operators keep the scores of all heads, in float32: a number for each pair of
-	// tokens. Their values name the attribute that has the number of heads.
-	attention = map[string]string{
-		"GroupQueryAttention": "num_heads", "MultiHeadAttention": "num_heads", "Attention": "num_heads",
-		"QAttention": "num_heads", "DecoderMaskedMultiHeadAttention": "num_heads",
-	}
 )
 
 // mostMoments bounds the moments of a run that are told apart.
@@ -65,7 +54,7 @@ func (m moment) below(other moment) bool {
 // The values in leaving stay live to the end. The estimate is nil when the size of a value is
 // not known.
 func Estimate(g *graph.Graph, v *types.Values, nodes []int, leaving []string) memory.Estimate {
-	w := &walk{fits: newFits(v), uses: map[string]int{}, leaves: map[string]bool{}, buffers: map[string]*buffer{}, now: moment{}}
+	w := &walk{g: g, fits: newFits(v), vague: map[string]bool{}, uses: map[string]int{}, leaves: map[string]bool{}, values: map[string]*buffer{}, idle: map[string][]*buffer{}}
 	for _, name := range leaving {
 		w.leaves[name] = true
 	}
@@ -78,37 +67,43 @@ func Estimate(g *graph.Graph, v *types.Values, nodes []int, leaving []string) me
 		if g.Roles[i] == graph.Constant {
 			continue
 		}
+		w.follow(i)
 		if !w.compute(g.Nodes[i]) {
 			return nil
 		}
 		// What nobody needs, such as the keys and values that attention gives for a next token, ONNX
 		// Runtime keeps to the end.
 		for _, in := range g.Deps[i] {
-			if b := w.buffers[in]; b != nil {
+			if b := w.values[in]; b != nil {
 				b.uses--
 				w.free(b)
 			}
 		}
 	}
-	return w.fits.estimate(w.peaks)
+	return w.fits.estimate(w.peaks())
 }
 
-// A buffer is what values that are views of one another share.
+// A buffer is what values share: views of one another, and those that ONNX Runtime puts into the
+// place of an earlier one of the same shape.
 type buffer struct {
-	of   monomial
-	size int64
-	uses int // of its values that are still to come
-	ours bool
+	of       monomial
+	size     int64
+	shape    string // "" is not known
+	uses     int    // of its values that are still to come
+	from, to int    // the steps at which it is live; to is 0 as long as it is
 }
 
 // A walk is a run as far as it was followed.
 type walk struct {
+	g       *graph.Graph
 	fits    *fits
+	vague   map[string]bool // values whose shape ONNX Runtime does not know
 	uses    map[string]int  // of a value, by nodes
 	leaves  map[string]bool // values that stay live
-	buffers map[string]*buffer
-	now     moment   // what is live
-	peaks   []moment // what was
+	values  map[string]*buffer
+	buffers []*buffer
+	idle    map[string][]*buffer // by shape, those that a later value may be put into
+	steps   []moment             // what operators take beside their results, by step
 }
 
 // compute allocates the outputs of a node. It reports false when their size is not known.
@@ -126,7 +121,7 @@ func (w *walk) compute(n onnxfile.Node) bool {
 		}
 		if b := w.viewed(n, k); b != nil {
 			b.uses += w.needs(out)
-			w.buffers[out] = b
+			w.values[out] = b
 			continue
 		}
 		of, size, ok := w.fits.of(out)
@@ -134,11 +129,50 @@ func (w *walk) compute(n onnxfile.Node) bool {
 			return false
 		}
 		w.work(workspace, n, k, of, size)
-		w.buffers[out] = &buffer{of: of, size: size, uses: w.needs(out), ours: true}
-		w.now.add(of, size)
+		w.values[out] = w.allocate(out, of, size)
 	}
-	w.note(workspace)
+	w.steps = append(w.steps, workspace)
 	return true
+}
+
+// allocate finds a buffer for a value. One of the same shape that is not in use any more is taken
+// before a new one is made: so ONNX Runtime plans, and does not give it back in between.
+func (w *walk) allocate(name string, of monomial, size int64) *buffer {
+	shape := ""
+	if !w.vague[name] {
+		shape = class(w.fits.v.Specs[name])
+	}
+	if same := w.idle[shape]; shape != "" && len(same) > 0 && !w.leaves[name] {
+		b := same[len(same)-1]
+		w.idle[shape] = same[:len(same)-1]
+		b.uses, b.to = w.needs(name), 0
+		return b
+	}
+	b := &buffer{of: of, size: size, shape: shape, uses: w.needs(name), from: len(w.steps)}
+	w.buffers = append(w.buffers, b)
+	return b
+}
+
+// computed are operators whose results have dimensions that are computed from values. ONNX Runtime
+// does not follow these, nor what comes of them.
+var computed = map[string]bool{
+	"Slice": true, "Range": true, "Expand": true, "ConstantOfShape": true, "Tile": true, "Resize": true, "Pad": true,
+	"Concat": true, "Split": true, "Compress": true, "NonZero": true, "TopK": true, "OneHot": true,
+}
+
+// follow notes which results of a node are of a shape that ONNX Runtime does not know.
+func (w *walk) follow(i int) {
+	n := w.g.Nodes[i]
+	vague := computed[n.OpType] || n.OpType == "Reshape" && len(n.Inputs) > 1 && !w.g.IsConstant(n.Inputs[1])
+	for _, in := range w.g.Deps[i] {
+		vague = vague || w.vague[in]
+	}
+	for _, out := range n.Outputs {
+		isOpen := func(d tensor.Dim) bool { return !d.IsFixed() }
+		if spec := w.fits.v.Specs[out]; vague && (spec.AnyRank || slices.ContainsFunc(spec.Dims, isOpen)) {
+			w.vague[out] = true
+		}
+	}
 }
 
 // viewed is the buffer that the k-th output of a node looks at, or nil when it has one of its own.
@@ -146,7 +180,7 @@ func (w *walk) viewed(n onnxfile.Node, k int) *buffer {
 	if k > 0 || len(n.Inputs) == 0 || !n.Standard() || !views[n.OpType] {
 		return nil
 	}
-	return w.buffers[n.Inputs[0]]
+	return w.values[n.Inputs[0]]
 }
 
 // needs is how often a value is used after it was computed.
@@ -172,77 +206,40 @@ func (w *walk) work(workspace moment, n onnxfile.Node, k int, of monomial, size 
 	workspace.add(of, bytes)
 }
 
-// scores adds the scores that an operator of attention computes. It reports false when their size
-// is not known.
-func (w *walk) scores(workspace moment, n onnxfile.Node) bool {
-	attribute := attention[n.OpType]
-	if attribute == "" || len(n.Inputs) < 2 || n.OpType == "GroupQueryAttention" && w.inPieces(n) {
-		return true
-	}
-	own := n.Standard() // ONNX's operator has heads as a dimension, or as an attribute
-	if own {
-		attribute = "q_num_heads"
-	}
-	projects := n.OpType == "QAttention" || n.OpType == "Attention" && !own
-	heads := n.Int(attribute, 0)
-	of, size, ok := w.fits.fit(func(p types.Point) (float64, bool) {
-		q, ok := w.fits.shape(p, n.Inputs[0])
-		if !ok || len(q) < 3 {
-			return 0, false
-		}
-		queries := q[len(q)-2]
-		keys := queries
-		if !projects && n.Inputs[1] != "" {
-			k, ok := w.fits.shape(p, n.Inputs[1])
-			if !ok || len(k) < 2 {
-				return 0, false
-			}
-			if len(k) == len(q) {
-				keys = max(keys, k[len(k)-2])
-			}
-		}
-		numbers := max(heads, 1) * q[0] * queries * keys
-		if own && len(q) == 4 {
-			numbers = q[0] * q[1] * queries * keys
-		}
-		if projects { // queries, keys and values, which are no values of the graph
-			numbers += 3 * q[0] * queries * q[len(q)-1]
-		}
-		return 4 * float64(numbers), true
-	})
-	if ok {
-		workspace.add(of, size)
-	}
-	return ok
-}
-
-// inPieces reports whether scores are computed a piece at a time. (ONNX Runtime 1.32 does so in
-// float32, unless something is added to the scores.)
-func (w *walk) inPieces(n onnxfile.Node) bool {
-	const firstAdded = 10 // attention_bias, and what was added to the operator later
-	for k, name := range n.Inputs {
-		if k >= firstAdded && name != "" {
-			return false
-		}
-	}
-	return w.fits.v.Specs[n.Inputs[0]].DType == tensor.Float32
-}
-
-// note keeps what is live now, with a node's workspace, when some sizes make it the largest.
-func (w *walk) note(workspace moment) {
-	m := maps.Clone(w.now)
-	for of, n := range workspace {
-		m.add(of, n)
-	}
-	w.peaks = pareto(w.peaks, m)
-}
-
-// free frees a buffer that is not used any more.
+// free notes that a buffer is not used any more, if so.
 func (w *walk) free(b *buffer) {
-	if b.uses == 0 && b.ours {
-		b.ours = false
-		w.now.add(b.of, -b.size)
+	if b.uses == 0 && b.to == 0 {
+		b.to = len(w.steps)
+		if b.shape != "" {
+			w.idle[b.shape] = append(w.idle[b.shape], b)
+		}
 	}
+}
+
+// peaks are the moments of the run that are the largest for some sizes.
+func (w *walk) peaks() (peaks []moment) {
+	begins, ends := make([][]*buffer, len(w.steps)+1), make([][]*buffer, len(w.steps)+1)
+	for _, b := range w.buffers {
+		begins[b.from] = append(begins[b.from], b)
+		if b.to > 0 {
+			ends[b.to] = append(ends[b.to], b)
+		}
+	}
+	now := moment{}
+	for step, workspace := range w.steps {
+		for _, b := range ends[step] {
+			now.add(b.of, -b.size)
+		}
+		for _, b := range begins[step] {
+			now.add(b.of, b.size)
+		}
+		m := maps.Clone(now)
+		for of, n := range workspace {
+			m.add(of, n)
+		}
+		peaks = pareto(peaks, m)
+	}
+	return peaks
 }
 
 // pareto adds a moment to the moments that are the largest for some sizes. If there are too many,
@@ -260,148 +257,4 @@ func pareto(peaks []moment, m moment) []moment {
 		last[of] = max(last[of], n)
 	}
 	return peaks
-}
-
-// fits tell the size of values as monomials.
-type fits struct {
-	v         *types.Values
-	monomials []monomial
-	at        [][]float64 // each monomial at each point
-}
-
-// maxNames is how many dimensions of inputs are looked at by all products of three; with
-// more there are those of two.
-const maxNames = 8
-
-func newFits(v *types.Values) *fits {
-	f := &fits{v: v}
-	degree := 3
-	if len(v.Dims) > maxNames {
-		degree = 2
-	}
-	var grow func(m monomial, from int)
-	grow = func(m monomial, from int) {
-		f.monomials = append(f.monomials, m)
-		if len(m) == degree || len(f.monomials) > 1<<12 {
-			return
-		}
-		for i := from; i < len(v.Dims) && i < 256; i++ {
-			grow(m+monomial([]byte{byte(i)}), i)
-		}
-	}
-	grow("", 0)
-	// The simplest that fits is meant.
-	slices.SortStableFunc(f.monomials, func(a, b monomial) int { return cmp.Compare(len(a), len(b)) })
-	for _, m := range f.monomials {
-		row := make([]float64, len(v.Points))
-		for k, point := range v.Points {
-			row[k] = 1
-			for i := range len(m) {
-				row[k] *= float64(point.Sizes[v.Dims[m[i]]])
-			}
-		}
-		f.at = append(f.at, row)
-	}
-	return f
-}
-
-// stringBytes is taken for a string, which has no fixed size: what the library keeps of
-// one that is short.
-const stringBytes = 32
-
-// of is the size of a value: a monomial, and the bytes of one unit, rounded up if it is nearly a
-// monomial.
-func (f *fits) of(name string) (monomial, int64, bool) {
-	return f.fit(func(p types.Point) (float64, bool) {
-		shape, ok := f.shape(p, name)
-		if !ok {
-			return 0, false
-		}
-		n, err := tensor.Elements(shape)
-		if err != nil {
-			return 0, false
-		}
-		var bytes int64
-		switch t := f.spec(p, name).DType; t {
-		case tensor.String:
-			bytes = n * stringBytes
-		case tensor.Float16, tensor.BFloat16:
-			bytes = n * halfBytes
-		default:
-			bytes = t.Bytes(n)
-		}
-		return float64(bytes), bytes >= 0
-	})
-}
-
-// halfBytes is taken for a number of half precision: processors compute float32, and ONNX Runtime
-// keeps that from one operator to the next.
-const halfBytes = 4
-
-// spec is what a value is at some sizes.
-func (f *fits) spec(p types.Point, name string) tensor.Spec {
-	if spec, known := p.Specs[name]; known {
-		return spec
-	}
-	return f.v.Specs[name]
-}
-
-// shape is that of a value at some sizes, if it is known.
-func (f *fits) shape(p types.Point, name string) ([]int64, bool) {
-	spec := f.spec(p, name)
-	shape, ok := spec.Resolve(p.Sizes)
-	return shape, ok && spec.DType != tensor.Undefined
-}
-
-// fit finds the monomial that is nearest to sizes in bytes.
-func (f *fits) fit(size func(types.Point) (bytes float64, known bool)) (monomial, int64, bool) {
-	if len(f.v.Dims) > 0 && len(f.v.Points) < 2 {
-		return "", 0, false
-	}
-	sizes := make([]float64, len(f.v.Points))
-	for k, point := range f.v.Points {
-		var ok bool
-		if sizes[k], ok = size(point); !ok {
-			return "", 0, false
-		}
-	}
-	best, spread, most := 0, math.Inf(1), 0.0
-	for i, row := range f.at {
-		low, high := math.Inf(1), 0.0
-		for k, n := range sizes {
-			if row[k] == 0 {
-				return "", 0, false
-			}
-			low, high = min(low, n/row[k]), max(high, n/row[k])
-		}
-		if high == 0 {
-			return "", 0, true
-		}
-		if s := high / low; s < spread*(1-1e-9) {
-			best, spread, most = i, s, high
-		}
-	}
-	return f.monomials[best], int64(math.Ceil(most - 1e-6)), true
-}
-
-// estimate writes peaks with the dimensions' names.
-func (f *fits) estimate(peaks []moment) memory.Estimate {
-	var e memory.Estimate
-	for _, m := range peaks {
-		var sum memory.Sum
-		for of, n := range m {
-			t := memory.Term{Bytes: n}
-			for i := range len(of) {
-				t.Dims = append(t.Dims, f.v.Dims[of[i]])
-			}
-			sum = append(sum, t)
-		}
-		slices.SortFunc(sum, func(a, b memory.Term) int {
-			return cmp.Or(cmp.Compare(len(a.Dims), len(b.Dims)), strings.Compare(strings.Join(a.Dims, "\x00"), strings.Join(b.Dims, "\x00")))
-		})
-		if sum != nil {
-			e = append(e, sum)
-		}
-	}
-	return e
 }

@@ -46,6 +46,43 @@ func TestWhatARunTakesIsReckonedByItsSizes(t *testing.T) {
 	}
 }
 
+// through computes y of a value in steps of 8, 16, 16, 8 and 8 numbers for each token.
+func through(g *onnxtest.Graph, x string) {
+	g.Floats("up", []int64{8, 16}, make([]float32, 128))
+	g.Floats("down", []int64{16, 8}, make([]float32, 128))
+	g.Node("Relu", []string{x}, []string{"a"})
+	g.Node("MatMul", []string{"a", "up"}, []string{"t"})
+	g.Node("Relu", []string{"t"}, []string{"u"})
+	g.Node("MatMul", []string{"u", "down"}, []string{"b"})
+	g.Node("Relu", []string{"b"}, []string{"y"})
+	g.Output("y", 1, "batch", nil, 8)
+}
+
+// ONNX Runtime keeps the place of a result for a later one of the same shape, where it knows that
+// the shapes are the same: here that of a for b, beside t and u.
+func TestPlacesAreKeptForLaterResults(t *testing.T) {
+	t.Parallel()
+	bs := []string{"batch", "sequence"}
+	var known onnxtest.Graph
+	known.Input("x", 1, "batch", "sequence", 8)
+	through(&known, "x")
+	if got, want := activationsOf(t, &known), (memory.Estimate{{{Bytes: 32 + 64 + 64, Dims: bs}}}); !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	var vague onnxtest.Graph
+	vague.Input("x", 1, "batch", "sequence", 8)
+	vague.Ints("zero", []int64{1}, 0)
+	vague.Ints("one", []int64{1}, 1)
+	vague.Ints("minus", []int64{1}, -1)
+	vague.Node("Shape", []string{"x"}, []string{"shape"})
+	vague.Node("Slice", []string{"shape", "one", "minus"}, []string{"length"})
+	vague.Node("Slice", []string{"x", "zero", "length", "one"}, []string{"some"})
+	through(&vague, "some")
+	if got, known := activationsOf(t, &vague).At(map[string]int64{"batch": 10, "sequence": 100}); !known || got != 10*100*(64+64) {
+		t.Errorf("%d, %t; want %d", got, known, 10*100*(64+64))
+	}
+}
+
 func TestWhatIsNotKnownIsNotReckoned(t *testing.T) {
 	t.Parallel()
 	var g onnxtest.Graph

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -89,18 +90,30 @@ func verify(ctx context.Context, e engine.Engine, b *bundle.Bundle, paths []stri
 // loadOverhead is what a session takes beside its weights, in bytes.
 const loadOverhead = 64 << 20
 
-// fits reports whether a model can be loaded, and what it needs: its weights as
-// they are stored, and once as float32, which ONNX Runtime may make of them. (For
-// 400 MB of float32 the peak was 1.2 times the weights, for as many weights as
-// float16, cast in the graph, 3.2 times.)
-func (v *verifier) fits(parameters, bytes int64) (need int64, ok bool) {
-	need = bytes + 4*parameters + loadOverhead
+// fits reports whether a model can be loaded, and what it needs: its file, which is read whole, and
+// its weights as they are in memory. Those in other files are mapped. (For 400 MB of float32 the
+// peak was 1.2 times the weights, for as many weights as float16, cast in the graph, 3.2 times
+// what is stored.)
+func (v *verifier) fits(loaded, file int64) (need int64, ok bool) {
+	need = loaded + file + loadOverhead
 	return need, v.o.Memory == 0 || need <= v.o.Memory
 }
 
 // stageFits is fits for a stage.
 func (v *verifier) stageFits(s bundle.Stage) (need int64, ok bool) {
-	return v.fits(s.Parameters, max(s.ParameterBytes, s.Bytes))
+	return v.fits(s.Loaded(), s.Bytes)
+}
+
+// wholeFits is fits for the whole model, which has the weights of all stages.
+func (v *verifier) wholeFits() (need int64, ok bool) {
+	var loaded, file int64
+	for _, s := range v.b.Stages {
+		loaded += s.Loaded()
+	}
+	if info, err := os.Stat(v.o.Model); err == nil { // opening it says what is wrong
+		file = info.Size()
+	}
+	return v.fits(loaded, file)
 }
 
 // runWhole runs the whole model on the inputs that were given and on generated
@@ -111,12 +124,7 @@ func (v *verifier) runWhole(ctx context.Context) (compared bool, err error) {
 		v.skip("The results were not compared with the whole model, since no model was given.")
 		return false, nil
 	}
-	var parameters, bytes int64
-	for _, s := range v.b.Stages {
-		parameters += s.Parameters
-		bytes += s.ParameterBytes
-	}
-	need, ok := v.fits(parameters, max(bytes, v.b.Model.Bytes))
+	need, ok := v.wholeFits()
 	if !ok {
 		v.skip("The results were not compared with the whole model: loading it takes about %s of memory, and %s can be had; every stage ran by itself.", megabytes(need), megabytes(v.o.Memory))
 		return false, nil
