@@ -18,18 +18,20 @@ type nodeOptions struct {
 	healthOptions
 	adminOptions
 	profileOptions
+	Subset int
 }
 
 func (o *nodeOptions) AddFlags(f *pflag.FlagSet) {
 	for _, group := range []settings.Options{&o.bundleOptions, &o.logOptions, &o.stagesOptions, &o.tlsOptions, &o.callOptions, &o.fetchOptions, &o.healthOptions, &o.adminOptions, &o.profileOptions} {
 		group.AddFlags(f)
 	}
+	settings.Number(f, &o.Subset, "subset", 0, 0, 1<<16, "most replicas of a rank to connect to, a `number` chosen at random; 0 is all (64 of a later rank)")
 }
 
 func (o *nodeOptions) node() node.Options {
 	return node.Options{
 		Bundle: o.Bundle, BundleID: o.BundleID, Fetch: o.Fetch, Stages: o.Stages,
-		TLS: o.TLS, Insecure: o.Insecure, MaxMessage: o.MaxMessage, DeadAfter: o.DeadAfter,
+		TLS: o.TLS, Insecure: o.Insecure, MaxMessage: o.MaxMessage, DeadAfter: o.DeadAfter, Subset: o.Subset,
 		Health: o.Health, Admin: o.Admin, AllowedHosts: o.Hosts, Version: buildVersion(), Log: o.logger(), Progress: showing("fetching"),
 	}
 }

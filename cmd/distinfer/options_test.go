@@ -94,7 +94,7 @@ func TestTheConfigFileKnowsTheseKeys(t *testing.T) {
 		"activation-dtype", "admin", "allowed-hosts", "bundle", "bundle-id", "cors-origins", "cpu-profile", "dead-after", "fetch",
 		"grpc-port", "health", "https-cert", "https-key", "insecure", "listen", "log-format", "log-level", "machines", "max-body",
 		"max-connections", "max-memory", "max-message", "max-queue", "max-texts", "max-tokens", "max-wait", "nice", "onnxruntime",
-		"output", "port", "rank", "share", "shutdown-delay", "stages", "threads", "timeout", "tls", "tokens", "truncation",
+		"output", "port", "rank", "share", "shutdown-delay", "stages", "subset", "threads", "timeout", "tls", "tokens", "truncation",
 	}
 	if got := slices.Sorted(maps.Keys(settings.Of(newRoot()))); !slices.Equal(got, want) {
 		t.Errorf("the settings are\n%q, want\n%q", got, want)

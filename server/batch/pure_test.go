@@ -270,6 +270,24 @@ func TestReplicasNeedMoreInFlight(t *testing.T) {
 	}
 }
 
+// Of many replicas, chance has some compute more of the last batches than others. That must not
+// lower the number in flight, or most would be idle.
+func TestChanceAmongManyReplicasDoesNotLowerTheNumberInFlight(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for _, replicas := range []int{10, 100, 300} {
+		random := rand.New(rand.NewPCG(4, 4))
+		f := newConcurrency(5)
+		for range 20 * replicas {
+			first, second := uint64(random.IntN(replicas)), uint64(1000+random.IntN(replicas))
+			f.learn(20*ms, []pipeline.Timing{timing(first, 0, 1, 1, 10*ms), timing(second, 1, 1, 1, 10*ms)})
+		}
+		if want := 2*replicas + 1; f.now < want*9/10 || f.now > want*11/10 {
+			t.Errorf("%d replicas: %d, want about %d", replicas, f.now, want)
+		}
+	}
+}
+
 // If more are in flight than there is capacity for, all take longer. That must not raise the
 // number in flight.
 func TestCrowdingDoesNotRaiseTheNumberInFlight(t *testing.T) {

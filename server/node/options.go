@@ -40,6 +40,7 @@ type Options struct {
 
 	MaxMessage int           // largest message between stages, in bytes
 	DeadAfter  time.Duration // without a sign of life a stage is taken for dead
+	Subset     int           // the most replicas of a rank to connect to; 0 is all
 
 	Health       string   // host:port to answer probes on, in plain text; "" is none
 	Admin        string   // host:port of metrics and profiles; "" is none
@@ -110,7 +111,7 @@ func (o *FrontOptions) preset() {
 
 // calls say how stages are called, by the machine with the given credentials, which may be nil.
 func (o *Options) calls(machine *mtls.Credentials) stage.Options {
-	options := stage.Options{MaxMessage: o.MaxMessage, DeadAfter: o.DeadAfter, Insecure: o.Insecure, Log: o.Log}
+	options := stage.Options{MaxMessage: o.MaxMessage, DeadAfter: o.DeadAfter, Subset: o.Subset, Insecure: o.Insecure, Log: o.Log}
 	if machine != nil {
 		options.TLS = machine.Client
 	}

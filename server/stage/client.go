@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -43,6 +44,11 @@ type Options struct {
 	// DeadAfter is how long a replica may leave a request for its state
 	// unanswered before it is taken for dead.
 	DeadAfter time.Duration
+
+	// Subset is the most replicas of a rank that a client connects to; 0 is all. Each client
+	// chooses by the name of its process, which is random.
+	Subset int
+	name   string
 
 	// Lookup resolves the host of an address that names several replicas.
 	Lookup func(ctx context.Context, host string) ([]string, error)
@@ -98,6 +104,9 @@ func Dial(id bundle.ID, rank int, addresses []string, o Options) (*Client, error
 	}
 	if o.bad == nil {
 		o.bad = quarantine.New(quarantine.DefaultPolicy)
+	}
+	if o.name == "" {
+		o.name = rand.Text()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Client{

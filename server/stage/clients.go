@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"crypto/rand"
 	"fmt"
 	"sync"
 	"time"
@@ -31,9 +32,11 @@ type clients struct {
 	byID map[string]*shared
 }
 
-// newClients makes the connections of a stage. All share what is known of inputs.
+// newClients makes the connections of a stage. All share what is known of inputs, and the choice
+// of replicas.
 func newClients(o Options) *clients {
 	o.bad = quarantine.New(quarantine.DefaultPolicy)
+	o.name = rand.Text()
 	return &clients{options: o}
 }
 

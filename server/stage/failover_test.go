@@ -490,6 +490,65 @@ func TestANameCanStandForManyReplicas(t *testing.T) {
 	wantFault(t, err, errcode.Unavailable, "nowhere.example")
 }
 
+// Clients of a name with many replicas choose some, each for itself, and all are used.
+func TestClientsConnectToAsManyReplicasAsAllowed(t *testing.T) {
+	t.Parallel()
+	var ips []string
+	for i := range 100 {
+		ips = append(ips, fmt.Sprintf("127.0.3.%d", 1+i))
+	}
+	o := options()
+	o.Lookup = func(context.Context, string) ([]string, error) { return ips, nil }
+	for name, c := range map[string]struct {
+		subset int
+		routed bool
+		want   int
+	}{
+		"as many as allowed":       {7, false, 7},
+		"all":                      {0, false, 100},
+		"more than there are":      {200, false, 100},
+		"along a caller's route":   {0, true, maxHop},
+		"fewer along a route":      {7, true, 7},
+		"not more than of a route": {99, true, maxHop},
+	} {
+		o := o
+		o.Insecure, o.Subset, o.routed = true, c.subset, c.routed
+		seen := map[string]bool{}
+		for range 30 {
+			client, err := Dial(thisBundle, 0, []string{"dns:///stages.example:1"}, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			testkit.Eventually(t, "replicas are known", func() bool { return client.replicas() > 0 })
+			if n := client.replicas(); n != c.want {
+				t.Errorf("%s: %d replicas, want %d", name, n, c.want)
+			}
+			for _, r := range client.Replicas() {
+				seen[r.Address] = true
+			}
+			if err := client.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if len(seen) < 80 {
+			t.Errorf("%s: 30 clients connect to %d replicas of 100", name, len(seen))
+		}
+	}
+}
+
+// A route names no more replicas than a stage accepts.
+func TestARouteOfManyReplicasIsShortened(t *testing.T) {
+	t.Parallel()
+	second := make([]string, maxHop+10)
+	for i := range second {
+		second[i] = fmt.Sprintf("127.0.4.%d:1", 1+i)
+	}
+	p := pipelineOver(t, options(), []string{"127.0.4.1:1"}, second)
+	if n := len(p.route[0]); n != maxHop || len(p.Replicas()[1]) != len(second) {
+		t.Errorf("%d replicas in the route, %d watched", n, len(p.Replicas()[1]))
+	}
+}
+
 func TestPlainTextStaysOnThisMachine(t *testing.T) {
 	t.Parallel()
 	for address, loopback := range map[string]bool{

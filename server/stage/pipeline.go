@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync/atomic"
 
@@ -36,7 +37,11 @@ type Pipeline struct {
 // NewPipeline makes a pipeline over the addresses of every rank of the bundle
 // with the given ID.
 func NewPipeline(id bundle.ID, addresses [][]string, o Options) (*Pipeline, error) {
-	p := &Pipeline{route: addresses[1:]}
+	o.name = rand.Text()
+	p := &Pipeline{}
+	for _, replicas := range addresses[1:] {
+		p.route = append(p.route, replica.Subset(o.name, replicas, maxHop))
+	}
 	for rank, replicas := range addresses {
 		c, err := Dial(id, rank, replicas, o)
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"github.com/distinfer/distinfer/server/replica"
 )
 
 // ManyReplicas prefixes an address whose name stands for several replicas; it is
@@ -23,14 +25,16 @@ func targets(single []string, resolved []target) []target {
 	return append(list, resolved...)
 }
 
-// keep has a link for each target, and for no other.
+// keep has a link for each target, or for as many as are to be connected to, and for no other.
 func (c *Client) keep(list []target) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	addresses := make([]string, len(list))
 	for i, t := range list {
 		addresses[i] = t.address
 	}
+	// Clients that all begin with the same replica, and go on to the next, stay together.
+	addresses = replica.Subset(c.options.name, addresses, c.most())
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	added, gone := c.set.Keep(addresses)
 	for _, a := range added {
 		l := newLink(c, list[slices.IndexFunc(list, func(t target) bool { return t.address == a })])
@@ -41,6 +45,14 @@ func (c *Client) keep(list []target) {
 		c.links[a].leave()
 		delete(c.links, a)
 	}
+}
+
+// most is how many replicas the client connects to; 0 is all.
+func (c *Client) most() int {
+	if c.options.routed && (c.options.Subset == 0 || c.options.Subset > maxHop) {
+		return maxHop
+	}
+	return c.options.Subset
 }
 
 // resolve keeps the replicas of names that stand for several.
@@ -64,9 +76,6 @@ func (c *Client) resolve(single, several []string) {
 				known[name] = nil
 				for _, ip := range ips {
 					known[name] = append(known[name], target{net.JoinHostPort(ip, port), name})
-				}
-				if c.options.routed && len(known[name]) > maxHop {
-					known[name] = known[name][:maxHop]
 				}
 			}
 			all = append(all, known[name]...)
