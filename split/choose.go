@@ -39,15 +39,17 @@ func (p *planner) choose(cuts []cut, o Options) ([]part, []Alternative, error) {
 	if o.Machines != nil {
 		return p.compare(cuts, o)
 	}
-	l := p.layout(cuts, false)
+	// A limit is on what is stored; for memory counts what is loaded.
+	l := p.layout(cuts, o.Lightest && o.MaxStageBytes == 0)
+	limits := plan.Limits{MaxStageBytes: o.MaxStageBytes, Lightest: o.Lightest}
 	n := o.Stages
 	if o.Layers {
 		n = l.parts()
 	}
-	borders, err := l.divide(n, o.MaxStageBytes)
+	borders, err := l.divide(n, limits)
 	var limit *plan.LimitError
 	if errors.As(err, &limit) && o.More && limit.Smallest > n {
-		borders, err = l.divide(limit.Smallest, o.MaxStageBytes)
+		borders, err = l.divide(limit.Smallest, limits)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -145,11 +145,11 @@ func (l *layout) parts() int {
 const maxStages = 512
 
 // divide cuts into n equal stages.
-func (l *layout) divide(n int, maxBytes int64) ([]cut, error) {
+func (l *layout) divide(n int, limits plan.Limits) ([]cut, error) {
 	if parts := l.parts(); n > maxStages && n < parts {
 		return nil, fmt.Errorf("%d stages are more than can be planned; ask for %d or fewer, or for one a layer (%d)", n, maxStages, parts)
 	}
-	chosen, err := plan.Divide(l.work, n, plan.Limits{MaxStageBytes: maxBytes})
+	chosen, err := plan.Divide(l.work, n, limits)
 	var limit *plan.LimitError
 	if errors.As(err, &limit) && limit.Stages > limit.Parts && limit.Parts < limit.Layers && l.banned != "" {
 		return nil, fmt.Errorf("%w; values that are not dense tensors, such as %q, may not cross a cut", err, l.banned)

@@ -16,6 +16,7 @@ import (
 	"github.com/distinfer/distinfer/split/engine"
 	"github.com/distinfer/distinfer/split/generate"
 	"github.com/distinfer/distinfer/split/onnxfile"
+	"github.com/distinfer/distinfer/split/plan"
 	"github.com/distinfer/distinfer/split/types"
 )
 
@@ -38,7 +39,7 @@ const maxProfiled = 256
 // that were measured they are in proportion to the estimate.
 func (p *planner) measure(ctx context.Context, e engine.Engine, data *onnxfile.DataFolder, reference tensor.Sizes, cuts []cut) ([]cut, error) {
 	l := p.layout(cuts, false)
-	borders, err := l.divide(min(l.parts(), maxProfiled), 0)
+	borders, err := l.divide(min(l.parts(), maxProfiled), plan.Limits{})
 	if err != nil {
 		return nil, err
 	}

@@ -48,6 +48,9 @@ type Options struct {
 	// unless it is 0. With More, there are more than Stages when it needs them.
 	MaxStageBytes int64
 	More          bool
+	// Lightest asks for the stage with the most weights to have as few as can be, and then for
+	// speed, instead of the other way round.
+	Lightest bool
 
 	Out    string // the bundle's folder
 	Force  bool   // replace a bundle that stands there

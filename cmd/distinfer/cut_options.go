@@ -25,23 +25,31 @@ type cutOptions struct {
 	At            []string
 	Layers        bool
 	MaxStageBytes int64
+	Balance       string
 	Profile       bool
 	Dims          map[string]int64
 	RunTime       time.Duration
 	Machines      []machines.Description
 }
 
+// What stages may be alike in.
+const (
+	balanceTime   = "time"
+	balanceMemory = "memory"
+)
+
 // defaultStages is the number of stages when no flag says where to cut.
 const defaultStages = 2
 
 // cutFlags are the names of the flags of cutOptions that are about one model.
-var cutFlags = []string{"stages", "at", "layers", "max-stage-bytes", "profile", "dim", "verify-timeout", "file", "name", "no-text"}
+var cutFlags = []string{"stages", "at", "layers", "max-stage-bytes", "balance", "profile", "dim", "verify-timeout", "file", "name", "no-text"}
 
 func (o *cutOptions) AddFlags(f *pflag.FlagSet) {
 	stagesVar(f, &o.Stages, "stages", "`number` of stages; auto is what suits the machines in the config file best")
 	f.StringSliceVar(&o.At, "at", nil, "`names` of values or nodes to cut behind, instead of --stages")
 	f.BoolVar(&o.Layers, "layers", false, "one stage a layer, instead of --stages")
 	settings.Size(f, &o.MaxStageBytes, "max-stage-bytes", "largest `size` of a stage's weights as they are stored, such as 500MB; without --stages there are as many as it needs")
+	settings.Choice(f, &o.Balance, "balance", "", balanceTime, "what stages are to be alike in: `time or memory` of their weights", balanceTime, balanceMemory)
 	f.BoolVar(&o.Profile, "profile", false, "measure what the layers cost on this machine, instead of estimating it")
 	f.StringToInt64Var(&o.Dims, "dim", nil, "`name=size` of a dimension at which costs are estimated (default 1 for a batch, 128 for others)")
 	runTimeVar(f, &o.RunTime)
@@ -99,6 +107,9 @@ func (o *cutOptions) apply(cmd *cobra.Command, to *split.Options) error {
 	to.File, to.Name, to.NoTexts = o.File, o.Name, o.NoText
 	to.At, to.Layers, to.Profile, to.Dims, to.RunTime = o.At, o.Layers, o.Profile, o.Dims, o.RunTime
 	to.MaxStageBytes, to.More = o.MaxStageBytes, !cmd.Flags().Changed("stages")
+	if to.Lightest = o.Balance == balanceMemory; to.Lightest && (len(o.At) > 0 || o.Layers || o.Stages == 0) {
+		return usageError{errors.New("--balance memory is for --stages N; --at, --layers and --stages auto say where to cut in other ways")}
+	}
 	switch {
 	case len(o.At) > 0 || o.Layers:
 	case o.Stages > 0:

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -18,13 +19,21 @@ const (
 // Limits are what no stage may exceed.
 type Limits struct {
 	MaxStageBytes int64 // of weights; 0 is no limit
+	// Lightest asks for the stage with the most weights to have as few as can be, or a twentieth
+	// more, before all else.
+	Lightest bool
 }
+
+// Of plans whose slowest stage takes this part more than it has to at most, one is taken whose
+// largest stage has less weights by this part or more.
+const slack = 20
 
 // Divide cuts the work into n stages for equal machines: the reference machine, on
 // a network of 1 Gbit/s. The slowest stage is as fast as can be, its time being
 // that of computing and of the bytes it receives and sends, where the model's own
 // inputs and outputs do not count; among equals it is the plan with the fewest
-// bytes in all.
+// bytes in all. Where a stage that is slower by a twentieth at most saves a twentieth of the
+// largest stage's weights, the weights decide.
 //
 // It chooses from 1024 places where layers begin or, when the limit allows no plan
 // with these, from 2048 where weights begin; from 4n when that is more. The error
@@ -52,7 +61,7 @@ func Divide(work Work, n int, limits Limits) (Plan, error) {
 		}
 	case n <= parts:
 		for _, c := range []*chain{w.chain(false, max(maxPlaces, 4*n)), fine} {
-			if borders := c.divide(n, limit); borders != nil {
+			if borders := c.balanced(n, limit, limits.Lightest); borders != nil {
 				return w.plan(borders), nil
 			}
 		}
@@ -134,30 +143,73 @@ func size(bytes int64, up bool) string {
 	return strconv.FormatFloat(float64(hundredths)/100, 'f', -1, 64) + name
 }
 
-// divide finds the best borders for n stages with at most limit bytes of weights
-// each; nil when there are none.
-func (c *chain) divide(n int, limit int64) []int {
-	time := func(i, j int) int64 {
-		return c.time[j] - c.time[i] + (c.cross[i]+c.cross[j])*picosecondsPerLinkByte
+// balanced finds the borders for n stages with at most limit bytes of weights each, by time and
+// weights; nil when there are none.
+func (c *chain) balanced(n int, limit int64, lightest bool) []int {
+	within := int64(never)
+	var borders []int
+	if !lightest {
+		var slowest int64
+		if borders, slowest = c.divide(n, limit); borders == nil {
+			return nil
+		}
+		within = slowest + slowest/slack
 	}
-	slowest, _ := c.cheapest(n, limit, func(before int64, i, j int) int64 { return max(before, time(i, j)) })
-	if slowest == never {
+	least, _ := c.cheapest(n, limit, func(before int64, i, j int, weights int64) int64 {
+		if c.took(i, j) > within {
+			return never
+		}
+		return max(before, weights)
+	})
+	if least == never {
 		return nil
 	}
-	_, borders := c.cheapest(n, limit, func(before int64, i, j int) int64 {
-		if time(i, j) > slowest {
+	if has := c.largest(borders); lightest || least < has-has/slack {
+		borders, _ = c.divide(n, min(limit, least+least/slack))
+	}
+	return borders
+}
+
+// took is the time of a stage between two places.
+func (c *chain) took(i, j int) int64 {
+	return c.time[j] - c.time[i] + (c.cross[i]+c.cross[j])*picosecondsPerLinkByte
+}
+
+// largest is the most bytes of weights between borders.
+func (c *chain) largest(borders []int) (bytes int64) {
+	for k := range max(len(borders)-1, 0) {
+		from, to := slices.Index(c.at, borders[k]), slices.Index(c.at, borders[k+1])
+		for i, weights := range c.ending(to) {
+			if i == from {
+				bytes = max(bytes, weights)
+				break
+			}
+		}
+	}
+	return bytes
+}
+
+// divide finds the fastest borders for n stages with at most limit bytes of weights
+// each, and the time of the slowest stage; nil when there are none.
+func (c *chain) divide(n int, limit int64) ([]int, int64) {
+	slowest, _ := c.cheapest(n, limit, func(before int64, i, j int, _ int64) int64 { return max(before, c.took(i, j)) })
+	if slowest == never {
+		return nil, never
+	}
+	_, borders := c.cheapest(n, limit, func(before int64, i, j int, _ int64) int64 {
+		if c.took(i, j) > slowest {
 			return never
 		}
 		return before + c.cross[j]
 	})
-	return borders
+	return borders, slowest
 }
 
 // cheapest finds the cheapest way through the places in n stages, by dynamic
 // programming: the best way to a place in k stages is found from the best ways in
 // k-1. join is the price of a way that goes on with the stage from place i to
-// place j, given its price so far.
-func (c *chain) cheapest(n int, limit int64, join func(before int64, i, j int) int64) (price int64, borders []int) {
+// place j and its weights, given its price so far.
+func (c *chain) cheapest(n int, limit int64, join func(before int64, i, j int, weights int64) int64) (price int64, borders []int) {
 	end := len(c.at) - 1
 	prices := make([][]int64, end+1) // by place and number of stages
 	from := make([][]int, end+1)
@@ -178,7 +230,7 @@ func (c *chain) cheapest(n int, limit int64, join func(before int64, i, j int) i
 			}
 			for k := max(1, n-(end-j)); k <= min(n, i+1); k++ {
 				if before := prices[i][k-1]; before != never {
-					if p := join(before, i, j); p <= prices[j][k] && p != never {
+					if p := join(before, i, j, weights); p <= prices[j][k] && p != never {
 						prices[j][k], from[j][k] = p, i
 					}
 				}

@@ -88,13 +88,9 @@ func TestDivideIsAsGoodAsTryingEverything(t *testing.T) {
 			ways = borderings(w, worthwhile(w, true), n)
 			fine++
 		}
-		var want []int
-		for _, borders := range ways {
-			if fits(borders) && (want == nil || better(w, borders, want)) {
-				want = borders
-			}
-		}
-		p, err := Divide(w, n, Limits{MaxStageBytes: limit})
+		lightest := r.IntN(4) == 0
+		want := bestDivision(w, slices.DeleteFunc(ways, func(borders []int) bool { return !fits(borders) }), lightest)
+		p, err := Divide(w, n, Limits{MaxStageBytes: limit, Lightest: lightest})
 		if err != nil {
 			refused++
 			if slices.ContainsFunc(borderings(w, everywhere(w), n), fits) {
@@ -114,6 +110,36 @@ func TestDivideIsAsGoodAsTryingEverything(t *testing.T) {
 	if solved < 2000 || refused < 1000 || fine-refused < 20 {
 		t.Errorf("%d solved, %d of them by fine places only, and %d refused say little", solved, fine-refused, refused)
 	}
+}
+
+// bestDivision is the best of all ways, or nil.
+func bestDivision(w Work, ways [][]int, lightest bool) []int {
+	best := func(least, within int64) (want []int) {
+		for _, borders := range ways {
+			if slow, _ := divided(w, borders); slow <= within && heaviest(w, borders) <= least && (want == nil || better(w, borders, want)) {
+				want = borders
+			}
+		}
+		return want
+	}
+	fastest := best(never, never)
+	if fastest == nil {
+		return nil
+	}
+	within := int64(never)
+	if slow, _ := divided(w, fastest); !lightest {
+		within = slow + slow/20
+	}
+	least := int64(never)
+	for _, borders := range ways {
+		if slow, _ := divided(w, borders); slow <= within {
+			least = min(least, heaviest(w, borders))
+		}
+	}
+	if has := heaviest(w, fastest); !lightest && least >= has-has/20 {
+		return fastest
+	}
+	return best(least+least/20, never)
 }
 
 // better is the order of divisions: by the slowest stage, then by bytes, then with
