@@ -43,8 +43,7 @@ class Entry:
 NOT_OPTIMUM = set(
     "bert-generation ernie ernie-task-ids falcon fnet funnel gemma3 led luke mixtral mra mt5 openai-gpt roberta-prelayernorm roc-bert"
     " stablelm starcoder2 t5 umt5 xlm-roberta-xl xlnet xmod yoso"
-    " mega nezha qdqbert realm bigbird-pegasus mvp plbart prophetnet biogpt diffllama ernie4-5 exaone4 glm glm4 hunyuan-dense ministral"
-    " modernbert-decoder mpt nemotron persimmon seed-oss".split()
+    " mega nezha realm bigbird-pegasus mvp plbart prophetnet biogpt mpt nemotron persimmon".split()
 )
 POOLINGS = ("mean", "cls", "max", "mean_sqrt_len_tokens")
 POOLINGS_OF_DECODERS = ("lasttoken", "weightedmean", "lasttoken", "mean")
