@@ -114,6 +114,7 @@ func (d *debian) base(ctx context.Context, pins []pin) (tree, error) {
 	t.write("etc/ssl/certs/ca-certificates.crt", bundle.String())
 	t.write("etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\ndistinfer:x:65532:65532:distinfer:/var/lib/distinfer:/usr/sbin/nologin\n")
 	t.write("etc/group", "root:x:0:\ndistinfer:x:65532:\n")
+	t.write("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
 	t.write("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")
 	t.folder("tmp", 0o1777)
 	t.put("var/lib/distinfer", tar.Header{Typeflag: tar.TypeDir, Mode: 0o755, Uid: 65532, Gid: 65532}, nil)

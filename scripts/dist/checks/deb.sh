@@ -15,6 +15,7 @@ root=$WORK/root
 mkdir "$root"
 tar -xf "$base" -C "$root"
 : >"$root/etc/machine-id"
+echo "127.0.0.1 localhost" >"$root/etc/hosts" # which an installed Debian has
 cp -r "$(dirname "$MODEL")" "$root/model"
 cp "$package" "$root/new.deb"
 # The one before: the same in an older version, whose configuration's comment differs.

@@ -1,5 +1,5 @@
 # What the checks share; sourced. DIST is the folder with the release.
-set -euo pipefail
+set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 ROOT=$PWD
 DIST=${DIST:-$ROOT/dist}
@@ -16,6 +16,7 @@ finish() {
 	[ $status = 0 ] && echo "$(basename "$0" .sh): right, ${SECONDS} s" || echo "$(basename "$0" .sh): failed"
 }
 trap finish EXIT
+trap 'echo "$0, line $LINENO: $BASH_COMMAND" >&2' ERR
 
 # one PATTERN: the only file of the release that matches.
 one() {
