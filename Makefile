@@ -114,11 +114,16 @@ proto: $(LINTER)
 	@scripts/proto.sh
 
 # ARCH=amd64 makes those of one architecture. ARGS='-only image -local' makes the image alone, with
-# this machine's C compiler.
+# this machine's C compiler. WITH=deb and so on tries what was made, as scripts/dist/checks say.
 .PHONY: dist
-dist: runtime ## make the release in dist/: archives, Debian packages and an image for amd64 and arm64
+dist: ## make the release in dist/ for amd64 and arm64; WITH=reproducible, wheel, deb, image, compose or arm64 tries it
+ifdef WITH
+	@for check in $(WITH); do scripts/dist/checks/$$check.sh || exit 1; done
+else
+	@$(MAKE) --no-print-directory runtime
 	@scripts/python-env.sh dist scripts/dist/requirements.txt
 	@GOTOOLCHAIN=go1.26.8 go -C scripts/dist run . $(if $(ARCH),-arch $(ARCH)) $(ARGS)
+endif
 
 .PHONY: clean
 clean: ## remove what was built and fetched

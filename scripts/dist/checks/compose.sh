@@ -27,7 +27,7 @@ P
 
 begin=$SECONDS
 at_end compose down --volumes
-compose up --detach front >"$WORK/log" 2>&1
+compose up --detach stage-0 stage-1 front >"$WORK/log" 2>&1 || { tail -20 "$WORK/log" >&2; exit 1; }
 answers() { [ "$(curl -sf "localhost:$port/?text=a+moving+film")" = positive ]; }
 until_right 90 answers || { compose logs | tail -40; exit 1; }
 echo "first right answer $((SECONDS - begin)) s after up"

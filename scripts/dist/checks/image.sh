@@ -8,7 +8,8 @@ archive=$(one 'distinfer-*-image.tar')
 python3 - "$archive" <<'P'
 import hashlib, json, sys, tarfile
 
-files = {m.name: m for m in (archive := tarfile.open(sys.argv[1])).getmembers()}
+archive = tarfile.open(sys.argv[1])
+files = {m.name: m for m in archive.getmembers()}
 read = lambda name: archive.extractfile(files[name]).read()
 blob = lambda d: read("blobs/" + d["digest"].replace(":", "/"))
 for name in files:
