@@ -50,12 +50,14 @@ HOST is what the machine is called by in --stages: a DNS name or an IP address, 
 several parted by commas. The folder is named after the first.
 
 An authority that is there is used again, so that a machine is added later with
-the same command. Keep ca-key.pem where it is, and secret: who has it can make
-certificates. --renew replaces the certificate of a machine; when it is given only
-the first name, it keeps the names it had. Stages and fronts that run take the new
-files as soon as these are copied.`,
+the same command. So is a name of a machine: given the first name and new ones, its
+folder is made again with all, and the other machines keep theirs. Keep ca-key.pem
+where it is, and secret: who has it can make certificates. --renew replaces the
+certificate of a machine; when it is given only the first name, it keeps the names
+it had. Stages and fronts that run take the new files as soon as these are copied.`,
 		Example: `  distinfer certs 192.168.0.101 192.168.0.104        # makes certs/192.168.0.101 and certs/192.168.0.104
   distinfer certs stage-2.example.org,192.168.0.105   # one machine with two names, added later
+  distinfer certs 192.168.0.101,10.0.0.1              # one more address of a machine
   distinfer certs --renew 192.168.0.101               # before it ends
   distinfer certs --out /srv/certs --days 90 stage-0 stage-1`,
 		Args: func(_ *cobra.Command, args []string) error {

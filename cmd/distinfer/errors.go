@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 
 	"github.com/distinfer/distinfer/cmd/settings"
@@ -89,7 +90,7 @@ func remedy(err error) string {
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		return "name a file that holds one with --token-file"
 	case errors.As(err, &machine):
-		return "replace it with --renew"
+		return "replace it with --renew, or add a name to it: `distinfer certs " + filepath.Base(machine.Folder) + ",NAME`"
 	case errors.As(err, &slow):
 		return "--verify-timeout allows more"
 	case errors.As(err, &count), errors.As(err, &rank):

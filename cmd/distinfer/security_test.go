@@ -169,7 +169,7 @@ func TestMutualTLSFromTheCommandToTheAnswer(t *testing.T) {
 	_, open := stage(t, bundle, 0)
 	refused("a stage without TLS", "transport: authentication handshake failed: tls: first record does not look like a TLS handshake", "it has no TLS: start it with certificates", []string{open, second}, "--tls", one)
 	_, misnamed := stage(t, bundle, 0, "--tls", filepath.Join(dir, "certs", "stage-7.example.org"))
-	refused("a stage of another name", "transport: authentication handshake failed: tls: failed to verify certificate: x509: cannot validate certificate for 127.0.0.1", "make its certificate for the address that it is called by", []string{misnamed, second}, "--tls", one)
+	refused("a stage of another name", "transport: authentication handshake failed: tls: its certificate is for stage-7.example.org, and it is called by 127.0.0.1", "`distinfer certs stage-7.example.org,127.0.0.1` beside the authority adds the name: copy", []string{misnamed, second}, "--tls", one)
 
 	// Certificates are replaced under processes that run, which then connect anew.
 	ok(t, dir, "", "certs", "--renew", "127.0.0.1", "localhost")

@@ -16,6 +16,7 @@ import (
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/runtime/encoding"
 	"github.com/distinfer/distinfer/runtime/errcode"
+	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/stage"
 	"github.com/distinfer/distinfer/server/stage/stagepb"
 )
@@ -158,7 +159,7 @@ func handshake(ctx context.Context, address, name string, config *tls.Config) er
 	}
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		return err
+		return mtls.Explain(err)
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(afterwards))
 	_, err = secured.Read(make([]byte, 1))

@@ -187,3 +187,21 @@ func localAddresses() (map[string]bool, error) {
 	}
 	return own, nil
 }
+
+// Own are this machine's addresses beyond loopback, as far as they can be listed.
+func Own() (list []netip.Addr) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range all {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		if ip, ok := netip.AddrFromSlice(n.IP); ok && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() {
+			list = append(list, ip.Unmap())
+		}
+	}
+	return list
+}

@@ -206,11 +206,7 @@ func read(certificatePath string, certificate []byte, keyPath string, key []byte
 	if reload.Exposed(keyPath) {
 		log.Warn("every user of this machine can read the private key; take the permission away", "file", keyPath, "with", "chmod 600")
 	}
-	identity := Identity{Names: append([]string(nil), leaf.DNSNames...), Authority: leaf.Issuer.String(), NotAfter: leaf.NotAfter}
-	for _, ip := range leaf.IPAddresses {
-		identity.Names = append(identity.Names, ip.String())
-	}
-	return &material{certificate: &pair, identity: identity}, nil
+	return &material{certificate: &pair, identity: identityOf(leaf)}, nil
 }
 
 // trust takes the authorities, and refuses a certificate that is not of theirs.

@@ -1,12 +1,14 @@
 package node
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/distinfer/distinfer/server/cluster"
 	"github.com/distinfer/distinfer/server/front"
 	"github.com/distinfer/distinfer/server/mtls"
 	"github.com/distinfer/distinfer/server/stage"
@@ -61,6 +63,18 @@ func PermitStages(log *slog.Logger, insecure bool, stages [][]string, from int, 
 		}
 	}
 	return nil
+}
+
+// warnOfName logs that callers will not accept a machine's certificate by the address that it
+// listens at, as far as can be known here.
+func warnOfName(ctx context.Context, log *slog.Logger, machine *mtls.Credentials, listen string) {
+	if machine == nil {
+		return
+	}
+	i := machine.Identity()
+	if lacks := i.Lacks(ctx, listen, cluster.Own()); lacks != "" {
+		log.Warn("callers by this address will refuse the certificate, which is not for it; `distinfer certs` with the machine's first name and the address, joined by a comma, adds it", "address", lacks, "names", i.Names)
+	}
 }
 
 func (o *Options) permit(doing, address string, with Party, secure bool) error {

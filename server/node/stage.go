@@ -119,6 +119,7 @@ func (s *Stage) prepare(ctx context.Context, o *StageOptions) (c stage.Config, l
 	if err != nil {
 		return c, nil, err
 	}
+	warnOfName(ctx, o.Log, machine, o.Listen)
 	if library, err = ort.Load(o.ONNXRuntime); err != nil {
 		return c, nil, err
 	}

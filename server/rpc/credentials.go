@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/distinfer/distinfer/server/mtls"
 )
 
 // Credentials are a client's transport credentials. The TLS configuration is asked for
@@ -24,7 +26,11 @@ func Credentials(config func() *tls.Config) credentials.TransportCredentials {
 type client struct{ config func() *tls.Config }
 
 func (c client) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return credentials.NewTLS(c.config()).ClientHandshake(ctx, authority, raw)
+	conn, info, err := credentials.NewTLS(c.config()).ClientHandshake(ctx, authority, raw)
+	if err != nil {
+		err = mtls.Explain(err)
+	}
+	return conn, info, err
 }
 
 func (client) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {

@@ -126,10 +126,10 @@ func TestEachReplicaHasToProveItsOwnName(t *testing.T) {
 	if err := through("127.0.0.1"); err != nil {
 		t.Errorf("its name: %v", err)
 	}
-	if err := through("192.0.2.1"); err == nil || !strings.Contains(err.Error(), "not 192.0.2.1") {
+	if err := through("192.0.2.1"); err == nil || !strings.Contains(err.Error(), "it is called by 192.0.2.1;") {
 		t.Errorf("another name: %v", err)
 	}
-	if err := through(""); err == nil || !strings.Contains(err.Error(), "not other.example.org") {
+	if err := through(""); err == nil || !strings.Contains(err.Error(), "it is called by other.example.org;") {
 		t.Errorf("the target's name: %v", err)
 	}
 }

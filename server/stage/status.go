@@ -77,9 +77,6 @@ var remedies = []struct{ part, remedy string }{
 	{"signed by unknown authority", "make the folders of all machines with one `distinfer certs`"},
 	{"tls: certificate required", "it wants a certificate: give a folder of `distinfer certs`"},
 	{"tls: unknown certificate authority", "make the folders of all machines with one `distinfer certs`"},
-	{"x509: certificate is valid for ", "make its certificate for the name that it is called by"},
-	{"x509: certificate is not valid for ", "make its certificate for the name that it is called by"},
-	{"cannot validate certificate for ", "make its certificate for the address that it is called by"},
 	{"certificate has expired", "renew it with `distinfer certs`, and compare the clocks"},
 }
 

@@ -148,7 +148,8 @@ type Machine struct {
 	Folder   string    `json:"folder"`
 	Names    []string  `json:"names"`
 	NotAfter time.Time `json:"until"`
-	Renewed  bool      `json:"renewed"` // there was one before
+	Renewed  bool      `json:"renewed"`         // there was one before
+	Added    []string  `json:"added,omitempty"` // names that the one before did not have
 }
 
 // Exists reports whether there is something where the folder of a machine with the
@@ -159,8 +160,9 @@ func Exists(dir, name string) bool {
 }
 
 // Issue makes the folder of a machine: its key, its certificate for the names and the authority's
-// certificate. Names are DNS names or IP addresses; the first one names the folder. renew
-// replaces an existing folder, which keeps its names if only the first is given.
+// certificate. Names are DNS names or IP addresses; the first one names the folder. Names
+// that an existing folder lacks are added to those it has. renew replaces it, and it keeps its names
+// if only the first is given.
 func (a *Authority) Issue(names []string, valid time.Duration, renew bool) (Machine, error) {
 	for _, name := range names {
 		if err := CheckName(name); err != nil {
@@ -168,14 +170,16 @@ func (a *Authority) Issue(names []string, valid time.Duration, renew bool) (Mach
 		}
 	}
 	m := Machine{Folder: filepath.Join(a.dir, names[0]), Names: names, Renewed: Exists(a.dir, names[0])}
-	if m.Renewed && !renew {
-		return Machine{}, &ExistsError{m.Folder}
-	}
-	if m.Renewed && len(names) == 1 {
-		var err error
-		if m.Names, err = namesOf(m.Folder, names[0]); err != nil {
+	if m.Renewed && (!renew || len(names) == 1) {
+		had, err := namesOf(m.Folder, names[0])
+		if err != nil && (renew || len(names) > 1) {
 			return Machine{}, err
 		}
+		m.Added = missing(names[1:], had)
+		if len(m.Added) == 0 && !renew {
+			return Machine{}, &ExistsError{m.Folder}
+		}
+		m.Names = append(had, m.Added...)
 	}
 	certificate, key, err := a.sign(&m, valid)
 	if err != nil {
@@ -248,6 +252,18 @@ func (a *Authority) sign(m *Machine, valid time.Duration) (certificate, key []by
 	}
 	key, err = keyPEM(private)
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key, err
+}
+
+// missing are the names that a machine does not have yet.
+func missing(names, had []string) []string {
+	same := func(a, b string) bool {
+		x, errX := netip.ParseAddr(a)
+		y, errY := netip.ParseAddr(b)
+		return strings.EqualFold(a, b) || errX == nil && errY == nil && x == y
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return slices.ContainsFunc(had, func(h string) bool { return same(h, name) })
+	})
 }
 
 // namesOf are the names that the certificate in a folder has, with the first one

@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -146,6 +147,41 @@ func TestAnAuthorityIsUsedAgainAndAMachineReplacedWhenAsked(t *testing.T) {
 	wantMode(t, filepath.Join(first.Folder, "key.pem"), 0o600)
 	if left, _ := filepath.Glob(filepath.Join(dir, ".new-*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A name is added to one machine; the others, and the names that it has, stay.
+func TestANameIsAddedToAMachine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	make := func(names ...string) (*authority.Made, error) {
+		return authority.Make(dir, [][]string{names}, 30*days, false)
+	}
+	for _, name := range []string{"a", "b"} {
+		if _, err := make(name, "2001:db8::1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := certificate(t, filepath.Join(dir, "b", "cert.pem"))
+	made, err := make("a", "192.0.2.1", "A", "2001:db8:0::1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := made.Machines[0]; !slices.Equal(m.Names, []string{"a", "2001:db8::1", "192.0.2.1"}) || !slices.Equal(m.Added, []string{"192.0.2.1"}) {
+		t.Errorf("%+v", m)
+	}
+	c := certificate(t, filepath.Join(dir, "a", "cert.pem"))
+	for _, name := range []string{"a", "2001:db8::1", "192.0.2.1"} {
+		if err := c.VerifyHostname(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if !certificate(t, filepath.Join(dir, "b", "cert.pem")).Equal(other) {
+		t.Error("the other machine has a new certificate")
+	}
+	var exists *authority.ExistsError
+	if _, err := make("a", "192.0.2.1"); !errors.As(err, &exists) {
+		t.Errorf("all names are there: %v", err)
 	}
 }
 

@@ -19,8 +19,8 @@ type Made struct {
 	Machines []Machine `json:"machines"`
 }
 
-// An ExistsError says that there is a machine's folder already, which Make does not replace
-// without renew.
+// An ExistsError says that there is a machine's folder already, with all of the names. Make does
+// not replace it without renew.
 type ExistsError struct{ Folder string }
 
 func (e *ExistsError) Error() string { return e.Folder + " is there already" }
@@ -50,8 +50,12 @@ func ParseMachines(list []string) ([][]string, error) {
 // It checks all machines before it makes anything.
 func Make(dir string, machines [][]string, valid time.Duration, renew bool) (*Made, error) {
 	for _, names := range machines {
-		if !renew && Exists(dir, names[0]) {
-			return nil, &ExistsError{filepath.Join(dir, names[0])}
+		if renew || !Exists(dir, names[0]) {
+			continue
+		}
+		folder := filepath.Join(dir, names[0])
+		if had, err := namesOf(folder, names[0]); err != nil || len(missing(names[1:], had)) == 0 {
+			return nil, &ExistsError{folder}
 		}
 	}
 	a, isNew, err := Open(dir)
@@ -79,7 +83,10 @@ func (m *Made) WriteText(w io.Writer) error {
 	fmt.Fprintf(w, "authority %s, until %s, %s\n", m.Authority.Certificate, m.Authority.Until.Format(time.DateOnly), how)
 	for _, machine := range m.Machines {
 		how := "made"
-		if machine.Renewed {
+		switch {
+		case len(machine.Added) > 0:
+			how = "with " + strings.Join(machine.Added, ", ") + " added"
+		case machine.Renewed:
 			how = "renewed"
 		}
 		fmt.Fprintf(w, "folder    %s for %s, until %s, %s\n", machine.Folder, strings.Join(machine.Names, ", "), machine.NotAfter.Format(time.DateOnly), how)
