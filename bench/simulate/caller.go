@@ -55,7 +55,7 @@ func (c *caller) begin() {
 
 func (c *caller) call(j job, done func(answer)) {
 	k := &call{job: j, by: c, began: c.f.now, done: done, refused: map[string]bool{}}
-	c.f.clock.after(longestWait, func() {
+	c.f.after(longestWait, func() {
 		for _, w := range c.waiting {
 			if w == k {
 				k.end(answer{})
@@ -82,7 +82,7 @@ func (k *call) try() {
 	if k.trial.Suspect {
 		choose = c.set.PickAlone
 	}
-	address, ok := choose(c.f.clock.time(), func(a string) bool { return k.refused[a] })
+	address, ok := choose(c.f.time(), func(a string) bool { return k.refused[a] })
 	if !ok {
 		if c.set.Usable() && !c.set.Held() && len(k.refused) > 0 {
 			k.end(answer{})
@@ -97,7 +97,7 @@ func (k *call) try() {
 	l := c.links[address]
 	a := &attempt{call: k, link: l, sent: c.f.now, alone: k.trial.Suspect}
 	l.attempts[a] = true
-	c.f.clock.after(c.f.hop(k.job, c.rank), func() {
+	c.f.after(c.f.hop(k.job, c.rank), func() {
 		if !a.over {
 			l.to.receive(a)
 		}
@@ -128,7 +128,7 @@ func (a *attempt) close(took time.Duration) {
 	c := a.link.caller
 	a.over = true
 	delete(a.link.attempts, a)
-	c.set.Done(c.f.clock.time(), a.link.to.address, took)
+	c.set.Done(c.f.time(), a.link.to.address, took)
 	if a.alone {
 		c.set.DoneAlone()
 		c.news()
@@ -189,19 +189,19 @@ func (l *link) look(set *replica.Set) {
 		return
 	}
 	fail := func() {
-		retry, _ := set.Fail(f.clock.time(), l.to.address, replica.Down, errDown)
-		f.clock.after(retry, func() { l.look(set) })
+		retry, _ := set.Fail(f.time(), l.to.address, replica.Down, errDown)
+		f.after(retry, func() { l.look(set) })
 	}
 	switch l.to.state {
 	case healthy:
 		l.probing = false
-		if set.Ready(f.clock.time(), l.to.address) {
+		if set.Ready(f.time(), l.to.address) {
 			l.caller.news()
 		}
 	case killed:
 		fail()
 	case silent:
-		f.clock.after(deadAfter, func() {
+		f.after(deadAfter, func() {
 			if set != l.caller.set {
 				return
 			}
@@ -231,7 +231,7 @@ func (l *link) breakOff(died bool) {
 
 // broke notes that a call showed the replica to be down.
 func (l *link) broke() {
-	if l.caller.set.Lost(l.caller.f.clock.time(), l.to.address, replica.Down, errDown) {
+	if l.caller.set.Lost(l.caller.f.time(), l.to.address, replica.Down, errDown) {
 		l.probe()
 	}
 }

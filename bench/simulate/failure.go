@@ -25,8 +25,8 @@ func (f *fleet) plan() {
 		for _, i := range f.random.Perm(len(machines))[:min(n, len(machines))] {
 			m := machines[i]
 			at := time.Duration(f.random.Float64() * float64(f.Measured) / 2)
-			f.clock.after(at, func() { m.fail(f.How) })
-			f.clock.after(at+f.Down, m.recover)
+			f.after(at, func() { m.fail(f.How) })
+			f.after(at+f.Down, m.recover)
 		}
 	}
 }
@@ -39,7 +39,7 @@ func (m *machine) fail(how Failure) {
 		m.state = killed
 		m.end()
 		for _, l := range m.callers {
-			m.f.clock.after(m.f.Hop, func() {
+			m.f.after(m.f.Hop, func() {
 				if len(l.attempts) > 0 {
 					l.broke()
 					l.breakOff(true)
@@ -58,7 +58,7 @@ func (m *machine) fail(how Failure) {
 // notice has a caller probe the replica at its next beat.
 func (m *machine) notice(l *link) {
 	phase := time.Duration(m.f.random.Float64() * float64(deadAfter/beats))
-	m.f.clock.after(phase, l.probe)
+	m.f.after(phase, l.probe)
 }
 
 // end ends the process with all it has.

@@ -154,12 +154,12 @@ func Simulate(c Config) Result {
 	f.result.Offered = rate
 	end := c.Warm + c.Measured
 	f.come(rate, end)
-	f.clock.run(c.Warm)
+	f.run(c.Warm)
 	f.plan()
 	busy := f.busy()
-	f.clock.run(end)
+	f.run(end)
 	f.sum(busy)
-	f.clock.run(end + longestWait/3) // what is under way
+	f.run(end + longestWait/3) // what is under way
 	f.finish()
 	return f.result
 }
@@ -168,7 +168,7 @@ func Simulate(c Config) Result {
 func (f *fleet) come(rate float64, end time.Duration) {
 	var next func()
 	next = func() {
-		f.clock.after(time.Duration(f.random.ExpFloat64()/rate*float64(time.Second)), func() {
+		f.after(time.Duration(f.random.ExpFloat64()/rate*float64(time.Second)), func() {
 			if f.now >= end {
 				return
 			}

@@ -35,7 +35,7 @@ func (x *front) come(n int) {
 	}
 	x.processors[first] = max(x.processors[first], x.f.now) + x.f.Text
 	x.busy += x.f.Text
-	x.f.clock.after(x.processors[first]-x.f.now, func() { x.add(n) })
+	x.f.after(x.processors[first]-x.f.now, func() { x.add(n) })
 }
 
 func (x *front) add(n int) {
@@ -59,7 +59,7 @@ func (x *front) watch() {
 	}
 	x.watching = true
 	ended := x.ended
-	x.f.clock.after(x.scheduler.Patience(), func() {
+	x.f.after(x.scheduler.Patience(), func() {
 		x.watching = false
 		if x.ended == ended {
 			x.dispatch()

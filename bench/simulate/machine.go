@@ -49,7 +49,7 @@ func (m *machine) receive(a *attempt) {
 		})
 		return
 	case killed:
-		m.f.clock.after(m.f.Hop, func() {
+		m.f.after(m.f.Hop, func() {
 			if !a.over {
 				a.link.broke()
 				a.lost(replica.Unsent, false)
@@ -69,7 +69,7 @@ func (m *machine) receive(a *attempt) {
 
 // reply sends something back, unless either end is gone meanwhile.
 func (m *machine) reply(a *attempt, do func()) {
-	m.f.clock.after(m.f.Hop, func() {
+	m.f.after(m.f.Hop, func() {
 		if !a.over {
 			do()
 		}
@@ -99,7 +99,7 @@ func (m *machine) begin() {
 		m.used += m.slots(a)
 		a.computing, a.begun = m.f.now, true
 		process, took := m.process, m.takes(a.call.job)
-		m.f.clock.after(took, func() {
+		m.f.after(took, func() {
 			switch {
 			case m.process != process:
 			case m.state == silent:
