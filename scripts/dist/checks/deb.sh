@@ -5,15 +5,9 @@
 . "$(dirname "$0")/lib.sh"
 
 package=$(one "distinfer_*_$(dpkg --print-architecture).deb")
-base=$ROOT/.setup/dist-root.tar
-if ! [ -e "$base" ]; then
-	echo "making a root folder of Debian 12, once"
-	mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,adduser,curl,libstdc++6,procps bookworm "$base.part"
-	mv "$base.part" "$base"
-fi
 root=$WORK/root
 mkdir "$root"
-tar -xf "$base" -C "$root"
+tar -xf "$(debian_root)" -C "$root"
 : >"$root/etc/machine-id"
 echo "127.0.0.1 localhost" >"$root/etc/hosts" # which an installed Debian has
 cp -r "$(dirname "$MODEL")" "$root/model"

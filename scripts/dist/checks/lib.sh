@@ -40,3 +40,14 @@ until_right() {
 		sleep 0.5
 	done
 }
+
+# debian_root: an archive of the root folder of a small Debian 12, made once.
+debian_root() {
+	local base=$ROOT/.setup/dist-root.tar
+	if ! [ -e "$base" ]; then
+		echo "making a root folder of Debian 12, once" >&2
+		mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,adduser,curl,libstdc++6,procps bookworm "$base.part" >&2
+		mv "$base.part" "$base"
+	fi
+	echo "$base"
+}
