@@ -104,6 +104,11 @@ zoo: runtime build ## compare some 320 exports of 77 architectures with Python (
 tokenizers: ## compare tokenizers of public packages with Hugging Face's, on 34,000 texts each
 	@scripts/tokenizer-oracle/real.sh
 
+# Programs of Kubernetes are built once (ten minutes of two processors), into .setup/kubernetes.
+.PHONY: test-kubernetes
+test-kubernetes: runtime build ## install the chart on a Kubernetes of its own and disturb it under load (ARGS='-only kill'); root
+	@exec scripts/kubernetes/test.sh $(ARGS)
+
 .PHONY: fuzz
 fuzz: runtime ## fuzz every parser of untrusted input, a minute each (FUZZTIME=1m)
 	@scripts/fuzz.sh

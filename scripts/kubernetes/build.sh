@@ -81,7 +81,6 @@ if [ "${1:-}" = tools ]; then exit 0; fi
 kubernetes
 [ -x "$D/bin/coredns" ] || { module coredns github.com/coredns/coredns v1.15.0 && cp "$here/node/coredns.go.txt" main.go; }
 program coredns coredns github.com/coredns/coredns v1.15.0 .
-program kubeconform kubeconform github.com/yannh/kubeconform v0.8.0 github.com/yannh/kubeconform/cmd/kubeconform
 program metrics-server metrics-server sigs.k8s.io/metrics-server v0.9.0 sigs.k8s.io/metrics-server/cmd/metrics-server
 program kube-router kube-router github.com/cloudnativelabs/kube-router/v2 v2.1.0 github.com/cloudnativelabs/kube-router/v2/cmd/kube-router
 [ -x "$D/bin/pause" ] || { mkdir -p "$D/src/pause" && cp "$here/node/pause.go.txt" "$D/src/pause/main.go" && cd "$D/src/pause" && go build -ldflags '-s -w' -o "$D/bin/pause" main.go; }

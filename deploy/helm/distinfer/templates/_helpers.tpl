@@ -90,16 +90,18 @@ Takes root, model and fetches, whether it fetches from the fronts. */}}
 {{- end }}
 {{- end }}
 
-{{/* Arguments of fronts and stages alike. */}}
+{{/* Arguments of fronts and stages alike. Takes root and the ports health and metrics. */}}
 {{- define "distinfer.commonArgs" -}}
-- --health={{ .Values.listenAddress }}:8081
-- --log-format={{ .Values.logFormat }}
-- --log-level={{ .Values.logLevel }}
-{{- if ne .Values.tls.mode "none" }}
+{{- with .root.Values -}}
+- --health={{ .listenAddress }}:{{ $.health }}
+- --log-format={{ .logFormat }}
+- --log-level={{ .logLevel }}
+{{- if ne .tls.mode "none" }}
 - --tls=/etc/distinfer/tls
 {{- end }}
-{{- if .Values.metrics.enabled }}
-- --admin={{ .Values.listenAddress }}:9090
+{{- if .metrics.enabled }}
+- --admin={{ .listenAddress }}:{{ $.metrics }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -139,10 +141,11 @@ Takes root, model and fetches, whether it fetches from the fronts. */}}
 {{- else -}}{{ fail (printf "tls.mode is existing: name a Secret for each of the stages in tls.stageSecrets, rank %d has none" .rank) }}{{- end -}}
 {{- end }}
 
+{{/* Takes seconds, how long a start may take, and port. */}}
 {{- define "distinfer.probes" -}}
-startupProbe: {httpGet: {path: /startupz, port: health}, periodSeconds: 1, timeoutSeconds: 2, failureThreshold: {{ . }}}
-livenessProbe: {httpGet: {path: /livez, port: health}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6}
-readinessProbe: {httpGet: {path: /readyz, port: health}, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 1}
+startupProbe: {httpGet: {path: /startupz, port: {{ .port }}}, periodSeconds: 1, timeoutSeconds: 2, failureThreshold: {{ .seconds }}}
+livenessProbe: {httpGet: {path: /livez, port: {{ .port }}}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6}
+readinessProbe: {httpGet: {path: /readyz, port: {{ .port }}}, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 1}
 {{- end }}
 
 {{/* What fronts' and stages' pods have in common. Takes root, of (front or stage, values) and
