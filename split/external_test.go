@@ -145,6 +145,53 @@ func TestExternalDataIsReadInsideTheModelsFolderOnly(t *testing.T) {
 	}
 }
 
+// In the cache of a Hub, a model and its data are links into the folder of blobs.
+func TestExternalDataInAHubsCacheIsRead(t *testing.T) {
+	t.Parallel()
+	e := enginetest.New(t)
+	var g onnxtest.Graph
+	g.Input("x", 1, "batch", 3)
+	g.External("w", 1, []int64{3, 3}, "w.bin", 0, 36)
+	g.Node("MatMul", []string{"x", "w"}, []string{"y"})
+	g.Output("y", 1, "batch", 3)
+	model := enginetest.Write(t, g.Model())
+	for what, c := range map[string]struct {
+		at, link string
+		prepare  func(repository string) error
+		says     string
+	}{
+		"beside the model":     {".", "../../blobs/b0b", nil, ""},
+		"in onnx/":             {"onnx", "../../../blobs/b0b", nil, ""},
+		"another repository's": {".", "../../../models--b--c/blobs/b0b", nil, "symbolic link"},
+		"beside the blobs":     {".", "../../secret", nil, "symbolic link"},
+		"below the blobs":      {".", "../../blobs/d/b0b", nil, "symbolic link"},
+		"a link that goes out": {".", "../../blobs/second", nil, "escapes"},
+		"a way out":            {".", "/etc/passwd", nil, "symbolic link"},
+		"blobs elsewhere": {".", "../../blobs/b0b", func(repository string) error {
+			blobs, other := filepath.Join(repository, "blobs"), filepath.Join(filepath.Dir(repository), "other")
+			return errors.Join(os.Rename(blobs, other), os.Symlink(other, blobs))
+		}, "escapes"},
+		"a missing one": {".", "../../blobs/none", nil, "no such file"},
+	} {
+		repository := filepath.Join(t.TempDir(), "models--a--b")
+		blobs, snapshot := filepath.Join(repository, "blobs"), filepath.Join(repository, "snapshots", "abc", c.at)
+		nine := littleEndian(make([]float32, 9)...)
+		err := errors.Join(os.MkdirAll(filepath.Join(blobs, "d"), 0o755), os.MkdirAll(snapshot, 0o755),
+			os.WriteFile(filepath.Join(blobs, "b0b"), nine, 0o600), os.WriteFile(filepath.Join(blobs, "d", "b0b"), nine, 0o600), os.WriteFile(filepath.Join(repository, "secret"), nine, 0o600),
+			os.Symlink("/etc/passwd", filepath.Join(blobs, "second")), os.Symlink(c.link, filepath.Join(snapshot, "w.bin")), os.Symlink(model, filepath.Join(snapshot, "model.onnx")))
+		if err == nil && c.prepare != nil {
+			err = c.prepare(repository)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Split(context.Background(), filepath.Join(snapshot, "model.onnx"), e, Options{Stages: 1, Out: filepath.Join(t.TempDir(), "stages"), Verify: true})
+		if c.says == "" && (err != nil || r.Verification.Runs == 0) || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v, want %q", what, err, c.says)
+		}
+	}
+}
+
 func TestExternalDataInBodiesAttributesAndFunctions(t *testing.T) {
 	t.Parallel()
 	constant := func(offset int64) onnxtest.Message {

@@ -68,6 +68,7 @@ func TestSplitTakesARepository(t *testing.T) {
 		t.Errorf("%+v, texts %+v", r, r.Texts)
 	}
 	ok(t, work, "", "verify", "--model", dir, "--file", "onnx/model_int8.onnx")
+	ok(t, work, "", "verify", "--model", dir) // it is known which file that was
 	if out := ok(t, work, "a lovely film\n", "predict"); out == "" {
 		t.Error("no text is answered")
 	}

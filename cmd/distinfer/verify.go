@@ -126,14 +126,18 @@ verification: it changes nothing about the exit code.`,
 	})
 }
 
-// whole is the path of the whole model, "" when none was named.
-func (o *verifyCommand) whole() (string, error) {
+// whole is the path of the whole model, "" when none was named. In a folder it is the file that
+// the bundle was made from, if no other was asked for.
+func (o *verifyCommand) whole(b *bundle.Bundle) (string, error) {
 	if o.Model == "" {
 		return "", nil
 	}
 	m, err := modelfolder.Find(o.Model, o.File)
 	if err != nil {
 		return "", err
+	}
+	if o.File == "" {
+		return m.Made(b.Model), nil
 	}
 	return m.Path, nil
 }
@@ -143,7 +147,7 @@ func (o *verifyCommand) run(ctx context.Context, in io.Reader, out io.Writer) er
 	if err != nil {
 		return err
 	}
-	whole, err := o.whole()
+	whole, err := o.whole(b)
 	if err != nil {
 		return err
 	}

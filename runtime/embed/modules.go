@@ -50,10 +50,17 @@ func (read reader) modules(pooled bool) (modules, error) {
 		m.pooling, m.assumed = []string{"mean"}, true // what sentence-transformers assumes
 		return m, nil
 	}
+	names := map[string]bool{}
 	err = list.Each(func(i int, v strictjson.Value) error {
 		o, err := v.Object()
 		if err != nil {
 			return err
+		}
+		if name, given := o.OptionalText("name"); given && o.Err() == nil {
+			if names[name] {
+				return fmt.Errorf("module %d: there is another of the name %.80q, in whose place sentence-transformers puts this one; give each a name of its own", i, name)
+			}
+			names[name] = true
 		}
 		path, _ := o.OptionalText("path")
 		kind := o.Text("type")

@@ -18,6 +18,34 @@ type TokenizerConfig struct {
 	padToken   string
 
 	unknownToken string
+	decoder      bool // added_tokens_decoder is there
+}
+
+// WithSpecialTokens is the file with what a special_tokens_map.json says. To transformers 4 and 5
+// its tokens count for more than the file's own; but if that has an added_tokens_decoder, the map is
+// not read. (Asked of 4.57 and 5.23.)
+func (c *TokenizerConfig) WithSpecialTokens(r io.Reader) (*TokenizerConfig, error) {
+	if c != nil && c.decoder {
+		return c, nil
+	}
+	o, err := readPythonObject(r)
+	if err != nil {
+		return nil, fmt.Errorf("special_tokens_map.json: %w", err)
+	}
+	with := TokenizerConfig{}
+	if c != nil {
+		with = *c
+	}
+	for key, to := range map[string]*string{"pad_token": &with.padToken, "unk_token": &with.unknownToken} {
+		token, err := readToken(o, key)
+		if err != nil {
+			return nil, fmt.Errorf("special_tokens_map.json: %w", err)
+		}
+		if token != "" {
+			*to = token
+		}
+	}
+	return &with, nil
 }
 
 // A side is the end of a text at which something is done.
@@ -80,6 +108,7 @@ func loadTokenizerConfig(r io.Reader) (*TokenizerConfig, error) {
 	if c.padToken, err = readToken(o, "pad_token"); err != nil {
 		return nil, err
 	}
+	_, c.decoder = o.Optional("added_tokens_decoder")
 	c.unknownToken, err = readToken(o, "unk_token")
 	return c, err
 }

@@ -15,6 +15,8 @@ type Files struct {
 	Tokenizer       *text.Tokenizer // as its file says
 	Config          *text.Config
 	TokenizerConfig *text.TokenizerConfig // nil when there is none
+	// Tokens is the same with the tokens of special_tokens_map.json; nil when there is neither.
+	Tokens *text.TokenizerConfig
 
 	// Length is the most tokens of a text by a file of the model's task, which counts for
 	// more than tokenizer_config.json and tokenizer.json; 0 is for no such file.
@@ -36,8 +38,12 @@ func Read(b *bundle.Bundle) (Files, error) {
 		return Files{}, err
 	}
 	files.TokenizerConfig, err = load(b, bundle.TokenizerConfigName, text.LoadTokenizerConfig)
+	if err != nil && !errors.Is(err, bundle.ErrNoFile) {
+		return files, err
+	}
+	files.Tokens, err = load(b, bundle.SpecialTokensName, files.TokenizerConfig.WithSpecialTokens)
 	if errors.Is(err, bundle.ErrNoFile) {
-		return files, nil
+		files.Tokens, err = files.TokenizerConfig, nil
 	}
 	return files, err
 }

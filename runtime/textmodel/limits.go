@@ -46,7 +46,7 @@ func fit(files Files, b *bundle.Bundle, plan *feed.Plan) (*text.Tokenizer, error
 	}
 	if id, ok := files.Config.PadTokenID(); ok {
 		t = t.WithPadID(id)
-	} else if token, ok := files.TokenizerConfig.PadToken(); ok {
+	} else if token, ok := files.Tokens.PadToken(); ok {
 		if id, ok := t.TokenID(token); ok {
 			t = t.WithPadID(id)
 		}

@@ -438,6 +438,35 @@ func TestNoTextsNeedNoModel(t *testing.T) {
 }
 
 // What tokenizer.json says of lengths counts where it is shorter than the model's.
+func TestPaddingIsTheTokenOfTheFileThatCounts(t *testing.T) {
+	t.Parallel()
+	const object, decoder = `{"pad_token": {"content": "w3"}}`, `{"pad_token": "w2", "added_tokens_decoder": {}}`
+	for name, c := range map[string]struct{ config, special, want string }{ // as transformers 4.57 and 5.23 have it
+		"neither":               {"", "", "0"},
+		"tokenizer_config":      {`{"pad_token": "w2"}`, "", "12"},
+		"special_tokens_map":    {"", `{"pad_token": "w3"}`, "13"},
+		"both":                  {`{"pad_token": "w2"}`, object, "13"},
+		"null":                  {`{"pad_token": null}`, object, "13"},
+		"null in the map":       {`{"pad_token": "w2"}`, `{"pad_token": null}`, "12"},
+		"a decoder":             {decoder, object, "12"},
+		"a decoder and nothing": {`{"added_tokens_decoder": {}}`, object, "0"},
+	} {
+		m := classifytest.Usual
+		m.Files = map[string]string{}
+		for file, content := range map[string]string{bundle.TokenizerConfigName: c.config, bundle.SpecialTokensName: c.special} {
+			if content != "" {
+				m.Files[file] = content
+			}
+		}
+		m.Inputs = []tensor.Spec{classifytest.Spec("input_ids", tensor.Int64, tensor.Fixed(1), tensor.Fixed(2))}
+		r := numbered(2, false)
+		compute(t, model(t, m, r), "w0")
+		if got, want := rowsOf(t, r.given[0]["input_ids"]), "[[10 "+c.want+"]]"; got != want {
+			t.Errorf("%s: the model is given %s, want %s", name, got, want)
+		}
+	}
+}
+
 func TestTextsAreCutAndPaddedToALengthThatTheModelFixes(t *testing.T) {
 	t.Parallel()
 	const long = "w1 w2 w3 w4 w5 w6 w7"

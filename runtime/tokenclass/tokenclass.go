@@ -52,7 +52,7 @@ func New(b *bundle.Bundle, files textmodel.Files, runner pipeline.Runner) (*Tagg
 
 // unknownID is the id of the token for what the vocabulary does not have.
 func unknownID(files textmodel.Files) (id int64, ok bool) {
-	if token, ok := files.TokenizerConfig.UnknownToken(); ok {
+	if token, ok := files.Tokens.UnknownToken(); ok {
 		return files.Tokenizer.TokenID(token)
 	}
 	return files.Tokenizer.UnknownID()

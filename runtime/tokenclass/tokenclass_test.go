@@ -190,7 +190,7 @@ func TestTheUnknownTokenIsThatOfTokenizerConfig(t *testing.T) {
 		if files.Tokenizer, err = text.LoadTokenizer(strings.NewReader(tokenizer)); err != nil {
 			t.Fatal(err)
 		}
-		if files.TokenizerConfig, err = text.LoadTokenizerConfig(strings.NewReader(config)); err != nil {
+		if files.Tokens, err = text.LoadTokenizerConfig(strings.NewReader(config)); err != nil {
 			t.Fatal(err)
 		}
 		if id, ok := unknownID(files); ok != (want >= 0) || ok && id != want {

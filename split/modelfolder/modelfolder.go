@@ -30,6 +30,7 @@ type Model struct {
 	// The folders that text files may be in, the nearest first. The last is the repository's.
 	folders []string
 	bounds  string // the folder that no link may lead out of
+	given   string // the folder that was given, which Others are in
 }
 
 // Find finds the model at a path, which is its file or a folder. Of the files in a folder it takes
@@ -67,7 +68,7 @@ func Find(path, file string) (*Model, error) {
 		}
 	}
 	m := newModel(filepath.Join(folder, files[at]), folder)
-	m.Others = slices.Delete(files, at, at+1)
+	m.given, m.Others = folder, slices.Delete(files, at, at+1)
 	return m, nil
 }
 

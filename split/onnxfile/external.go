@@ -74,8 +74,12 @@ func (t Initializer) checkExternal() error {
 // A DataFolder opens the files of external data in a model's folder, and nothing
 // outside of it: no absolute path, no way up, no link, regular files only. It is safe
 // for concurrent use.
+//
+// In the cache of a Hub files are links: out of models--ORG--NAME/snapshots/… into that folder's
+// blobs. Those are followed, and no others.
 type DataFolder struct {
 	root  *os.Root
+	dir   string
 	mutex sync.Mutex
 	files map[string]*os.File
 }
@@ -86,7 +90,7 @@ func OpenDataFolder(dir string) (*DataFolder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DataFolder{root: root, files: map[string]*os.File{}}, nil
+	return &DataFolder{root: root, dir: dir, files: map[string]*os.File{}}, nil
 }
 
 // Close closes the folder and its files.
@@ -127,23 +131,7 @@ func (d *DataFolder) file(location string) (*os.File, error) {
 	if f := d.files[name]; f != nil {
 		return f, nil
 	}
-	if !filepath.IsLocal(name) {
-		return nil, fmt.Errorf("%q is outside of the model's folder", location)
-	}
-	// No part of the way may be a link, not even to a place inside.
-	parts := strings.Split(name, string(filepath.Separator))
-	for i := range parts {
-		info, err := d.root.Lstat(filepath.Join(parts[:i+1]...))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("%s is missing; it belongs beside the model", location)
-		case err != nil:
-			return nil, err
-		case info.Mode()&fs.ModeSymlink != 0:
-			return nil, fmt.Errorf("%s is a symbolic link, which may lead out of the model's folder; put the file itself there", location)
-		}
-	}
-	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := d.open(name, location)
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +144,83 @@ func (d *DataFolder) file(location string) (*os.File, error) {
 	}
 	d.files[name] = f
 	return f, nil
+}
+
+// open opens a file, for what messages are to call it.
+func (d *DataFolder) open(name, location string) (*os.File, error) {
+	if !filepath.IsLocal(name) {
+		return nil, fmt.Errorf("%q is outside of the model's folder", location)
+	}
+	// No part of the way may be a link, not even to a place inside.
+	parts := strings.Split(name, string(filepath.Separator))
+	for i := range parts {
+		info, err := d.root.Lstat(filepath.Join(parts[:i+1]...))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("%s is missing; it belongs beside the model", location)
+		case err != nil:
+			return nil, err
+		case info.Mode()&fs.ModeSymlink == 0:
+		case i+1 == len(parts) && d.blobs() != "":
+			return d.openBlob(name, location)
+		default:
+			return nil, linkError(location)
+		}
+	}
+	return d.root.OpenFile(name, readPlain, 0)
+}
+
+// readPlain opens for reading what is no link, and does not wait for pipes.
+const readPlain = os.O_RDONLY | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+
+func linkError(location string) error {
+	return fmt.Errorf("%s is a symbolic link, which may lead out of the model's folder; put the file itself there", location)
+}
+
+// blobs is the folder of the files' contents, if the model is in a Hub's cache; else "".
+func (d *DataFolder) blobs() string {
+	dir, err := filepath.Abs(d.dir)
+	if err != nil {
+		return ""
+	}
+	for range maxSnapshotDepth {
+		above := filepath.Dir(dir)
+		repository := filepath.Dir(above)
+		if filepath.Base(above) == "snapshots" && strings.HasPrefix(filepath.Base(repository), "models--") {
+			return filepath.Join(repository, "blobs")
+		}
+		dir = above
+	}
+	return ""
+}
+
+// maxSnapshotDepth is how many folders deep a model may be in a snapshot, itself included.
+const maxSnapshotDepth = 4
+
+// openBlob opens what a link of a Hub's cache leads to, which has to be a file right in the folder
+// of blobs. That may be no link out of the repository's folder.
+func (d *DataFolder) openBlob(name, location string) (f *os.File, err error) {
+	target, err := d.root.Readlink(name)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	blobs, leads := d.blobs(), filepath.Join(dir, filepath.Dir(name), target)
+	if filepath.IsAbs(target) {
+		leads = filepath.Clean(target)
+	}
+	if filepath.Dir(leads) != blobs {
+		return nil, linkError(location)
+	}
+	root, err := os.OpenRoot(filepath.Dir(blobs)) // the folder of blobs may be no link out of it
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	return root.OpenFile(filepath.Join(filepath.Base(blobs), filepath.Base(leads)), readPlain, 0)
 }
 
 // ordinary fails for anything but a regular file with one name.
