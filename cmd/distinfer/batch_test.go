@@ -71,7 +71,7 @@ func TestAnswersDoNotDependOnBatchMates(t *testing.T) {
 func TestTheInt8ModelIsAccurate(t *testing.T) {
 	t.Parallel()
 	w := wholeModel(t, "sst2-minilm-int8")
-	samples := dataset(t, "dev.tsv")
+	samples := devSet(t)
 	right := 0
 	for _, s := range samples {
 		if w.results(t, s.text)[0].Label == s.label {
@@ -79,7 +79,7 @@ func TestTheInt8ModelIsAccurate(t *testing.T) {
 		}
 	}
 	accuracy := float64(right) / float64(len(samples))
-	measured(t, "sst2-minilm-int8: dev accuracy %.4f", accuracy)
+	measured(t, "sst2-minilm-int8: accuracy %.4f on %d sentences of SST-2's dev set", accuracy, len(samples))
 	if accuracy < 0.9056 {
 		t.Errorf("accuracy %.4f is too far below that of the float32 model", accuracy)
 	}

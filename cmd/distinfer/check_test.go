@@ -121,7 +121,7 @@ func TestCheckFindsWhatIsInTheWrongPlace(t *testing.T) {
 	r, code = checked(t, "--stages", ranks([]string{first}))
 	wantProblems(t, r, code, false, "number of stages")
 
-	other := split(t, "sst2-minilm", 2)
+	other := taskModel(t, "embed", nil)
 	_, odd := stage(t, other, 1)
 	r, code = checked(t, "--stages", ranks([]string{first}, []string{second, odd}))
 	wantProblems(t, r, code, true, "other bundle")

@@ -291,7 +291,7 @@ func TestANameThatStandsForManyReplicasIsResolved(t *testing.T) {
 
 func TestPredictReadsEveryFormatAndKeepsTheOrder(t *testing.T) {
 	t.Parallel()
-	bundle := split(t, "sst2-minilm", 2)
+	bundle := split(t, "seed-rnn", 2)
 	dir := t.TempDir()
 	texts := []string{"a lovely film", "a waste of time", `he said "no", twice`, "déjà vu"}
 	want := make([]string, len(texts))

@@ -168,7 +168,7 @@ const (
 // A request is one trace, which a client has begun, through all processes.
 func TestARequestIsOneTraceThroughAllProcesses(t *testing.T) {
 	t.Parallel()
-	b := split(t, "sst2-minilm", 2)
+	b := split(t, "seed-rnn", 2)
 	r := newReceiver(t, "grpc", nil)
 	var stages []string
 	for rank := range 2 {
@@ -243,7 +243,7 @@ func TestARequestIsOneTraceThroughAllProcesses(t *testing.T) {
 // gets nothing.
 func TestTracesAreSentByEachProtocol(t *testing.T) {
 	t.Parallel()
-	b := split(t, "sst2-minilm", 1)
+	b := split(t, "seed-rnn", 1)
 	_, address := stage(t, b, 0)
 	asked := func(t *testing.T, r *receiver) *server {
 		f := r.traced(t, b, "front", "--bundle", b, "--port", "0", "--stages", address)
@@ -293,7 +293,7 @@ func eventuallyHas(t *testing.T, url, line string) (page string) {
 // What `distinfer up` starts gives metrics as well: each process its own, and well-formed ones.
 func TestUpGivesMetricsOfFrontAndStages(t *testing.T) {
 	t.Parallel()
-	b := split(t, "sst2-minilm", 2)
+	b := split(t, "seed-rnn", 2)
 	s := start(t, b, "up", "--bundle", b, "--port", "0", "--admin", "localhost:0")
 	url := upURL(t, s)
 	if code, body := fetch(t, "GET", url+"/?text=good", ""); code != http.StatusOK {
@@ -345,7 +345,7 @@ func TestMetricsOfAFrontWithTokensNeedOne(t *testing.T) {
 
 func TestFrontAndStagesGiveMetricsAndProfiles(t *testing.T) {
 	t.Parallel()
-	b := split(t, "sst2-minilm", 1)
+	b := split(t, "seed-rnn", 1)
 	s, stage := stage(t, b, 0, "--admin", "localhost:0")
 	f, url := front(t, b, []string{stage}, "--admin", "localhost:0")
 	testkit.Eventually(t, "the front is ready", func() bool { code, _ := fetch(t, "GET", url+"/readyz", ""); return code == http.StatusOK })
@@ -378,7 +378,7 @@ func TestFrontAndStagesGiveMetricsAndProfiles(t *testing.T) {
 
 func TestAdminIsForThisMachine(t *testing.T) {
 	t.Parallel()
-	dir := split(t, "sst2-minilm", 1)
+	dir := split(t, "seed-rnn", 1)
 	for _, args := range [][]string{{"front", "--port", "0"}, {"serve-stage", "--rank", "0", "--listen", "localhost:0"}} {
 		r := run(t, dir, "", append(args, "--bundle", dir, "--admin", "0.0.0.0:0")...)
 		if r.code != 2 || !strings.Contains(r.stderr, "giving metrics on 0.0.0.0:0 without encryption") {
@@ -401,7 +401,7 @@ func TestAdminIsForThisMachine(t *testing.T) {
 
 func TestTracesThatCannotBeSentAreRefused(t *testing.T) {
 	t.Parallel()
-	dir := split(t, "sst2-minilm", 1)
+	dir := split(t, "seed-rnn", 1)
 	for variable, want := range map[string]string{
 		"OTEL_TRACES_EXPORTER=zipkin":                             `OTEL_TRACES_EXPORTER is "zipkin"; it can be otlp or none`,
 		"OTEL_TRACES_EXPORTER=otlp OTEL_EXPORTER_OTLP_PROTOCOL=x": `OTEL_EXPORTER_OTLP_PROTOCOL is "x"; it can be grpc or http/protobuf`,

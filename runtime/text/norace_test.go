@@ -2,4 +2,4 @@
 
 package text
 
-const oneOf = 1
+const raceDetector = false

@@ -101,7 +101,7 @@ func TestLongTextsInPartsHaveTheSameTokens(t *testing.T) {
 	t.Parallel()
 	const all = 60
 	rounds := all
-	if testing.Short() || oneOf > 1 {
+	if oneOf() > 1 {
 		rounds = 10
 	}
 	apart := map[string]bool{}
