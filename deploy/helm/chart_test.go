@@ -172,7 +172,7 @@ func template(t *testing.T, values ...string) (objects []map[string]any, failed 
 	t.Helper()
 	helm := filepath.Join(testkit.Root(t), ".setup", "kubernetes", "bin", "helm")
 	if _, err := os.Stat(helm); err != nil {
-		t.Skip("there is no Helm here; `make test-kubernetes` installs it")
+		t.Skip("there is no Helm here; make test-kubernetes installs it")
 	}
 	args := []string{"template", "nlp", chart, "--namespace", "here"}
 	for _, v := range values {

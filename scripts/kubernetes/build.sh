@@ -77,7 +77,6 @@ program() {
 
 debian
 wheel
-if [ "${1:-}" = tools ]; then exit 0; fi
 kubernetes
 [ -x "$D/bin/coredns" ] || { module coredns github.com/coredns/coredns v1.15.0 && cp "$here/node/coredns.go.txt" main.go; }
 program coredns coredns github.com/coredns/coredns v1.15.0 .

@@ -150,11 +150,11 @@ func (l *load) ask(client *http.Client, n int) (right bool, err error) {
 	}), nil
 }
 
-// do tries a request again whose connection is refused or breaks, as proxies do. An answer, whatever
-// its status, is not asked for again.
+// do tries a request again whose connection is refused or breaks, as proxies do, for four seconds at
+// most. An answer, whatever its status, is not asked for again.
 func (l *load) do(client *http.Client, request *http.Request) (*http.Response, error) {
 	response, err := client.Do(request)
-	for range 3 {
+	for range 20 {
 		if err == nil {
 			break
 		}
