@@ -1,8 +1,15 @@
 #!/bin/bash
-# config.sh D: writes the node's configuration files under D/state
+# config.sh DIR: writes the configuration of the node's daemons below DIR/state.
 set -euo pipefail; D=$1; S=$D/state; mkdir -p $D/images $S/{cni,kubelet,etcd,containerd} $D/wrap
-for t in nft conntrack runc ipset; do printf '#!/bin/sh\nexport LD_LIBRARY_PATH=%s/deb/usr/lib/x86_64-linux-gnu\nexec %s/deb/usr/sbin/%s "$@"\n' $D $D $t > $D/wrap/$t; chmod +x $D/wrap/$t; done
-for t in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do printf '#!/bin/bash\nexport LD_LIBRARY_PATH=%s/deb/usr/lib/x86_64-linux-gnu XTABLES_LIBDIR=%s/deb/usr/lib/x86_64-linux-gnu/xtables\nexec -a %s %s/deb/usr/sbin/xtables-nft-multi "$@"\n' $D $D $t $D > $D/wrap/$t; chmod +x $D/wrap/$t; done
+# Debian's programs run from where they were unpacked.
+for t in nft conntrack runc ipset; do
+  printf '#!/bin/sh\nexport LD_LIBRARY_PATH=%s/deb/usr/lib/x86_64-linux-gnu\nexec %s/deb/usr/sbin/%s "$@"\n' $D $D $t > $D/wrap/$t
+  chmod +x $D/wrap/$t
+done
+for t in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+  printf '#!/bin/bash\nexport LD_LIBRARY_PATH=%s/deb/usr/lib/x86_64-linux-gnu XTABLES_LIBDIR=%s/deb/usr/lib/x86_64-linux-gnu/xtables\nexec -a %s %s/deb/usr/sbin/xtables-nft-multi "$@"\n' $D $D $t $D > $D/wrap/$t
+  chmod +x $D/wrap/$t
+done
 cat > $S/containerd.toml <<E
 version = 2
 root = "$S/containerd"
