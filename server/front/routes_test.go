@@ -224,9 +224,9 @@ func coded(t *testing.T, body, coding string) *bytes.Buffer {
 	var z io.WriteCloser
 	switch strings.ToLower(coding) {
 	case "gzip", "x-gzip":
-		z = gzip.NewWriter(&b)
+		z, _ = gzip.NewWriterLevel(&b, gzip.BestSpeed)
 	case "deflate":
-		z = zlib.NewWriter(&b)
+		z, _ = zlib.NewWriterLevel(&b, zlib.BestSpeed)
 	default:
 		return bytes.NewBufferString(body)
 	}

@@ -257,7 +257,7 @@ func TestBodiesMayBeCompressed(t *testing.T) {
 	if a := s.post(t, lines, gzipped(t, "\"good\"\n\"bad\"\n"), encoded, "gzip"); a.status != http.StatusOK || strings.Count(a.body, "\n") != 2 {
 		t.Errorf("%d, %s", a.status, a.body)
 	}
-	bomb := gzipped(t, `{"inputs": "`+strings.Repeat(" ", 64<<20)+`"}`)
+	bomb := gzipped(t, `{"inputs": "`+strings.Repeat(" ", 4<<20)+`"}`)
 	s.post(t, "application/json", bomb, encoded, "gzip").wantProblem(t, http.StatusRequestEntityTooLarge, "larger than 4096 bytes")
 	s.post(t, "application/json", strings.NewReader(`{"inputs": "good"}`), encoded, "gzip").wantProblem(t, http.StatusBadRequest, "not gzip")
 	s.post(t, "application/json", strings.NewReader(`{"inputs": "good"}`), encoded, "br").wantProblem(t, http.StatusUnsupportedMediaType, "gzip")
