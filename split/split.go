@@ -21,13 +21,11 @@ import (
 
 	"github.com/distinfer/distinfer/runtime/bundle"
 	"github.com/distinfer/distinfer/split/engine"
-	"github.com/distinfer/distinfer/split/graph"
 	"github.com/distinfer/distinfer/split/limits"
 	"github.com/distinfer/distinfer/split/modelfolder"
 	"github.com/distinfer/distinfer/split/onnxfile"
 	"github.com/distinfer/distinfer/split/plan"
 	"github.com/distinfer/distinfer/split/rows"
-	"github.com/distinfer/distinfer/split/types"
 	"github.com/distinfer/distinfer/split/verify"
 )
 
@@ -68,6 +66,8 @@ type Options struct {
 	// Inspect finds out what the model of a bundle that is not written yet answers to texts. The
 	// split fails where that fails. nil leaves it out.
 	Inspect func(*bundle.Bundle) (Served, error)
+	// Optimize leaves out of the graph what its answer does not need; see package rewrite.
+	Optimize bool
 	// NoTexts makes a bundle of any model that answers tensors only.
 	NoTexts bool
 	// Texts opens the model's texts, to find out which may be computed together, also
@@ -155,6 +155,8 @@ type cutter struct {
 	file   *onnxfile.File
 	data   *onnxfile.DataFolder
 	hash   func() string // of the file; waits until it is computed
+	// source is what is cut: the file's model, or what was made of it.
+	source *onnxfile.Model
 }
 
 func openCutter(path string, e engine.Engine, o Options) (*cutter, error) {
@@ -174,7 +176,7 @@ func openCutter(path string, e engine.Engine, o Options) (*cutter, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	hashed := make(chan string)
-	c := &cutter{model, engine.WithRunTime(e, o.RunTime), o, file, data, sync.OnceValue(func() string { return <-hashed })}
+	c := &cutter{model, engine.WithRunTime(e, o.RunTime), o, file, data, sync.OnceValue(func() string { return <-hashed }), &file.Model}
 	go func() { hashed <- file.SHA256() }()
 	return c, nil
 }
@@ -186,15 +188,7 @@ func (c *cutter) close() error {
 
 // plan divides the model.
 func (c *cutter) plan(ctx context.Context) (*Report, error) {
-	g, err := graph.New(&c.file.Model)
-	if err != nil {
-		return nil, err
-	}
-	references, err := types.References(g, c.o.Dims)
-	if err != nil {
-		return nil, err
-	}
-	v, reference, err := types.Infer(g, c.engine, c.data, references)
+	g, v, reference, rewritten, err := c.read()
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +207,7 @@ func (c *cutter) plan(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	manifest := planner.manifest(c.model.Name, c.file, reference, parts)
+	manifest.Rewritten = rewritten
 	if manifest.Limits, err = limits.Find(ctx, g, v, c.engine, c.data, reference); err != nil {
 		return nil, err
 	}
@@ -274,7 +269,7 @@ func (c *cutter) progress(m *bundle.Manifest) func(n int64) {
 
 func (c *cutter) writeStage(w *bundle.Writer, rank int, part part, s *bundle.Stage) error {
 	part.sub.Data = fmt.Sprintf("stage-%d.data", rank)
-	laid, err := c.file.Part(part.sub)
+	laid, err := c.source.Part(part.sub)
 	if err != nil {
 		return fmt.Errorf("%s: stage %d: %w", c.model.Path, rank, err)
 	}

@@ -21,6 +21,7 @@ type cutOptions struct {
 	fileOptions
 	Name          string
 	NoText        bool
+	NoOptimize    bool
 	Stages        int // 0 is what suits the machines best
 	At            []string
 	Layers        bool
@@ -42,7 +43,7 @@ const (
 const defaultStages = 2
 
 // cutFlags are the names of the flags of cutOptions that are about one model.
-var cutFlags = []string{"stages", "at", "layers", "max-stage-bytes", "balance", "profile", "dim", "verify-timeout", "file", "name", "no-text"}
+var cutFlags = []string{"stages", "at", "layers", "max-stage-bytes", "balance", "profile", "dim", "verify-timeout", "file", "name", "no-text", "no-optimize"}
 
 func (o *cutOptions) AddFlags(f *pflag.FlagSet) {
 	stagesVar(f, &o.Stages, "stages", "`number` of stages; auto is what suits the machines in the config file best")
@@ -56,6 +57,7 @@ func (o *cutOptions) AddFlags(f *pflag.FlagSet) {
 	o.fileOptions.AddFlags(f)
 	f.StringVar(&o.Name, "name", "", "`name` of the model (default that of its folder)")
 	f.BoolVar(&o.NoText, "no-text", false, "make a bundle that answers tensors only, also of a model that reads texts")
+	f.BoolVar(&o.NoOptimize, "no-optimize", false, "compute all that the model's file does, also positions that its answer does not read")
 	o.threadsOptions.AddFlags(f)
 	settings.Described(f, &o.Machines, "machines", "machines that a model could be spread over")
 	settings.OnlyFlags(f, cutFlags...)
@@ -104,7 +106,7 @@ func (o *cutOptions) apply(cmd *cobra.Command, to *split.Options) error {
 	if len(ways) > 1 {
 		return usageError{errors.New("--stages, --at and --layers say where to cut in different ways; give one of them")}
 	}
-	to.File, to.Name, to.NoTexts = o.File, o.Name, o.NoText
+	to.File, to.Name, to.NoTexts, to.Optimize = o.File, o.Name, o.NoText, !o.NoOptimize
 	to.At, to.Layers, to.Profile, to.Dims, to.RunTime = o.At, o.Layers, o.Profile, o.Dims, o.RunTime
 	to.MaxStageBytes, to.More = o.MaxStageBytes, !cmd.Flags().Changed("stages")
 	if to.Lightest = o.Balance == balanceMemory; to.Lightest && (len(o.At) > 0 || o.Layers || o.Stages == 0) {

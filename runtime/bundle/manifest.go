@@ -89,6 +89,9 @@ type Manifest struct {
 	// estimated.
 	Reference tensor.Sizes `json:"reference"`
 	Stages    []Stage      `json:"stages"` // in rank order
+	// Rewritten says what the stages do not compute that the model's file does; their answers are the
+	// same but for rounding.
+	Rewritten []Rewriting `json:"rewritten,omitempty"`
 	// Files are the other files of the bundle, such as the tokenizer.
 	Files []File `json:"files,omitempty"`
 	// Rows says which texts may be computed together. It is nil for a model that reads no texts,
@@ -104,6 +107,15 @@ type Model struct {
 	IRVersion int64   `json:"ir_version"`
 	Opsets    []Opset `json:"opsets"`
 	Producer  string  `json:"producer,omitempty"`
+}
+
+// A Rewriting is something that was left out of a model's graph.
+type Rewriting struct {
+	// Position is the only position of a text that some nodes compute: a number, from the end where it
+	// is negative, or the name of the value that has one for each text.
+	Position string `json:"position"`
+	Nodes    int    `json:"nodes"`    // that compute this position only
+	Products int    `json:"products"` // products of matrices among them
 }
 
 // An Opset is a version of a domain's operators that the model relies on.

@@ -43,6 +43,7 @@ func Split(w io.Writer, r *split.Report, o split.Options) error {
 	fmt.Fprintln(w)
 	printLoaded(w, m.Stages)
 	printModel(w, r)
+	printRewritten(w, m.Rewritten)
 	if m.Rows != nil {
 		printRows(w, *m.Rows)
 	}
@@ -90,6 +91,20 @@ func printModel(w io.Writer, r *split.Report) {
 	}
 	if s := r.Texts.Served; s != nil && s.Warning != "" {
 		fmt.Fprintf(w, "warning: %s\n", s.Warning)
+	}
+}
+
+// printRewritten says what is not computed.
+func printRewritten(w io.Writer, list []bundle.Rewriting) {
+	for _, r := range list {
+		position := "position " + r.Position
+		switch r.Position {
+		case "0":
+			position = "the first position"
+		case "-1":
+			position = "the last position"
+		}
+		fmt.Fprintf(w, "left out: %d nodes (%d products of matrices) compute %s only, which is all that is read of them\n", r.Nodes, r.Products, position)
 	}
 }
 
