@@ -36,6 +36,20 @@ func (c *cutter) read() (g *graph.Graph, v *types.Values, reference tensor.Sizes
 	return g, v, reference, done, nil
 }
 
+// rewritten reports whether something is left out of what is cut.
+func (c *cutter) rewritten() bool { return c.source != &c.file.Model }
+
+// asItIs has the model cut as it is in its file.
+func (c *cutter) asItIs() { c.source, c.o.Optimize = &c.file.Model, false }
+
+// An unverifiedError is of stages that do not give what the model does.
+type unverifiedError struct{ err error }
+
+func (e *unverifiedError) Error() string { return e.err.Error() }
+
+// Unwrap returns the reason.
+func (e *unverifiedError) Unwrap() error { return e.err }
+
 func sameForm(a, b []tensor.Spec) bool {
 	return slices.EqualFunc(a, b, func(a, b tensor.Spec) bool { return fmt.Sprint(a) == fmt.Sprint(b) })
 }

@@ -96,6 +96,10 @@ type Report struct {
 	// and for one whose operators tell.
 	Rows *rows.Finding `json:"rows,omitempty"`
 
+	// NotRewritten says why the model was cut as it is, though there was something to leave out of it:
+	// how its stages failed without that.
+	NotRewritten string `json:"not_rewritten,omitempty"`
+
 	drawing drawing
 	files   []modelfolder.File
 }
@@ -133,11 +137,24 @@ func Split(ctx context.Context, path string, e engine.Engine, o Options) (report
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
+	report, err = c.cut(ctx)
+	var unverified *unverifiedError
+	if errors.As(err, &unverified) && c.rewritten() && ctx.Err() == nil {
+		c.asItIs()
+		if report, err = c.cut(ctx); err == nil {
+			report.NotRewritten = unverified.err.Error()
+		}
+	}
+	return report, err
+}
+
+// cut plans and writes.
+func (c *cutter) cut(ctx context.Context) (report *Report, err error) {
 	if report, err = c.plan(ctx); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.model.Path, err)
 	}
 	report.Model, report.Others = c.model.Path, c.model.Others
-	if !o.DryRun {
+	if !c.o.DryRun {
 		err = c.write(ctx, report)
 	}
 	report.Manifest.Model.SHA256 = c.hash()
@@ -240,7 +257,7 @@ func (c *cutter) write(ctx context.Context, r *Report) (err error) {
 		return err
 	}
 	if err := c.verify(ctx, r, written); err != nil {
-		return fmt.Errorf("%s: %w", c.model.Path, err)
+		return fmt.Errorf("%s: %w", c.model.Path, &unverifiedError{err})
 	}
 	if r.Rows != nil {
 		r.Manifest.Rows = &r.Rows.Rows

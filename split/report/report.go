@@ -44,6 +44,9 @@ func Split(w io.Writer, r *split.Report, o split.Options) error {
 	printLoaded(w, m.Stages)
 	printModel(w, r)
 	printRewritten(w, m.Rewritten)
+	if r.NotRewritten != "" {
+		fmt.Fprintf(w, "nothing was left out of the model, since its stages then failed: %s\n", r.NotRewritten)
+	}
 	if m.Rows != nil {
 		printRows(w, *m.Rows)
 	}

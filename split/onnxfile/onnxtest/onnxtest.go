@@ -149,6 +149,15 @@ func IntAttr(name string, value int64) Message {
 	return Message{}.Text(1, name).Int(3, value).Int(20, 2)
 }
 
+// IntsAttr makes an attribute that holds integers.
+func IntsAttr(name string, values ...int64) Message {
+	m := Message{}.Text(1, name)
+	for _, v := range values {
+		m = m.Int(8, v)
+	}
+	return m.Int(20, 7)
+}
+
 // GraphAttr makes an attribute that holds a graph.
 func GraphAttr(name string, body *Graph) Message {
 	return Message{}.Text(1, name).Embed(6, body.Bytes("body")).Int(20, 5)
