@@ -15,25 +15,41 @@ import (
 // mostRewritings bounds how often a graph is rewritten: once for each position that is read.
 const mostRewritings = 4
 
-// read reads the model's graph, with the types of its values, and leaves out of it what its answer
-// does not need.
-func (c *cutter) read() (g *graph.Graph, v *types.Values, reference tensor.Sizes, done []bundle.Rewriting, err error) {
-	if g, v, reference, err = c.infer(c.source); err != nil || !c.o.Optimize {
-		return g, v, reference, nil, err
+// A reading is a graph with the types of its values.
+type reading struct {
+	g         *graph.Graph
+	v         *types.Values
+	reference tensor.Sizes
+}
+
+// read reads the model's graph, and leaves out of it what its answer does not need.
+func (c *cutter) read() (r *reading, done []bundle.Rewriting, err error) {
+	if r, err = c.infer(c.source); err != nil || !c.o.Optimize {
+		return r, nil, err
 	}
 	for len(done) < mostRewritings {
-		made, s := rewrite.Positions(rewrite.Model{Graph: g, Values: v, Data: c.data})
+		made, s := rewrite.Positions(rewrite.Model{Graph: r.g, Values: r.v, Data: c.data})
 		if made == nil {
 			break
 		}
-		g2, v2, reference2, err := c.infer(made)
-		if err != nil || !sameForm(v.List(g.Outputs), v2.List(g2.Outputs)) {
-			break // the model as it is counts
+		next := c.replaces(r, made)
+		if next == nil {
+			break // what there was before counts
 		}
-		c.source, g, v, reference = made, g2, v2, reference2
+		c.source, r = made, next
 		done = append(done, bundle.Rewriting{Position: s.Index, Nodes: s.Nodes, Products: s.Heavy})
 	}
-	return g, v, reference, done, nil
+	return r, done, nil
+}
+
+// replaces reads a model that was made of another. It is nil when that is no model, or has other
+// outputs.
+func (c *cutter) replaces(before *reading, made *onnxfile.Model) *reading {
+	r, err := c.infer(made)
+	if err != nil || !sameForm(before.v.List(before.g.Outputs), r.v.List(r.g.Outputs)) {
+		return nil
+	}
+	return r
 }
 
 // rewritten reports whether something is left out of what is cut.
@@ -54,15 +70,15 @@ func sameForm(a, b []tensor.Spec) bool {
 	return slices.EqualFunc(a, b, func(a, b tensor.Spec) bool { return fmt.Sprint(a) == fmt.Sprint(b) })
 }
 
-func (c *cutter) infer(m *onnxfile.Model) (*graph.Graph, *types.Values, tensor.Sizes, error) {
+func (c *cutter) infer(m *onnxfile.Model) (*reading, error) {
 	g, err := graph.New(m)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	references, err := types.References(g, c.o.Dims)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	v, reference, err := types.Infer(g, c.engine, c.data, references)
-	return g, v, reference, err
+	return &reading{g, v, reference}, err
 }

@@ -205,10 +205,11 @@ func (c *cutter) close() error {
 
 // plan divides the model.
 func (c *cutter) plan(ctx context.Context) (*Report, error) {
-	g, v, reference, rewritten, err := c.read()
+	read, rewritten, err := c.read()
 	if err != nil {
 		return nil, err
 	}
+	g, v, reference := read.g, read.v, read.reference
 	planner := newPlanner(g, v)
 	cuts := planner.cuts()
 	if c.o.Profile {

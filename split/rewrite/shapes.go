@@ -180,7 +180,7 @@ func (a *analysis) keepsAll(n *onnxfile.Node, rank, axis int) bool {
 }
 
 // gatherRule is that of a Gather along another axis, and of one by indices that have the positions.
-func gatherRule(a *analysis, n *onnxfile.Node, _ []int, out shape, at place) *step {
+func gatherRule(a *analysis, n *onnxfile.Node, _ []int, _ shape, at place) *step {
 	in, ok := a.shape(n.Inputs[0])
 	indices, okIndices := a.shape(n.Inputs[1])
 	if !ok || !okIndices || at.merged {
