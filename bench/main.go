@@ -26,6 +26,7 @@ import (
 	"github.com/distinfer/distinfer/bench/overload"
 	"github.com/distinfer/distinfer/bench/peers"
 	"github.com/distinfer/distinfer/bench/profile"
+	"github.com/distinfer/distinfer/bench/rewriting"
 	"github.com/distinfer/distinfer/bench/scale"
 	"github.com/distinfer/distinfer/bench/simulate"
 	"github.com/distinfer/distinfer/bench/splitting"
@@ -51,6 +52,7 @@ var benchmarks = []benchmark{
 	{"memory", "memory that runs of the given bundles' stages take, beside the estimate", false, memory.Run},
 	{"overload", "a front that gets ten times the requests it can answer", false, overload.Run},
 	{"peers", "serving beside FastAPI, BentoML, Ray Serve and MLServer", false, peers.Run},
+	{"rewriting", "a model beside itself without what nobody reads", false, rewriting.Run},
 	{"scale", "1 to 6 emulated machines", false, scale.Run},
 	{"simulate", "2 to 1,000 replicas in virtual time, with failures", false, simulate.Run},
 	{"splitting", "splitting beside cp and other tools", false, splitting.Run},

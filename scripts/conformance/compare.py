@@ -43,7 +43,7 @@ SIZES = [(1, 128, 1), (2, 64, 2), (3, 7, 1), (2, 16, 1), (1, 48, 4), (5, 1, 1), 
 # --- the worker: one model after the other, in a process that may crash ---
 
 
-def worker() -> None:
+def worker(optimize: bool) -> None:
     import numpy as np
     import onnx
     import onnxruntime as ort
@@ -227,6 +227,8 @@ def worker() -> None:
 
     def split(path: Path, n: int, out: Path, verify: bool) -> tuple[int, str]:
         command = [BINARY, "split", path, "--stages", str(n), "--out", out, "-o", "json", "--threads", "1"]
+        if not optimize:
+            command.append("--no-optimize")
         done = subprocess.run(
             [*command, *(() if verify else ("--no-verify",))], capture_output=True, text=True, errors="replace", cwd=out.parent
         )
@@ -356,7 +358,7 @@ def worker() -> None:
 # --- the parent: hands out models, counts, prints ---
 
 
-def serve(tasks: queue.Queue, results: dict, stages: int, show) -> None:
+def serve(tasks: queue.Queue, results: dict, args: argparse.Namespace, show) -> None:
     process = None
     while True:
         try:
@@ -365,12 +367,12 @@ def serve(tasks: queue.Queue, results: dict, stages: int, show) -> None:
             break
         if process is None:
             process = subprocess.Popen(
-                [sys.executable, __file__, "--worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                [sys.executable, __file__, "--worker", *(["--optimize"] if args.optimize else [])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
         started = time.monotonic()
         timer = threading.Timer(TIME_FOR_A_MODEL, process.kill)
         timer.start()
-        process.stdin.write(json.dumps({"path": str(path), "stages": stages}) + "\n")
+        process.stdin.write(json.dumps({"path": str(path), "stages": args.stages}) + "\n")
         process.stdin.flush()
         line = process.stdout.readline()
         timer.cancel()
@@ -468,10 +470,11 @@ def main() -> int:
     p.add_argument("--stages", type=int, default=4, help="largest number of stages (%(default)s)")
     p.add_argument("--json", type=Path, default=REPOSITORY / ".setup/conformance/results.json", help="file for every result (%(default)s)")
     p.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
+    p.add_argument("--optimize", action="store_true", help="let split leave out positions that nobody reads; without it stages compute all that the whole model does")
     p.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.worker:
-        worker()
+        worker(args.optimize)
         return 0
     if not BINARY.is_file():
         sys.exit(f"compare.py: there is no {BINARY.relative_to(REPOSITORY)}; run make build")
@@ -493,7 +496,7 @@ def main() -> int:
         if sys.stderr.isatty():
             print(f"\r{len(results)} of {len(found)} models", end="", file=sys.stderr, flush=True)
 
-    workers = [threading.Thread(target=serve, args=(tasks, results, args.stages, show)) for _ in range(args.jobs)]
+    workers = [threading.Thread(target=serve, args=(tasks, results, args, show)) for _ in range(args.jobs)]
     for w in workers:
         w.start()
     for w in workers:
