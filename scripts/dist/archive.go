@@ -15,7 +15,8 @@ import (
 
 // archive writes NAME.tar.gz, with everything in the folder NAME.
 func (r *release) archive(name string, p *parts) error {
-	files := []file{p.program, place("lib", p.library), p.config, p.bill}
+	// Not beside the program: there it would count for who works in the folder.
+	files := []file{p.program, place("lib", p.library), place("systemd", p.config), p.bill}
 	files = append(files, p.documents...)
 	for folder, of := range map[string][]file{"models": p.models, "man/man1": p.manuals, "systemd": p.units, "licences": p.licences} {
 		for _, f := range of {

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 one SHA256SUMS >/dev/null
+go -C scripts/dist test .
 git clone --quiet --no-hardlinks . "$WORK/another/place/of-the-checkout"
 cd "$WORK/another/place/of-the-checkout"
 git checkout --quiet "$(git -C "$ROOT" rev-parse HEAD)"
