@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . scripts/dist/checks/podman.sh
 
+IMAGE=$(load)
 scripts/python-env.sh dist-compose scripts/dist/checks/compose.txt
 port=$((20000 + RANDOM % 10000))
 export DISTINFER_IMAGE=$IMAGE DISTINFER_PORT=$port

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 . scripts/dist/checks/podman.sh
 
+IMAGE=$(load)
 archive=$(one 'distinfer-*-image.tar')
 python3 - "$archive" <<'P'
 import hashlib, json, sys, tarfile

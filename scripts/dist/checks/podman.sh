@@ -21,5 +21,7 @@ mkdir "$WORK/networks"
 export CONTAINERS_CONF=$WORK/containers.conf CONTAINERS_STORAGE_CONF=$WORK/storage.conf
 at_end podman system reset --force
 at_end podman rm --force --all --volumes
-IMAGE=$(podman load --quiet --input "$(one 'distinfer-*-image.tar')" | sed -n 's/^Loaded image: //p')
+
+# load prints the name of the release's image, once it is there.
+load() { podman load --quiet --input "$(one 'distinfer-*-image.tar')" | sed -n 's/^Loaded image: //p'; }
 hardened=(podman run --rm --read-only --cap-drop=all --security-opt=no-new-privileges)
