@@ -46,8 +46,8 @@ func Run(ctx context.Context, args []string) (err error) {
 	f.BoolVar(&model.PositionIDs, "position-ids", false, "with -generate: make position_ids an input")
 	f.BoolVar(&model.Sparse, "sparse", false, "with -generate: leave the weights out of their file, which so takes no room on the disk")
 	stages := f.String("stages", "2,4", "numbers of stages")
-	lengths := f.String("lengths", "128,512", "tokens of the texts")
-	f.IntVar(&o.runs, "runs", 3, "of each length")
+	lengths := f.String("lengths", "128,512,2048,4096", "tokens of the texts, as far as the model has positions")
+	f.IntVar(&o.runs, "runs", 3, "of each length up to 512; of longer ones there is one")
 	f.StringVar(&o.dir, "dir", "", "folder for models and bundles, 7 GB; a temporary one when empty")
 	_ = f.Parse(args)
 
@@ -70,6 +70,7 @@ func Run(ctx context.Context, args []string) (err error) {
 	if o.lengths, err = numbers("-lengths", *lengths); err != nil {
 		return err
 	}
+	o.lengths = slices.DeleteFunc(o.lengths, func(n int) bool { return n > o.shape.Positions })
 	if *out != "" {
 		model.Precision = o.precisions[0]
 		model.Fused = model.Fused || model.Precision == decodertest.Int4

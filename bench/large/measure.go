@@ -33,7 +33,17 @@ type row struct {
 	times  []time.Duration // of a run, by length; 0 where it was refused
 	say    []string        // why it was refused, by length
 	out    []tensor.Bag    // by length
+
+	// usual is the anonymous memory of all stages after the texts that are not long: what these
+	// take is kept.
+	usual int64
 }
+
+// leastLimit is what a stage takes that has hardly any weights.
+const leastLimit = 160 << 20
+
+// long is how many tokens a text has at least that is computed once.
+const long = 1024
 
 // A part is one stage.
 type part struct {
@@ -59,7 +69,7 @@ func (o *options) measure(ctx context.Context) error {
 		rows := []*row{whole}
 		for _, n := range o.stages {
 			// What is not weights takes a fifth of the whole's memory at most.
-			limit := whole.parts[0].memory.Anonymous/int64(n) + whole.parts[0].memory.Anonymous/5
+			limit := max(whole.usual/int64(n)+whole.usual/5, leastLimit)
 			for _, stages := range []int{1, n} {
 				r, err := o.serve(ctx, root, model, stages, limit)
 				if err != nil {
@@ -99,7 +109,7 @@ func (o *options) serve(ctx context.Context, root *cgroup.Root, model string, st
 	}
 	started, err := cluster.Start(ctx, c)
 	if err != nil {
-		if ctx.Err() != nil || limit == 0 || stages > 1 {
+		if ctx.Err() != nil || limit == 0 {
 			return nil, err
 		}
 		r.failed = "does not start"
@@ -134,7 +144,11 @@ func (o *options) run(ctx context.Context, r *row, c *cluster.Cluster, b *bundle
 		in := o.text(length)
 		var took []time.Duration
 		var out tensor.Bag
-		for range o.runs {
+		runs := o.runs
+		if length >= long {
+			runs = 1
+		}
+		for range runs {
 			began := time.Now()
 			if out, err = p.Run(ctx, in); err != nil {
 				break
@@ -151,6 +165,17 @@ func (o *options) run(ctx context.Context, r *row, c *cluster.Cluster, b *bundle
 			return err
 		}
 		r.out, r.say = append(r.out, out), append(r.say, says)
+		if length >= long && r.usual > 0 {
+			continue
+		}
+		r.usual = 0
+		for _, group := range c.Groups {
+			m, err := group.Memory()
+			if err != nil {
+				return err
+			}
+			r.usual += m.Anonymous
+		}
 	}
 	return nil
 }
