@@ -576,7 +576,7 @@ func (s *serving) fuzz(t *testing.T, ways ...func(random *rand.Rand)) {
 	for client := range uint64(8) {
 		clients.Go(func() {
 			random := rand.New(rand.NewPCG(seed, client))
-			for i := int(client); i < 2*len(ways)+int(client) || time.Now().Before(ends); i++ {
+			for i := int(client); i < len(ways)+int(client) || time.Now().Before(ends); i++ {
 				ways[i%len(ways)](random)
 			}
 		})

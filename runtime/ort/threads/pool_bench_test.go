@@ -57,7 +57,7 @@ func BenchmarkPool(b *testing.B) {
 		{"pool", pooled, processors - 1},
 		{"pool, Allow(0)", pooled, 0},
 	}
-	const rounds = 15
+	const rounds = 5
 	for b.Loop() {
 		for _, work := range []struct{ callers, rows, runs int }{
 			{1, 1, 20}, {1, 8, 4}, {processors, 8, 4}, {processors, 1, 20},
