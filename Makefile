@@ -78,7 +78,7 @@ chaos: ## make replicas fail under load and count what is lost (ARGS='-only kill
 # KServe's SDK is large (450 MB), so it is installed when asked for; `make test` skips it without.
 # It has a Python of its own: it brings the protocol's messages under the names that tritonclient has.
 .PHONY: conformance
-conformance: runtime build ## split 2,100 models of public packages and compare (ARGS='--only lstm'); WITH=clients, openapi or sentences
+conformance: runtime build ## split 2,100 models of public packages and compare (ARGS='--only lstm'); WITH=clients, openapi, sentences or docs
 ifeq ($(WITH),clients)
 	@$(MAKE) --no-print-directory setup
 	@scripts/python-env.sh oip/kserve scripts/oip/kserve.txt
@@ -88,6 +88,8 @@ else ifeq ($(WITH),openapi)
 	@DISTINFER_OPENAPI_EXAMPLES=$(or $(EXAMPLES),1000) go test -count=1 -timeout 1h -run TestTheOpenAPIDocumentIsTrue ./cmd/distinfer
 else ifeq ($(WITH),sentences)
 	@DISTINFER_SENTENCES=all go test -count=1 -timeout 1h -run 'TestAnswers|TestPredictions|TestTheInt8' ./cmd/distinfer
+else ifeq ($(WITH),docs)
+	@DISTINFER_DOCS=1 go test -count=1 -v -run TestCommandsForSeveralMachinesRun ./cmd/distinfer
 else
 	@scripts/conformance/setup.sh
 	@.setup/conformance/venv/bin/python scripts/conformance/compare.py $(ARGS)

@@ -96,9 +96,9 @@ type line struct {
 func Run(ctx context.Context, args []string) error {
 	c := Config{Costs: Medium, FrontProcessors: 2, Ranks: 2, Runs: 1, How: Killed}
 	f := flag.NewFlagSet("simulate", flag.ContinueOnError)
-	only := f.String("only", "", "print one `table`: size, failures, subsets, fronts, one (of the flags -fronts to -how), validate or capacity")
+	only := f.String("only", "", "print one `table`: size, failures, subsets, fronts, one (of the flags -fronts to -how) or capacity")
 	f.IntVar(&c.Fronts, "fronts", 2, "fronts, of table one")
-	f.IntVar(&c.Replicas, "replicas", 10, "replicas of each of two ranks, of table one")
+	f.IntVar(&c.Replicas, "replicas", 10, "replicas of each rank, of table one")
 	f.IntVar(&c.Subset, "subset", 0, "replicas that a caller connects to, of table one; 0 is all")
 	f.Float64Var(&c.Failing, "failing", 0, "share of the replicas that fail, of table one")
 	f.Func("how", "killed, silent or slow: how replicas fail, of table one", func(s string) error {
@@ -112,6 +112,9 @@ func Run(ctx context.Context, args []string) error {
 	f.Float64Var(&c.Rate, "rate", 0, "texts a second, instead of -load")
 	f.DurationVar(&c.Measured, "measured", 4*time.Second, "virtual time that counts, after two seconds that do not")
 	f.DurationVar(&c.Down, "down", 3*time.Second, "how long a failing replica fails")
+	f.DurationVar(&c.Token, "token", c.Token, "what a token costs on one processor, in all ranks together")
+	f.Float64Var(&c.Overhead, "overhead", c.Overhead, "what a batch costs beside, in tokens")
+	f.IntVar(&c.Ranks, "ranks", c.Ranks, "stages of the model")
 	f.Uint64Var(&c.Seed, "seed", 1, "of all that is random")
 	output := f.String("o", "", "write all results into this JSON `file`")
 	if err := f.Parse(args); err != nil {
@@ -121,10 +124,7 @@ func Run(ctx context.Context, args []string) error {
 		return err
 	}
 	c.Warm = 2 * time.Second
-	switch *only {
-	case "validate":
-		return validate(ctx, os.Stdout, c)
-	case "capacity":
+	if *only == "capacity" {
 		return printCapacity(os.Stdout)
 	}
 	var lines []line

@@ -29,12 +29,12 @@ type page struct {
 type block struct {
 	language, code string
 	line           int
-	marker         string // of the comment before it: "", "not run: why", or "run with a front"
+	marker         string // of the comment before it: "", "not run: why", "run with a front", or "run on ADDRESS[, serves]"
 }
 
 var (
 	fence    = regexp.MustCompile("^( *)```(\\w*)$")
-	marker   = regexp.MustCompile(`^ *<!-- (not run: .+|run with a front) -->$`)
+	marker   = regexp.MustCompile(`^ *<!-- (not run: .+|run with a front|run on .+) -->$`)
 	heading  = regexp.MustCompile(`(?m)^#+ (.+)$`)
 	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	codeSpan = regexp.MustCompile("`([^`\n]+)`")
@@ -486,7 +486,7 @@ func TestCommandsOfTheDocumentationRun(t *testing.T) {
 	for _, p := range pages(t) {
 		var script strings.Builder
 		for _, b := range p.blocks {
-			if b.language != "sh" || strings.HasPrefix(b.marker, "not run") {
+			if b.language != "sh" || strings.HasPrefix(b.marker, "not run") || strings.HasPrefix(b.marker, "run on ") {
 				continue
 			}
 			if b.marker != "" {

@@ -84,3 +84,19 @@ func generatedServer(b *testing.B, limit int) *grpc.ClientConn {
 	b.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
+
+// BenchmarkProbe is a request for the state of a stage, as callers make all the time; both sides
+// are in it.
+func BenchmarkProbe(b *testing.B) {
+	conn, err := dial(start(b, config(0, 1)).address, "localhost", Options{MaxMessage: 1 << 20, Log: discard})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := describe(b.Context(), conn); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
