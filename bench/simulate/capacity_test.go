@@ -35,6 +35,9 @@ func TestWhatARateTakes(t *testing.T) {
 	if ten := Small.need(1e7, 2, 8); float64(ten.Replicas) < 9.9*float64(large.Replicas) || ten.Replicas > 10*large.Replicas {
 		t.Errorf("%d replicas, then %d", large.Replicas, ten.Replicas)
 	}
+	if three := Small.need(1e6, 3, 8); 3*three.Replicas < 2*large.Replicas || three.Replicas >= large.Replicas {
+		t.Errorf("%d replicas of each of three ranks, %d of two", three.Replicas, large.Replicas)
+	}
 	if large.FrontSees*large.Fronts < callersEach*large.Replicas || large.ReplicaSees != leastSeen {
 		t.Errorf("%+v", large)
 	}
