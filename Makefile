@@ -97,7 +97,7 @@ endif
 
 # Two Pythons over the one of scripts/task-oracle. Torch is large (5 GB, once).
 .PHONY: zoo
-zoo: runtime build ## compare some 320 exports of 77 architectures with Python (ARGS='--only bert', --list, --keep)
+zoo: runtime build ## compare some 350 exports of 93 architectures with Python (ARGS='--only bert', --list, --keep)
 	@scripts/python-env.sh task-oracle scripts/task-oracle/requirements.txt
 	@for v in 4 5; do scripts/python-env.sh zoo/transformers$$v scripts/zoo/transformers$$v.txt task-oracle || exit 1; done
 	@.setup/zoo/transformers5/bin/python scripts/zoo/zoo.py $(ARGS)
