@@ -38,7 +38,7 @@ demo: runtime build ## serve the default model in two stages on this machine, un
 
 # RUN=TestThePage tests the page in a browser alone (DISTINFER_TEST_SHOTS=DIR for pictures).
 .PHONY: test
-test: setup build ## run all tests with the race detector, or those that RUN matches
+test: setup build ## run all tests, with the race detector where there are goroutines, or those that RUN matches
 	@$(if $(RUN),go test -race -run '$(RUN)' ./...,scripts/test.sh)
 
 .PHONY: lint
@@ -103,7 +103,7 @@ zoo: runtime build ## compare some 350 exports of 93 architectures with Python (
 	@.setup/zoo/transformers5/bin/python scripts/zoo/zoo.py $(ARGS)
 
 .PHONY: tokenizers
-tokenizers: ## compare tokenizers of public packages with Hugging Face's, on 34,000 texts each
+tokenizers: ## compare tokenizers of public packages with Hugging Face's, on 34,000 texts each, and all that is committed
 	@scripts/tokenizer-oracle/real.sh
 
 # Programs of Kubernetes are built once (ten minutes of two processors), into .setup/kubernetes.

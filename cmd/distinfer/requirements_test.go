@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -15,8 +16,9 @@ import (
 func TestEveryPackageThatScriptsInstallHasHashes(t *testing.T) {
 	t.Parallel()
 	lists := 0
+	hashed := regexp.MustCompile(`--hash=sha256:| [0-9a-f]{64}$`) // as pip has it, and as those of Debian
 	err := filepath.WalkDir(filepath.Join(testkit.Root(t), "scripts"), func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".txt" {
+		if err != nil || filepath.Ext(path) != ".txt" || strings.HasSuffix(path, ".go.txt") {
 			return err
 		}
 		data, err := os.ReadFile(path)
@@ -27,7 +29,7 @@ func TestEveryPackageThatScriptsInstallHasHashes(t *testing.T) {
 		text := strings.ReplaceAll(string(data), "\\\n", " ")
 		for line := range strings.Lines(text) {
 			line = strings.TrimSpace(line)
-			if line != "" && line[0] != '#' && !strings.Contains(line, "--hash=sha256:") {
+			if line != "" && line[0] != '#' && !hashed.MatchString(line) {
 				t.Errorf("%s: %q has no hash", path, line)
 			}
 		}
