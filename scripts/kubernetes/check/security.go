@@ -42,8 +42,8 @@ func (c *cluster) ask(name, labels string) (string, error) {
 	return "", fmt.Errorf("pod %s does not end", name)
 }
 
-// strangers fails unless a pod without the labels of a front reaches no stage, and one with them
-// reaches what TLS then refuses.
+// strangers fails unless a pod without the labels of a front reaches no stage, not even to be refused
+// by TLS, while the fronts do.
 func (c *cluster) strangers() (string, error) {
 	says, err := c.ask("stranger", "app: stranger")
 	if err != nil {
@@ -52,11 +52,7 @@ func (c *cluster) strangers() (string, error) {
 	if !timesOut(says) {
 		return "", fmt.Errorf("a stranger is not kept from the stages: %s", says)
 	}
-	says, err = c.ask("friend", fmt.Sprintf("app.kubernetes.io/name: distinfer, app.kubernetes.io/instance: %s, app.kubernetes.io/component: front", release))
-	if err == nil && timesOut(says) {
-		err = fmt.Errorf("a front is kept from the stages too: %s", says)
-	}
-	return "a stranger reaches no stage", err
+	return "a stranger reaches no stage, and fronts do", c.load.firstAnswer()
 }
 
 func timesOut(says string) bool {
