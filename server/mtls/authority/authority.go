@@ -179,7 +179,7 @@ func (a *Authority) Issue(names []string, valid time.Duration, renew bool) (Mach
 		if len(m.Added) == 0 && !renew {
 			return Machine{}, &ExistsError{m.Folder}
 		}
-		m.Names = append(had, m.Added...)
+		m.Names = slices.Concat(had, m.Added)
 	}
 	certificate, key, err := a.sign(&m, valid)
 	if err != nil {
