@@ -14,7 +14,8 @@ if cmp -s "$pins" "$home/requirements.txt" && [ -x "$home/bin/python" ]; then
 fi
 rm -rf "$home"
 python3 -m venv "$home"
-"$home/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+# Bytecode is made of what is imported, when it is.
+"$home/bin/pip" install --quiet --disable-pip-version-check --no-compile --no-deps --only-binary=:all: \
 	--require-hashes --requirement "$pins"
 if [ $# -gt 2 ]; then
 	site=$("$home/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

@@ -17,14 +17,15 @@ tests() { go test -trimpath -vet=off -count=1 -timeout 45m -parallel "$((2 * $(n
 
 # The race detector slows down what computes up to tenfold. So it watches the packages in which
 # there is something to see: the servers, and those that start goroutines, they or their tests.
-# Of the tokenizers it watches a part, since they are compared with much.
+# Of the tokenizers it watches a part, since they are compared with much. Readers of files have no
+# goroutine but the end of a pipe in a test.
 module=$(go list -m)
 tested=$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...)
 starts='^[[:space:]]*go (func|[a-zA-Z.]+)\(|\.Go\('
 racing=$({
 	grep -rlE --include='*.go' "$starts" runtime split bench | xargs -n 1 dirname | sort -u | sed "s|^|$module/|"
 	grep "^$module/server/" <<<"$tested"
-} | grep -vxF -e "$module/server/stage" -e "$module/runtime/text" | grep -xF "$tested")
+} | grep -vxF -e "$module/server/stage" -e "$module/runtime/text" -e "$module/runtime/textfile" | grep -xF "$tested")
 plain=$(grep -vxF -e "$racing" -e "$module/server/stage" <<<"$tested" | grep -v "^$module/cmd/")
 
 # The tests of the commands start processes and mostly wait for them: they run beside all others.
