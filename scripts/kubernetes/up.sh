@@ -22,7 +22,7 @@ for name in pause coredns metrics-server; do
 	[ "$D/images/$name.tar" -nt "$D/bin/$name" ] || python3 "$here/mkimage.py" "lab.local/$name:1" "$D/images/$name.tar" "[\"/$name\"]" "$D/bin/$name=/$name"
 done
 
-# Control groups (version 1) below this session's, then namespaces.
+# Control groups (version 1) below this process's, then namespaces.
 # shellcheck disable=SC2016
 nohup bash -c '
 	D=$1
