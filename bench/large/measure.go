@@ -192,8 +192,12 @@ func (o *options) text(length int) tensor.Bag {
 
 // print writes what was measured.
 func (o *options) print(w io.Writer, p decodertest.Precision, rows []*row) error {
-	whole := rows[0]
 	fmt.Fprintf(w, "\n%s, %d layers of %d (MB = 10^6 bytes)\n", p, o.shape.Layers, o.shape.Hidden)
+	return errors.Join(printMemory(w, rows), o.printAnswers(w, rows))
+}
+
+// printMemory writes what each stage has and takes.
+func printMemory(w io.Writer, rows []*row) error {
 	t := stats.Table(w)
 	fmt.Fprintln(t, "stages\tlimit\trank\tstored\tloaded\tready after\tanonymous\tof limit\tfiles\tpeak of both\t")
 	for _, r := range rows {
@@ -213,16 +217,22 @@ func (o *options) print(w io.Writer, p decodertest.Precision, rows []*row) error
 				part.ready.Seconds(), float64(part.memory.Anonymous)/mb, share, float64(part.memory.Files)/mb, float64(part.memory.Peak)/mb)
 		}
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	t = stats.Table(w)
+	return t.Flush()
+}
+
+// printAnswers writes how fast texts of each length are answered and whether as the whole answers
+// them, and below that why some are not.
+func (o *options) printAnswers(w io.Writer, rows []*row) error {
+	var refused []string
+	whole := rows[0]
+	t := stats.Table(w)
 	fmt.Fprintln(t, "stages\ttokens\ttokens/s\tof the whole's\tanswer\t")
 	for _, r := range rows {
 		for i, took := range r.times {
 			switch {
 			case took == 0:
-				fmt.Fprintf(t, "%d\t%d\t-\t-\trefused: %s\t\n", r.stages, o.lengths[i], r.say[i])
+				fmt.Fprintf(t, "%d\t%d\t-\t-\trefused\t\n", r.stages, o.lengths[i])
+				refused = append(refused, fmt.Sprintf("%d stages refuse %d tokens: %s", r.stages, o.lengths[i], r.say[i]))
 			case r == whole || whole.times[i] == 0:
 				fmt.Fprintf(t, "%d\t%d\t%.0f\t-\t-\t\n", r.stages, o.lengths[i], float64(o.lengths[i])/took.Seconds())
 			default:
@@ -230,7 +240,11 @@ func (o *options) print(w io.Writer, p decodertest.Precision, rows []*row) error
 			}
 		}
 	}
-	return t.Flush()
+	err := t.Flush()
+	for _, reason := range refused {
+		fmt.Fprintln(w, reason)
+	}
+	return err
 }
 
 // equal says how far answers are from each other.
