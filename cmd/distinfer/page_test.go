@@ -124,7 +124,7 @@ func pasting(b *tab, url string) {
 	b.click("tab-many")
 	b.shoot("many-empty")
 	b.accessible("nothing pasted yet")
-	b.paste("lines", strings.Join(texts, "\n"))
+	b.paste("lines", strings.Join(texts, "\n\n")) // of which no empty line is a text
 	b.click("run")
 	b.until(ended)
 	if said := b.text("progress-text"); !strings.HasPrefix(said, "80 of 80 labelled · ") {

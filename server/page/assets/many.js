@@ -130,7 +130,8 @@ function preview() {
   ))));
 }
 
-const lines = (text) => text.split(/\r\n|\r|\n/).filter((line) => line.trim() !== "");
+/** The lines of the text area, which has no other ends of lines, as those of a file are read: each that is not empty. */
+const lines = (text) => text.split("\n").filter((line) => line !== "");
 
 /** The rows that are to be labelled, and the names of their fields. */
 function input() {
