@@ -90,7 +90,8 @@ def compare(entry: Entry, stages: list[int]) -> dict:
     found |= {"reference": whose, "export_differs": r.get("export_differs"), "cuts": []}
     folder = ZOO / "exports" / entry.name
     if "export_fails" in r and not r["export_fails"].startswith("KeyError"):
-        return found | {"outcome": "not exportable", "reason": f"ONNX Runtime does not run the export: {r['export_fails']}"}
+        why = re.sub(r"\S*/(?=model\.onnx)", "…/", r["export_fails"])
+        return found | {"outcome": "not exportable", "reason": f"ONNX Runtime does not run the export: {why}"}
     if "of_export" not in r:
         want = None  # it has inputs that no tokenizer makes, or is not for a task: to be refused
     for n in stages:
