@@ -39,7 +39,7 @@ var scenarios = []scenario{
 	{name: "kill", about: "kill -9 of a random replica every 2 s, started again at once", replicas: 2, inject: killEvery(2 * time.Second)},
 	{name: "stop", about: "a random replica stopped (SIGSTOP) for 4 s every 6 s", replicas: 2, inject: stopAndContinue},
 	{name: "reset", about: "the connections of a random link reset every 1 s", replicas: 2, linked: true, toxics: resets, inject: reset},
-	{name: "latency", about: "300 ms ± 100 ms on all cluster.Links of one replica, another one every 3 s", replicas: 2, linked: true, inject: delay},
+	{name: "latency", about: "300 ms ± 100 ms on all links of one replica, another one every 3 s", replicas: 2, linked: true, inject: delay},
 	{name: "partition", about: "no byte passes a random link for 4 s every 6 s", replicas: 2, linked: true, inject: partition},
 	{name: "rolling", about: "SIGTERM and restart of every process, one after the other", replicas: 2, inject: rolling},
 	{name: "disk", about: "a replica loses its disk, and fetches its slice onto a full one, then onto a larger one", replicas: 2, inject: fullDisk},
