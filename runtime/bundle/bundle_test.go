@@ -370,6 +370,8 @@ func TestDecodeRefusesWhatItCannotTrust(t *testing.T) {
 		"a long name":               {`"name": "x"`, `"name": "` + strings.Repeat("x", 4097) + `"`, `name of 4097 bytes`},
 		"a long name of the model":  {`"name": "m"`, `"name": "` + strings.Repeat("m", 4097) + `"`, "name of the model"},
 		"a long reason":             {`"reference": null`, `"reference": null, "rows": {"independent": false, "reason": "` + strings.Repeat("x", 4097) + `"}`, "4097 bytes"},
+		"a long position":           {`"reference": null`, `"reference": null, "rewritten": [{"position": "` + strings.Repeat("x", 4097) + `", "nodes": 1, "products": 1}]`, "4097 bytes"},
+		"a negative product":        {`"reference": null`, `"reference": null, "rewritten": [{"position": "0", "nodes": 1, "products": -1}]`, "is negative"},
 		"a side that is none":       {`"reference": null`, `"reference": null, "rows": {"independent": true, "padding": ["top"]}`, `padding in rows is "top"`},
 		"a side given twice":        {`"reference": null`, `"reference": null, "rows": {"independent": true, "padding": ["left", "left"]}`, `padding in rows is "left"`},
 		"padding of no batch":       {`"reference": null`, `"reference": null, "rows": {"independent": false, "padding": ["left"]}`, `not independent`},

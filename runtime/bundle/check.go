@@ -26,6 +26,11 @@ func (m *Manifest) check() error {
 			return err
 		}
 	}
+	for _, r := range m.Rewritten {
+		if err := r.check(); err != nil {
+			return err
+		}
+	}
 	seen := map[string]bool{ManifestName: true}
 	for _, f := range m.files() {
 		if err := f.check(); err != nil {
@@ -53,6 +58,16 @@ func (m *Manifest) check() error {
 		}
 	}
 	return m.fits()
+}
+
+func (r Rewriting) check() error {
+	switch {
+	case len(r.Position) > maxName:
+		return fmt.Errorf("the position of what was left out has a name of %d bytes, more than %d", len(r.Position), maxName)
+	case r.Nodes < 0 || r.Products < 0:
+		return errors.New("a count of what was left out is negative")
+	}
+	return nil
 }
 
 func (f File) check() error {
